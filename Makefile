@@ -1,0 +1,81 @@
+# One word each; every target does its own set-up, and does it once. `make help` lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+# The first Python of 3.11 to 3.13 (Snakemake needs 3.11).
+FITS := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do $$p -c '$(FITS)' 2>/dev/null && echo $$p && break; done)
+CORES ?= $(shell nproc)
+SEEDS ?= 0
+DATA ?= ../shared
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+PIP := .venv/bin/python -m pip install --quiet --constraint envs/constraints.txt
+CXX_SOURCES := $(wildcard csrc/*.* csrc/*/*.*)
+empty :=
+comma := ,
+space := $(empty) $(empty)
+
+.PHONY: help demo real test lint bench clean
+help:  ## list the targets
+	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 8
+
+demo: .venv/.workflow  ## the whole workflow on the embedded demo: a few minutes; SEEDS="0 1 2" for three seeds
+	@snakemake --cores $(CORES) --quiet host reason --config seeds='[$(subst $(space),$(comma),$(strip $(SEEDS)))]'
+	@echo; cat results/demo/report/table.txt; echo; echo "report: $(CURDIR)/results/demo/report/report.html"
+
+real: .venv/.workflow  ## the same on real text: OpenStax textbooks and their questions, from DATA=../shared
+	@[ -d "$(DATA)/data" ] || { echo "make: no folder '$(DATA)/data'; give the folder that holds data/ and models/: make real DATA=..."; exit 1; }
+	@JMLR_DATA="$(abspath $(DATA))" snakemake --cores $(CORES) --quiet host reason --configfile config/runs/openstax.yaml
+	@echo; cat results/openstax/report/table.txt; echo; echo "report: $(CURDIR)/results/openstax/report/report.html"
+
+test: .venv/.test  ## all tests, on the CPU; ARGS="-k topk" for some
+	@python -m pytest $(ARGS)
+
+lint: .venv/.lint  ## style, types and the workflow's own linter
+	ruff check .
+	ruff format --check .
+	mypy
+	snakefmt --check --line-length 120 Snakefile workflow
+	snakemake --lint
+	clang-format --dry-run --Werror $(filter %.h %.cpp %.cu %.cuh,$(CXX_SOURCES))
+
+bench: .venv/.bench  ## the benchmarks of the exact top-k
+	@for script in benchmarks/*.py; do echo "== $$script"; python "$$script"; done
+
+clean:  ## remove results, logs and builds; the environment stays
+	rm -rf results logs scratch benchmarks/rules build .snakemake
+
+.venv/.made:
+	@[ -n "$(PYTHON)" ] || { echo "make: no Python 3.11 to 3.13; on Debian or Ubuntu: apt-get install python3.11 python3.11-venv python3.11-dev"; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "make: $(PYTHON) has no venv; on Debian or Ubuntu: apt-get install $(notdir $(PYTHON))-venv"; exit 1; }
+	@$(PYTHON) -c 'import os, sys, sysconfig; sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))' \
+	  || { echo "make: no Python.h; on Debian or Ubuntu: apt-get install $(notdir $(PYTHON))-dev"; exit 1; }
+	@command -v "$${CXX:-c++}" >/dev/null || { echo "make: no C++ compiler; on Debian or Ubuntu: apt-get install g++"; exit 1; }
+	@echo "make: a virtual environment in .venv"
+	@$(PYTHON) -m venv .venv
+	@touch $@
+
+# Everything comes by its pin. torch first, alone: an open requirement could choose a build of several GB for GPUs.
+.venv/.packages: .venv/.made envs/constraints.txt pyproject.toml
+	@echo "make: packages (some minutes the first time)"
+	@$(PIP) torch
+	@$(PIP) scikit-build-core pybind11 cmake ninja
+	@touch $@
+
+.venv/.workflow: .venv/.packages $(CXX_SOURCES) CMakeLists.txt
+	@echo "make: the extension"
+	@$(PIP) --no-build-isolation --editable '.[workflow]'
+	@touch $@
+
+.venv/.test: .venv/.workflow
+	@$(PIP) --no-build-isolation --editable '.[workflow,test]'
+	@touch $@
+
+.venv/.lint: .venv/.test
+	@$(PIP) --no-build-isolation --editable '.[workflow,test,lint]'
+	@touch $@
+
+.venv/.bench: .venv/.workflow
+	@$(PIP) --no-build-isolation --editable '.[workflow,bench]'
+	@touch $@

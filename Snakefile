@@ -1,0 +1,52 @@
+"""JMLR from raw text to the paper's table:
+fetch -> prepare -> pretrain -> encode -> index -> search -> train -> answer -> evaluate -> report.
+
+    results/{run}/fetch/{source}
+    results/{run}/prepare
+    results/{run}/{model}/seed{seed}/pretrain
+    results/{run}/{origin}/r{round}/encode/{part}     part = questions | passages-{i}-of-{n}
+    results/{run}/{origin}/r{round}/index, search     origin = {system}/seed{seed} | {model}/seed{seed} | {model}
+    results/{run}/{system}/seed{seed}/r{round}/train
+    results/{run}/{system}/seed{seed}/answer, evaluate
+    results/{run}/report
+
+r0 is the models before fine-tuning: those that `pretrain` makes have a seed, ready-made ones have none. r{n}/train is made
+from r{n-1}/search; r{n}/encode, index and search use the retriever of r{n}/train. logs/{run}/ and benchmarks/rules/{run}/
+mirror results/{run}/; scratch/{run}/ holds unfinished trainings, so that a retry goes on where the last attempt stopped.
+"""
+
+from snakemake.utils import min_version
+
+min_version("9.16")
+
+
+# A file given by --configfile stands alone on the defaults of src/jmlr/config.py; only without one is the demo's file read.
+if not workflow.config_settings.configfiles:
+
+    configfile: "config/config.yaml"
+
+
+report: "workflow/report/workflow.rst"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/fetch.smk"
+include: "workflow/rules/prepare.smk"
+include: "workflow/rules/pretrain.smk"
+include: "workflow/rules/encode.smk"
+include: "workflow/rules/index.smk"
+include: "workflow/rules/search.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/answer.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        expand(rules.report.output, run=cfg.run),
+
+
+onsuccess:
+    print(f"report: {RUN}/report/report.html")

@@ -1,0 +1,150 @@
+// The only file that knows Python: arrays in, arrays out, errors turned into Python's, the GIL released in between.
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <stdexcept>
+#include <string>
+
+#include "checksum.h"
+#include "topk.h"
+
+namespace py = pybind11;
+
+namespace {
+
+using Floats = py::array_t<float, py::array::c_style>;
+using Bytes = py::array_t<uint8_t, py::array::c_style>;
+using Ids = py::array_t<int64_t, py::array::c_style>;
+
+void require(bool condition, const char* what) {
+  if (!condition) throw std::invalid_argument(what);
+}
+
+jmlr::Storage storage_of(const std::string& name) {
+  if (name == "float32") return jmlr::Storage::float32;
+  if (name == "bfloat16") return jmlr::Storage::bfloat16;
+  if (name == "int8") return jmlr::Storage::int8;
+  throw std::invalid_argument("storage='" + name + "'; allowed: float32, bfloat16, int8");
+}
+
+const float* per_row(const std::optional<Floats>& values, size_t rows, bool needed, const char* what) {
+  if (!needed) return nullptr;
+  require(values.has_value() && values->ndim() == 1 && static_cast<size_t>(values->shape(0)) == rows, what);
+  return values->data();
+}
+
+// Keeps the arrays alive that the view points into.
+class Scanner {
+ public:
+  Scanner(const std::string& storage, Floats vectors, std::optional<Bytes> codes, std::optional<Floats> scale,
+          std::optional<Floats> residual, Floats norm, std::optional<Ids> ids, std::optional<float> max_norm)
+      : vectors_(std::move(vectors)),
+        codes_(std::move(codes)),
+        scale_(std::move(scale)),
+        residual_(std::move(residual)),
+        norm_(std::move(norm)),
+        ids_(std::move(ids)) {
+    view_.storage = storage_of(storage);
+    require(vectors_.ndim() == 2, "vectors must be [N, D]");
+    view_.rows = static_cast<size_t>(vectors_.shape(0));
+    view_.dim = static_cast<size_t>(vectors_.shape(1));
+    require(view_.dim >= 1 && view_.dim <= jmlr::kMaxDim, "D must be 1 to 65536");
+    view_.vectors = vectors_.data();
+    const size_t stride = jmlr::code_stride(view_.storage, view_.dim);
+    require(stride == 0 || (codes_ && codes_->ndim() == 2 && static_cast<size_t>(codes_->shape(0)) == view_.rows &&
+                            static_cast<size_t>(codes_->shape(1)) == stride),
+            "codes must be [N, code_stride]");
+    view_.codes = stride == 0 ? nullptr : codes_->data();
+    view_.scale = per_row(scale_, view_.rows, view_.storage == jmlr::Storage::int8, "scale must be [N]");
+    view_.residual = per_row(residual_, view_.rows, view_.storage != jmlr::Storage::float32, "residual must be [N]");
+    view_.norm = per_row(norm_, view_.rows, true, "norm must be [N]");
+    require(!ids_ || (ids_->ndim() == 1 && static_cast<size_t>(ids_->shape(0)) == view_.rows), "ids must be [N]");
+    view_.ids = ids_ ? ids_->data() : nullptr;
+    view_.max_norm = max_norm ? *max_norm : jmlr::max_of(view_.norm, view_.rows);
+  }
+
+  py::tuple search(const Floats& queries, size_t k, size_t threads, const std::string& isa) const {
+    require(queries.ndim() == 2 && static_cast<size_t>(queries.shape(1)) == view_.dim, "queries must be [B, D]");
+    const auto count = static_cast<size_t>(queries.shape(0));
+    py::array_t<float> scores({count, k});
+    py::array_t<int64_t> ids({count, k});
+    const jmlr::SearchOptions options{threads, jmlr::select_kernels(isa), [] {
+                                        const py::gil_scoped_acquire gil;
+                                        return PyErr_CheckSignals() != 0;
+                                      }};
+    jmlr::SearchCounts counts;
+    try {
+      float* out_scores = scores.mutable_data();
+      int64_t* out_ids = ids.mutable_data();
+      const py::gil_scoped_release release;
+      counts = jmlr::search(view_, queries.data(), count, k, options, out_scores, out_ids);
+    } catch (const jmlr::Interrupted&) {
+      throw py::error_already_set();
+    }
+    return py::make_tuple(scores, ids, counts.nominated, counts.rescored);
+  }
+
+ private:
+  Floats vectors_;
+  std::optional<Bytes> codes_;
+  std::optional<Floats> scale_, residual_;
+  Floats norm_;
+  std::optional<Ids> ids_;
+  jmlr::IndexView view_{};
+};
+
+// Codes and bounds of finite rows: (codes or None, scale or None, residual or None, norm).
+py::tuple encode(const std::string& name, const Floats& vectors) {
+  const jmlr::Storage storage = storage_of(name);
+  require(vectors.ndim() == 2, "vectors must be [N, D]");
+  const auto rows = static_cast<size_t>(vectors.shape(0));
+  const auto dim = static_cast<size_t>(vectors.shape(1));
+  const bool coded = storage != jmlr::Storage::float32;
+  Bytes codes({coded ? rows : 0, jmlr::code_stride(storage, dim)});
+  Floats scale(storage == jmlr::Storage::int8 ? rows : 0), residual(coded ? rows : 0), norm(rows);
+  {
+    uint8_t* out[] = {codes.mutable_data()};
+    float* bounds[] = {scale.mutable_data(), residual.mutable_data(), norm.mutable_data()};
+    const py::gil_scoped_release release;
+    jmlr::encode_rows(storage, vectors.data(), rows, dim, out[0], bounds[0], bounds[1], bounds[2]);
+  }
+  const auto optional = [](bool there, const py::object& array) { return there ? array : py::object(py::none()); };
+  return py::make_tuple(optional(coded, codes), optional(storage == jmlr::Storage::int8, scale),
+                        optional(coded, residual), norm);
+}
+
+std::vector<std::string> kernel_names(const std::string& isa) {
+  const jmlr::Kernels chosen = jmlr::select_kernels(isa);
+  return {chosen.scan[0].isa, chosen.scan[1].isa, chosen.scan[2].isa};
+}
+
+}  // namespace
+
+PYBIND11_MODULE(_topk, module) {
+  module.doc() = "Exact inner-product top-k; use jmlr.topk, which checks what goes in.";
+  py::class_<Scanner>(module, "Scanner")
+      .def(py::init<const std::string&, Floats, std::optional<Bytes>, std::optional<Floats>, std::optional<Floats>,
+                    Floats, std::optional<Ids>, std::optional<float>>(),
+           py::arg("storage"), py::arg("vectors").noconvert(), py::arg("codes").noconvert(),
+           py::arg("scale").noconvert(), py::arg("residual").noconvert(), py::arg("norm").noconvert(),
+           py::arg("ids").noconvert(), py::arg("max_norm"))
+      .def("search", &Scanner::search, py::arg("queries").noconvert(), py::arg("k"), py::arg("threads"), py::arg("isa"),
+           "Return (scores [B, k], ids [B, k], pairs nominated, pairs rescored).");
+  module.def("encode", &encode, py::arg("storage"), py::arg("vectors").noconvert());
+  module.def(
+      "first_nonfinite",
+      [](const Floats& rows) {
+        require(rows.ndim() == 2, "rows must be [N, D]");
+        const py::gil_scoped_release release;
+        return jmlr::first_nonfinite(rows.data(), static_cast<size_t>(rows.shape(0)),
+                                     static_cast<size_t>(rows.shape(1)));
+      },
+      py::arg("rows").noconvert(), "Return the first (row, column) that is NaN or infinite, or None.");
+  module.def(
+      "checksum",
+      [](const Bytes& bytes) { return jmlr::checksum(bytes.data(), static_cast<size_t>(bytes.size())); },
+      py::arg("bytes").noconvert(), py::call_guard<py::gil_scoped_release>(), "Return the 64-bit checksum of an array of bytes.");
+  module.def("available_isas", &jmlr::available_isas);
+  module.def("kernel_names", &kernel_names, py::arg("isa"), "Return what scans float32, bfloat16 and int8.");
+}

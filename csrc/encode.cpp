@@ -1,0 +1,249 @@
+#include "encode.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+namespace jmlr {
+namespace {
+
+constexpr double kUnit = 0x1p-24;         // unit roundoff of float32
+constexpr double kSlack = 1.0 + 0x1p-18;  // pays for the float32 arithmetic done with the bounds themselves
+constexpr double kTiny = 0x1p-149;        // least positive float32
+constexpr float kLeastScale = 0x1p-126f;  // below this a scale would lose bits: the code is zero and all is residual
+
+// Least float32 that is certainly not below `value`, though `value` itself was rounded on its way here.
+float round_up(double value) {
+  if (value == 0.0) return 0.0f;
+  const double raised = value * (1.0 + 0x1p-30);
+  if (raised >= static_cast<double>(std::numeric_limits<float>::max())) return std::numeric_limits<float>::infinity();
+  const auto nearest = static_cast<float>(raised);
+  return static_cast<double>(nearest) >= raised ? nearest
+                                                : std::nextafter(nearest, std::numeric_limits<float>::infinity());
+}
+
+double norm_of(const float* x, size_t dim) {
+  double sum[4] = {};
+  size_t d = 0;
+  for (; d + 4 <= dim; d += 4) {
+    for (size_t e = 0; e < 4; ++e) sum[e] += static_cast<double>(x[d + e]) * static_cast<double>(x[d + e]);
+  }
+  for (; d < dim; ++d) sum[0] += static_cast<double>(x[d]) * static_cast<double>(x[d]);
+  return std::sqrt((sum[0] + sum[1]) + (sum[2] + sum[3]));
+}
+
+float from_bfloat16(uint16_t code) {
+  const uint32_t wide = static_cast<uint32_t>(code) << 16;
+  float value;
+  std::memcpy(&value, &wide, sizeof value);
+  return value;
+}
+
+// Nearest bfloat16, ties to even; zero for what the hardware would read as zero, the largest finite for what would
+// round to infinity.
+uint16_t to_bfloat16(float value) {
+  uint32_t bits;
+  std::memcpy(&bits, &value, sizeof bits);
+  const uint32_t sign = bits & 0x80000000u;
+  uint32_t magnitude = bits & 0x7fffffffu;
+  magnitude += 0x7fffu + ((magnitude >> 16) & 1u);
+  if (magnitude < 0x00800000u) magnitude = 0;
+  if (magnitude >= 0x7f800000u) magnitude = 0x7f7f0000u;
+  return static_cast<uint16_t>((sign | magnitude) >> 16);
+}
+
+struct Loss {
+  double residual, code_norm;  // |x - y| and |y|
+};
+
+Loss encode_bfloat16(const float* x, size_t dim, uint16_t* codes) {
+  double residual = 0.0;
+  double norm = 0.0;
+  for (size_t d = 0; d < dim; ++d) {
+    codes[d] = to_bfloat16(x[d]);
+    const double y = from_bfloat16(codes[d]);
+    residual += (x[d] - y) * (x[d] - y);
+    norm += y * y;
+  }
+  return {std::sqrt(residual), std::sqrt(norm)};
+}
+
+// x[d] ~ scale * digit[d], digits in -127..127; returns the digits' sum in *sum.
+Loss encode_int8(const double* x, size_t dim, float scale, int8_t* digits, int32_t* sum) {
+  double residual = 0.0;
+  double norm = 0.0;
+  const double inverse = scale > 0.0f ? 1.0 / static_cast<double>(scale) : 0.0;
+  *sum = 0;
+  for (size_t d = 0; d < dim; ++d) {
+    const double digit = std::clamp(std::nearbyint(x[d] * inverse), -127.0, 127.0);
+    digits[d] = static_cast<int8_t>(digit);
+    *sum += digits[d];
+    const double y = digit * static_cast<double>(scale);
+    residual += (x[d] - y) * (x[d] - y);
+    norm += y * y;
+  }
+  return {std::sqrt(residual), std::sqrt(norm)};
+}
+
+float int8_scale(const float* x, size_t dim) {
+  float largest = 0.0f;
+  for (size_t d = 0; d < dim; ++d) largest = std::max(largest, std::fabs(x[d]));
+  const float scale = largest / 127.0f;
+  return scale < kLeastScale ? 0.0f : scale;
+}
+
+size_t padded_units(Storage storage, size_t dim) {
+  return storage == Storage::float32 ? dim : code_stride(storage, dim) / 4;
+}
+
+// The error of a scan whose query y stands for q (see docs/topk.md, "Bounds"):
+// |q.x - fl(y.code)| <= |y| residual(x) + |q - y| norm(x) + rounding * |y| (norm(x) + residual(x)) + underflow.
+ErrorBound bound_of(Storage storage, size_t dim, double norm, double code_norm, double residual) {
+  const auto n = static_cast<double>(dim);
+  double rounding = 0.0;
+  double constant = 0.0;
+  switch (storage) {
+    case Storage::float32:
+      rounding = 1.01 * (n + 8.0) * kUnit;
+      constant = (2.0 * n + 16.0) * kTiny;
+      break;
+    case Storage::bfloat16:  // the dot-product instruction flushes to zero, and its rounding is not IEEE's everywhere
+      rounding = 1.02 * (3.0 * n + 8.0) * 2.0 * kUnit;
+      constant = (4.0 * n + 16.0) * 0x1p-126;
+      break;
+    case Storage::int8:
+      rounding = 16.0 * kUnit;
+      constant = 16.0 * kTiny;
+      break;
+  }
+  const double largest = std::max(norm, code_norm);
+  const double evaluation = (8.0 * kUnit + n * 0x1p-52) * largest;  // of the bound itself, and of the float64 score
+  return {round_up((code_norm * (1.0 + rounding) + evaluation) * kSlack + 4.0 * kTiny),
+          round_up((residual + code_norm * rounding + evaluation) * kSlack + 4.0 * kTiny), round_up(constant)};
+}
+
+}  // namespace
+
+size_t code_stride(Storage storage, size_t dim) {
+  const size_t bytes = storage == Storage::float32 ? 0 : storage == Storage::bfloat16 ? 2 * dim : dim;
+  return (bytes + 63) / 64 * 64;
+}
+
+std::optional<std::pair<size_t, size_t>> first_nonfinite(const float* rows, size_t count, size_t dim) {
+  for (size_t r = 0; r < count; ++r) {
+    const float* x = rows + r * dim;
+    uint32_t bad = 0;  // the exponent of NaN and infinity is all ones; no branch, so that it vectorises
+    for (size_t d = 0; d < dim; ++d) {
+      uint32_t bits;
+      std::memcpy(&bits, x + d, sizeof bits);
+      bad |= static_cast<uint32_t>((bits & 0x7f800000u) == 0x7f800000u);
+    }
+    if (bad == 0) continue;
+    for (size_t d = 0; d < dim; ++d) {
+      if (!std::isfinite(x[d])) return std::make_pair(r, d);
+    }
+  }
+  return std::nullopt;
+}
+
+void encode_rows(Storage storage, const float* rows, size_t count, size_t dim, uint8_t* codes, float* scale,
+                 float* residual, float* norm) {
+  const size_t stride = code_stride(storage, dim);
+  std::vector<double> wide(storage == Storage::int8 ? dim : 0);
+  for (size_t r = 0; r < count; ++r) {
+    const float* x = rows + r * dim;
+    norm[r] = round_up(norm_of(x, dim));
+    if (storage == Storage::bfloat16) {
+      auto* row = reinterpret_cast<uint16_t*>(codes + r * stride);
+      std::fill(row, row + stride / 2, uint16_t{0});
+      residual[r] = round_up(encode_bfloat16(x, dim, row).residual);
+    } else if (storage == Storage::int8) {
+      auto* row = codes + r * stride;
+      std::copy(x, x + dim, wide.begin());
+      scale[r] = int8_scale(x, dim);
+      int32_t sum;
+      residual[r] = round_up(encode_int8(wide.data(), dim, scale[r], reinterpret_cast<int8_t*>(row), &sum).residual);
+      for (size_t d = 0; d < dim; ++d) row[d] ^= 0x80u;  // biased by 128: the dot product wants one side unsigned
+      std::fill(row + dim, row + stride, uint8_t{128});
+    }
+  }
+}
+
+QueryBlock::QueryBlock(Storage storage, const Kernel& kernel, const float* queries, size_t count, size_t dim,
+                       bool streaming)
+    : queries_(queries), count_(count), dim_(dim), bounds_(count), norms_(count) {
+  const size_t units = padded_units(storage, dim);
+  const size_t full = streaming ? 1 : 2 * kernel.lanes;
+  size_t slots = 0;  // queries with padding
+  for (size_t first = 0; first < count; first += full) {
+    const size_t held = std::min(full, count - first);
+    const size_t width = streaming ? 1 : held <= kernel.lanes ? kernel.lanes : full;
+    panels_.push_back({first, held, {nullptr, units, width, nullptr, nullptr, nullptr, nullptr, 0.0f, 0}});
+    slots += width;
+  }
+  units_ = AlignedBuffer<uint32_t>(slots * units);
+  std::fill(units_.data(), units_.data() + units_.size(), 0u);
+  scale_ = AlignedBuffer<float>(slots);
+  offset_ = AlignedBuffer<int32_t>(slots);
+  std::fill(scale_.data(), scale_.data() + slots, 0.0f);
+  std::fill(offset_.data(), offset_.data() + slots, 0);
+  if (streaming && storage == Storage::bfloat16) exact_ = AlignedBuffer<float>(slots * units * 2);
+  if (streaming && storage == Storage::int8) low_ = AlignedBuffer<uint32_t>(slots * units);
+
+  std::vector<uint32_t> packed(units);
+  std::vector<double> wide(dim);
+  size_t slot = 0;
+  for (Panel& panel : panels_) {
+    uint32_t* panel_units = units_.data() + slot * units;
+    panel.view.units = panel_units;
+    panel.view.scale = scale_.data() + slot;
+    panel.view.offset = offset_.data() + slot;
+    for (size_t j = 0; j < panel.count; ++j) {
+      const float* q = query(panel.first + j);
+      const double norm = norms_[panel.first + j] = norm_of(q, dim);
+      Loss loss{0.0, norm};
+      std::fill(packed.begin(), packed.end(), 0u);
+      if (storage == Storage::float32) {
+        std::memcpy(packed.data(), q, dim * sizeof(float));
+      } else if (storage == Storage::bfloat16) {
+        loss = encode_bfloat16(q, dim, reinterpret_cast<uint16_t*>(packed.data()));
+        if (streaming) {
+          float* exact = exact_.data() + slot * units * 2;
+          std::fill(exact, exact + units * 2, 0.0f);
+          std::copy(q, q + dim, exact);
+          panel.view.exact = exact;
+          loss = {0.0, norm};
+        }
+      } else {
+        std::copy(q, q + dim, wide.begin());
+        auto* digits = reinterpret_cast<int8_t*>(packed.data());
+        const float scale = int8_scale(q, dim);
+        int32_t sum;
+        loss = encode_int8(wide.data(), dim, scale, digits, &sum);
+        scale_[slot + j] = scale;
+        offset_[slot + j] = 128 * sum;
+        if (streaming) {
+          for (size_t d = 0; d < dim; ++d) wide[d] -= static_cast<double>(scale) * digits[d];
+          auto* low = reinterpret_cast<int8_t*>(low_.data() + slot * units);
+          std::fill(low, low + units * 4, int8_t{0});
+          panel.view.low_scale = scale / 254.0f < kLeastScale ? 0.0f : scale / 254.0f;
+          const Loss second = encode_int8(wide.data(), dim, panel.view.low_scale, low, &sum);
+          loss = {second.residual, loss.code_norm + second.code_norm};
+          panel.view.low = low;
+          panel.view.low_offset = 128 * sum;
+        }
+      }
+      bounds_[panel.first + j] = bound_of(storage, dim, norm, loss.code_norm, loss.residual);
+      for (size_t u = 0; u < units; ++u) panel_units[u * panel.view.width + j] = packed[u];
+    }
+    slot += panel.view.width;
+  }
+}
+
+bool QueryBlock::scannable(size_t query, float max_norm) const {
+  const double norm = norms_[query];
+  return norm < 0x1p+100 && max_norm < 0x1p+100f && norm * static_cast<double>(max_norm) < 0x1p+120;
+}
+
+}  // namespace jmlr

@@ -1,0 +1,92 @@
+// What a kernel is: one function type for every instruction set and every storage.
+//
+// A scan multiplies a block of rows with a panel of queries. Both are read in units of 32 bits (one float32, two
+// bfloat16, or four int8), so the same loop, "broadcast a unit of a row, multiply-add it to the panel", serves all
+// three. Scans only nominate: their scores carry an error that bounds.h knows. `rescore` is the one that decides.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace jmlr {
+
+enum class Storage : int { float32 = 0, bfloat16 = 1, int8 = 2 };
+
+struct RowBlock {
+  const void* codes;   // row r starts `r * stride` bytes after
+  size_t stride;       // bytes from row to row
+  size_t count;        // rows
+  const float* scale;  // int8 only: [count]
+};
+
+// `width` queries, interleaved: unit u of query j is units[u * width + j], as 32 bits.
+struct QueryPanel {
+  const void* units;
+  size_t unit_count;      // units of a row that count; a row holds at least as many
+  size_t width;           // 1 (the streaming path) or a multiple of the kernel's lanes, at most 2 x lanes
+  const float* scale;     // int8 only: [width]
+  const int32_t* offset;  // int8 only: [width] 128 * sum of the query's codes (row codes are biased by 128)
+  // The streaming path has arithmetic to spare, so its one query is finer than the panel's.
+  const float* exact;  // bfloat16, width 1: the query in float32, [2 * unit_count]
+  const void* low;     // int8, width 1: second digit of the query's codes
+  float low_scale;     // int8, width 1: scale of the second digit
+  int32_t low_offset;  // int8, width 1: 128 * sum of the second digits
+};
+
+// scores[r * width + j] = approximate inner product of row r and query j.
+using ScanFn = void (*)(const QueryPanel&, const RowBlock&, float* scores);
+
+// Which pairs (i, j) may still enter: score + a[i] * u[j] + b[i] * v[j] >= floor_i[i] and >= floor_j[j] (null: no
+// floor). The lanes run over j; i is broadcast. Tiles have i = row, j = query; the streaming path i = query, j = row.
+struct FilterTerms {
+  const float* scores;  // [ni, nj]
+  size_t ni, nj;
+  const float* a;        // [ni]
+  const float* b;        // [ni]
+  const float* u;        // [nj]
+  const float* v;        // [nj]
+  const float* floor_i;  // [ni] or null
+  const float* floor_j;  // [nj] or null
+};
+struct Hit {
+  uint32_t i, j;
+};
+// Writes at most ni * nj hits, in ascending (i, j), and returns how many.
+using FilterFn = size_t (*)(const FilterTerms&, Hit* hits);
+
+// out[n] = the contract's score of (query, rows[n]): float64, in index order, rounded once. NaN-free inputs.
+using RescoreFn = void (*)(const float* query, const float* const* rows, size_t count, size_t dim, float* out);
+
+struct Kernel {
+  const char* isa;
+  size_t lanes;  // queries per vector
+  ScanFn scan;
+};
+
+struct Kernels {
+  Kernel scan[3];  // by Storage
+  FilterFn filter;
+  RescoreFn rescore;
+};
+
+// One per file of kernels/; null where the instruction set was not compiled in.
+namespace scalar {
+Kernels kernels();
+}
+namespace avx2 {
+Kernels kernels();
+}
+namespace avx512 {
+Kernels kernels();
+}
+namespace avx512bf16 {
+Kernel bfloat16_kernel();
+}
+namespace avx512vnni {
+Kernel int8_kernel();
+}
+namespace neon {
+Kernels kernels();
+}
+
+}  // namespace jmlr

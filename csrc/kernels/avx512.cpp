@@ -1,0 +1,203 @@
+// AVX-512 F, BW, DQ, VL: float32 by FMA, bfloat16 widened to float32, int8 by 16-bit multiply-add.
+//
+// This file is compiled for AVX-512, so nothing in it may be an inline function that other files share: the linker
+// could keep this copy of it for all of them. Hence no standard library beyond C headers.
+#include <immintrin.h>
+
+#include "tile.h"
+
+namespace jmlr::avx512 {
+namespace {
+
+constexpr size_t kLanes = 16;
+
+struct Float32 {
+  using Sum = __m512;
+  using Query = __m512;
+  using Row = __m512;
+  static constexpr size_t kLanes = 16;
+  static Sum zero() { return _mm512_setzero_ps(); }
+  static Query query(const uint32_t* p) { return _mm512_load_ps(p); }
+  static Row row(const char* p) { return _mm512_set1_ps(read_float(p)); }
+  static Sum step(Sum sum, Row x, Query q) { return _mm512_fmadd_ps(x, q, sum); }
+  static void store(Sum sum, const QueryPanel&, size_t, float, float* out) { _mm512_store_ps(out, sum); }
+};
+
+struct Pair {
+  __m512i even, odd;
+};
+
+struct Bfloat16 {
+  using Sum = __m512;
+  using Query = Pair;
+  using Row = Pair;
+  static constexpr size_t kLanes = 16;
+  static Pair split(__m512i x) {
+    return {_mm512_slli_epi32(x, 16), _mm512_and_si512(x, _mm512_set1_epi32(static_cast<int>(0xffff0000u)))};
+  }
+  static Sum zero() { return _mm512_setzero_ps(); }
+  static Query query(const uint32_t* p) { return split(_mm512_load_si512(p)); }
+  static Row row(const char* p) { return split(_mm512_set1_epi32(read_unit(p))); }
+  static Sum step(Sum sum, Row x, Query q) {
+    sum = _mm512_fmadd_ps(_mm512_castsi512_ps(x.even), _mm512_castsi512_ps(q.even), sum);
+    return _mm512_fmadd_ps(_mm512_castsi512_ps(x.odd), _mm512_castsi512_ps(q.odd), sum);
+  }
+  static void store(Sum sum, const QueryPanel&, size_t, float, float* out) { _mm512_store_ps(out, sum); }
+};
+
+struct Int8 {
+  using Sum = __m512i;
+  using Query = Pair;
+  using Row = Pair;
+  static constexpr size_t kLanes = 16;
+  static Sum zero() { return _mm512_setzero_si512(); }
+  static Query query(const uint32_t* p) {
+    const __m512i q = _mm512_load_si512(p);
+    return {_mm512_srai_epi16(_mm512_slli_epi16(q, 8), 8), _mm512_srai_epi16(q, 8)};
+  }
+  static Row row(const char* p) {
+    const __m512i x = _mm512_set1_epi32(read_unit(p));
+    return {_mm512_and_si512(x, _mm512_set1_epi16(0xff)), _mm512_srli_epi16(x, 8)};
+  }
+  static Sum step(Sum sum, Row x, Query q) {
+    return _mm512_add_epi32(sum, _mm512_add_epi32(_mm512_madd_epi16(x.even, q.even), _mm512_madd_epi16(x.odd, q.odd)));
+  }
+  static void store(Sum sum, const QueryPanel& panel, size_t lane, float row_scale, float* out) {
+    const __m512i dot = _mm512_sub_epi32(sum, _mm512_loadu_si512(panel.offset + lane));
+    const __m512 scaled = _mm512_mul_ps(_mm512_cvtepi32_ps(dot), _mm512_loadu_ps(panel.scale + lane));
+    _mm512_store_ps(out, _mm512_mul_ps(scaled, _mm512_set1_ps(row_scale)));
+  }
+};
+
+float dot_float32(const float* query, const float* row, size_t units) {
+  __m512 sum[4] = {_mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps()};
+  size_t u = 0;
+  for (; u + 64 <= units; u += 64) {
+    for (size_t v = 0; v < 4; ++v) {
+      sum[v] = _mm512_fmadd_ps(_mm512_loadu_ps(row + u + 16 * v), _mm512_loadu_ps(query + u + 16 * v), sum[v]);
+    }
+  }
+  for (; u < units; u += 16) {
+    const auto mask = static_cast<__mmask16>(units - u >= 16 ? 0xffffu : (1u << (units - u)) - 1u);
+    sum[0] = _mm512_fmadd_ps(_mm512_maskz_loadu_ps(mask, row + u), _mm512_maskz_loadu_ps(mask, query + u), sum[0]);
+  }
+  return _mm512_reduce_add_ps(_mm512_add_ps(_mm512_add_ps(sum[0], sum[1]), _mm512_add_ps(sum[2], sum[3])));
+}
+
+void scan_float32(const QueryPanel& panel, const RowBlock& rows, float* scores) {
+  if (panel.width != 1) return scan_panel<Float32, 12>(panel, rows, scores);
+  for (size_t r = 0; r < rows.count; ++r) {
+    const auto* row = reinterpret_cast<const float*>(row_at(rows, r));
+    scores[r] = dot_float32(static_cast<const float*>(panel.units), row, panel.unit_count);
+  }
+}
+
+void scan_bfloat16(const QueryPanel& panel, const RowBlock& rows, float* scores) {
+  if (panel.width != 1) return scan_panel<Bfloat16, 8>(panel, rows, scores);
+  for (size_t r = 0; r < rows.count; ++r) {
+    const char* row = row_at(rows, r);
+    __m512 sum[2] = {_mm512_setzero_ps(), _mm512_setzero_ps()};
+    for (size_t d = 0; d < 2 * panel.unit_count; d += 32) {  // rows are padded to 64 bytes
+      for (size_t v = 0; v < 2; ++v) {
+        const __m256i codes = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(row + 2 * (d + 16 * v)));
+        const __m512 x = _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(codes), 16));
+        sum[v] = _mm512_fmadd_ps(x, _mm512_loadu_ps(panel.exact + d + 16 * v), sum[v]);
+      }
+    }
+    scores[r] = _mm512_reduce_add_ps(_mm512_add_ps(sum[0], sum[1]));
+  }
+}
+
+__m512i madd_int8(__m512i sum, const char* row, const char* query) {
+  const __m512i x = _mm512_cvtepu8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(row)));
+  const __m512i q = _mm512_cvtepi8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(query)));
+  return _mm512_add_epi32(sum, _mm512_madd_epi16(x, q));
+}
+
+void scan_int8(const QueryPanel& panel, const RowBlock& rows, float* scores) {
+  if (panel.width != 1) return scan_panel<Int8, 8>(panel, rows, scores);
+  for (size_t r = 0; r < rows.count; ++r) {
+    __m512i high = _mm512_setzero_si512();
+    __m512i low = _mm512_setzero_si512();
+    for (size_t d = 0; d < 4 * panel.unit_count; d += 32) {
+      high = madd_int8(high, row_at(rows, r) + d, static_cast<const char*>(panel.units) + d);
+      low = madd_int8(low, row_at(rows, r) + d, static_cast<const char*>(panel.low) + d);
+    }
+    scores[r] = int8_score(panel, _mm512_reduce_add_epi32(high), _mm512_reduce_add_epi32(low), rows.scale[r]);
+  }
+}
+
+size_t filter(const FilterTerms& t, Hit* hits) {
+  size_t count = 0;
+  for (size_t i = 0; i < t.ni; ++i) {
+    const __m512 a = _mm512_set1_ps(t.a[i]);
+    const __m512 b = _mm512_set1_ps(t.b[i]);
+    const __m512 floor_i = _mm512_set1_ps(t.floor_i != nullptr ? t.floor_i[i] : 0.0f);
+    for (size_t j = 0; j < t.nj; j += kLanes) {
+      const auto lanes = static_cast<__mmask16>(t.nj - j >= kLanes ? 0xffffu : (1u << (t.nj - j)) - 1u);
+      __m512 upper = _mm512_maskz_loadu_ps(lanes, t.scores + i * t.nj + j);
+      upper = _mm512_fmadd_ps(a, _mm512_maskz_loadu_ps(lanes, t.u + j), upper);
+      upper = _mm512_fmadd_ps(b, _mm512_maskz_loadu_ps(lanes, t.v + j), upper);
+      const __m512 floor = t.floor_j != nullptr ? _mm512_maskz_loadu_ps(lanes, t.floor_j + j) : floor_i;
+      unsigned mask = _mm512_mask_cmp_ps_mask(lanes, upper, floor, _CMP_NLT_UQ);
+      for (; mask != 0; mask &= mask - 1) {
+        hits[count++] = {static_cast<uint32_t>(i),
+                         static_cast<uint32_t>(j) + static_cast<uint32_t>(__builtin_ctz(mask))};
+      }
+    }
+  }
+  return count;
+}
+
+// Eight rows at a time, one per lane: each lane adds in index order, as the contract has it.
+void rescore_eight(const float* query, const float* const* rows, size_t dim, float* out) {
+  __m512d sum = _mm512_setzero_pd();
+  size_t d = 0;
+  for (; d + 8 <= dim; d += 8) {
+    __m256 t[8], s[8];
+    for (int i = 0; i < 4; ++i) {
+      const __m256 x = _mm256_loadu_ps(rows[2 * i] + d);
+      const __m256 y = _mm256_loadu_ps(rows[2 * i + 1] + d);
+      t[2 * i] = _mm256_unpacklo_ps(x, y);
+      t[2 * i + 1] = _mm256_unpackhi_ps(x, y);
+    }
+    for (int i = 0; i < 2; ++i) {
+      s[4 * i] = _mm256_shuffle_ps(t[4 * i], t[4 * i + 2], 0x44);
+      s[4 * i + 1] = _mm256_shuffle_ps(t[4 * i], t[4 * i + 2], 0xee);
+      s[4 * i + 2] = _mm256_shuffle_ps(t[4 * i + 1], t[4 * i + 3], 0x44);
+      s[4 * i + 3] = _mm256_shuffle_ps(t[4 * i + 1], t[4 * i + 3], 0xee);
+    }
+    for (int e = 0; e < 8; ++e) {
+      const __m256 x =
+          e < 4 ? _mm256_permute2f128_ps(s[e], s[e + 4], 0x20) : _mm256_permute2f128_ps(s[e - 4], s[e], 0x31);
+      sum = _mm512_fmadd_pd(_mm512_cvtps_pd(x), _mm512_set1_pd(static_cast<double>(query[d + static_cast<size_t>(e)])),
+                            sum);
+    }
+  }
+  for (; d < dim; ++d) {
+    const __m256 x =
+        _mm256_setr_ps(rows[0][d], rows[1][d], rows[2][d], rows[3][d], rows[4][d], rows[5][d], rows[6][d], rows[7][d]);
+    sum = _mm512_fmadd_pd(_mm512_cvtps_pd(x), _mm512_set1_pd(static_cast<double>(query[d])), sum);
+  }
+  _mm256_storeu_ps(out, _mm512_cvtpd_ps(sum));
+}
+
+void rescore(const float* query, const float* const* rows, size_t count, size_t dim, float* out) {
+  for (size_t n = 0; n < count; n += 8) {
+    const float* eight[8];
+    float scores[8];
+    for (size_t i = 0; i < 8; ++i) eight[i] = rows[n + i < count ? n + i : n];
+    rescore_eight(query, eight, dim, scores);
+    for (size_t i = 0; i < 8 && n + i < count; ++i) out[n + i] = scores[i];
+  }
+}
+
+}  // namespace
+
+Kernels kernels() {
+  return {{{"avx512", kLanes, scan_float32}, {"avx512", kLanes, scan_bfloat16}, {"avx512", kLanes, scan_int8}},
+          filter,
+          rescore};
+}
+
+}  // namespace jmlr::avx512

@@ -1,0 +1,51 @@
+// Exact inner-product top-k. Public C++ interface; knows neither Python nor files.
+//
+//   Kernels kernels = select_kernels("");
+//   search(index, queries, count, k, {threads, kernels, {}}, scores, ids);
+//
+// The score of (q, x) is their inner product accumulated in float64 in index order and rounded once to float32. The
+// result is the k best by (score descending, id ascending), whatever the storage, kernel, batch or number of threads.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+
+#include "encode.h"
+#include "isa.h"
+#include "parallel.h"
+
+namespace jmlr {
+
+struct IndexView {
+  Storage storage;
+  size_t rows, dim;
+  const float* vectors;   // [rows, dim], the originals that decide
+  const uint8_t* codes;   // [rows, code_stride] or null for float32
+  const float* scale;     // [rows] for int8
+  const float* residual;  // [rows] unless float32
+  const float* norm;      // [rows]
+  float max_norm;
+  const int64_t* ids;  // [rows], distinct, not negative; or null: the row number
+};
+
+struct SearchOptions {
+  size_t threads;
+  Kernels kernels;
+  std::function<bool()> interrupted;  // polled on the caller's thread; may be empty
+};
+
+struct SearchCounts {
+  size_t nominated = 0;  // (query, row) pairs that passed a scan
+  size_t rescored = 0;   // of these, pairs scored in float64
+};
+
+// Writes scores [count, k] and ids [count, k]; where k exceeds the rows, id -1 and score -inf. Queries [count, dim]
+// must be finite. Throws Interrupted.
+SearchCounts search(const IndexView& index, const float* queries, size_t count, size_t k, const SearchOptions& options,
+                    float* scores, int64_t* ids);
+
+// Largest element, or 0.
+float max_of(const float* values, size_t count);
+
+}  // namespace jmlr

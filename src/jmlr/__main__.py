@@ -1,0 +1,168 @@
+"""The one door: `jmlr <stage> ...`, the same for rules, torchrun, SLURM and people.
+
+Each stage is one function, `jmlr.stages.<stage>.<stage>`; its parameters become options, and an options model of
+`jmlr.config` becomes one option per field. A user's mistake ends with one line on standard error and exit code 2.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import inspect
+import json
+import sys
+import types
+import typing
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ValidationError
+
+from jmlr import __version__
+from jmlr.config import ConfigError, nearest, one_line
+from jmlr.runtime.errors import UserError
+
+STAGES = {
+    "fetch": "bring raw data here: generated, local, from the hub, downloaded",
+    "prepare": "raw files -> passages, questions and reading documents in one schema",
+    "pretrain": "make or continue a language model or a retriever",
+    "encode": "texts -> vectors, by the retriever",
+    "index": "vectors -> an index for exact search",
+    "search": "the best passages of every question",
+    "train": "fine-tune the LLM, jointly with its retriever or without",
+    "answer": "one answer per question, with option scores and the passages used",
+    "evaluate": "answers and candidates -> metrics with confidence intervals",
+    "report": "metrics, logs and manifests -> one HTML page and results.csv",
+}
+PEOPLE = {
+    "ask": "ask a finished run a question",
+    "config": "check a configuration, or write the generated files of config/",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; return its exit code."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if not argv or argv[0] in ("-h", "--help"):
+        print(_overview())
+        return 0
+    if argv[0] == "--version":
+        print(f"jmlr {__version__}")
+        return 0
+    name, rest = argv[0], argv[1:]
+    if name not in STAGES and name not in PEOPLE:
+        print(f"jmlr: no command '{name}'{nearest(name, [*STAGES, *PEOPLE])}", file=sys.stderr)
+        return 2
+    try:
+        function = getattr(importlib.import_module(f"jmlr.stages.{name}"), name)
+        arguments = _parse(name, function, rest)
+        first = [arguments.pop(k) for k, p in inspect.signature(function).parameters.items() if p.kind is p.POSITIONAL_ONLY]
+        function(*first, **arguments)
+    except (UserError, ConfigError) as error:
+        print(f"jmlr {name}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"jmlr {name}: interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _overview() -> str:
+    width = max(map(len, [*STAGES, *PEOPLE])) + 2
+    lines = ["usage: jmlr <command> [options]     (jmlr <command> --help for its options)", "", "stages, in the order of the workflow:"]
+    lines += [f"  {name:{width}}{text}" for name, text in STAGES.items()]
+    lines += ["", "for people:"] + [f"  {name:{width}}{text}" for name, text in PEOPLE.items()]
+    return "\n".join(lines)
+
+
+class _Parser(argparse.ArgumentParser):
+    """An argument parser that refuses a wrong option with one line and names the nearest valid one."""
+
+    def error(self, message: str) -> typing.NoReturn:
+        unknown = message.removeprefix("unrecognized arguments: ").split()[0]
+        if message.startswith("unrecognized") and unknown.startswith("--"):
+            message = f"unknown option {unknown}{nearest(unknown, self._option_string_actions)}"
+        raise UserError(message)
+
+
+def _parse(name: str, function: Callable[..., None], argv: Sequence[str]) -> dict[str, Any]:
+    """Turn arguments into the function's keyword arguments."""
+    summary = (inspect.getdoc(function) or "").split("\n\n")
+    parser = _Parser(prog=f"jmlr {name}", description=summary[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter, allow_abbrev=False)
+    hints, parameters = typing.get_type_hints(function), inspect.signature(function).parameters
+    texts = _parameter_texts(function)
+    models: dict[str, type[BaseModel]] = {}
+    paths = parser.add_argument_group("inputs and outputs")
+    for key, parameter in parameters.items():
+        if isinstance(hints[key], type) and issubclass(hints[key], BaseModel):
+            models[key] = hints[key]
+            group = parser.add_argument_group((hints[key].__doc__ or key).split("\n")[0].rstrip("."))
+            for field, info in hints[key].model_fields.items():
+                _add(group, field, info.annotation, info.get_default(call_default_factory=True), info.description or "")
+        else:
+            _add(paths, key, hints[key], parameter.default, texts.get(key, ""), positional=parameter.kind is parameter.POSITIONAL_ONLY)
+    given = vars(parser.parse_args(argv))
+    arguments = {key: given[key] for key in parameters if key not in models}
+    for key, model in models.items():
+        try:
+            arguments[key] = model.model_validate({f: given[f] for f in model.model_fields})
+        except ValidationError as error:
+            raise UserError(one_line(error, model)) from None
+    return arguments
+
+
+def _add(group: Any, name: str, kind: Any, default: Any, text: str, positional: bool = False) -> None:
+    """Add one option of a type that appears in stage functions and options models."""
+    if typing.get_origin(kind) in (typing.Union, types.UnionType):  # X | None
+        kind = next(a for a in typing.get_args(kind) if a is not type(None))
+    while typing.get_origin(kind) is typing.Annotated:
+        kind = typing.get_args(kind)[0]
+    origin, required = typing.get_origin(kind), default is inspect.Parameter.empty
+    spec: dict[str, Any] = {"help": (text or " ").replace("%", "%%"), "default": None if required else default}
+    if origin is Literal:
+        spec["choices"] = typing.get_args(kind)
+    elif kind is bool:
+        spec["action"] = argparse.BooleanOptionalAction
+    elif origin in (list, dict) and typing.get_args(kind)[0] is not Path or (isinstance(kind, type) and issubclass(kind, BaseModel)):
+        spec |= {"type": _json, "metavar": "JSON", "default": _plain(default)}
+    elif origin is list:
+        spec |= {"type": Path, "nargs": "+", "metavar": "PATH"}
+    else:
+        spec |= {"type": kind, "metavar": kind.__name__.upper()}
+    if positional:
+        group.add_argument(name, **{k: v for k, v in spec.items() if k != "default"})
+    else:
+        group.add_argument("--" + name.replace("_", "-"), dest=name, required=required, **spec)
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise argparse.ArgumentTypeError(f"not JSON ({error}): {text!r}") from None
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    return [_plain(v) for v in value] if isinstance(value, list) else value
+
+
+def _parameter_texts(function: Callable[..., None]) -> dict[str, str]:
+    """Read `name: text` lines of the section 'Args:' of a docstring."""
+    texts: dict[str, str] = {}
+    _, _, section = (inspect.getdoc(function) or "").partition("Args:\n")
+    for line in section.split("\n"):
+        if not line.startswith("    "):
+            break
+        key, colon, text = line.strip().partition(": ")
+        if colon and key.isidentifier():
+            texts[key] = text
+        elif texts:
+            texts[next(reversed(texts))] += " " + line.strip()
+    return texts
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""From files as people have them to passages, questions and reading documents in one schema; the prompt of the LLM."""

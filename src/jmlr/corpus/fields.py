@@ -1,0 +1,127 @@
+"""Our fields in their records: renaming, filters, and values that are checked where they are read.
+
+    fields = Fields(FIELDS, {"text": "contents"}, include={"language": ["en*"]})
+    if fields.keeps(record):
+        fields.text(record, "title"), fields.text(record, "text", required=True)
+
+Messages name the record, never its text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Any
+
+from jmlr.corpus.records import Record, closest
+from jmlr.runtime.errors import UserError
+
+
+class Fields:
+    """Reads our fields from records whose names differ (`mapping`: ours -> theirs, a key or a dotted path).
+
+    A name that was given and stands in no record at all is an error of `check_names`: a typing error must not look like
+    missing data.
+    """
+
+    def __init__(
+        self,
+        known: Sequence[str],
+        mapping: Mapping[str, str] | None = None,
+        include: Mapping[str, Sequence[str]] | None = None,
+        exclude: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
+        self.mapping, self.include, self.exclude = dict(mapping or {}), dict(include or {}), dict(exclude or {})
+        for ours in self.mapping:
+            if ours not in known:
+                raise UserError(f"fields: we have no field '{ours}'{closest(ours, known)}")
+        self._unseen = {*self.mapping.values(), *self.include, *self.exclude}
+        self._keys: set[str] = set()
+
+    def keeps(self, record: Record) -> bool:
+        """Tell whether a record passes the filters: every `include` field matches, no `exclude` field does."""
+        if self._unseen:
+            self._keys.update(record.fields)
+            self._unseen = {name for name in self._unseen if not _has(record.fields, name)}
+        return all(_matches(record.fields, k, v) for k, v in self.include.items()) and not any(
+            _matches(record.fields, k, v) for k, v in self.exclude.items()
+        )
+
+    def check_names(self, what: str) -> None:
+        """Raise UserError if a given name stood in none of the records seen."""
+        for name in sorted(self._unseen):
+            raise UserError(f"{what}: no record has the field '{name}'{closest(name, self._keys)}")
+
+    def value(self, record: Record, name: str) -> Any:
+        """Return a field as it stands; None where there is none."""
+        return _at(record.fields, self.mapping.get(name, name))
+
+    def text(self, record: Record, name: str, *, required: bool = False) -> str:
+        """Return a field as text without blanks around it; a number becomes its digits, nothing becomes ''.
+
+        Raises:
+            UserError: it is missing or empty where it is required, or no text.
+        """
+        value = self.value(record, name)
+        if required and value is None:
+            theirs = self.mapping.get(name, name)
+            raise UserError(
+                f"{record.where}: no field '{theirs}'{closest(theirs, record.fields)}; 'fields' can rename {name}"
+            )
+        text = as_text(value, f"{record.where}: '{name}'")
+        if required and not text:
+            raise UserError(f"{record.where}: '{name}' is empty")
+        return text
+
+    def id(self, record: Record, name: str = "id") -> str:
+        """Return an identifier; blanks inside become '_', since run files are separated by blanks."""
+        return as_id(self.text(record, name, required=True))
+
+    def texts(self, record: Record, name: str) -> list[str]:
+        """Return a field as a list of texts; one text is a list of one, nothing is an empty list."""
+        value = self.value(record, name)
+        if value is None or value == "":
+            return []
+        return [as_text(v, f"{record.where}: '{name}'") for v in (value if isinstance(value, list) else [value])]
+
+
+def as_text(value: Any, where: str) -> str:
+    """Return a text or number as text; raise UserError, naming the place, for anything else."""
+    if value is None:
+        return ""
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        raise UserError(f"{where} is {type(value).__name__}; allowed: a text or a number")
+    text = str(value).strip()
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise UserError(
+                f"{where} holds half of a surrogate pair, which is no character; allowed: Unicode text"
+            ) from None
+    return text
+
+
+def as_id(text: str) -> str:
+    """Return an identifier without blanks."""
+    return "_".join(text.split())
+
+
+def _has(fields: Mapping[str, Any], name: str) -> bool:
+    return name in fields or ("." in name and _at(fields, name) is not None)
+
+
+def _at(fields: Mapping[str, Any], name: str) -> Any:
+    """Return the value under a key, or along a dotted path of keys."""
+    if name in fields or "." not in name:
+        return fields.get(name)
+    value: Any = fields
+    for key in name.split("."):
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value
+
+
+def _matches(fields: Mapping[str, Any], name: str, patterns: Sequence[str]) -> bool:
+    value = _at(fields, name)
+    values = value if isinstance(value, list) else [value]
+    return any(fnmatchcase("" if v is None else str(v).strip(), pattern) for v in values for pattern in patterns)

@@ -1,0 +1,1 @@
+"""The embedded demo's world: made-up diseases, their passages, questions and reading documents. Text only; no stage knows it."""

@@ -1,0 +1,137 @@
+"""The main finding in words, made from the numbers: it never claims more than the intervals allow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pyarrow.compute as pc
+
+from jmlr.report.load import ALL, Row, Run, System, read_parquet
+from jmlr.report.pool import Estimate, counterpart, difference, headline, lookup, main_joint
+
+
+def pct(value: float) -> str:
+    """Write a share as a percentage with one decimal."""
+    return f"{100 * value:.1f}"
+
+
+def sentences(run: Run) -> list[str]:
+    """Return what this run shows: the comparison, the value of reading, the retriever, and how sure that is."""
+    dataset, split = headline(run)
+    joint = main_joint(run)
+    frozen = counterpart(run, joint) if joint else next((s for s in run.systems if s.reads), None)
+    closed = next((s for s in run.systems if not s.reads), None)
+    said = []
+    if joint and frozen:
+        said.append(_joint(run, joint, frozen, dataset, split))
+    else:
+        said += [_alone(run, s, split) for s in run.systems[:3]]
+        said.append("No system trained jointly stands beside one whose retriever stayed frozen: nothing follows about joint training.")
+    if closed and frozen:
+        said.append(_reading(run, frozen, closed, dataset, split))
+    if joint:
+        said += _retriever(run, joint)
+    said.append(_certainty(run, split))
+    return said
+
+
+def best_row(run: Run, system: System) -> Row | None:
+    """Return a system's pooled accuracy after its last round."""
+    rows = lookup(run, system.name, "accuracy")
+    return rows[max(rows)] if rows else None
+
+
+def answered(run: Run, system: System) -> str:
+    """Say how many questions a system answered right, with the interval."""
+    row = best_row(run, system)
+    if row is None:
+        return "no figure"
+    interval = "" if row.low is None or row.high is None else f" ({pct(row.low)} to {pct(row.high)})"
+    return f"{pct(row.value)} %{interval}"
+
+
+def overlap(a: Row | None, b: Row | None) -> bool:
+    """Tell whether two intervals overlap; without intervals nothing can be told apart, so they do."""
+    if a is None or b is None or a.low is None or a.high is None or b.low is None or b.high is None:
+        return True
+    return a.low <= b.high and b.low <= a.high
+
+
+def points(estimate: Estimate) -> str:
+    """Say a difference in points, with its interval."""
+    low, high = (100 * v for v in (estimate.low, estimate.high))
+    return f"{abs(100 * estimate.value):.1f} points (95 % interval of the difference {low:+.1f} to {high:+.1f})"
+
+
+def _joint(run: Run, joint: System, frozen: System, dataset: str, split: str) -> str:
+    gap = difference(run, joint.name, frozen.name, dataset, split)
+    a, b = best_row(run, joint), best_row(run, frozen)
+    head = (f"{joint.title} answers {answered(run, joint)} of {questions(run)} {split} questions right, "
+            f"{frozen.title} {answered(run, frozen)}: ")  # fmt: skip
+    if not gap.beyond_zero:
+        return head + f"the difference, {points(gap)}, cannot be told from zero."
+    word = "gained" if gap.value > 0 else "lost"
+    apart = "; the two systems' own intervals do not overlap" if not overlap(a, b) else ""
+    return head + f"joint training {word} {points(gap)}{apart}."
+
+
+def _alone(run: Run, system: System, split: str) -> str:
+    return f"{system.title} answers {answered(run, system)} of {questions(run)} {split} questions right."
+
+
+def _reading(run: Run, frozen: System, closed: System, dataset: str, split: str) -> str:
+    gap = difference(run, frozen.name, closed.name, dataset, split)
+    row, guess = best_row(run, closed), chance(run)
+    near = row is not None and guess is not None and row.low is not None and row.high is not None and row.low <= guess <= row.high
+    guessing = f", which cannot be told from guessing ({pct(guess)} %)" if near and guess is not None else ""
+    head = f"Without passages ({closed.title}) it is {answered(run, closed)}{guessing}; "
+    if not gap.beyond_zero:
+        return head + f"what reading with a frozen retriever changes, {points(gap)}, cannot be told from zero."
+    return head + f"reading with a frozen retriever {'adds' if gap.value > 0 else 'costs'} {points(gap)}."
+
+
+def _retriever(run: Run, joint: System) -> list[str]:
+    k, rows = hits(run, joint.name)
+    if len(rows) < 2:
+        return []
+    before, after = rows[min(rows)], rows[max(rows)]
+    what = "a gold passage stands first" if k == 1 else f"a gold passage is among the first {k}"
+    head = f"Its retriever saw no relevance label; {what} for {_interval(before)} of the questions before training and for {_interval(after)} after"
+    if overlap(before, after):
+        return [head + ": the intervals overlap, so no change is claimed."]
+    factor = f", {after.value / before.value:.1f} times as many" if after.value > before.value > 0 else ""
+    return [head + factor + "."]
+
+
+def _interval(row: Row) -> str:
+    return f"{pct(row.value)} %" + ("" if row.low is None or row.high is None else f" ({pct(row.low)} to {pct(row.high)})")
+
+
+def _certainty(run: Run, split: str) -> str:
+    if len(run.seeds) > 1:
+        return f"Intervals are over questions and over {len(run.seeds)} seeds."
+    return "One seed was run: the intervals say how sure the figures are for other questions, not for another training."
+
+
+def hits(run: Run, system: str, seed: str = ALL) -> tuple[int, dict[int, Row]]:
+    """Return the smallest k of hit@k, and the figure by round."""
+    dataset, split = headline(run)
+    ks = sorted({r.k for r in run.rows if r.metric == "hit" and r.k and (r.dataset, r.split) == (dataset, split)})
+    return (ks[0], lookup(run, system, "hit", k=ks[0], seed=seed)) if ks else (1, {})
+
+
+def questions(run: Run) -> int:
+    """Return how many questions the headline is about."""
+    return max((row.n for system in run.systems if (row := best_row(run, system))), default=0)
+
+
+def chance(run: Run) -> float | None:
+    """Return the accuracy of guessing on the headline's questions: the mean of 1 / number of options."""
+    dataset, split = headline(run)
+    table = read_parquet(run.prepared / "questions.parquet", ["dataset", "split", "options", "answer"])
+    keep = pc.and_(pc.equal(table["split"], split), pc.greater_equal(table["answer"], 0))
+    if dataset != ALL:
+        keep = pc.and_(keep, pc.equal(table["dataset"], dataset))
+    table = table.filter(keep)
+    counts: Sequence[int] = [c for c in pc.list_value_length(table["options"]).to_pylist() if c]
+    return sum(1 / c for c in counts) / len(counts) if counts else None

@@ -1,0 +1,157 @@
+"""The report's pictures, drawn by matplotlib as SVG that stands inside the page.
+
+Ink is written as `currentColor`, so that one picture serves light and dark; a system has one colour in all pictures.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+from jmlr.report.finding import best_row, chance, hits
+from jmlr.report.load import Row, Run
+from jmlr.report.pool import headline, lookup
+
+INK = "#010203"  # stands for currentColor until the SVG is written
+COLOURS = ("#8a8f98", "#3d8bd9", "#e0792b", "#2a9d76", "#a66fd0", "#d65c6a", "#b09a2c", "#4fb3c4")
+CURVES = {"loss_lm": "LM loss, nats per token", "loss_rank": "retriever's loss", "agreement": "agreement (Kendall's tau)", "hit": "gold passage first"}
+
+
+def colour(run: Run, system: str) -> str:
+    """Return a system's colour."""
+    return COLOURS[[s.name for s in run.systems].index(system) % len(COLOURS)]
+
+
+def accuracy_plot(run: Run) -> Markup:
+    """Draw each system's accuracy with its interval, its seeds as small marks, and what guessing would give."""
+    rows = [(s, row) for s in run.systems if (row := best_row(run, s))]
+
+    def draw(axes: Any) -> None:
+        for y, (system, row) in enumerate(reversed(rows)):
+            _interval(axes, row, y, colour(run, system.name))
+            seeds = [lookup(run, system.name, "accuracy", seed=str(n)) for n in run.seeds_of(system.name)]
+            values = [100 * found[max(found)].value for found in seeds if found]
+            if len(values) > 1:
+                axes.plot(values, [y - 0.25] * len(values), "|", color=INK, markersize=6, alpha=0.6)
+        axes.set_yticks(range(len(rows)), [s.title for s, _ in reversed(rows)])
+        axes.set_ylim(-0.6, len(rows) - 0.4)
+        axes.set_xlabel("accuracy, %")
+        axes.set_xlim(0, 100)
+        guess = chance(run)
+        if guess is not None:
+            axes.axvline(100 * guess, color=INK, linewidth=0.8, linestyle=(0, (4, 4)), alpha=0.6)
+            axes.text(100 * guess + 0.8, len(rows) - 0.45, "guessing", fontsize=8, va="top")
+
+    return _svg([draw], 7.6, 0.7 + 0.5 * len(rows), "accuracy of each system")
+
+
+def retrieval_plot(run: Run) -> Markup:
+    """Draw hit@k (its smallest k) and MRR of every retriever after each round, with intervals."""
+    dataset, split = headline_of_retrieval(run)
+    k, _ = hits(run, run.systems[0].name)
+    drawings = []
+    for metric, at, title in (("hit", k, f"hit@{k}, %"), ("mrr", None, "MRR, %")):
+        series = {s: lookup(run, s.name, metric, k=at, dataset=dataset, split=split) for s in run.systems}
+        if any(series.values()):
+            drawings.append(_rounds(run, {s.name: found for s, found in series.items() if found}, title))
+    return _svg(drawings, 7.6, 2.6, "the retriever after each round") if drawings else Markup("")
+
+
+def _rounds(run: Run, series: dict[str, dict[int, Row]], title: str) -> Callable[[Any], None]:
+    def draw(axes: Any) -> None:
+        last = max(max(found) for found in series.values())
+        for name, found in series.items():
+            rounds = sorted(found)
+            values = [100 * found[r].value for r in rounds]
+            shown = run.system(name)
+            if len(rounds) == 1:  # frozen: the same in every round
+                axes.plot([0, max(last, 1)], [values[0]] * 2, color=colour(run, name), linestyle=(0, (4, 3)), label=shown.title)
+                continue
+            low, high = ([100 * (getattr(found[r], end) or found[r].value) for r in rounds] for end in ("low", "high"))
+            axes.fill_between(rounds, low, high, color=colour(run, name), alpha=0.18, linewidth=0)
+            axes.plot(rounds, values, "o-", color=colour(run, name), label=shown.title)
+        axes.set_title(title, fontsize=9, loc="left")
+        axes.set_xlabel("round")
+        axes.set_xticks(range(last + 1))
+        axes.set_ylim(0, None)
+        axes.legend(frameon=False, fontsize=8)
+
+    return draw
+
+
+def curve_plots(run: Run) -> Markup:
+    """Draw the figures of every training step, smoothed; thin lines are seeds."""
+    keys = [key for key in CURVES if any(r.get(key) is not None for records in run.histories.values() for r in records)]
+    return _svg([_curve(run, key) for key in keys], 7.6, 2.3 * -(-len(keys) // 2), "learning curves", columns=2) if keys else Markup("")
+
+
+def _curve(run: Run, key: str) -> Callable[[Any], None]:
+    def draw(axes: Any) -> None:
+        named = set()
+        for (name, _), records in run.histories.items():
+            points = [(r["step"], r[key]) for r in records if r.get(key) is not None]
+            if len(points) < 2:
+                continue
+            steps, values = np.array(points, dtype=float).T
+            label = None if name in named else run.system(name).title
+            named.add(name)
+            axes.plot(steps, smooth(values), color=colour(run, name), linewidth=1.3, alpha=0.85, label=label)
+        axes.set_title(CURVES[key], fontsize=9, loc="left")
+        axes.set_xlabel("step")
+        if len(named) > 1:
+            axes.legend(frameon=False, fontsize=8)
+
+    return draw
+
+
+def smooth(values: np.ndarray) -> np.ndarray:
+    """Return centred means over about a twentieth of the points; nearer the ends over fewer."""
+    half = max(1, len(values) // 40)
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    place = np.arange(len(values))
+    reach = np.minimum(half, np.minimum(place, len(values) - 1 - place))
+    return (sums[place + reach + 1] - sums[place - reach]) / (2 * reach + 1)
+
+
+def headline_of_retrieval(run: Run) -> tuple[str, str]:
+    """Return the dataset and split that the retriever's figures are about: the headline's, or another that has gold passages."""
+    have = list(dict.fromkeys((r.dataset, r.split) for r in run.rows if r.metric == "mrr"))
+    return headline(run) if headline(run) in have or not have else have[0]
+
+
+def _interval(axes: Any, row: Row, y: float, tint: str) -> None:
+    if row.low is not None and row.high is not None:
+        axes.plot([100 * row.low, 100 * row.high], [y, y], color=tint, linewidth=3, alpha=0.45, solid_capstyle="round")
+    axes.plot([100 * row.value], [y], "o", color=tint, markersize=7)
+    axes.annotate(f"{100 * row.value:.1f}", (100 * row.value, y), (0, 7), textcoords="offset points", ha="center", fontsize=8.5)
+
+
+def _svg(drawings: Sequence[Callable[[Any], None]], width: float, height: float, what: str, columns: int = 0) -> Markup:
+    """Draw panels side by side and return the picture as inline SVG."""
+    from matplotlib import rc_context
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    ink = {key: INK for key in ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color", "axes.titlecolor")}
+    style = {"svg.fonttype": "none", "svg.hashsalt": "jmlr", "font.size": 9, "font.family": "sans-serif", "axes.spines.top": False,
+             "axes.spines.right": False, "axes.linewidth": 0.6, "legend.labelcolor": INK, **ink}  # fmt: skip
+    columns = min(columns or len(drawings), len(drawings))
+    with rc_context(style):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        FigureCanvasSVG(figure)
+        panels = figure.subplots(-(-len(drawings) // columns), columns, squeeze=False).ravel()
+        for axes, draw in zip(panels, drawings, strict=False):
+            draw(axes)
+        for axes in panels[len(drawings) :]:
+            axes.set_visible(False)
+        text = io.StringIO()
+        figure.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    body = text.getvalue()[text.getvalue().index("<svg") :].replace(INK, "currentColor")
+    body = re.sub(r'<svg [^>]*?viewBox="([^"]+)"[^>]*>', rf'<svg viewBox="\1" role="img" aria-label="{what}">', body, count=1, flags=re.S)
+    body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.S)
+    return Markup(re.sub(r"font: ([\d.]+px)[^;\"]*", r"font: \1 system-ui, sans-serif", body).replace(" xlink:href=", " href="))

@@ -1,0 +1,166 @@
+"""The seeds of a run joined: pooled rows, and differences between systems, with intervals by the bootstrap.
+
+Questions are the same for all seeds and systems, so the bootstrap draws questions and seeds (each with replacement) and
+keeps both systems of a difference on the same draw: a paired comparison. Intervals are percentiles of the draws.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jmlr.report.load import ALL, COLUMNS, METRICS, Row, Run, System
+from jmlr.runtime.errors import UserError
+
+DRAWS, DRAW_SEED = 2000, 20240227
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def beyond_zero(self) -> bool:
+        """Whether the interval excludes zero."""
+        return self.low > 0 or self.high < 0
+
+
+def pooled_rows(run: Run) -> list[Row]:
+    """Return one row with seed "all" for each figure.
+
+    Accuracy: the mean over seeds; its interval is over questions and seeds. Other metrics: the mean over seeds, within the
+    hull of the seeds' own intervals (wider than need be, never narrower). One seed: that seed's own interval. `n` stays
+    the number of questions.
+    """
+    groups: dict[tuple[object, ...], list[Row]] = {}
+    for row in run.rows:
+        groups.setdefault(row.key, []).append(row)
+    pooled = []
+    for rows in groups.values():
+        if len({row.seed for row in rows}) != len(rows):
+            raise UserError(f"metrics of system {rows[0].system}, seed {rows[0].seed}: {rows[0].metric} stands there twice")
+        first, value = rows[0], float(np.mean([row.value for row in rows]))
+        low, high = hull(rows)
+        if first.metric == "accuracy" and len(rows) > 1:
+            estimate = accuracy(run, first.system, first.dataset, first.split)
+            value, low, high = estimate.value, estimate.low, estimate.high
+        pooled.append(replace(first, seed=ALL, value=value, low=low, high=high))
+    return pooled
+
+
+def hull(rows: Sequence[Row]) -> tuple[float | None, float | None]:
+    """Return the smallest interval that holds the rows' intervals; None where a row has none."""
+    low, high = [r.low for r in rows if r.low is not None], [r.high for r in rows if r.high is not None]
+    return (min(low), max(high)) if len(low) == len(high) == len(rows) else (None, None)
+
+
+def accuracy(run: Run, system: str, dataset: str, split: str) -> Estimate:
+    """Return a system's accuracy, pooled over its seeds."""
+    seeds = run.seeds_of(system)
+    parts = _parts(run, dataset, split)
+    return bootstrap([np.stack([marks(run, system, seed, ids) for seed in seeds]) for ids in parts])
+
+
+def difference(run: Run, a: str, b: str, dataset: str, split: str) -> Estimate:
+    """Return the accuracy of `a` less that of `b`, on the same questions and seeds."""
+    seeds = [seed for seed in run.seeds_of(a) if seed in run.seeds_of(b)]
+    if not seeds:
+        raise UserError(f"systems {a} and {b} have no seed in common")
+    parts = _parts(run, dataset, split)
+    return bootstrap([np.stack([marks(run, a, s, ids) - marks(run, b, s, ids) for s in seeds]) for ids in parts])
+
+
+def bootstrap(parts: Sequence[NDArray[np.float64]]) -> Estimate:
+    """Return the mean over datasets of figures [seeds, questions], with its interval over seeds and questions."""
+    rng = np.random.default_rng(DRAW_SEED)
+    seeds = parts[0].shape[0]
+    seed_draws = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=DRAWS) / seeds  # [R, seeds]
+    means = np.zeros(DRAWS)
+    for part in parts:
+        size = part.shape[1]
+        for i in range(0, DRAWS, 100):  # in blocks: a large test set need not fit 2,000 times
+            draws = rng.multinomial(size, np.full(size, 1 / size), size=len(means[i : i + 100])) / size
+            means[i : i + 100] += ((seed_draws[i : i + 100] @ part) * draws).sum(1) / len(parts)
+    low, high = np.percentile(means, [2.5, 97.5])
+    return Estimate(float(np.mean([part.mean() for part in parts])), float(low), float(high))
+
+
+def marks(run: Run, system: str, seed: int, ids: Sequence[str]) -> NDArray[np.float64]:
+    """Return 1 for each question answered right, else 0, in the order of `ids`."""
+    answers = run.answers[system, seed]
+    right = dict(zip(answers.ids, answers.correct, strict=True))
+    missing = next((i for i in ids if i not in right), None)
+    if missing is not None:
+        raise UserError(f"'{answers.path}': no answer to question '{missing}', which other systems answered")
+    return np.array([right[i] for i in ids], dtype=np.float64)
+
+
+def _parts(run: Run, dataset: str, split: str) -> list[list[str]]:
+    """Return the ids of the questions with a gold option, by dataset."""
+    answers = next(iter(run.answers.values()))
+    parts: dict[str, list[str]] = {}
+    for i, d, s, g in zip(answers.ids, answers.datasets, answers.splits, answers.gold, strict=True):
+        if s == split and g >= 0 and dataset in (d, ALL):
+            parts.setdefault(d, []).append(i)
+    return [parts[d] for d in sorted(parts)]
+
+
+def headline(run: Run) -> tuple[str, str]:
+    """Return the dataset and split that the tables are about: all datasets (or the only one) of the test split."""
+    rows = [row for row in run.rows if row.metric == "accuracy"]
+    if not rows:
+        raise UserError("no accuracy in any metrics.csv")
+    splits = list(dict.fromkeys(row.split for row in rows))
+    split = "test" if "test" in splits else splits[0]
+    names = list(dict.fromkeys(row.dataset for row in rows if row.split == split))
+    return (ALL if ALL in names else names[0]), split
+
+
+def ordered(run: Run, rows: Sequence[Row]) -> list[Row]:
+    """Sort rows: system as in the table, then seed (pooled last), split, dataset, metric, k, round."""
+    place = {system.name: i for i, system in enumerate(run.systems)}
+    metric = {name: i for i, name in enumerate(METRICS)}
+    return sorted(
+        rows,
+        key=lambda r: (
+            place[r.system], (1, 0) if r.seed == ALL else (0, int(r.seed)), r.split, r.dataset,
+            metric.get(r.metric, len(METRICS)), r.metric, r.k or 0, r.round,
+        ),
+    )  # fmt: skip
+
+
+def counterpart(run: Run, joint: System) -> System | None:
+    """Return the system that differs from a joint one in that its retriever stays frozen."""
+    frozen = [s for s in run.systems if s.reads and not s.joint]
+    same = [s for s in frozen if (s.llm, s.retriever) == (joint.llm, joint.retriever)]
+    return (same or [None])[0]  # type: ignore[list-item]
+
+
+def main_joint(run: Run) -> System | None:
+    """Return the joint system that the report is about: LLM-Rank (the paper's) before its ablations."""
+    joint = [s for s in run.systems if s.joint]
+    paper = [s for s in joint if s.name == "jmlr"] or [s for s in joint if s.train.get("target") == "llm_rank"] or joint
+    return paper[0] if paper else None
+
+
+def lookup(
+    run: Run, system: str, metric: str, *, seed: str = ALL, dataset: str = "", split: str = "", k: int | None = None
+) -> dict[int, Row]:
+    """Return a figure by round."""
+    dataset, split = dataset or headline(run)[0], split or headline(run)[1]
+    rows = run.pooled if seed == ALL else run.rows
+    wanted = (system, metric, seed, dataset, split, k)
+    return {r.round: r for r in rows if (r.system, r.metric, r.seed, r.dataset, r.split, r.k) == wanted}
+
+
+def fields(row: Row) -> list[str]:
+    """Return the cells of a row of results.csv; numbers have at most six decimals."""
+    values = [getattr(row, column) for column in COLUMNS]
+    return [("" if v is None else f"{v:.6f}".rstrip("0").rstrip(".") if isinstance(v, float) else str(v)) for v in values]

@@ -1,0 +1,38 @@
+"""Where computation runs, and in which precision. What is asked for and missing raises; what is chosen by itself is said once."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+
+from jmlr.runtime.errors import UserError
+from jmlr.runtime.progress import say
+
+
+def device() -> torch.device:
+    """Return the device named by JMLR_DEVICE, else the first GPU, else the CPU."""
+    wanted = os.environ.get("JMLR_DEVICE", "")
+    if wanted.startswith("cuda") and not torch.cuda.is_available():
+        raise UserError(f"JMLR_DEVICE={wanted}: torch {torch.__version__} sees no CUDA device here; unset it to use the CPU")
+    chosen = torch.device(wanted or ("cuda" if torch.cuda.is_available() else "cpu"))
+    if not wanted and chosen.type == "cuda":
+        say(f"device: {torch.cuda.get_device_name(chosen)}")
+    return chosen
+
+
+def has_bf16(where: torch.device) -> bool:
+    """Tell whether the hardware multiplies bfloat16 matrices fast (GPU sm_80 and later; CPU AVX-512 BF16 or AMX)."""
+    if where.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    try:
+        flags = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def autocast(where: torch.device, wanted: bool) -> torch.autocast:
+    """Return the bfloat16 autocast context if it is wanted and the hardware has it, else one that does nothing."""
+    return torch.autocast(where.type, torch.bfloat16, enabled=wanted and has_bf16(where))

@@ -1,0 +1,109 @@
+"""What every stage writes beside its output: how it came to be, and what it cost.
+
+`manifest.json` holds the stage, its options, the digests of inputs and outputs, the code digest, the seed, versions,
+hardware, seconds, CPU seconds, GPU hours and the peak of memory in bytes. It never holds clinical text.
+
+    with stage_output(out, "encode", inputs={"retriever": retriever}, options=[options]) as (folder, notes):
+        ...
+        notes["texts"] = 13_221        # figures worth keeping; merged into the manifest
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import resource
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from jmlr.runtime.digest import stage_digest
+from jmlr.runtime.files import fresh_directory, sha256
+
+PACKAGES = ("jmlr", "numpy", "torch", "transformers", "peft", "tokenizers", "datasets", "pyarrow", "snakemake")
+NAME = "manifest.json"
+
+
+@contextmanager
+def stage_output(
+    out: Path,
+    stage: str,
+    *,
+    inputs: Mapping[str, Path | Sequence[Path] | None],
+    options: Sequence[Any] = (),
+    seed: int | None = None,
+) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Yield (a fresh folder, a dictionary for notes); on success write the manifest and put the folder in place of `out`."""
+    begun, clock, cpu = datetime.now(timezone.utc), time.perf_counter(), _cpu_seconds()
+    notes: dict[str, Any] = {}
+    with fresh_directory(out) as folder:
+        yield folder, notes
+        seconds = time.perf_counter() - clock
+        content = {
+            "stage": stage,
+            "options": {k: v for o in options for k, v in o.model_dump(mode="json").items()},
+            "seed": seed,
+            "inputs": {k: _digests(v) for k, v in inputs.items() if v},
+            "outputs": {str(p.relative_to(folder)): sha256(p) for p in sorted(folder.rglob("*")) if p.is_file()},
+            "code": stage_digest(stage),
+            "versions": {"python": platform.python_version(), **{p: v for p in PACKAGES if (v := _version(p))}},
+            "hardware": _hardware(),
+            "begun": begun.isoformat(timespec="seconds"),
+            "seconds": round(seconds, 3),
+            "cpu_seconds": round(_cpu_seconds() - cpu, 3),
+            "gpu_hours": round(seconds / 3600 * _gpus(), 6),
+            "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024),
+            "notes": notes,
+        }
+        (folder / NAME).write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Return the manifest of a stage's output folder."""
+    return json.loads((folder / NAME).read_text())
+
+
+def _digests(paths: Path | Sequence[Path]) -> dict[str, str]:
+    """Digest inputs: a stage's folder by the outputs its manifest lists, any other file by its content."""
+    found: dict[str, str] = {}
+    for path in [paths] if isinstance(paths, Path) else paths:
+        if (path / NAME).is_file():
+            found.update({str(path / k): v for k, v in read_manifest(path)["outputs"].items()})
+        elif path.is_dir():
+            found.update({str(p): sha256(p) for p in sorted(path.rglob("*")) if p.is_file()})
+        elif path.is_file():
+            found[str(path)] = sha256(path)
+    return found
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _cpu_seconds() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+def _gpus() -> int:
+    torch = sys.modules.get("torch")  # a stage without torch uses no GPU
+    return torch.cuda.device_count() if torch is not None and torch.cuda.is_available() else 0
+
+
+def _hardware() -> dict[str, Any]:
+    torch = sys.modules.get("torch")
+    return {
+        "machine": platform.machine(),
+        "cores": os.cpu_count(),
+        "threads": os.environ.get("OMP_NUM_THREADS"),
+        "gpus": [torch.cuda.get_device_name(i) for i in range(_gpus())] if torch is not None else [],
+    }

@@ -1,0 +1,58 @@
+"""Progress that a person can read while several stages run side by side.
+
+One line at a time on standard error, every few seconds at a terminal and once a minute in a log file:
+`train jmlr: 40/100 | loss_lm 1.31 | loss_rank 0.62 | 3.2 it/s | 19 s left`.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+T = TypeVar("T")
+TERMINAL_S, LOG_S = 5.0, 60.0
+
+
+def say(text: str) -> None:
+    """Print one line to standard error at once."""
+    print(text, file=sys.stderr, flush=True)
+
+
+class Progress:
+    """Count the work of a stage and say how it goes; `figures` are averaged over the time since the last line."""
+
+    def __init__(self, name: str, total: int, *, done: int = 0, every_s: float | None = None) -> None:
+        self.name, self.total, self.done = name, total, done
+        self.every_s = every_s if every_s is not None else (TERMINAL_S if sys.stderr.isatty() else LOG_S)
+        self._start = self._last = time.monotonic()
+        self._first = done
+        self._sums: dict[str, list[float]] = {}
+
+    def step(self, n: int = 1, **figures: float) -> None:
+        """Count `n` units as done and remember figures for the next line."""
+        self.done += n
+        for key, value in figures.items():
+            self._sums.setdefault(key, []).append(value)
+        now = time.monotonic()
+        if now - self._last >= self.every_s or self.done >= self.total:
+            self._last = now
+            say(self.line(now))
+            self._sums.clear()
+
+    def line(self, now: float) -> str:
+        """Return the present state as one line."""
+        rate = (self.done - self._first) / max(now - self._start, 1e-9)
+        left = (self.total - self.done) / rate if rate else float("inf")
+        means = [f"{k} {sum(v) / len(v):.3f}" for k, v in self._sums.items()]
+        pace = f"{rate:.1f} it/s | {left:.0f} s left" if self.done < self.total else f"{now - self._start:.1f} s"
+        return " | ".join([f"{self.name}: {self.done}/{self.total}", *means, pace])
+
+
+def track(items: Iterable[T], name: str, total: int) -> Iterator[T]:
+    """Yield the items and report progress."""
+    progress = Progress(name, total)
+    for item in items:
+        yield item
+        progress.step()

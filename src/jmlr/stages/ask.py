@@ -1,0 +1,92 @@
+"""`jmlr ask`: put a question to a finished run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from jmlr.config import ReadingOptions, RetrievalOptions
+from jmlr.runtime.errors import UserError
+from jmlr.runtime.manifest import NAME, read_manifest
+
+
+def ask(question: str, /, run: Path = Path("results/demo"), system: str = "jmlr", seed: int = 0, options: list[str] | None = None, passages: int = 0) -> None:
+    """Answer a question with a finished run's retriever and LLM; show the passages used, with scores and ids.
+
+    Args:
+        question: the question, in quotes
+        run: folder of the run
+        system: whose models answer
+        seed: of the training
+        options: JSON list of answers to choose from: '["aspirin", "ibuprofen"]'; none: the likeliest words are generated
+        passages: how many are read; 0: as many as in training
+    """
+    trained = _last_round(run, system, seed)
+    manifest = read_manifest(trained)
+    settings = manifest["options"]
+    reading = ReadingOptions(**{k: settings[k] for k in ReadingOptions.model_fields})
+    retrieval = RetrievalOptions(**{k: settings[k] for k in RetrievalOptions.model_fields})
+    count = passages or settings["passages"]
+    prepared, llm = run / "prepare", _model_folder(manifest, "llm")
+    found = _find(run, system, seed, manifest, question, options or [], retrieval, count) if settings["passages"] else []
+    from jmlr.corpus.prompt import Prompter
+    from jmlr.models.llm import load_adapter, load_llm
+    from jmlr.training.data import Passages, read_table
+    from jmlr.training.reading import probabilities, score_options
+
+    model, tokenizer = load_llm(llm)
+    model = load_adapter(model, trained / "adapter", trainable=False).eval()
+    prompter = Prompter(tokenizer, **reading.model_dump())
+    table = read_table(prepared / "passages.parquet")
+    texts = Passages(table, prompter, None, 0)
+    read = [texts.for_llm(row) for row, _ in found]
+    for rank, (row, score) in enumerate(found, 1):
+        print(f"passage {rank}  {score:+.4f}  {table['id'][row].as_py()}\n    {table['text'][row].as_py()}")
+    if options:
+        [scores] = score_options(model, prompter, [{"question": question, "options": options}], [read], room=reading.llm_answer_tokens, mean=False)
+        for text, p in sorted(zip(options, probabilities(scores), strict=True), key=lambda pair: -pair[1]):
+            print(f"{p:7.1%}  {text}")
+    else:
+        print(_generate(model, tokenizer, prompter, question, read))
+
+
+def _last_round(run: Path, system: str, seed: int) -> Path:
+    folders = sorted(run.glob(f"{system}/seed{seed}/r*/train"), key=lambda p: int(p.parent.name[1:]))
+    folders = [f for f in folders if (f / NAME).is_file()]
+    if not folders:
+        known = sorted({p.parts[-5] for p in run.glob("*/seed*/r*/train/manifest.json")})
+        raise UserError(f"'{run}' holds no finished training of system '{system}' with seed {seed} (finished systems: {', '.join(known) or 'none; run the workflow first'})")
+    return folders[-1]
+
+
+def _model_folder(manifest: dict[str, Any], name: str) -> str:
+    """Return where the training's input model lies, as its manifest recorded it."""
+    return str(manifest["notes"][name])
+
+
+def _find(run: Path, system: str, seed: int, manifest: dict[str, Any], question: str, options: list[str], retrieval: RetrievalOptions, count: int) -> list[tuple[int, float]]:
+    """Return (row, score) of the best passages under the retriever and index of the last round."""
+    import torch
+
+    from jmlr.models.dense import DenseRetriever
+    from jmlr.topk import Index
+    from jmlr.training.data import query_text
+
+    trained = _last_round(run, system, seed)
+    own = trained / "retriever"
+    index = trained.parent / "index" if own.is_dir() else Path(manifest["notes"]["candidates"]).parent / "index"
+    retriever = DenseRetriever.load(str(own) if own.is_dir() else str(json.loads((index / NAME).read_text())["notes"]["retriever"])).eval()
+    with torch.no_grad():
+        query = retriever.encode(retriever.tokenize([query_text(question, options, retrieval.query_options)], retrieval.query_tokens, "query"))
+    scores, rows = Index.open(index / "index").search(query.numpy(), count)
+    return list(zip(rows[0].tolist(), scores[0].tolist(), strict=True))
+
+
+def _generate(model: Any, tokenizer: Any, prompter: Any, question: str, read: list[list[int]]) -> str:
+    import torch
+
+    prompt = torch.tensor([prompter.prompt(prompter.question(question, []), read[::-1], prompter.llm_answer_tokens)])
+    out = model.generate(input_ids=prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=prompter.llm_answer_tokens, do_sample=False,
+                         pad_token_id=tokenizer.pad_token_id or tokenizer.eos_token_id)  # fmt: skip
+    return "answer: " + str(tokenizer.decode(out[0, prompt.shape[1] :], skip_special_tokens=True)).strip()

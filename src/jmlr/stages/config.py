@@ -1,0 +1,198 @@
+"""`jmlr config`: check configuration files, or write the files that are generated from `jmlr.config`.
+
+jmlr config --check config/runs/openstax.yaml
+jmlr config --write          # config/config.yaml, config/schema.json and docs/config.md of the checkout
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import types
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from jmlr.config import Config, ConfigError
+from jmlr.runtime.errors import UserError
+from jmlr.runtime.files import existing, fresh_file
+
+HEAD = """\
+# The embedded demo: all keys, with their defaults. Generated from src/jmlr/config.py by `jmlr config --write`.
+# Another run is a file of its own that states only what differs (config/runs/): snakemake --configfile FILE.
+# yaml-language-server: $schema=schema.json
+"""
+PAGE = """\
+# Configuration
+
+All keys, generated from [src/jmlr/config.py](../src/jmlr/config.py) by `jmlr config --write`.
+
+A run is a YAML file with the keys that differ from these defaults: `snakemake --configfile config/runs/openstax.yaml`;
+single values go on top: `--config seeds='[0,1,2]'`. An unknown key, or a value of the wrong kind, ends the run before
+it begins, with one line that names the key and the nearest valid one; `jmlr config --check FILE` says the same without
+running anything. The mappings `sources`, `models` and `systems` are replaced as a whole. Environment variables
+(`$NAME`) are put into paths; a relative path starts at the working directory.
+"""
+
+
+def config(check: list[Path] | None = None, write: bool = False, folder: Path = Path()) -> None:
+    """Check configuration files, or write config/config.yaml, config/schema.json and docs/config.md from the defaults.
+
+    Args:
+        check: YAML files, each of which is a run on its own
+        write: write the generated files
+        folder: the checkout they are written to
+    """
+    if not check and not write:
+        raise UserError("give --check FILE ... or --write")
+    for file in check or []:
+        checked = read_config(file)
+        print(f"{file}: a run '{checked.run}' of {len(checked.systems)} systems and {len(checked.seeds)} seeds")
+    if write:
+        for name, text in generated().items():
+            with fresh_file(folder / name) as target:
+                target.write_text(text, encoding="utf-8")
+            print(folder / name)
+
+
+def read_config(file: Path) -> Config:
+    """Read and check one configuration file; every fault is one line that names the file."""
+    import yaml
+
+    try:
+        data = yaml.safe_load(existing(file, "--check").read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark else ""
+        raise UserError(f"{file}{where}: not YAML: {getattr(error, 'problem', error)}") from None
+    if not isinstance(data or {}, dict):
+        raise UserError(f"{file}: a mapping of keys is wanted, not {type(data).__name__}")
+    try:
+        return Config.load(data or {})
+    except ConfigError as error:
+        raise UserError(f"{file}: {error}") from None
+
+
+def generated() -> dict[str, str]:
+    """Return the generated files of the checkout by name."""
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **Config.model_json_schema()}
+    return {
+        "config/config.yaml": HEAD + "\n".join(_yaml(Config(), 0, set())) + "\n",
+        "config/schema.json": json.dumps(schema, indent=1, ensure_ascii=False) + "\n",
+        "docs/config.md": PAGE + "\n".join(_tables(Config, "", set())) + "\n",
+    }
+
+
+def _yaml(model: BaseModel, indent: int, explained: set[tuple[type, str]]) -> Iterator[str]:
+    """Yield the lines of a model; each key is explained where it first appears."""
+    for name, info in type(model).model_fields.items():
+        value = getattr(model, name)
+        if value is None:
+            continue
+        comment = "" if (type(model), name) in explained else f"  # {_explained(info)}"
+        explained.add((type(model), name))
+        if indent == 0 and isinstance(value, (BaseModel, dict)):
+            yield ""
+        yield from _entry(f"{' ' * indent}{name}:", value, indent, comment, explained)
+
+
+def _entry(head: str, value: Any, indent: int, comment: str, explained: set[tuple[type, str]]) -> Iterator[str]:
+    """Yield one key with its value: a section, a list of sections, or a scalar on the same line."""
+    if isinstance(value, BaseModel):
+        yield head + comment
+        yield from _yaml(value, indent + 2, explained)
+    elif isinstance(value, dict) and any(isinstance(v, BaseModel) for v in value.values()):
+        yield head + comment
+        for key, part in value.items():
+            yield from _entry(f"{' ' * (indent + 2)}{key}:", part, indent + 2, "", explained)
+    elif isinstance(value, list) and any(isinstance(v, BaseModel) for v in value):
+        yield head + comment
+        for part in value:
+            first, *rest = _yaml(part, indent + 4, explained)
+            yield f"{' ' * (indent + 2)}- {first.strip()}"
+            yield from rest
+    elif isinstance(value, dict) and value:
+        yield head + comment
+        yield from (f"{' ' * (indent + 2)}{k}: {_scalar(v)}" for k, v in value.items())
+    else:
+        yield f"{head} {_scalar(value)}{comment}"
+
+
+def _scalar(value: Any) -> str:
+    """Write a plain value so that YAML and JSON readers see the same one."""
+    if isinstance(value, float):
+        text = repr(value)
+        return text if "e" not in text or "." in text else text.replace("e", ".0e")  # YAML 1.1 wants the point
+    if (
+        isinstance(value, str)
+        and re.fullmatch(r"[A-Za-z][\w/. -]*\w", value)
+        and value.lower() not in ("yes", "no", "true", "false", "on", "off", "null")
+    ):
+        return value
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _tables(model: type[BaseModel], path: str, seen: set[type]) -> Iterator[str]:
+    """Yield a table of keys for a model, then those of the models inside it; each model is described once."""
+    seen.add(model)
+    text = (model.__doc__ or "").strip().split("\n")[0]
+    yield from (
+        "",
+        f"## {f'`{path}`' if path else 'The run'}",
+        "",
+        text,
+        "",
+        "| key | kind | default | meaning |",
+        "|---|---|---|---|",
+    )
+    inner: list[tuple[type[BaseModel], str]] = []
+    for name, info in model.model_fields.items():
+        key = f"{path}.{name}" if path else name
+        models, many = _models(info.annotation)
+        inner += [(m, f"{key}.NAME" if many == "dict" else f"{key}[]" if many == "list" else key) for m in models]
+        default = None if info.is_required() else info.get_default(call_default_factory=True)
+        shown = "see below" if models and default is not None else f"`{json.dumps(default)}`"
+        text = (info.description or "").replace("|", "&#124;")
+        yield f"| `{name}` | {_kind(info.annotation)} | {'required' if info.is_required() else shown} | {text} |"
+    for part, key in inner:
+        if part not in seen:
+            yield from _tables(part, key, seen)
+
+
+def _models(annotation: Any) -> tuple[list[type[BaseModel]], str]:
+    """Return the models in an annotation, and whether they stand in a 'dict' or a 'list'."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation], ""
+    found = [m for a in typing.get_args(annotation) for m in _models(a)[0]]
+    return found, getattr(typing.get_origin(annotation), "__name__", "")
+
+
+def _kind(annotation: Any) -> str:
+    """Say what kind of value an annotation allows."""
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Literal:
+        return " \\| ".join(f"`{a}`" for a in arguments)
+    if origin is typing.Annotated:
+        return _kind(arguments[0])
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(_kind(a) for a in arguments if a is not type(None))
+    if origin is list:
+        return f"list of {_kind(arguments[0])}"
+    if origin is dict:
+        return f"mapping to {_kind(arguments[1])}"
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return "section"
+    return {"str": "text", "int": "integer", "float": "number", "bool": "true or false", "Any": "any"}[
+        annotation.__name__
+    ]
+
+
+def _explained(info: Any) -> str:
+    """Return a key's description, and its choices where the description does not go through them."""
+    text, kind = info.description or "", info.annotation
+    if typing.get_origin(kind) is not typing.Literal or f"{typing.get_args(kind)[0]}:" in text:
+        return text
+    return f"{text} ({' | '.join(typing.get_args(kind))})"

@@ -1,0 +1,138 @@
+"""Stage `fetch`: raw data brought here, from wherever it is, with checksums."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from jmlr.config import SourceOptions, nearest
+from jmlr.runtime.environment import expand
+from jmlr.runtime.errors import UserError
+from jmlr.runtime.files import sha256
+from jmlr.runtime.manifest import NAME, stage_output
+from jmlr.runtime.progress import Progress, say
+
+TRIES, WAIT_S, TIMEOUT_S, BLOCK = 3, 2.0, 60, 1 << 20
+
+
+def fetch(out: Path, source: str, options: SourceOptions, local: Path | None = None) -> None:
+    """Bring the raw files of one source here: generated, copied, from the hub, or downloaded.
+
+    Args:
+        out: folder to make; its manifest has the SHA-256 of every file
+        source: name of the source
+        local: the same as --path, as a file that a workflow can watch; wins where both are given
+    """
+    if options.origin != "demo" and not (options.path or local):
+        needed = {"local": "a file or folder", "hub": "a dataset id", "url": "an address"}[options.origin]
+        raise UserError(f"source '{source}': origin '{options.origin}' needs a path: {needed}")
+    if options.files and options.origin != "local":
+        raise UserError(f"source '{source}': 'files' chooses from a local folder, and the origin is '{options.origin}'")
+    path = "" if options.origin == "demo" else str(local or expand(options.path, f"source '{source}': path"))
+    with stage_output(out, "fetch", inputs={}, options=[options]) as (folder, notes):
+        if options.origin == "demo":
+            from jmlr.demo.world import write_world
+
+            write_world(folder, **options.demo.model_dump())
+        elif options.origin == "local":
+            _copy(folder, Path(path), options.files, source)
+        elif options.origin == "hub":
+            notes["rows"] = _from_hub(folder, path, options.subset, options.revision, source)
+        else:
+            _download(folder, path, source)
+        _check(folder, options.sha256, source)
+        files = [p for p in folder.rglob("*") if p.is_file()]
+        notes.update(source=source, files=len(files), bytes=sum(p.stat().st_size for p in files))
+
+
+def _copy(folder: Path, path: Path, patterns: list[str], source: str) -> None:
+    """Copy a file, or the files of a folder that match one of the patterns; hidden files and our own manifests stay."""
+    if not path.exists():
+        beside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+        raise UserError(f"source '{source}': there is no '{path}'{nearest(path.name, beside) if beside else ''}")
+    if path.is_file():
+        if patterns and not any(fnmatchcase(path.name, p) for p in patterns):
+            raise UserError(f"source '{source}': '{path}' matches none of 'files': {', '.join(patterns)}")
+        shutil.copyfile(path, folder / path.name)
+        return
+    names = {str(p.relative_to(path)): p for p in sorted(path.rglob("*")) if p.is_file()}
+    names = {n: p for n, p in names.items() if not any(part.startswith(".") for part in n.split(os.sep)) and n != NAME}
+    if not names:
+        raise UserError(f"source '{source}': the folder '{path}' has no files")
+    for pattern in patterns:
+        if not any(fnmatchcase(n, pattern) for n in names):
+            raise UserError(f"source '{source}': no file of '{path}' matches '{pattern}'{nearest(pattern, names)}")
+    chosen = {n: p for n, p in names.items() if not patterns or any(fnmatchcase(n, pattern) for pattern in patterns)}
+    for name, file in chosen.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, folder / name)
+
+
+def _from_hub(folder: Path, path: str, subset: str, revision: str, source: str) -> dict[str, int]:
+    """Load a dataset with the library of its hub and write one JSON Lines file per split; return their rows."""
+    import datasets
+
+    if not revision and not Path(path).exists():
+        say(f"fetch: source '{source}': no revision given; the newest is taken, and may change under later runs")
+    try:
+        loaded: Any = datasets.load_dataset(path, name=subset or None, revision=revision or None)
+        for split, table in loaded.items():
+            table.to_json(folder / f"{split}.jsonl", force_ascii=False)
+    except (datasets.exceptions.DatasetsError, OSError, ValueError) as error:
+        cause = error.__cause__ or error
+        reason = " ".join(str(cause).split())[:300] or type(cause).__name__
+        named = {"dataset": path, "subset": subset, "revision": revision}
+        what = ", ".join(f"{key} '{value}'" for key, value in named.items() if value)
+        raise UserError(f"source '{source}': {what} cannot be loaded: {reason}") from None
+    return {str(split): len(table) for split, table in loaded.items()}
+
+
+def _download(folder: Path, address: str, source: str) -> None:
+    """Download one file; try again after errors that may pass (connection, HTTP 429 and 5xx, a short answer)."""
+    parts = urllib.parse.urlsplit(address)
+    name = urllib.parse.unquote(parts.path).rpartition("/")[2]
+    if parts.scheme not in ("http", "https") or not re.fullmatch(r"[^/\\]*[^./\\][^/\\]*", name) or name == NAME:
+        raise UserError(f"source '{source}': '{address}': allowed: http(s)://... that ends with the name of a file")
+    for attempt in range(1, TRIES + 1):
+        try:
+            _download_once(folder / name, address, source)
+            return
+        except (OSError, EOFError) as error:  # URLError, HTTPError and timeouts are OSErrors
+            passing = not isinstance(error, urllib.error.HTTPError) or error.code == 429 or error.code >= 500
+            if attempt == TRIES or not passing:
+                raise UserError(f"source '{source}': '{address}': {error} ({attempt} of {TRIES} tries)") from None
+            say(f"fetch: {address}: {error}; trying again")
+            time.sleep(WAIT_S * 2 ** (attempt - 1))
+
+
+def _download_once(target: Path, address: str, source: str) -> None:
+    request = urllib.request.Request(address, headers={"User-Agent": "jmlr"})
+    with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer, target.open("wb") as f:
+        length = answer.headers.get("Content-Length")
+        progress = Progress(f"fetch {source} (MiB)", -(-int(length) // BLOCK)) if length else None
+        while block := answer.read(BLOCK):
+            f.write(block)
+            if progress:
+                progress.step()
+    if length and target.stat().st_size != int(length):
+        raise EOFError(f"{target.stat().st_size} bytes came, {length} were announced")
+
+
+def _check(folder: Path, expected: dict[str, str], source: str) -> None:
+    """Compare checksums."""
+    files = {str(p.relative_to(folder)): p for p in folder.rglob("*") if p.is_file()}
+    for name, wanted in expected.items():
+        if name not in files:
+            raise UserError(f"source '{source}': sha256: no file '{name}'{nearest(name, files)}")
+        found = sha256(files[name])
+        if found != wanted.lower():
+            what = f"'{name}' has the SHA-256 {found}, but {wanted} is expected"
+            raise UserError(f"source '{source}': {what}: another version, or a damaged file")

@@ -1,0 +1,93 @@
+"""Stage `pretrain`: a language model or a retriever, from scratch or continued, on the run's own text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from jmlr.config import PretrainOptions
+from jmlr.runtime.errors import UserError
+from jmlr.runtime.manifest import stage_output
+
+
+def pretrain(out: Path, prepared: Path, seed: int, options: PretrainOptions, fetched: list[Path] | None = None) -> None:
+    """Make or continue a language model (--objective causal) or a retriever (--objective inverse_cloze).
+
+    Args:
+        out: folder to make: a Hugging Face model, or a sentence-transformers retriever
+        prepared: output of `prepare`
+        seed: of the initial weights and of the order of the text
+        fetched: outputs of `fetch`, where the tokenizer is one of their files ('source:NAME/FILE')
+    """
+    inputs = {"prepared": prepared, "init": Path(options.init) if options.init else None}
+    with stage_output(out, "pretrain", inputs=inputs, options=[options], seed=seed) as (folder, notes):
+        made = _language_model if options.objective == "causal" else _retriever
+        notes.update(made(folder, prepared, seed, options, fetched or []))
+
+
+def _language_model(folder: Path, prepared: Path, seed: int, options: PretrainOptions, fetched: list[Path]) -> dict[str, Any]:
+    from jmlr.models.fresh import fresh_model
+    from jmlr.models.llm import load_llm
+    from jmlr.runtime.devices import device
+    from jmlr.runtime.seeds import seed_torch
+    from jmlr.training.data import read_table
+    from jmlr.training.pretrain_llm import pretrain_llm, tokenize_documents
+
+    records = read_table(prepared / "documents.parquet").to_pylist()
+    where = device()
+    if options.init:
+        llm, tokenizer = load_llm(options.init, where=where)
+    else:
+        tokenizer = _tokenizer(options, fetched, (r["text"] for r in records))
+        seed_torch(seed, "weights")
+        llm = fresh_model(options.architecture, tokenizer, options.embedding_std, causal=True).to(where)
+    documents, cut = tokenize_documents(tokenizer, records, options.max_tokens, options.context_weight)
+    figures = pretrain_llm(
+        llm, documents, seed=seed, steps=options.steps, batch=options.batch, learning_rate=options.learning_rate,
+        matrix_learning_rate=options.matrix_learning_rate, weight_decay=options.weight_decay, warmup_steps=options.warmup_steps,
+        shuffle=options.shuffle, bf16=options.bf16,
+    )  # fmt: skip
+    llm.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return {**figures, "documents": len(documents), "documents_cut": cut, "parameters": sum(p.numel() for p in llm.parameters())}
+
+
+def _retriever(folder: Path, prepared: Path, seed: int, options: PretrainOptions, fetched: list[Path]) -> dict[str, Any]:
+    from jmlr.models.dense import DenseRetriever
+    from jmlr.models.fresh import fresh_model
+    from jmlr.runtime.devices import device
+    from jmlr.runtime.seeds import seed_torch
+    from jmlr.training.data import passage_text, read_table
+    from jmlr.training.pretrain_retriever import pretrain_retriever
+
+    table = read_table(prepared / "passages.parquet", ["title", "text"]).to_pylist()
+    passages = [passage_text(p["title"], p["text"]) for p in table]
+    if options.init:
+        retriever = DenseRetriever.load(options.init)
+    else:
+        tokenizer = _tokenizer(options, fetched, passages)
+        seed_torch(seed, "weights")
+        retriever = DenseRetriever(fresh_model(options.architecture, tokenizer, options.embedding_std, causal=False), tokenizer)
+    retriever = retriever.to(device())
+    figures = pretrain_retriever(
+        retriever, passages, seed=seed, steps=options.steps, batch=options.batch, max_tokens=options.max_tokens,
+        learning_rate=options.learning_rate, weight_decay=options.weight_decay, warmup_steps=options.warmup_steps,
+        noise_words=options.noise_words, temperature=options.temperature, bf16=options.bf16,
+    )  # fmt: skip
+    retriever.save(folder)
+    return {**figures, "passages": len(passages), "parameters": sum(p.numel() for p in retriever.parameters())}
+
+
+def _tokenizer(options: PretrainOptions, fetched: list[Path], texts: Any) -> Any:
+    """Open the tokenizer that the options name, or train one on the texts."""
+    from jmlr.models.fresh import open_tokenizer, train_tokenizer
+
+    if not options.tokenizer:
+        return train_tokenizer(texts, options.vocab_size)
+    if not options.tokenizer.startswith("source:"):
+        return open_tokenizer(options.tokenizer)
+    source, _, file = options.tokenizer.removeprefix("source:").partition("/")
+    for folder in fetched:
+        if folder.name == source:
+            return open_tokenizer(str(folder / file))
+    raise UserError(f"--tokenizer '{options.tokenizer}': --fetched has no folder '{source}' (given: {', '.join(f.name for f in fetched) or 'none'})")

@@ -1,0 +1,91 @@
+"""Stage `train`: fine-tune the LLM's adapter, jointly with the retriever (JMLR) or without (RAG, closed book).
+
+`results/{run}/{system}/seed{seed}/r{round}/train/` holds `adapter/` (PEFT), `retriever/` (sentence-transformers; where it
+is trained) and `metrics.jsonl`. Round r goes on from round r-1 with the candidates of its refreshed index.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+from jmlr.config import ReadingOptions, RetrievalOptions, TrainOptions
+from jmlr.runtime.digest import stage_digest
+from jmlr.runtime.errors import UserError
+from jmlr.runtime.manifest import read_manifest, stage_output
+from jmlr.runtime.progress import say
+
+
+def train(
+    out: Path,
+    prepared: Path,
+    llm: str,
+    seed: int,
+    scratch: Path,
+    options: TrainOptions,
+    reading: ReadingOptions,
+    retrieval: RetrievalOptions,
+    round: int = 1,
+    rounds: int = 1,
+    retriever: str | None = None,
+    candidates: Path | None = None,
+    previous: Path | None = None,
+) -> None:
+    """Fine-tune the LLM, jointly with its retriever or without.
+
+    Args:
+        out: folder to make: adapter/, retriever/, metrics.jsonl
+        prepared: output of `prepare`
+        llm: the base language model: folder or hub name
+        seed: of this training
+        scratch: folder for the state of an unfinished training; the same command goes on from it
+        round: which round this is, from 1
+        rounds: how many rounds share the steps
+        retriever: the retriever to train; the base one in round 1, else that of the round before
+        candidates: output of `search`; none for a closed-book system
+        previous: output of `train` of the round before
+    """
+    joint = options.target != "frozen"
+    if joint and (retriever is None or candidates is None):
+        raise UserError(f"--target {options.target} trains a retriever: give --retriever and --candidates")
+    if options.passages and candidates is None:
+        raise UserError(f"--passages {options.passages}: give --candidates, or --passages 0 for a closed book")
+    if not 1 <= round <= rounds or (round > 1) != (previous is not None):
+        raise UserError(f"--round {round} of --rounds {rounds}: rounds count from 1, and a later one needs --previous")
+    from jmlr.training.session import Session
+
+    inputs = {"prepared": prepared, "candidates": candidates, "previous": previous, "llm": Path(llm), "retriever": Path(retriever) if retriever else None}
+    with stage_output(out, "train", inputs=inputs, options=[options, reading, retrieval], seed=seed) as (folder, notes):
+        session = Session.open(
+            prepared=prepared,
+            llm=llm,
+            retriever=retriever if joint else None,
+            candidates=candidates if options.passages or joint else None,
+            previous=previous,
+            seed=seed,
+            options=options.model_dump(),
+            reading=reading.model_dump(),
+            retrieval=retrieval.model_dump(),
+        )
+        say("\n".join(map(str, session.groups)))
+        notes.update(llm=llm, retriever=retriever, candidates=str(candidates) if candidates else None)
+        notes["groups"] = [vars(g) for g in session.groups]
+        notes["questions"] = len(session.questions)
+        notes["training_tokens_cut"] = session.passages.prompter.cut
+        history = session.run(round=round, rounds=rounds, scratch=scratch, key=_key(locals()), name=f"train {out.parts[-4] if len(out.parts) > 3 else out.name} r{round}")
+        session.save(folder, history, round)
+    shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _key(given: dict[str, object]) -> str:
+    """Digest what a saved state must agree with: code, options, and the data's own digests."""
+    parts = [stage_digest("train")]
+    for name in ("options", "reading", "retrieval"):
+        parts.append(given[name].model_dump_json())  # type: ignore[attr-defined]
+    for name in ("prepared", "candidates", "previous"):
+        folder = given[name]
+        parts.append(json.dumps(read_manifest(folder)["outputs"]) if isinstance(folder, Path) else "")
+    parts += [str(given[name]) for name in ("llm", "retriever", "seed", "round", "rounds")]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()

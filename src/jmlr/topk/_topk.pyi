@@ -1,0 +1,25 @@
+import numpy as np
+
+class Scanner:
+    def __init__(
+        self,
+        storage: str,
+        vectors: np.ndarray,
+        codes: np.ndarray | None,
+        scale: np.ndarray | None,
+        residual: np.ndarray | None,
+        norm: np.ndarray,
+        ids: np.ndarray | None,
+        max_norm: float | None,
+    ) -> None: ...
+    def search(
+        self, queries: np.ndarray, k: int, threads: int, isa: str
+    ) -> tuple[np.ndarray, np.ndarray, int, int]: ...
+
+def encode(
+    storage: str, vectors: np.ndarray
+) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None, np.ndarray]: ...
+def first_nonfinite(rows: np.ndarray) -> tuple[int, int] | None: ...
+def checksum(bytes: np.ndarray) -> int: ...
+def available_isas() -> list[str]: ...
+def kernel_names(isa: str) -> list[str]: ...

@@ -1,0 +1,232 @@
+"""`Index`, `topk` and `merge`: the public face of the compiled search.
+
+index = Index.build(vectors, storage="int8")
+index.save("passages.index")
+scores, ids = Index.open("passages.index").search(queries, k=10)
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jmlr.topk import _topk
+from jmlr.topk.arrays import as_count, as_ids, as_matrix, as_storage, thread_count
+from jmlr.topk.format import Arrays, read_index, verify_blocks, write_index
+
+CHUNK_BYTES = 32 << 20  # of float32 rows encoded at a time while streaming to disk
+
+
+class Index:
+    """Vectors [N, D] made ready for exact search; make one with `build`, `from_shards` or `open`."""
+
+    def __init__(self, storage: str, columns: Arrays, max_norm: float | None, provenance: Mapping[str, Any]) -> None:
+        self._storage, self._columns, self._provenance = storage, columns, dict(provenance)
+        self._pending: list[tuple[Path, int, str]] = []
+        self._counts = (0, 0)
+        get = columns.get
+        self._scanner = _topk.Scanner(
+            storage,
+            columns["vectors"],
+            get("codes"),
+            get("scale"),
+            get("residual"),
+            columns["norm"],
+            get("ids"),
+            max_norm,
+        )
+
+    @classmethod
+    def build(cls, vectors: Any, storage: str = "float32", *, ids: Any = None) -> Index:
+        """Return an index in memory over a copy of `vectors` [N, D], finite and convertible to float32.
+
+        storage: what the scan reads, "float32", "bfloat16" or "int8"; the answer is the same, speed and memory differ.
+        ids: distinct int64 [N] that are not negative; default 0..N-1. Raises TypeError or ValueError, saying where.
+        """
+        as_storage(storage)
+        matrix = as_matrix(vectors, "vectors")
+        columns = _encode(matrix.copy(), storage)
+        if ids is not None:
+            columns["ids"] = as_ids(ids, len(matrix))
+        return cls(storage, columns, None, {})
+
+    @classmethod
+    def from_shards(
+        cls,
+        shards: Iterable[Any],
+        directory: str | os.PathLike[str],
+        storage: str = "float32",
+        *,
+        ids: Any = None,
+        provenance: Mapping[str, Any] | None = None,
+    ) -> Index:
+        """Stream shards, each an array [n, D] or the path of an .npy file, to an index in `directory`, and open it.
+
+        Holds a few MiB of vectors at a time. `ids` as in `build`, for the rows of all shards in order.
+        Raises ValueError if there is no shard or their D differ; the folder appears only when complete.
+        """
+        as_storage(storage)
+        chunks = _chunks(shards)
+        first = next(chunks, None)
+        if first is None:
+            raise ValueError("shards: none; allowed: one or more arrays [n, D]")
+        names = None if ids is None else as_ids(ids, len(ids))
+
+        def blocks() -> Iterator[Arrays]:
+            rows = 0
+            for chunk in _with_first(first, chunks):
+                columns = _encode(chunk, storage)
+                if names is not None:
+                    columns["ids"] = names[rows : rows + len(chunk)]
+                rows += len(chunk)
+                if names is not None and rows > len(names):
+                    break
+                yield columns
+            if names is not None and rows != len(names):
+                raise ValueError(f"ids: {len(names)} for {rows} rows or more; allowed: one for every row")
+
+        write_index(Path(directory), storage, first.shape[1], blocks(), provenance)
+        return cls.open(directory)
+
+    def save(self, directory: str | os.PathLike[str], *, provenance: Mapping[str, Any] | None = None) -> None:
+        """Write the index to a folder, which appears only when complete and replaces an index that was there.
+
+        provenance: anything JSON can hold, e.g. the encoder's digest; `open` gives it back. Raises ValueError, OSError.
+        """
+        step = max(1, CHUNK_BYTES // (4 * self.dim))
+        starts = range(0, max(1, len(self)), step)
+        blocks = ({name: array[at : at + step] for name, array in self._columns.items()} for at in starts)
+        self._verify()
+        write_index(
+            Path(directory), self._storage, self.dim, blocks, self._provenance if provenance is None else provenance
+        )
+
+    @classmethod
+    def open(cls, directory: str | os.PathLike[str], *, verify: bool | None = None) -> Index:
+        """Return the index in a folder, memory-mapped. Raises IndexFormatError, naming the file and the fault.
+
+        verify: True reads every byte now; False trusts all but shapes and sizes; None checks an index of up to 32 MiB
+        whole, and of a larger one the ends of each file now and the rest at the first search.
+        """
+        manifest, columns, pending = read_index(Path(directory), verify)
+        index = cls(manifest["storage"], columns, manifest["max_norm"], manifest["provenance"])
+        index._pending = pending
+        return index
+
+    def search(self, queries: Any, k: int, threads: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Return (scores float32 [B, k], ids int64 [B, k]) of the k best rows by (score descending, id ascending).
+
+        queries: [B, D], or [D] for one, finite. Where k > N: id -1, score -inf.
+        threads: default OMP_NUM_THREADS, else all cores of this process. The environment variable JMLR_ISA names the
+        kernels to use. Raises TypeError, ValueError, and IndexFormatError if damage of the files shows only now.
+        """
+        count = as_count(k, "k", 0)
+        matrix = as_matrix(queries if np.ndim(queries) != 1 else np.asarray(queries)[None, :], "queries", self.dim)
+        self._verify()
+        isa = os.environ.get("JMLR_ISA", "")
+        scores, found, *counts = self._scanner.search(matrix, count, thread_count(threads), isa)
+        self._counts = (counts[0], counts[1])
+        return scores, found
+
+    def __len__(self) -> int:
+        return len(self._columns["vectors"])
+
+    @property
+    def dim(self) -> int:
+        """D, the length of a vector."""
+        return int(self._columns["vectors"].shape[1])
+
+    @property
+    def storage(self) -> str:
+        """What the scan reads: "float32", "bfloat16" or "int8"."""
+        return self._storage
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """What was given to `save` or `from_shards`."""
+        return dict(self._provenance)
+
+    @property
+    def last_counts(self) -> tuple[int, int]:
+        """(query, row) pairs that the last search's scan nominated, and those of them that were scored in float64."""
+        return self._counts
+
+    def _verify(self) -> None:
+        if self._pending:
+            verify_blocks(self._pending)
+            self._pending = []
+
+
+def topk(queries: Any, vectors: Any, k: int, threads: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Return what `Index.build(vectors).search(queries, k)` would, without copying or keeping the vectors."""
+    matrix = as_matrix(vectors, "vectors")
+    return Index("float32", _encode(matrix, "float32"), None, {}).search(queries, k, threads)
+
+
+def merge(parts: Sequence[tuple[Any, Any]], k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the k best of several results (scores [B, k_i], ids [B, k_i]) for the same queries over disjoint shards.
+
+    Give each shard its own ids (`Index.build(..., ids=...)`): an id that occurs twice for a query raises ValueError.
+    """
+    count = as_count(k, "k", 0)
+    if not parts:
+        raise ValueError("parts: none; allowed: one or more (scores, ids)")
+    for number, (scores, ids) in enumerate(parts):
+        shape = np.shape(scores)
+        if len(shape) != 2 or shape != np.shape(ids) or shape[0] != np.shape(parts[0][0])[0]:
+            raise ValueError(f"parts[{number}]: scores {shape}, ids {np.shape(ids)}; allowed: [B, k] each, the same B")
+    all_scores = np.concatenate([np.asarray(scores, np.float32) for scores, _ in parts], axis=1)
+    all_ids = np.concatenate([np.asarray(ids, np.int64) for _, ids in parts], axis=1)
+    if np.isnan(all_scores).any():
+        raise ValueError(f"parts: NaN among the scores of query {int(np.argwhere(np.isnan(all_scores))[0, 0])}")
+    ordered = np.sort(all_ids, axis=1)
+    twice = (ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] >= 0)
+    if twice.any():
+        query, place = np.argwhere(twice)[0]
+        raise ValueError(
+            f"parts: id {ordered[query, place]} twice for query {query}; allowed: ids distinct across shards"
+        )
+    padding = all_ids < 0  # comes last, even after a row that scores -inf
+    order = np.lexsort((all_ids, -all_scores, padding), axis=-1)[:, :count]
+    fill = ((0, 0), (0, count - order.shape[1]))
+    scores = np.pad(np.take_along_axis(all_scores, order, axis=1), fill, constant_values=-np.inf)
+    return scores, np.pad(np.take_along_axis(all_ids, order, axis=1), fill, constant_values=-1)
+
+
+def kernel_names() -> dict[str, str]:
+    """Return which instruction set scans each storage here, under JMLR_ISA if set; a bad name raises ValueError."""
+    names = _topk.kernel_names(os.environ.get("JMLR_ISA", ""))
+    return dict(zip(("float32", "bfloat16", "int8"), names, strict=True))
+
+
+def _encode(matrix: np.ndarray, storage: str) -> Arrays:
+    codes, scale, residual, norm = _topk.encode(storage, matrix)
+    columns = {"vectors": matrix, "norm": norm, "codes": codes, "residual": residual, "scale": scale}
+    return {name: array for name, array in columns.items() if array is not None}
+
+
+def _chunks(shards: Iterable[Any]) -> Iterator[np.ndarray]:
+    """Yield finite float32 [n, D] pieces of at most CHUNK_BYTES, of one D."""
+    dim = None
+    for number, shard in enumerate(shards):
+        name = f"shards[{number}]"
+        if isinstance(shard, (str, os.PathLike)):
+            name = os.fspath(shard)
+            shard = np.load(name, mmap_mode="r", allow_pickle=False)
+        shape = np.shape(shard)
+        if len(shape) != 2:
+            raise ValueError(f"{name}: shape {shape}; allowed: 2 dimensions, [n, D]")
+        step = max(1, CHUNK_BYTES // (4 * max(1, shape[1])))
+        for at in range(0, max(1, shape[0]), step):
+            chunk = as_matrix(shard[at : at + step], f"{name} from row {at}", dim)
+            dim = chunk.shape[1]
+            yield chunk
+
+
+def _with_first(first: np.ndarray, rest: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+    yield first
+    yield from rest

@@ -1,0 +1,168 @@
+"""Training questions with their candidates, tokenised ahead of the step, in an order that a resumed run repeats."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from jmlr.corpus.prompt import Prompter, option_lines
+from jmlr.models.dense import DenseRetriever
+from jmlr.runtime.errors import UserError
+from jmlr.runtime.seeds import stream
+
+
+@dataclass(frozen=True)
+class Question:
+    """One question, ready for the step."""
+
+    number: int
+    query: list[int]
+    prompt: list[int]
+    answer: list[int]
+    candidates: list[int]
+    scores: list[float]
+    gold: frozenset[int]
+
+
+@dataclass
+class Passages:
+    """The passages by row number; tokenised on first use, since training sees few of millions."""
+
+    table: Any
+    prompter: Prompter
+    retriever: DenseRetriever | None
+    passage_tokens: int
+
+    def __post_init__(self) -> None:
+        self._read: dict[int, list[int]] = {}
+        self._encoded: dict[int, list[int]] = {}
+
+    def title_and_text(self, row: int) -> tuple[str, str]:
+        """Return a passage's title and text."""
+        return self.table["title"][row].as_py(), self.table["text"][row].as_py()
+
+    def for_llm(self, row: int) -> list[int]:
+        """Return the tokens that the LLM reads."""
+        if row not in self._read:
+            self._read[row] = self.prompter.passage(*self.title_and_text(row))
+        return self._read[row]
+
+    def for_retriever(self, row: int) -> list[int]:
+        """Return the tokens that the retriever encodes."""
+        if row not in self._encoded:
+            assert self.retriever is not None
+            self._encoded[row] = self.retriever.tokenize([passage_text(*self.title_and_text(row))], self.passage_tokens)[0]
+        return self._encoded[row]
+
+
+def passage_text(title: str, text: str) -> str:
+    """Return what a retriever reads of a passage."""
+    return f"{title}. {text}" if title else text
+
+
+def query_text(question: str, options: Sequence[str], with_options: bool) -> str:
+    """Return what a retriever reads of a question."""
+    return f"{question}\n{option_lines(options)}" if with_options and options else question
+
+
+def read_table(path: Path, columns: list[str] | None = None) -> Any:
+    """Read a Parquet table; a missing one is a one-line error."""
+    if not path.is_file():
+        raise UserError(f"there is no '{path}'; run the stage that makes it first")
+    return pq.read_table(path, columns=columns, memory_map=True)
+
+
+def read_questions(
+    prepared: Path,
+    candidates: Path | None,
+    prompter: Prompter,
+    retriever: DenseRetriever | None,
+    *,
+    split: str,
+    query_options: bool,
+    query_tokens: int,
+) -> list[Question]:
+    """Return the questions of a split with their candidates (none where `candidates` is None).
+
+    Raises:
+        UserError: the split is empty, an answer is missing, or a question has no candidates or one of them twice.
+    """
+    table = read_table(prepared / "questions.parquet")
+    chosen = table.filter(pc.equal(table["split"], split))
+    if not len(chosen):
+        raise UserError(f"{prepared / 'questions.parquet'}: no question of split '{split}'")
+    found = _candidates(candidates)
+    rows_of = _gold_rows(prepared, chosen["gold_ids"])
+    questions = []
+    for number, record in enumerate(chosen.to_pylist()):
+        passages, scores = found.get(record["id"], ([], [])) if found is not None else ([], [])
+        if found is not None:
+            _check(record["id"], passages, candidates)
+        query = query_text(record["question"], record["options"], query_options)
+        questions.append(
+            Question(
+                number=number,
+                query=retriever.tokenize([query], query_tokens, "query")[0] if retriever else [],
+                prompt=prompter.question(record["question"], record["options"]),
+                answer=prompter.answer(record["answer"], record["options"], record["answer_text"]),
+                candidates=passages,
+                scores=scores,
+                gold=frozenset(rows_of[g] for g in record["gold_ids"] if g in rows_of),
+            )
+        )
+    return questions
+
+
+def _candidates(folder: Path | None) -> dict[str, tuple[list[int], list[float]]] | None:
+    if folder is None:
+        return None
+    table = read_table(folder / "candidates.parquet", ["question_id", "passages", "scores"])
+    return {r["question_id"]: (r["passages"], r["scores"]) for r in table.to_pylist()}
+
+
+def _gold_rows(prepared: Path, gold_ids: Any) -> dict[str, int]:
+    """Map the ids of gold passages to rows: for the figures a person sees, never for training."""
+    wanted = pc.unique(pc.list_flatten(gold_ids))
+    if not len(wanted):
+        return {}
+    ids = read_table(prepared / "passages.parquet", ["id"])["id"]
+    rows = pc.indices_nonzero(pc.is_in(ids, value_set=wanted)).to_pylist()
+    return {ids[r].as_py(): r for r in rows}
+
+
+def _check(question: str, passages: list[int], folder: Path | None) -> None:
+    where = f"{folder}/candidates.parquet: question '{question}'"
+    if not passages:
+        raise UserError(f"{where} has no candidates; was the search made for these questions?")
+    if len(set(passages)) < len(passages):
+        raise UserError(f"{where} has a candidate twice")
+
+
+def batch_at(questions: Sequence[Question], step: int, batch: int, seed: int) -> list[Question]:
+    """Return the questions of optimiser step `step`: a fresh permutation each epoch, made from the seed alone.
+
+    Nothing has to be saved to go on after a kill. Epochs run on without a gap: a batch may hold the end of one and the
+    beginning of the next.
+    """
+    chosen = []
+    for place in range(step * batch, (step + 1) * batch):
+        epoch, position = divmod(place, len(questions))
+        chosen.append(questions[int(_permutation(len(questions), seed, epoch)[position])])
+    return chosen
+
+
+_permutations: dict[tuple[int, int, int], np.ndarray] = {}
+
+
+def _permutation(n: int, seed: int, epoch: int) -> np.ndarray:
+    key = (n, seed, epoch)
+    if key not in _permutations:
+        _permutations.clear() if len(_permutations) > 2 else None
+        _permutations[key] = np.random.default_rng(stream(seed, "epoch", epoch)).permutation(n)
+    return _permutations[key]

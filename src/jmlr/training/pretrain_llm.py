@@ -1,0 +1,146 @@
+"""Next-token training of a language model on reading documents, from scratch or continued (issue: the conventional road).
+
+A document may mark targets: the spans that carry full loss weight; the rest then weighs `context_weight`. Documents whose
+answers are targets teach a small model to read in a minute, where plain text would take hours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from jmlr.models.llm import head, hidden_states, pad_right
+from jmlr.runtime.devices import autocast
+from jmlr.runtime.errors import UserError
+from jmlr.runtime.progress import Progress
+from jmlr.runtime.seeds import seed_torch, stream
+from jmlr.training.muon import Muon
+from jmlr.training.optimiser import learning_rate_factor, set_learning_rates
+
+FLOOR = 0.05
+
+
+@dataclass(frozen=True)
+class Document:
+    """Token ids and the loss weight of each."""
+
+    ids: list[int]
+    weights: list[float]
+
+
+def tokenize_documents(tokenizer: Any, records: Sequence[dict[str, Any]], max_tokens: int, context_weight: float) -> tuple[list[Document], int]:
+    """Return the documents with their weights, and how many had to be cut to `max_tokens`."""
+    texts = [r["text"] for r in records]
+    encoded = tokenizer(texts, add_special_tokens=False, return_offsets_mapping=any(r["targets"] for r in records))
+    documents, cut = [], 0
+    for i, record in enumerate(records):
+        ids = encoded["input_ids"][i]
+        if record["targets"]:
+            full = np.zeros(len(record["text"]) + 1, dtype=bool)
+            for span in record["targets"]:
+                full[span["start"] : span["end"]] = True
+            weights = [1.0 if full[b:e].any() else context_weight for b, e in encoded["offset_mapping"][i]]
+        else:
+            weights = [1.0] * len(ids)
+        bos = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
+        ids, weights = [*bos, *ids, tokenizer.eos_token_id], [*[0.0] * len(bos), *weights, 1.0]
+        cut += len(ids) > max_tokens
+        documents.append(Document(ids[:max_tokens], weights[:max_tokens]))
+    return documents, cut
+
+
+def optimisers(llm: nn.Module, learning_rate: float, matrix_learning_rate: float, weight_decay: float) -> list[torch.optim.Optimizer]:
+    """Return AdamW, and Muon for the hidden matrices where `matrix_learning_rate` is above 0."""
+    outside = {id(p) for m in (llm.get_input_embeddings(), llm.get_output_embeddings()) for p in m.parameters()}  # type: ignore[operator]
+    matrices = [p for p in llm.parameters() if p.ndim == 2 and id(p) not in outside] if matrix_learning_rate else []
+    inside = {id(p) for p in matrices}
+    rest = [p for p in llm.parameters() if id(p) not in inside]
+    made: list[torch.optim.Optimizer] = [torch.optim.AdamW(rest, lr=learning_rate, betas=(0.9, 0.98), weight_decay=weight_decay)]
+    if matrices:
+        made.append(Muon(matrices, lr=matrix_learning_rate))
+    for optimiser in made:
+        for group in optimiser.param_groups:
+            group["peak"] = group["lr"]
+    return made
+
+
+def pretrain_llm(
+    llm: nn.Module,
+    documents: Sequence[Document],
+    *,
+    seed: int,
+    steps: int,
+    batch: int,
+    learning_rate: float,
+    matrix_learning_rate: float,
+    weight_decay: float,
+    warmup_steps: int,
+    shuffle: bool,
+    bf16: bool,
+) -> dict[str, float]:
+    """Train in place; return the mean loss of the last tenth on targets and on all tokens (nats per token)."""
+    if not documents:
+        raise UserError("pretrain: there are no documents; see prepare.documents")
+    made = optimisers(llm, learning_rate, matrix_learning_rate, weight_decay)
+    progress = Progress("pretrain llm", steps)
+    where = next(llm.parameters()).device
+    seed_torch(seed, "pretrain")
+    llm.train()
+    tail: list[float] = []
+    for step in range(steps):
+        for optimiser in made:
+            set_learning_rates(optimiser, learning_rate_factor(step, steps, warmup=warmup_steps, since=step, floor=FLOOR))
+        rows = [documents[i] for i in draw(len(documents), step, batch, seed if shuffle else None)]
+        loss, target_loss = weighted_loss(llm, rows, where, bf16)
+        loss.backward()
+        nn.utils.clip_grad_norm_(llm.parameters(), 1.0)
+        for optimiser in made:
+            optimiser.step()
+            optimiser.zero_grad(set_to_none=True)
+        if not torch.isfinite(loss):
+            raise UserError(f"pretrain: the loss is {loss.item()} at step {step + 1}; lower learning_rate or matrix_learning_rate")
+        progress.step(loss=loss.item(), target_loss=target_loss.item())
+        if step >= int(steps * 0.9):
+            tail.append(target_loss.item())
+    llm.eval()
+    return {"target_loss": float(np.mean(tail))}
+
+
+def weighted_loss(llm: nn.Module, rows: Sequence[Document], where: torch.device, bf16: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the weighted mean loss of a batch, and the mean over tokens of full weight; the head sees only weighted tokens."""
+    ids = pad_right([d.ids for d in rows], where)
+    weights = torch.zeros(ids.shape, device=where)
+    for i, d in enumerate(rows):
+        weights[i, : len(d.weights)] = torch.tensor(d.weights, device=where)
+    counted = weights[:, 1:] > 0
+    with autocast(where, bf16):
+        logits = head(llm)(hidden_states(llm, ids)[:, :-1][counted])
+    losses = F.cross_entropy(logits.float(), ids[:, 1:][counted], reduction="none")
+    kept = weights[:, 1:][counted]
+    full = kept == 1
+    return (losses * kept).sum() / kept.sum(), (losses.detach() * full).sum() / full.sum().clamp(min=1)
+
+
+def draw(n: int, step: int, batch: int, seed: int | None) -> list[int]:
+    """Return the row numbers of a step: in order where `seed` is None, else by a fresh permutation each epoch."""
+    rows = []
+    for place in range(step * batch, (step + 1) * batch):
+        epoch, position = divmod(place, n)
+        rows.append(position if seed is None else int(_shuffled(n, seed, epoch)[position]))
+    return rows
+
+
+_orders: dict[tuple[int, int, int], np.ndarray] = {}
+
+
+def _shuffled(n: int, seed: int, epoch: int) -> np.ndarray:
+    if (n, seed, epoch) not in _orders:
+        _orders.clear()
+        _orders[n, seed, epoch] = np.random.default_rng(stream(seed, "epoch", epoch)).permutation(n)
+    return _orders[n, seed, epoch]

@@ -1,0 +1,96 @@
+"""Everything one training holds: models, data, optimiser. Made from plain options, run for one round, saved as exports."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from jmlr.corpus.prompt import Prompter
+from jmlr.models.dense import DenseRetriever
+from jmlr.models.llm import add_adapter, load_adapter, load_llm
+from jmlr.runtime.devices import device
+from jmlr.runtime.seeds import seed_torch
+from jmlr.training.data import Passages, Question, read_questions, read_table
+from jmlr.training.loop import LoopSettings, train_loop, write_history
+from jmlr.training.optimiser import Group, make_optimiser
+from jmlr.training.step import StepSettings
+
+
+@dataclass
+class Session:
+    """One training: see `open`."""
+
+    llm: nn.Module
+    retriever: DenseRetriever | None
+    passages: Passages
+    questions: Sequence[Question]
+    optimiser: torch.optim.Optimizer
+    groups: list[Group]
+    options: dict[str, Any]
+    reading: dict[str, Any]
+    seed: int
+
+    @classmethod
+    def open(
+        cls,
+        *,
+        prepared: Path,
+        llm: str,
+        retriever: str | None,
+        candidates: Path | None,
+        previous: Path | None,
+        seed: int,
+        options: dict[str, Any],
+        reading: dict[str, Any],
+        retrieval: dict[str, Any],
+    ) -> Session:
+        """Load models and data. `retriever` None means frozen: it is not loaded, the candidates' order stands."""
+        where = device()
+        model, tokenizer = load_llm(llm, where=where)
+        seed_torch(seed, "adapter")
+        if previous is not None:
+            model = load_adapter(model, previous / "adapter", trainable=True)
+        else:
+            model = add_adapter(
+                model, rank=options["lora_rank"], alpha=options["lora_alpha"], dropout=options["lora_dropout"],
+                targets=options["lora_targets"], modules=options["train_modules"],
+            )  # fmt: skip
+        if options["gradient_checkpointing"]:
+            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+            model.enable_input_require_grads()
+        dense = DenseRetriever.load(retriever).to(where) if retriever else None
+        prompter = Prompter(tokenizer, **reading)
+        passages = Passages(read_table(prepared / "passages.parquet"), prompter, dense, retrieval["passage_tokens"])
+        questions = read_questions(
+            prepared, candidates, prompter, dense, split="train", query_options=retrieval["query_options"], query_tokens=retrieval["query_tokens"]
+        )
+        rates = {k: options[k] for k in ("llm_learning_rate", "retriever_learning_rate", "weight_decay")}
+        optimiser, groups = make_optimiser(model, dense, **rates)
+        return cls(model, dense, passages, questions, optimiser, groups, options, reading, seed)
+
+    def run(self, *, round: int, rounds: int, scratch: Path, key: str, name: str) -> list[dict[str, Any]]:
+        """Train one round: its share of all steps, on one learning-rate schedule over all rounds."""
+        total = self.options["steps"]
+        own = {f.name for f in fields(LoopSettings)}
+        loop = LoopSettings(
+            first_step=total * (round - 1) // rounds, last_step=total * round // rounds, total_steps=total,
+            **{k: v for k, v in self.options.items() if k in own},
+        )  # fmt: skip
+        own = {f.name for f in fields(StepSettings)}
+        step = StepSettings(**{k: v for k, v in {**self.options, **self.reading}.items() if k in own})
+        return train_loop(
+            self.llm, self.retriever, self.passages, self.questions, self.optimiser, step, loop,
+            seed=self.seed, scratch=scratch, key=key, name=name,
+        )  # fmt: skip
+
+    def save(self, folder: Path, history: Sequence[dict[str, Any]], round: int) -> None:
+        """Write the adapter, the retriever if it was trained, and the figures of every step."""
+        self.llm.save_pretrained(folder / "adapter")  # type: ignore[operator]
+        if self.retriever is not None:
+            self.retriever.save(folder / "retriever")
+        write_history(history, folder / "metrics.jsonl", round)

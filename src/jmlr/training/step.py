@@ -1,0 +1,159 @@
+"""One joint training step, readable from top to bottom (METHOD section 3; the paper's Algorithm).
+
+    result = joint_step(llm, retriever, passages, batch, settings, noise, rank=True)
+    (result.loss_lm + settings.rank_weight * result.loss_rank).backward()
+
+Letters: B questions, C candidates, S judged passages, K passages read, T tokens. The gradient of loss_lm reaches the LLM
+only, that of loss_rank the retriever only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from jmlr.losses.emdr2 import emdr2
+from jmlr.losses.llm_rank import agreement, llm_rank, sample, scale
+from jmlr.losses.pdist import pdist
+from jmlr.models.dense import DenseRetriever
+from jmlr.models.llm import answer_losses
+from jmlr.runtime.seeds import python_random, stream
+from jmlr.training.data import Passages, Question
+
+
+@dataclass(frozen=True)
+class StepSettings:
+    """What of the configuration the step needs; fields as in `jmlr.config.TrainOptions`."""
+
+    target: str
+    passages: int
+    samples: int
+    sampling: str
+    sampling_temperature: float
+    target_temperature: float
+    score_temperature: float
+    passage_order: str
+    llm_answer_tokens: int
+
+
+@dataclass
+class StepResult:
+    """Losses with gradient, and figures for people."""
+
+    loss_lm: Tensor
+    loss_rank: Tensor | None
+    figures: dict[str, Tensor]
+
+
+def joint_step(
+    llm: nn.Module,
+    retriever: DenseRetriever | None,
+    passages: Passages,
+    batch: Sequence[Question],
+    settings: StepSettings,
+    seed: int,
+    step: int,
+    rank: bool,
+) -> StepResult:
+    """Compute both losses of a batch, each the mean over its questions.
+
+    Args:
+        llm: the language model with its adapter.
+        retriever: the retriever in training; None where it is frozen: the order of the candidates then stands.
+        passages: token ids by row.
+        batch: B questions with candidates.
+        settings: see StepSettings.
+        seed: of the run; with `step` and the question's number it fixes every draw, however the batch is split.
+        step: number of the optimiser step.
+        rank: whether the retriever's loss is due in this step.
+    """
+    figures: dict[str, Tensor] = {}
+    order, loss_rank = [list(q.candidates) for q in batch], None
+    if retriever is not None:
+        scores, mask = score_candidates(retriever, passages, batch)  # [B, C], with gradient
+        order = by_score(scores.detach(), mask, batch)
+        if rank:
+            noise = uniform_noise(batch, scores.shape[1], seed, step) if settings.sampling == "softmax" else torch.full(scores.shape, 0.5)
+            scaled = scale(scores, mask)
+            columns, picked = sample(scaled, settings.samples, settings.sampling_temperature, noise.to(scores.device), mask)
+            losses = judge(llm, passages, batch, columns, picked, settings.llm_answer_tokens)  # [B, S], without gradient
+            loss_rank = rank_loss(settings, scores.gather(1, columns), scaled.gather(1, columns), losses, picked)
+            figures["agreement"] = agreement(scores.detach().gather(1, columns), losses, picked)
+            figures["judged"] = (losses * picked).sum() / picked.sum()
+    read = [arrange(o[: settings.passages], settings.passage_order, seed, step, q.number) for o, q in zip(order, batch, strict=True)]
+    loss_lm = read_and_answer(llm, passages, batch, read, settings.llm_answer_tokens).mean()
+    graded = [o[0] in q.gold for o, q in zip(order, batch, strict=True) if o and q.gold]
+    if graded:
+        figures["hit"] = torch.tensor(graded, dtype=torch.float32).mean()
+    return StepResult(loss_lm, loss_rank, figures)
+
+
+def score_candidates(retriever: DenseRetriever, passages: Passages, batch: Sequence[Question]) -> tuple[Tensor, Tensor]:
+    """Return scores [B, C] with gradient and their mask (METHOD 3.2); a passage that several questions share is encoded once."""
+    rows = sorted({c for q in batch for c in q.candidates})
+    place = {row: i for i, row in enumerate(rows)}
+    queries = retriever.encode([q.query for q in batch])  # [B, D]
+    encoded = retriever.encode([passages.for_retriever(r) for r in rows])  # [U, D]
+    most = max(len(q.candidates) for q in batch)
+    columns = torch.tensor([[place[c] for c in q.candidates] + [0] * (most - len(q.candidates)) for q in batch], device=queries.device)
+    mask = torch.arange(most, device=queries.device) < torch.tensor([len(q.candidates) for q in batch], device=queries.device)[:, None]
+    return (queries @ encoded.T).float().gather(1, columns), mask
+
+
+def by_score(scores: Tensor, mask: Tensor, batch: Sequence[Question]) -> list[list[int]]:
+    """Return each question's candidates in descending order of score; equal scores keep the order of the index."""
+    columns = scores.masked_fill(~mask, float("-inf")).argsort(dim=1, descending=True, stable=True).tolist()
+    return [[q.candidates[c] for c in cs if c < len(q.candidates)] for q, cs in zip(batch, columns, strict=True)]
+
+
+def uniform_noise(batch: Sequence[Question], width: int, seed: int, step: int) -> Tensor:
+    """Return noise [B, C] in (0, 1) that depends on the seed, the step and the question only."""
+    rows = [np.random.default_rng(stream(seed, "sample", step, q.number)).random(width) for q in batch]
+    return torch.from_numpy(np.stack(rows)).float()
+
+
+@torch.no_grad()
+def judge(llm: nn.Module, passages: Passages, batch: Sequence[Question], columns: Tensor, picked: Tensor, room: int) -> Tensor:
+    """Return the LLM's loss of each question's answer given one passage at a time: [B, S] (METHOD 3.5).
+
+    Judged without dropout: a loss measures the passage, not the mask. Masked places get 0.
+    """
+    training = llm.training
+    llm.eval()
+    jobs = [(b, s, q.candidates[c]) for b, (q, cs) in enumerate(zip(batch, columns.tolist(), strict=True)) for s, c in enumerate(cs) if c < len(q.candidates)]
+    prompts = [passages.prompter.prompt(batch[b].prompt, [passages.for_llm(row)], room) for b, _, row in jobs]
+    values = answer_losses(llm, prompts, [batch[b].answer for b, _, _ in jobs])
+    losses = torch.zeros(picked.shape, device=values.device)
+    losses[[b for b, _, _ in jobs], [s for _, s, _ in jobs]] = values
+    llm.train(training)
+    return losses
+
+
+def rank_loss(settings: StepSettings, scores: Tensor, scaled: Tensor, losses: Tensor, mask: Tensor) -> Tensor:
+    """Return the retriever's loss under the chosen target (METHOD 3.6 and section 6)."""
+    if settings.target == "llm_rank":
+        return llm_rank(scaled, losses, mask)
+    if settings.target == "pdist":
+        return pdist(scores, losses, mask, target_temperature=settings.target_temperature, score_temperature=settings.score_temperature)
+    if settings.target == "emdr2":
+        return emdr2(scores, losses, mask, score_temperature=settings.score_temperature)
+    raise ValueError(f"target '{settings.target}' trains no retriever")
+
+
+def arrange(rows: list[int], order: str, seed: int, step: int, number: int) -> list[int]:
+    """Put the K best passages (best first) in the order of the prompt: by default the best stands last, next to the question."""
+    if order == "best_last":
+        return rows[::-1]
+    if order == "shuffled":
+        return python_random(seed, "order", step, number).sample(rows, len(rows))
+    return rows
+
+
+def read_and_answer(llm: nn.Module, passages: Passages, batch: Sequence[Question], read: Sequence[Sequence[int]], room: int) -> Tensor:
+    """Return the loss of each question's answer given its K passages: [B], with gradient to the LLM (METHOD 3.7)."""
+    prompts = [passages.prompter.prompt(q.prompt, [passages.for_llm(r) for r in rows], room) for q, rows in zip(batch, read, strict=True)]
+    return answer_losses(llm, prompts, [q.answer for q in batch])

@@ -1,0 +1,55 @@
+"""The C++ core alone, under sanitizers and on another architecture."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+ARM = ("aarch64-linux-gnu-g++", "qemu-aarch64")
+
+
+def build(folder: Path, *options: str) -> Path:
+    """Configure and build the native test; return the program."""
+    cmake = shutil.which("cmake")
+    if cmake is None:
+        pytest.skip("cmake is not installed")
+    for command in (
+        [cmake, "-S", ROOT, "-B", folder, "-DJMLR_PYTHON=OFF", "-DJMLR_TESTS=ON", *options],
+        [cmake, "--build", folder, "-j2"],
+    ):
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+    return folder / "test_topk"
+
+
+def check(command: list, last_isa: str) -> None:
+    """Run the program; it must have tried every instruction set and found nothing wrong."""
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    cases = re.search(rf"(\d+) cases, 0 wrong; last of {last_isa}", done.stdout)
+    assert cases, done.stdout
+    assert int(cases[1]) >= 90
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sanitizers", ["address,undefined", "thread"])
+def test_the_native_core_is_clean_under_sanitizers(sanitizers, tmp_path):
+    program = build(tmp_path, f"-DJMLR_SANITIZE={sanitizers}")
+    command = [program]
+    if sanitizers == "thread" and shutil.which("setarch"):
+        command = ["setarch", "-R", program]  # its shadow memory and a randomised address space can collide
+    check(command, r"\w+")
+
+
+@pytest.mark.slow
+def test_neon_gives_the_same_bits_under_emulation(tmp_path):
+    missing = [tool for tool in ARM if shutil.which(tool) is None]
+    if missing:
+        pytest.skip(f"{', '.join(missing)} not installed (Debian: g++-aarch64-linux-gnu, qemu-user)")
+    program = build(
+        tmp_path, "-DCMAKE_SYSTEM_NAME=Linux", "-DCMAKE_SYSTEM_PROCESSOR=aarch64", f"-DCMAKE_CXX_COMPILER={ARM[0]}"
+    )
+    check([ARM[1], "-L", "/usr/aarch64-linux-gnu", program], "neon")

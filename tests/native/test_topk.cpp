@@ -1,0 +1,110 @@
+// Every instruction set x storage x shape against the contract, written out; for sanitizers and foreign machines.
+#include <algorithm>
+#include <cstdio>
+#include <cstring>
+#include <limits>
+#include <numeric>
+#include <random>
+#include <vector>
+
+#include "checksum.h"
+#include "topk.h"
+
+namespace {
+
+struct Result {
+  std::vector<float> scores;
+  std::vector<int64_t> ids;
+  bool operator==(const Result& other) const {
+    return ids == other.ids && std::memcmp(scores.data(), other.scores.data(), scores.size() * sizeof(float)) == 0;
+  }
+};
+
+using Matrix = std::vector<float>;
+
+Result reference(const Matrix& x, const Matrix& q, size_t dim, size_t k) {
+  const size_t rows = x.size() / dim;
+  const size_t count = q.size() / dim;
+  Result result{std::vector<float>(count * k, -std::numeric_limits<float>::infinity()),
+                std::vector<int64_t>(count * k, -1)};
+  for (size_t b = 0; b < count; ++b) {
+    std::vector<float> scores(rows);
+    for (size_t r = 0; r < rows; ++r) {
+      double sum = 0.0;
+      for (size_t d = 0; d < dim; ++d) sum += static_cast<double>(q[b * dim + d]) * static_cast<double>(x[r * dim + d]);
+      scores[r] = static_cast<float>(sum);
+    }
+    std::vector<int64_t> order(rows);
+    std::iota(order.begin(), order.end(), 0);
+    std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t c) {
+      return scores[static_cast<size_t>(a)] > scores[static_cast<size_t>(c)];
+    });
+    for (size_t i = 0; i < std::min(k, rows); ++i) {
+      result.ids[b * k + i] = order[i];
+      result.scores[b * k + i] = scores[static_cast<size_t>(order[i])];
+    }
+  }
+  return result;
+}
+
+Result found(const char* isa, jmlr::Storage storage, const Matrix& x, const Matrix& q, size_t dim, size_t k,
+             size_t threads) {
+  const size_t rows = x.size() / dim;
+  const size_t count = q.size() / dim;
+  std::vector<uint8_t> codes(rows * jmlr::code_stride(storage, dim));
+  std::vector<float> scale(rows), residual(rows), norm(rows);
+  jmlr::encode_rows(storage, x.data(), rows, dim, codes.data(), scale.data(), residual.data(), norm.data());
+  const bool coded = storage != jmlr::Storage::float32;
+  const jmlr::IndexView view{storage,
+                             rows,
+                             dim,
+                             x.data(),
+                             coded ? codes.data() : nullptr,
+                             storage == jmlr::Storage::int8 ? scale.data() : nullptr,
+                             coded ? residual.data() : nullptr,
+                             norm.data(),
+                             jmlr::max_of(norm.data(), rows),
+                             nullptr};
+  Result result{std::vector<float>(count * k), std::vector<int64_t>(count * k)};
+  jmlr::search(view, q.data(), count, k, {threads, jmlr::select_kernels(isa), {}}, result.scores.data(),
+               result.ids.data());
+  return result;
+}
+
+}  // namespace
+
+int main() {
+  const size_t shapes[][4] = {{0, 3, 2, 4}, {5, 1, 1, 9}, {1000, 37, 3, 10}, {1700, 64, 40, 17}, {900, 130, 19, 5}};
+  std::mt19937 random(1);
+  int cases = 0;
+  int wrong = 0;
+  for (const auto& [rows, dim, count, k] : shapes) {
+    for (const int levels : {2, 1000000}) {  // two levels: nearly all scores tie
+      std::uniform_int_distribution<int> level(-levels, levels);
+      Matrix x(rows * dim), q(count * dim);
+      for (float& value : x) value = static_cast<float>(level(random));
+      for (float& value : q) value = static_cast<float>(level(random));
+      const Result expected = reference(x, q, dim, k);
+      for (const std::string& isa : jmlr::available_isas()) {
+        for (const auto storage : {jmlr::Storage::float32, jmlr::Storage::bfloat16, jmlr::Storage::int8}) {
+          for (const size_t threads : {1, 2, 7}) {
+            ++cases;
+            if (found(isa.c_str(), storage, x, q, dim, k, threads) == expected) continue;
+            ++wrong;
+            std::printf("wrong: %s storage %d [%zu, %zu] B=%zu k=%zu threads=%zu\n", isa.c_str(),
+                        static_cast<int>(storage), rows, dim, count, k, threads);
+          }
+        }
+      }
+    }
+  }
+  unsigned char bytes[200] = {};
+  const uint64_t before = jmlr::checksum(bytes, sizeof bytes);
+  for (size_t i = 0; i < sizeof bytes; ++i) {
+    bytes[i] ^= 1;
+    wrong += jmlr::checksum(bytes, sizeof bytes) == before;
+    bytes[i] ^= 1;
+  }
+  std::printf("%d cases, %d wrong; last of %s\n", cases, wrong, jmlr::available_isas().back().c_str());
+  return wrong != 0;
+}

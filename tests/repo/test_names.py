@@ -1,0 +1,86 @@
+"""One name, everywhere: rule = rule file = stage module = function = log = benchmark = results folder = caption."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from jmlr.__main__ import PEOPLE, STAGES
+
+ROOT = Path(__file__).resolve().parents[2]
+STAGE_FOLDER = ROOT / "src/jmlr/stages"
+RULES = {name: ROOT / f"workflow/rules/{name}.smk" for name in STAGES}
+SLOTS = ["input", "output", "log", "benchmark", "conda", "threads", "resources", "params", "message", "shell"]
+
+
+def slots(text: str) -> list[str]:
+    return re.findall(r"^    (\w+):", text.split("\nrule ")[-1], re.M)
+
+
+def path_of(text: str, slot: str, head: str, tail: str) -> str:
+    found = re.search(rf'^    {slot}:\n(?:.*\n)??.*?"{head}/([^"]+?){tail}"', text, re.M)
+    assert found, f"no {slot} under {head}/"
+    return found[1]
+
+
+def test_the_ten_stages_are_ten_rule_files_and_ten_modules():
+    assert len(STAGES) == 10
+    assert {p.stem for p in (ROOT / "workflow/rules").glob("*.smk")} == {*STAGES, "common"}
+    assert {p.stem for p in STAGE_FOLDER.glob("*.py")} == {*STAGES, *PEOPLE, "__init__"}
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_a_rule_calls_the_stage_of_its_name_and_depends_on_its_code(name):
+    text = RULES[name].read_text()
+    assert re.findall(r"^rule (\w+):", text, re.M) == [name]
+    assert re.findall(r"\bjmlr (\w+) --", text) == [name]
+    assert re.findall(r'stage_digest\("(\w+)"\)', text) == [name]
+    assert "{params.options}" in text
+    assert text.rstrip().endswith('2> >(tee {log} >&2)"')
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_a_rule_has_all_slots_in_the_same_order(name):
+    assert slots(RULES[name].read_text()) == SLOTS
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_log_and_benchmark_mirror_the_results_folder(name):
+    text = RULES[name].read_text()
+    made = path_of(text, "output", "results", "").removesuffix("/report.html")
+    assert name in made.split("/")
+    assert path_of(text, "log", "logs", r"\.log") == made
+    assert path_of(text, "benchmark", "benchmarks/rules", r"\.tsv") == made
+
+
+@pytest.mark.parametrize("name", [*STAGES, *PEOPLE])
+def test_a_stage_module_has_one_public_stage_function_named_like_it(name):
+    tree = ast.parse((STAGE_FOLDER / f"{name}.py").read_text())
+    functions = [n for n in tree.body if isinstance(n, ast.FunctionDef)]
+    assert name in [f.name for f in functions]
+    first = next(f for f in functions if not f.name.startswith("_"))
+    assert first.name == name, "the stage's function comes first"
+
+
+def test_the_snakefile_includes_the_rules_in_the_order_of_the_stages():
+    text = (ROOT / "Snakefile").read_text()
+    assert re.findall(r'include: "workflow/rules/(\w+)\.smk"', text) == ["common", *STAGES]
+    assert text.split('"""')[1].split("\n")[1].rstrip(".") == " -> ".join(STAGES)
+
+
+def test_captions_are_named_after_the_files_they_describe():
+    captions = {p.stem for p in (ROOT / "workflow/report").glob("*.rst")}
+    named = re.findall(
+        r'report\("results/\{run\}/report/(\w+)\.\w+", caption="\.\./report/(\w+)\.rst"', RULES["report"].read_text()
+    )
+    assert named
+    assert all(file == caption for file, caption in named)
+    assert {caption for _, caption in named} | {"workflow"} == captions
+
+
+def test_only_common_holds_functions():
+    for path in RULES.values():
+        assert not re.search(r"^\s*def ", path.read_text(), re.M), path.name

@@ -1,0 +1,118 @@
+"""Every hand-kept link: generated files, the README's paths, targets and commands, the pins of pip and conda."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from jmlr.__main__ import PEOPLE, STAGES
+from jmlr.config import Config
+from jmlr.stages.config import generated, read_config
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PARTS = {"src", "csrc", "tests", "docs", "config", "envs", "workflow", "profiles", "benchmarks", ".ci"}
+# conda package -> pip package, where the names differ
+CONDA = {
+    "pytorch-cpu": "torch",
+    "pytorch-gpu": "torch",
+    "matplotlib-base": "matplotlib",
+    "snakemake-minimal": "snakemake",
+}
+UNPINNED = {"cxx-compiler", "pip"}
+
+
+def canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def pins() -> dict[str, str]:
+    lines = (ROOT / "envs/constraints.txt").read_text().splitlines()
+    return {canonical(k): v for k, v in (line.split("==") for line in lines if "==" in line)}
+
+
+@pytest.mark.parametrize("name", ["config/config.yaml", "config/schema.json", "docs/config.md"])
+def test_generated_files_are_what_the_code_generates(name):
+    assert (ROOT / name).read_text() == generated()[name], "run: jmlr config --write"
+
+
+def test_the_configuration_file_is_the_demo_and_explains_every_key():
+    text = (ROOT / "config/config.yaml").read_text()
+    assert Config.load(yaml.safe_load(text)) == Config()
+    unexplained = [k for k in Config.model_fields if not re.search(rf"^{k}:.*  # \w", text, re.M)]
+    assert unexplained == []
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "config/runs").glob("*.yaml")), ids=lambda p: p.stem)
+def test_a_committed_run_is_valid_and_has_a_name_of_its_own(path):
+    assert read_config(path).run != "demo"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_paths_named_in_the_docs_exist(page):
+    named = {n for n in re.findall(r"`([\w.-]+/[\w./-]*)`", page.read_text()) if n.split("/")[0] in PARTS}
+    missing = [n for n in named if not (ROOT / n).exists() and not n.startswith(("benchmarks/rules", "config/runs/my"))]
+    assert missing == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_links_in_the_docs_lead_somewhere(page):
+    links = re.findall(r"\]\((?!https?:|#|mailto:)([^)#]+)", page.read_text())
+    assert [n for n in links if not (page.parent / n).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_commands_named_in_the_docs_exist(page):
+    text = page.read_text()
+    targets = set(re.findall(r"^([a-z]+):.*##", (ROOT / "Makefile").read_text(), re.M))
+    assert set(re.findall(r"(?:^|`)make ([a-z]+)", text, re.M)) <= targets
+    assert set(re.findall(r"(?:^|`|bin/)jmlr ([a-z]+)", text, re.M)) <= {*STAGES, *PEOPLE}
+
+
+def test_the_readme_names_every_make_target_that_a_newcomer_needs():
+    text = (ROOT / "README.md").read_text()
+    assert {"demo", "test"} <= set(re.findall(r"make ([a-z]+)", text))
+
+
+def test_make_help_lists_every_target():
+    done = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    declared = re.findall(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.M)[0].split()
+    assert [line.split()[0] for line in done.stdout.splitlines()] == declared
+
+
+def test_the_ci_calls_the_test_command_of_the_readme():
+    assert re.search(r"^\s*make test$", (ROOT / ".ci/run").read_text(), re.M)
+
+
+def test_the_link_that_makes_profile_slurm_work_is_there():
+    assert (ROOT / "slurm").is_symlink()
+    assert (ROOT / "slurm/config.yaml").is_file()
+
+
+def test_the_default_profile_leaves_executor_jobs_and_resources_alone():
+    keys = set(yaml.safe_load((ROOT / "profiles/default/config.yaml").read_text()))
+    assert not keys & {"executor", "jobs", "resources", "default-resources", "set-resources", "set-threads", "retries"}
+
+
+def test_every_dependency_has_a_pin_and_every_pin_is_exact():
+    text = (ROOT / "pyproject.toml").read_text().split("[project.scripts]")[0]
+    wanted = {canonical(n) for n in re.findall(r'"([A-Za-z][\w.-]*)(?:\[[^]]*\])?[>=<]', text)} - {"python"}
+    assert len(wanted) > 15
+    assert sorted(wanted - set(pins())) == []
+    assert all(re.fullmatch(r"[\w.+]+", v) for v in pins().values())
+
+
+@pytest.mark.parametrize("name", ["cpu", "cuda", "dev"])
+def test_conda_and_pip_pin_the_same_versions(name):
+    packages = yaml.safe_load((ROOT / f"envs/{name}.yaml").read_text())["dependencies"]
+    checked = 0
+    for package, _, version in (p.partition("=") for p in packages):
+        if package in UNPINNED | {"python", "cuda-version"}:
+            continue
+        assert version == pins()[canonical(CONDA.get(package, package))], package
+        checked += 1
+    assert checked >= 10

@@ -1,0 +1,48 @@
+import json
+
+from tokenizers import Tokenizer
+
+from jmlr.config import DemoOptions
+from jmlr.demo.world import write_world
+
+
+def made(folder, **changes):
+    folder.mkdir()
+    settings = {**DemoOptions(train_entities=8, dev_entities=4, test_entities=6, test_questions=20, documents=50).model_dump(), **changes}
+    write_world(folder, **settings)
+    return [[json.loads(x) for x in (folder / f"{n}.jsonl").read_text().splitlines()] for n in ("passages", "questions", "documents")]
+
+
+def test_no_disease_of_one_split_is_asked_about_in_another(tmp_path):
+    _, questions, _ = made(tmp_path / "w")
+    asked = {s: {q["gold_ids"][0].split("-")[0] for q in questions if q["split"] == s} for s in ("train", "dev", "test")}
+    assert all(asked.values())
+    assert not asked["train"] & asked["test"]
+    assert not asked["dev"] & asked["test"]
+    assert not asked["train"] & asked["dev"]
+
+
+def test_the_gold_passage_states_the_answer_and_no_option_is_given_twice(tmp_path):
+    passages, questions, _ = made(tmp_path / "w")
+    texts = {p["id"]: p["text"] for p in passages}
+    for q in questions:
+        assert q["options"][q["answer"]] in texts[q["gold_ids"][0]]
+        assert len(set(q["options"].values())) == 4
+
+
+def test_documents_never_tell_of_a_disease_that_is_asked_about(tmp_path):
+    passages, _, documents = made(tmp_path / "w")
+    names = {p["id"].split("-")[0] for p in passages}
+    assert not any(name in d["text"].lower() for d in documents for name in names)
+    assert all(d["text"][b:e].isalpha() for d in documents for b, e in d["targets"])
+
+
+def test_the_tokenizer_knows_every_word_and_a_seed_gives_one_world(tmp_path):
+    passages, questions, _ = made(tmp_path / "w")
+    tokenizer = Tokenizer.from_file(str(tmp_path / "w/tokenizer.json"))
+    assert not any("<unk>" in tokenizer.encode(p["text"]).tokens for p in passages)
+    assert not any("<unk>" in tokenizer.encode(q["question"]).tokens for q in questions)
+    made(tmp_path / "again")
+    made(tmp_path / "other", seed=1)
+    assert (tmp_path / "w/questions.jsonl").read_bytes() == (tmp_path / "again/questions.jsonl").read_bytes()
+    assert (tmp_path / "w/questions.jsonl").read_bytes() != (tmp_path / "other/questions.jsonl").read_bytes()

@@ -1,0 +1,44 @@
+"""The metrics are their formulas, and an unparsed answer is never right."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jmlr.metrics.accuracy import accuracy, unparsed
+from jmlr.metrics.hit import hit
+from jmlr.metrics.mrr import reciprocal_rank
+from jmlr.metrics.qrels import write_qrels
+from jmlr.metrics.recall import recall
+
+
+def test_accuracy_counts_unparsed_answers_as_wrong_and_apart() -> None:
+    answers, predicted = np.array([0, 1, 2, 0]), np.array([0, 2, -1, -1])
+    assert accuracy(answers, predicted).tolist() == [1, 0, 0, 0]
+    assert unparsed(predicted).tolist() == [0, 0, 1, 1]
+
+
+def test_accuracy_refuses_open_questions() -> None:
+    with pytest.raises(ValueError, match="open questions"):
+        accuracy(np.array([-1]), np.array([-1]))
+
+
+@pytest.mark.parametrize(
+    ("k", "hits", "recalls"), [(1, 0.0, 0.0), (2, 1.0, 1 / 3), (3, 1.0, 1 / 3), (4, 1.0, 2 / 3), (9, 1.0, 2 / 3)]
+)
+def test_hit_and_recall_at_k(k: int, hits: float, recalls: float) -> None:
+    ranked, gold = ["a", "b", "c", "d"], {"b", "d", "elsewhere"}
+    assert hit(ranked, gold, k) == hits
+    assert recall(ranked, gold, k) == pytest.approx(recalls)
+
+
+def test_reciprocal_rank_is_of_the_first_gold_passage() -> None:
+    assert reciprocal_rank(["a", "b", "c"], {"c", "b"}) == 0.5
+    assert reciprocal_rank(["a", "b", "c"], {"z"}) == 0.0
+
+
+def test_qrels_have_the_four_columns_of_trec(tmp_path: Path) -> None:
+    write_qrels(tmp_path / "qrels.trec", {"q1": ["a", "b"], "q2": ["c"]})
+    assert (tmp_path / "qrels.trec").read_text() == "q1 0 a 1\nq1 0 b 1\nq2 0 c 1\n"

@@ -1,0 +1,154 @@
+"""The table of metrics is what the formulas give for the answers and candidates, over the right questions."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from jmlr.config import EvaluateOptions
+from jmlr.runtime.errors import UserError
+from jmlr.runtime.manifest import read_manifest
+from jmlr.stages.evaluate import COLUMNS, evaluate
+
+QUESTIONS = [
+    # id, dataset, split, answer, gold
+    ("m1", "mcq", "test", 0, ["a"]),
+    ("m2", "mcq", "test", 1, ["b", "c"]),
+    ("m3", "mcq", "test", 1, []),
+    ("m4", "mcq", "train", 0, ["a"]),
+    ("o1", "terms", "test", -1, ["d"]),
+]
+PREDICTED = {"m1": 0, "m2": -1, "m3": 0}
+ROUNDS = [
+    {"m1": "xa", "m2": "cb", "m3": "ab", "m4": "xy", "o1": "xy"},
+    {"m1": "ax", "m2": "cb", "m3": "ab", "m4": "xy", "o1": "xd"},
+]
+
+
+def write(path: Path, columns: dict[str, Any]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.table(columns), path)
+    return path.parent
+
+
+@pytest.fixture
+def given(tmp_path: Path) -> dict[str, Any]:
+    ids, datasets, splits, answers, gold = map(list, zip(*QUESTIONS, strict=True))
+    prepared = {"id": ids, "dataset": datasets, "split": splits, "answer": answers, "gold_ids": gold}
+    answered = [q for q in QUESTIONS if q[0] in PREDICTED]
+    searches = [
+        write(
+            tmp_path / f"r{n}/search/candidates.parquet", {"question_id": list(r), "ids": [list(v) for v in r.values()]}
+        )
+        for n, r in enumerate(ROUNDS)
+    ]
+    table = {
+        "question_id": [q[0] for q in answered],
+        "split": [q[2] for q in answered],
+        "answer": [q[3] for q in answered],
+        "predicted": [PREDICTED[q[0]] for q in answered],
+    }
+    return {
+        "out": tmp_path / "out",
+        "prepared": write(tmp_path / "prepare/questions.parquet", prepared),
+        "answers": write(tmp_path / "answer/answers.parquet", table),
+        "run": "r", "system": "jmlr", "seed": 0,
+        "options": EvaluateOptions(retrieval_k=[1, 2, 5], bootstrap=200),
+        "searches": searches,
+    }  # fmt: skip
+
+
+def rows(out: Path) -> dict[tuple[str, ...], tuple[float, int]]:
+    with (out / "metrics.csv").open() as f:
+        reader = csv.DictReader(f)
+        assert tuple(reader.fieldnames or ()) == COLUMNS
+        found = list(reader)
+    assert all(float(r["low"]) <= float(r["value"]) <= float(r["high"]) for r in found)
+    assert {(r["run"], r["system"], r["seed"]) for r in found} == {("r", "jmlr", "0")}
+    return {
+        tuple(r[c] for c in ("round", "dataset", "split", "metric", "k")): (float(r["value"]), int(r["n"]))
+        for r in found
+    }
+
+
+def test_every_number_is_its_formula_over_the_answered_split(given: dict[str, Any]) -> None:
+    evaluate(**given)
+    found = rows(given["out"])
+    assert found["1", "mcq", "test", "accuracy", ""] == (pytest.approx(1 / 3, abs=1e-6), 3)
+    assert found["1", "mcq", "test", "unparsed", ""] == (pytest.approx(1 / 3, abs=1e-6), 3)
+    assert found["0", "mcq", "test", "hit", "1"] == (0.5, 2)
+    assert found["1", "mcq", "test", "hit", "1"] == (1.0, 2)
+    assert found["0", "mcq", "test", "recall", "1"] == (0.25, 2)
+    assert found["0", "mcq", "test", "recall", "2"] == (1.0, 2)
+    assert found["0", "mcq", "test", "mrr", ""] == (0.75, 2)
+    assert found["0", "terms", "test", "mrr", ""] == (0.0, 1)
+    assert found["1", "terms", "test", "mrr", ""] == (0.5, 1)
+    assert found["1", "all", "test", "mrr", ""] == (0.75, 3)
+    assert {key[2] for key in found} == {"test"}
+
+
+def test_open_questions_have_no_accuracy_and_one_dataset_has_no_mean(given: dict[str, Any]) -> None:
+    evaluate(**given)
+    found = rows(given["out"])
+    assert [k[1] for k in found if k[3] == "accuracy"] == ["mcq"]
+    assert len(found) == 2 + 2 * 5 * 3  # accuracy and unparsed; two rounds, five numbers, two datasets and their mean
+
+
+def test_cut_offs_beyond_the_candidates_are_left_out_with_a_note(given: dict[str, Any], capsys: Any) -> None:
+    evaluate(**given)
+    assert {k[4] for k in rows(given["out"])} == {"", "1", "2"}
+    assert read_manifest(given["out"])["notes"]["skipped_k"] == [5]
+    assert "no hit or recall at k = 5: 2 candidates per question" in capsys.readouterr().err
+
+
+def test_a_closed_book_has_accuracy_alone(given: dict[str, Any]) -> None:
+    evaluate(**{**given, "searches": None})
+    assert {(k[0], k[3]) for k in rows(given["out"])} == {("0", "accuracy"), ("0", "unparsed")}
+
+
+def test_qrels_hold_the_gold_of_the_answered_split(given: dict[str, Any]) -> None:
+    evaluate(**given)
+    assert (given["out"] / "qrels.trec").read_text() == "m1 0 a 1\nm2 0 b 1\nm2 0 c 1\no1 0 d 1\n"
+
+
+def test_the_same_input_gives_the_same_table(given: dict[str, Any]) -> None:
+    evaluate(**given)
+    first = (given["out"] / "metrics.csv").read_bytes()
+    evaluate(**given)
+    assert (given["out"] / "metrics.csv").read_bytes() == first
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"question_id": ["m1", "m2", "zz"]}, "question 'zz' is not the one in --prepared"),
+        ({"answer": [1, 1, 1]}, "question 'm1' is not the one in --prepared"),
+        ({"question_id": [], "split": [], "answer": [], "predicted": []}, "no answers"),
+    ],
+)
+def test_answers_of_other_questions_are_refused(given: dict[str, Any], change: dict[str, Any], said: str) -> None:
+    path = given["answers"] / "answers.parquet"
+    types = {"question_id": pa.string(), "split": pa.string(), "answer": pa.int32(), "predicted": pa.int32()}
+    table = {**pq.read_table(path).to_pydict(), **change}
+    pq.write_table(pa.table({k: pa.array(v, types[k]) for k, v in table.items()}), path)
+    with pytest.raises(UserError, match=said):
+        evaluate(**given)
+    assert not given["out"].exists()
+
+
+def test_candidates_of_other_questions_are_refused(given: dict[str, Any]) -> None:
+    path = given["searches"][1] / "candidates.parquet"
+    pq.write_table(pq.read_table(path).slice(1), path)
+    with pytest.raises(UserError, match="question 'm1' of --prepared has no candidates"):
+        evaluate(**given)
+
+
+def test_a_missing_input_is_one_line(given: dict[str, Any]) -> None:
+    (given["answers"] / "answers.parquet").unlink()
+    with pytest.raises(UserError, match=r"--answers: there is no '.*answers.parquet'"):
+        evaluate(**given)

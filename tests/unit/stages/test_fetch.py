@@ -1,0 +1,196 @@
+"""Fetch brings files here whole and checked, or says in one line why it cannot."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jmlr.config import DemoOptions, SourceOptions
+from jmlr.runtime.errors import UserError
+from jmlr.runtime.manifest import read_manifest
+from jmlr.stages import fetch as stage
+from jmlr.stages.fetch import fetch
+
+DATA = b'{"id": "a"}\n'
+DIGEST = hashlib.sha256(DATA).hexdigest()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("a.jsonl", "sub/b.jsonl", "c.csv", ".hidden/d.jsonl", "manifest.json"):
+        (tmp_path / "raw" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "raw" / name).write_bytes(DATA)
+    return tmp_path / "raw"
+
+
+def names(out: Path) -> list[str]:
+    return sorted(str(p.relative_to(out)) for p in out.rglob("*") if p.is_file() and p.name != "manifest.json")
+
+
+def run(tmp_path: Path, **options: Any) -> Path:
+    fetch(tmp_path / "out", "src", SourceOptions(**options))
+    return tmp_path / "out"
+
+
+def test_a_folder_is_copied_without_hidden_files_and_manifests(tmp_path: Path, folder: Path) -> None:
+    out = run(tmp_path, path=str(folder))
+    assert names(out) == ["a.jsonl", "c.csv", "sub/b.jsonl"]
+    manifest = read_manifest(out)
+    assert manifest["outputs"]["a.jsonl"] == DIGEST
+    assert manifest["notes"] == {"source": "src", "files": 3, "bytes": 3 * len(DATA)}
+
+
+def test_patterns_choose_files(tmp_path: Path, folder: Path) -> None:
+    assert names(run(tmp_path, path=str(folder), files=["sub/*", "*.csv"])) == ["c.csv", "sub/b.jsonl"]
+
+
+def test_a_file_is_copied_and_its_checksum_holds(tmp_path: Path, folder: Path) -> None:
+    assert names(run(tmp_path, path=str(folder / "a.jsonl"), sha256={"a.jsonl": DIGEST.upper()})) == ["a.jsonl"]
+
+
+def test_the_path_may_hold_environment_variables(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOME_DATA", str(folder))
+    assert names(run(tmp_path, path="${SOME_DATA}/a.jsonl")) == ["a.jsonl"]
+
+
+def test_the_demo_world_is_generated(tmp_path: Path) -> None:
+    out = run(tmp_path, origin="demo", demo=DemoOptions(train_entities=3, dev_entities=1, test_entities=1, documents=5))
+    assert names(out) == ["documents.jsonl", "passages.jsonl", "questions.jsonl", "tokenizer.json"]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"path": "{raw}/a.json"}, "source 'src': there is no '.*a.json' .did you mean 'a.jsonl'"),
+        ({"path": "{raw}/nowhere/a.jsonl"}, "there is no '.*nowhere/a.jsonl'"),
+        ({"path": "{raw}/empty"}, "the folder '.*empty' has no files"),
+        ({"path": "{raw}", "files": ["*.jsonl", "*.cvs"]}, "no file of '.*raw' matches '.*cvs' .did you mean 'c.csv'"),
+        ({"path": "{raw}/a.jsonl", "files": ["b*"]}, "matches none of 'files': b"),
+        ({"path": "{raw}/a.jsonl", "sha256": {"a.jsonl": "0" * 64}}, f"has the SHA-256 {DIGEST}, but 0+ is expected"),
+        ({"path": "{raw}/a.jsonl", "sha256": {"a.json": DIGEST}}, "sha256: no file 'a.json' .did you mean 'a.jsonl'"),
+        ({"path": "${{JMLR_UNSET}}/a"}, "source 'src': path .*: the environment variable JMLR_UNSET is not set"),
+        ({"path": ""}, "origin 'local' needs a path"),
+        ({"origin": "hub", "path": "x", "files": ["*"]}, "'files' chooses from a local folder"),
+        ({"origin": "url", "path": "ftp://host/a.gz"}, "allowed: http.s.://"),
+        ({"origin": "url", "path": "http://host/"}, "ends with the name of a file"),
+        ({"origin": "url", "path": "http://host/%2e%2e"}, "ends with the name of a file"),
+    ],
+)
+def test_what_cannot_be_fetched_is_one_line_and_leaves_nothing(
+    tmp_path: Path, folder: Path, options: dict[str, Any], said: str
+) -> None:
+    (folder / "empty").mkdir()
+    with pytest.raises(UserError, match=said) as caught:
+        run(tmp_path, **{**options, "path": options["path"].format(raw=folder)})
+    assert "\n" not in str(caught.value)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["raw"]
+
+
+# ------------------------------------------------------------------------------------------------------------ downloads
+class Misbehaving(BaseHTTPRequestHandler):
+    """Answers as the path says; counts requests."""
+
+    asked = 0
+
+    def do_GET(self) -> None:
+        type(self).asked += 1
+        first = type(self).asked == 1
+        status = 404 if "missing" in self.path else 503 if "busy" in self.path and first else 200
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(DATA) + (7 if "short" in self.path and first else 0)))
+        self.end_headers()
+        self.wfile.write(DATA)
+
+    def log_message(self, *args: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    monkeypatch.setattr(stage, "WAIT_S", 0.01)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    Misbehaving.asked = 0
+    with HTTPServer(("127.0.0.1", 0), Misbehaving) as http:
+        thread = threading.Thread(target=http.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{http.server_port}"
+        http.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(("name", "requests"), [("a.jsonl", 1), ("busy.jsonl", 2), ("short.jsonl", 2)])
+def test_a_download_is_whole_after_errors_that_pass(tmp_path: Path, server: str, name: str, requests: int) -> None:
+    out = run(tmp_path, origin="url", path=f"{server}/{name}?x=1", sha256={name: DIGEST})
+    assert (out / name).read_bytes() == DATA
+    assert Misbehaving.asked == requests
+
+
+def test_an_error_that_stays_is_not_tried_again(tmp_path: Path, server: str) -> None:
+    with pytest.raises(UserError, match=r"missing.jsonl': HTTP Error 404"):
+        run(tmp_path, origin="url", path=f"{server}/missing.jsonl")
+    assert Misbehaving.asked == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+# ------------------------------------------------------------------------------------------------------------- datasets
+def jmlr(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command in a process of its own, offline, with its cache apart."""
+    cache = {"HF_HOME": str(tmp_path / "cache"), "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
+    command = [sys.executable, "-m", "jmlr", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **cache}, check=False)
+
+
+def test_a_dataset_in_the_hubs_format_becomes_one_file_per_split(tmp_path: Path) -> None:
+    rows = {"train": [{"id": 1, "text": "fièvre"}, {"id": 2, "text": "x"}], "test": [{"id": 3, "text": "y"}]}
+    for split, members in rows.items():
+        (tmp_path / "set" / "data").mkdir(parents=True, exist_ok=True)
+        path = tmp_path / "set" / "data" / f"{split}-00000-of-00001.jsonl"
+        path.write_text("".join(json.dumps(r) + "\n" for r in members))
+    done = jmlr(
+        tmp_path,
+        "fetch",
+        "--out",
+        str(tmp_path / "out"),
+        "--source",
+        "s",
+        "--origin",
+        "hub",
+        "--path",
+        str(tmp_path / "set"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert names(tmp_path / "out") == ["test.jsonl", "train.jsonl"]
+    assert [json.loads(line) for line in (tmp_path / "out" / "train.jsonl").read_text().splitlines()] == rows["train"]
+    assert "fièvre" in (tmp_path / "out" / "train.jsonl").read_text()
+    assert read_manifest(tmp_path / "out")["notes"]["rows"] == {"test": 1, "train": 2}
+
+
+def test_a_dataset_that_cannot_be_had_is_one_line(tmp_path: Path) -> None:
+    done = jmlr(
+        tmp_path,
+        "fetch",
+        "--out",
+        str(tmp_path / "out"),
+        "--source",
+        "s",
+        "--origin",
+        "hub",
+        "--path",
+        "nobody/nothing",
+        "--revision",
+        "v1",
+    )
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert "source 's': dataset 'nobody/nothing', revision 'v1' cannot be loaded:" in done.stderr
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,89 @@
+"""What goes in is converted or refused with what, where and what is allowed; never misread."""
+
+import numpy as np
+import pytest
+
+from jmlr.topk import Index, topk
+
+X = np.random.default_rng(0).standard_normal((40, 12)).astype(np.float32)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_nonfinite_vectors_are_refused_with_row_and_column(value):
+    bad = X.copy()
+    bad[17, 5] = value
+    with pytest.raises(ValueError, match=r"vectors: .* row 17, column 5"):
+        Index.build(bad)
+    with pytest.raises(ValueError, match=r"queries: .* row 17, column 5"):
+        topk(bad, X, 3)
+
+
+def test_a_float64_beyond_float32_is_refused_not_turned_into_infinity():
+    with pytest.raises(ValueError, match="row 0, column 1"):
+        Index.build(np.array([[0.0, 1e300]]))
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [
+        lambda x: np.asfortranarray(x),
+        lambda x: np.repeat(x, 2, axis=0)[::2],
+        lambda x: x.astype(">f4"),
+        lambda x: x.astype(np.float64),
+        lambda x: x.tolist(),
+        lambda x: np.frombuffer(b"\0" + x.tobytes(), np.uint8)[1:].view(np.float32).reshape(x.shape),
+    ],
+    ids=["fortran", "strided", "big-endian", "float64", "list", "misaligned"],
+)
+def test_every_layout_gives_the_same_answer(layout):
+    expected = topk(X[:3], X, 4)
+    found = topk(layout(X[:3]), layout(X), 4)
+    assert found[0].tobytes() == expected[0].tobytes()
+    assert found[1].tolist() == expected[1].tolist()
+
+
+def test_torch_tensors_are_read_whatever_their_stride_and_width():
+    torch = pytest.importorskip("torch")
+    expected = topk(X[:3], X, 4)[1].tolist()
+    assert topk(torch.from_numpy(X[:3]), torch.from_numpy(X.T.copy()).T, 4)[1].tolist() == expected
+    half = torch.from_numpy(X).bfloat16().requires_grad_()
+    assert (
+        topk(half[:3], half, 4)[0].tobytes() == topk(half.detach().float()[:3], half.detach().float(), 4)[0].tobytes()
+    )
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: Index.build(X, "int4"), ValueError, "storage: 'int4'; allowed: float32, bfloat16, int8"),
+        (lambda: Index.build(X[0]), ValueError, "2 dimensions"),
+        (lambda: Index.build(np.zeros((3, 0))), ValueError, "D = 0"),
+        (lambda: Index.build(np.array([["a"]])), TypeError, "dtype <U1"),
+        (lambda: Index.build(X + 1j), TypeError, "complex"),
+        (lambda: Index.build([[1.0], [1.0, 2.0]]), ValueError, "not a matrix"),
+        (lambda: topk(X[:, :5], X, 3), ValueError, "D = 5, but the index has D = 12"),
+        (lambda: topk(X, X, -1), ValueError, "k: -1; allowed: 0"),
+        (lambda: topk(X, X, 2.0), TypeError, "k: 2.0; allowed: an integer"),
+        (lambda: topk(X, X, 2, threads=0), ValueError, "threads: 0"),
+        (lambda: Index.build(X, ids=np.zeros(40, int)), ValueError, "0 occurs more than once"),
+        (lambda: Index.build(X, ids=np.arange(40) - 1), ValueError, "-1 in row 0"),
+        (lambda: Index.build(X, ids=np.arange(39)), ValueError, r"shape \(39,\)"),
+        (lambda: Index.build(X, ids=np.arange(40.0)), TypeError, "float64"),
+    ],
+)
+def test_bad_input_is_refused_in_words(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
+
+
+def test_build_copies_so_that_later_writes_do_not_change_the_answer():
+    mine = X.copy()
+    index = Index.build(mine)
+    mine[:] = 0
+    assert index.search(X[:2], 3)[1].tolist() == topk(X[:2], X, 3)[1].tolist()
+
+
+def test_threads_follow_omp_num_threads(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "none")
+    with pytest.raises(ValueError, match="OMP_NUM_THREADS: 'none'"):
+        topk(X, X, 1)

@@ -1,0 +1,174 @@
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from jmlr.config import ReadingOptions, RetrievalOptions, TrainOptions
+from jmlr.runtime.errors import UserError
+from jmlr.stages.train import train
+from jmlr.training.data import batch_at
+from jmlr.training.muon import Muon
+from jmlr.training.optimiser import learning_rate_factor
+from jmlr.training.session import Session
+from jmlr.training.step import StepSettings, arrange, joint_step
+
+OPTIONS = TrainOptions(target="llm_rank", steps=6, batch=4, samples=4, sampling_temperature=0.2, llm_learning_rate=1e-2, retriever_learning_rate=1e-2)
+
+
+@pytest.fixture(scope="module")
+def candidates(tiny, tmp_path_factory):
+    """Give every question eight candidates, its gold passage among them."""
+    folder = tmp_path_factory.mktemp("search")
+    ids = {p: i for i, p in enumerate(pq.read_table(tiny / "prepare/passages.parquet")["id"].to_pylist())}
+    questions = pq.read_table(tiny / "prepare/questions.parquet").to_pylist()
+    rows = [sorted({ids[q["gold_ids"][0]], *((n * 5 + k * 3) % len(ids) for k in range(7))}) for n, q in enumerate(questions)]
+    table = {"question_id": [q["id"] for q in questions], "passages": pa.array(rows, pa.list_(pa.int32())), "scores": [[0.0] * len(r) for r in rows]}
+    pq.write_table(pa.table(table), folder / "candidates.parquet")
+    (folder / "manifest.json").write_text(json.dumps({"outputs": {}}))
+    return folder
+
+
+def open_session(tiny, candidates, **changes):
+    options = OPTIONS.model_copy(update=changes)
+    joint = options.target != "frozen"
+    return Session.open(prepared=tiny / "prepare", llm=str(tiny / "llm"), retriever=str(tiny / "retriever") if joint else None, candidates=candidates,
+                        previous=None, seed=0, options=options.model_dump(), reading=ReadingOptions().model_dump(), retrieval=RetrievalOptions().model_dump())  # fmt: skip
+
+
+def one_step(session, batch):
+    names = StepSettings.__dataclass_fields__
+    settings = StepSettings(**{k: v for k, v in {**session.options, **session.reading}.items() if k in names})
+    return joint_step(session.llm, session.retriever, session.passages, batch, settings, 0, 0, True)
+
+
+def has_gradient(model):
+    return any(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())
+
+
+def test_loss_rank_moves_no_llm_parameter_and_loss_lm_no_retriever_parameter(tiny, candidates):
+    session = open_session(tiny, candidates)
+    result = one_step(session, session.questions[:4])
+    result.loss_rank.backward()
+    assert has_gradient(session.retriever)
+    assert not has_gradient(session.llm)
+    session.retriever.zero_grad()
+    one_step(session, session.questions[:4]).loss_lm.backward()
+    assert has_gradient(session.llm)
+    assert not has_gradient(session.retriever)
+
+
+@pytest.mark.parametrize("target", ["llm_rank", "pdist", "emdr2"])
+def test_one_batch_of_four_equals_four_batches_of_one(tiny, candidates, target):
+    session = open_session(tiny, candidates, target=target)
+    whole = one_step(session, session.questions[:4])
+    parts = [one_step(session, [q]) for q in session.questions[:4]]
+    assert whole.loss_lm.item() == pytest.approx(sum(p.loss_lm.item() for p in parts) / 4, rel=1e-5)
+    assert whole.loss_rank.item() == pytest.approx(sum(p.loss_rank.item() for p in parts) / 4, rel=1e-4)
+
+
+def run(tiny, candidates, out, scratch, **changes):
+    train(out, tiny / "prepare", str(tiny / "llm"), 0, scratch, OPTIONS.model_copy(update=changes), ReadingOptions(), RetrievalOptions(),
+          retriever=str(tiny / "retriever"), candidates=candidates)  # fmt: skip
+    return {**load_file(out / "adapter/adapter_model.safetensors"), **load_file(out / "retriever/model.safetensors")}
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+def test_one_seed_gives_the_same_bits_and_a_resumed_training_equals_a_straight_one(tiny, candidates, tmp_path, monkeypatch):
+    straight = run(tiny, candidates, tmp_path / "a", tmp_path / "sa")
+    again = run(tiny, candidates, tmp_path / "b", tmp_path / "sb")
+    assert same(straight, again)
+
+    import jmlr.training.loop as loop
+
+    real, calls = loop.one_step, []
+
+    def dies(*args):
+        calls.append(1)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return real(*args)
+
+    monkeypatch.setattr(loop, "one_step", dies)
+    with pytest.raises(KeyboardInterrupt):
+        run(tiny, candidates, tmp_path / "c", tmp_path / "sc", checkpoint_min=1e-9)
+    assert not (tmp_path / "c").exists()
+    monkeypatch.setattr(loop, "one_step", real)
+    assert [p.name for p in (tmp_path / "sc").iterdir()] == ["step-00000003"]
+    resumed = run(tiny, candidates, tmp_path / "c", tmp_path / "sc", checkpoint_min=1e-9)
+    assert same(straight, resumed)
+    assert len((tmp_path / "c/metrics.jsonl").read_text().splitlines()) == OPTIONS.steps
+    assert not (tmp_path / "sc").exists()
+
+
+def test_the_retriever_gets_its_own_learning_rate_and_every_parameter_one_group(tiny, candidates):
+    session = open_session(tiny, candidates, retriever_learning_rate=3e-6)
+    rates = {g.name: g.learning_rate for g in session.groups}
+    assert rates == {"llm matrices": 1e-2, "retriever matrices": 3e-6, "retriever vectors": 3e-6}
+    grouped = [id(p) for g in session.optimiser.param_groups for p in g["params"]]
+    trainable = [id(p) for m in (session.llm, session.retriever) for p in m.parameters() if p.requires_grad]
+    assert sorted(grouped) == sorted(trainable)
+
+
+def test_an_adapter_loads_with_peft(tiny, candidates, tmp_path):
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    run(tiny, candidates, tmp_path / "a", tmp_path / "s")
+    model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(tiny / "llm"), tmp_path / "a/adapter")
+    assert any("lora_B" in n and p.abs().sum() > 0 for n, p in model.named_parameters())
+
+
+def test_epochs_visit_every_question_once_and_repeat_for_the_same_seed():
+    numbers = list(range(10))
+    seen = [q for step in range(5) for q in batch_at(numbers, step, 4, seed=3)]
+    assert sorted(seen[:10]) == numbers
+    assert sorted(seen[10:]) == numbers
+    assert seen == [q for step in range(5) for q in batch_at(numbers, step, 4, seed=3)]
+
+
+def test_the_best_passage_stands_last_by_default():
+    assert arrange([7, 8, 9], "best_last", 0, 0, 0) == [9, 8, 7]
+    assert sorted(arrange([7, 8, 9], "shuffled", 0, 0, 0)) == [7, 8, 9]
+
+
+def test_learning_rates_warm_up_and_decay_over_all_rounds():
+    rates = [learning_rate_factor(s, 100, warmup=10, since=s) for s in range(100)]
+    assert rates[0] == pytest.approx(0.1)
+    assert max(rates) == rates[9]
+    assert rates[-1] == pytest.approx(0.1)
+
+
+def test_muon_equals_the_one_of_torch():
+    if not hasattr(torch.optim, "Muon"):
+        pytest.skip("torch has Muon from 2.9 on")
+    start = torch.randn(6, 4, generator=torch.Generator().manual_seed(0))
+    ours, theirs = start.clone().requires_grad_(), start.clone().requires_grad_()
+    a, b = Muon([ours], lr=0.03), torch.optim.Muon([theirs], lr=0.03, weight_decay=0.0)
+    for step in range(5):
+        for p, o in ((ours, a), (theirs, b)):
+            p.grad = torch.randn(6, 4, generator=torch.Generator().manual_seed(step + 1))
+            o.step()
+    moved = (ours - start).norm()
+    assert moved > 0.1
+    assert (ours - theirs).norm() / moved < 0.05  # both multiply in bfloat16, in another order
+
+
+def test_candidates_twice_or_missing_are_refused_naming_the_question(tiny, candidates, tmp_path):
+    table = pq.read_table(candidates / "candidates.parquet").to_pylist()
+    for bad, word in (([1, 2, 2], "twice"), ([], "no candidates")):
+        table[0] = {**table[0], "passages": bad, "scores": [0.0] * len(bad)}
+        pq.write_table(pa.Table.from_pylist(table), tmp_path / "candidates.parquet")
+        with pytest.raises(UserError, match=f"'train-0'.*{word}"):
+            open_session(tiny, tmp_path)
+
+
+def test_a_joint_target_without_candidates_is_refused(tiny, tmp_path):
+    with pytest.raises(UserError, match="--candidates"):
+        train(tmp_path / "out", tiny / "prepare", str(tiny / "llm"), 0, tmp_path / "s", OPTIONS, ReadingOptions(), RetrievalOptions())
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,118 @@
+"""A real run in miniature: every stage, then nothing to do, then exactly what changed."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+JOBS = {"fetch": 1, "prepare": 1, "pretrain": 2, "encode": 9, "index": 3, "search": 3, "train": 4, "answer": 3, "evaluate": 3, "report": 1, "all": 1}
+AFTER_TRAIN_OF_JMLR = {"train": 2, "encode": 6, "index": 2, "search": 2, "answer": 1, "evaluate": 1, "report": 1, "all": 1}
+
+
+def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = ["snakemake", "--cores", "2", "--configfile", str(ROOT / "tests/workflow/mini.yaml"), "--directory", str(folder), *arguments]
+    command += ["--workflow-profile", "none"] if False else []
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, env={**os.environ, "COLUMNS": "200"}, check=False)
+
+
+def planned(folder: Path, *arguments: str) -> dict[str, int]:
+    """Return how many jobs of each rule a dry run lists."""
+    done = snakemake(folder, "--dry-run", *arguments)
+    text = done.stdout + done.stderr
+    assert done.returncode == 0, text
+    return dict(Counter(re.findall(r"^(?:local)?rule (\w+):$", text, re.M))) if "Nothing to be done" not in text else {}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("mini")
+    done = snakemake(folder, "--quiet", "rules")
+    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+    return folder
+
+
+def jobs_of(text: str) -> dict[str, int]:
+    section = text.split("Job stats:")[1].split("total")[0]
+    return {name: int(count) for name, count in re.findall(r"^(\w+)\s+(\d+)$", section, re.M)}
+
+
+def test_a_dry_run_lists_the_whole_dag(tmp_path):
+    done = snakemake(tmp_path, "--dry-run")
+    assert jobs_of(done.stdout + done.stderr) == JOBS
+
+
+@pytest.mark.slow
+def test_a_run_makes_the_report_and_its_rows(finished):
+    report = finished / "results/mini/report"
+    rows = list(csv.DictReader((report / "results.csv").open()))
+    assert {r["system"] for r in rows} == {"closed_book", "rag", "jmlr"}
+    accuracies = [r for r in rows if r["metric"] == "accuracy"]
+    assert len(accuracies) >= 3
+    assert all(0 <= float(r["low"]) <= float(r["value"]) <= float(r["high"]) <= 1 and r["n"] == "24" for r in accuracies if r["seed"] == "0")
+    assert {r["round"] for r in rows if r["metric"] == "hit" and r["system"] == "jmlr"} >= {"0", "1", "2"}
+    page = (report / "report.html").read_text()
+    assert "JMLR" in page
+    assert "http://" not in re.sub(r"http://www\.w3\.org/\S+", "", page)
+    manifest = json.loads((finished / "results/mini/jmlr/seed0/r2/train/manifest.json").read_text())
+    assert manifest["stage"] == "train"
+    assert manifest["options"]["target"] == "llm_rank"
+    assert manifest["peak_bytes"] > 0
+
+
+@pytest.mark.slow
+def test_a_second_run_has_nothing_to_do(finished):
+    assert planned(finished) == {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("change", "rerun"),
+    [
+        ("report={title: Another}", {"report": 1, "all": 1}),
+        ("evaluate={bootstrap: 100}", {"evaluate": 3, "report": 1, "all": 1}),
+        ("answer={option_score: mean}", {"answer": 3, "evaluate": 3, "report": 1, "all": 1}),
+    ],
+)
+def test_one_changed_option_reruns_exactly_what_depends_on_it(finished, change, rerun, tmp_path):
+    key, _, value = change.partition("=")
+    overlay = tmp_path / "change.yaml"
+    overlay.write_text(f"{key}: {value}\n")
+    done = snakemake(finished, "--dry-run", "--configfile", str(ROOT / "tests/workflow/mini.yaml"), str(overlay))
+    assert jobs_of(done.stdout + done.stderr) == rerun
+
+
+@pytest.mark.slow
+def test_ask_answers_from_the_finished_run(finished):
+    command = ["jmlr", "ask", "A man aged 40 with fever comes to clinic. What bug would culture grow?", "--run", "results/mini", "--options", '["a", "b"]']
+    done = subprocess.run(command, cwd=finished, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("passage ") == 3
+    assert done.stdout.count("%") == 2
+
+
+def test_a_wrong_key_fails_before_anything_runs(tmp_path):
+    overlay = tmp_path / "wrong.yaml"
+    overlay.write_text("trian: {}\n")
+    done = subprocess.run(["snakemake", "--cores", "1", "--directory", str(tmp_path), "--configfile", str(overlay)], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "unknown key 'trian' (did you mean 'train'?)" in done.stdout + done.stderr
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_missing_corpus_is_one_line_and_leaves_nothing(tmp_path):
+    overlay = tmp_path / "missing.yaml"
+    shutil.copy(ROOT / "tests/workflow/mini.yaml", overlay)
+    done = subprocess.run(["jmlr", "fetch", "--out", "out", "--source", "x", "--origin", "local", "--path", "nowhere"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "nowhere" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "out").exists()

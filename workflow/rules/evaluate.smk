@@ -1,0 +1,26 @@
+rule evaluate:
+    input:
+        prepared="results/{run}/prepare",
+        answers="results/{run}/{system}/seed{seed}/answer",
+        searches=lambda w: searches(w.system, w.seed),
+    output:
+        directory("results/{run}/{system}/seed{seed}/evaluate"),
+    log:
+        "logs/{run}/{system}/seed{seed}/evaluate.log",
+    benchmark:
+        "benchmarks/rules/{run}/{system}/seed{seed}/evaluate.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 1500 * attempt,
+        runtime=lambda wildcards, attempt: 60 * attempt,
+    params:
+        code=stage_digest("evaluate"),
+        searches=lambda w, input: option("--searches", input.searches),
+        options=lambda w: flags(cfg.evaluate),
+    message:
+        "measure {wildcards.system}, seed {wildcards.seed}"
+    shell:
+        "OMP_NUM_THREADS={threads} jmlr evaluate --out {output} --prepared {input.prepared} --answers {input.answers}"
+        " {params.searches} --run {wildcards.run} --system {wildcards.system} --seed {wildcards.seed} {params.options} 2> >(tee {log} >&2)"

@@ -1,0 +1,24 @@
+rule fetch:
+    input:
+        files=lambda w: files_of(SOURCES[w.source], cfg.sources[w.source].files) if w.source in SOURCES else [],
+    output:
+        directory("results/{run}/fetch/{source}"),
+    log:
+        "logs/{run}/fetch/{source}.log",
+    benchmark:
+        "benchmarks/rules/{run}/fetch/{source}.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 1500 * attempt,
+        runtime=lambda wildcards, attempt: 60 * attempt,
+    params:
+        code=stage_digest("fetch"),
+        local=lambda w: option("--local", SOURCES.get(w.source)),
+        options=lambda w: flags(cfg.sources[w.source]),
+    message:
+        "bring the raw data '{wildcards.source}' here"
+    shell:
+        "OMP_NUM_THREADS={threads} jmlr fetch --out {output} --source {wildcards.source} {params.local} {params.options}"
+        " 2> >(tee {log} >&2)"

@@ -1,0 +1,22 @@
+rule index:
+    input:
+        vectors=expand("results/{{run}}/{{origin}}/r{{round}}/encode/{part}", part=PARTS),
+    output:
+        directory("results/{run}/{origin}/r{round}/index"),
+    log:
+        "logs/{run}/{origin}/r{round}/index.log",
+    benchmark:
+        "benchmarks/rules/{run}/{origin}/r{round}/index.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 1500 * attempt,
+        runtime=lambda wildcards, attempt: 60 * attempt,
+    params:
+        code=stage_digest("index"),
+        options=lambda w: flags(cfg.index),
+    message:
+        "index the passages of {wildcards.origin}, round {wildcards.round}"
+    shell:
+        "OMP_NUM_THREADS={threads} jmlr index --out {output} --vectors {input.vectors} {params.options} 2> >(tee {log} >&2)"

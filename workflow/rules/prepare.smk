@@ -1,0 +1,22 @@
+rule prepare:
+    input:
+        fetched=sources_used(),
+    output:
+        directory("results/{run}/prepare"),
+    log:
+        "logs/{run}/prepare.log",
+    benchmark:
+        "benchmarks/rules/{run}/prepare.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        runtime=lambda wildcards, attempt: 60 * attempt,
+    params:
+        code=stage_digest("prepare"),
+        options=lambda w: flags(cfg.prepare),
+    message:
+        "bring passages, questions and reading documents into one schema"
+    shell:
+        "OMP_NUM_THREADS={threads} jmlr prepare --out {output} --fetched {input.fetched} {params.options} 2> >(tee {log} >&2)"

@@ -1,0 +1,26 @@
+rule pretrain:
+    input:
+        prepared="results/{run}/prepare",
+        fetched=lambda w: tokenizer_source(w.model),
+        init=lambda w: files_of(PRETRAINED[w.model].init) if PRETRAINED[w.model].init else [],
+    output:
+        directory("results/{run}/{model}/seed{seed}/pretrain"),
+    log:
+        "logs/{run}/{model}/seed{seed}/pretrain.log",
+    benchmark:
+        "benchmarks/rules/{run}/{model}/seed{seed}/pretrain.tsv"
+    conda:
+        TORCH_ENV
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 3000 * attempt,
+        runtime=lambda wildcards, attempt: 480 * attempt,
+    params:
+        code=stage_digest("pretrain"),
+        fetched=lambda w: option("--fetched", tokenizer_source(w.model)),
+        options=lambda w: flags(PRETRAINED[w.model]),
+    message:
+        "pre-train the {wildcards.model}, seed {wildcards.seed}"
+    shell:
+        "OMP_NUM_THREADS={threads} jmlr pretrain --out {output} --prepared {input.prepared} {params.fetched} --seed {wildcards.seed}"
+        " {params.options} 2> >(tee {log} >&2)"

@@ -1,0 +1,35 @@
+ROWS = {k: {**v.model_dump(), "train": cfg.train_options(k).model_dump()} for k, v in cfg.systems.items()}
+
+
+rule report:
+    input:
+        prepared="results/{run}/prepare",
+        evaluations=every("evaluate"),
+        answers=every("answer"),
+        trainings=[trained(s, n, r + 1) for s in cfg.systems for n in cfg.seeds for r in range(cfg.systems[s].rounds)],
+        costs=other_costs(),
+    output:
+        page=report("results/{run}/report/report.html", caption="../report/report.rst", category="Report"),
+        rows=report("results/{run}/report/results.csv", caption="../report/results.rst", category="Report"),
+        table="results/{run}/report/table.txt",
+    log:
+        "logs/{run}/report.log",
+    benchmark:
+        "benchmarks/rules/{run}/report.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 1500 * attempt,
+        runtime=lambda wildcards, attempt: 60 * attempt,
+    params:
+        code=stage_digest("report"),
+        out=subpath(output.page, parent=True),
+        systems=lambda w: option("--systems", json.dumps(ROWS)),
+        options=lambda w: flags(cfg.report),
+    message:
+        "write the report"
+    shell:
+        "OMP_NUM_THREADS={threads} jmlr report --out {params.out} --run {wildcards.run} --prepared {input.prepared}"
+        " --evaluations {input.evaluations} --answers {input.answers} --trainings {input.trainings}"
+        " --costs {input.costs} {params.systems} {params.options} 2> >(tee {log} >&2)"
