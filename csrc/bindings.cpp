@@ -142,9 +142,9 @@ PYBIND11_MODULE(_topk, module) {
       },
       py::arg("rows").noconvert(), "Return the first (row, column) that is NaN or infinite, or None.");
   module.def(
-      "checksum",
-      [](const Bytes& bytes) { return jmlr::checksum(bytes.data(), static_cast<size_t>(bytes.size())); },
-      py::arg("bytes").noconvert(), py::call_guard<py::gil_scoped_release>(), "Return the 64-bit checksum of an array of bytes.");
+      "checksum", [](const Bytes& bytes) { return jmlr::checksum(bytes.data(), static_cast<size_t>(bytes.size())); },
+      py::arg("bytes").noconvert(), py::call_guard<py::gil_scoped_release>(),
+      "Return the 64-bit checksum of an array of bytes.");
   module.def("available_isas", &jmlr::available_isas);
   module.def("kernel_names", &kernel_names, py::arg("isa"), "Return what scans float32, bfloat16 and int8.");
 }

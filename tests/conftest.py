@@ -35,5 +35,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("llm", "retriever"):
         options = config.models[name].pretrain
         assert options is not None
-        pretrain(root / name, root / "prepare", 0, options.model_copy(update={"steps": 2, "batch": 8}), [root / "world"])
+        pretrain(
+            root / name, root / "prepare", 0, options.model_copy(update={"steps": 2, "batch": 8}), [root / "world"]
+        )
     return root

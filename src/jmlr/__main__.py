@@ -20,8 +20,9 @@ from typing import Any, Literal
 from pydantic import BaseModel, ValidationError
 
 from jmlr import __version__
-from jmlr.config import ConfigError, nearest, one_line
+from jmlr.config import ConfigError
 from jmlr.runtime.errors import UserError
+from jmlr.runtime.validation import nearest, one_line
 
 STAGES = {
     "fetch": "bring raw data here: generated, local, from the hub, downloaded",
@@ -57,7 +58,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         function = getattr(importlib.import_module(f"jmlr.stages.{name}"), name)
         arguments = _parse(name, function, rest)
-        first = [arguments.pop(k) for k, p in inspect.signature(function).parameters.items() if p.kind is p.POSITIONAL_ONLY]
+        first = [
+            arguments.pop(k) for k, p in inspect.signature(function).parameters.items() if p.kind is p.POSITIONAL_ONLY
+        ]
         function(*first, **arguments)
     except (UserError, ConfigError) as error:
         print(f"jmlr {name}: {error}", file=sys.stderr)
@@ -70,7 +73,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _overview() -> str:
     width = max(map(len, [*STAGES, *PEOPLE])) + 2
-    lines = ["usage: jmlr <command> [options]     (jmlr <command> --help for its options)", "", "stages, in the order of the workflow:"]
+    lines = [
+        "usage: jmlr <command> [options]     (jmlr <command> --help for its options)",
+        "",
+        "stages, in the order of the workflow:",
+    ]
     lines += [f"  {name:{width}}{text}" for name, text in STAGES.items()]
     lines += ["", "for people:"] + [f"  {name:{width}}{text}" for name, text in PEOPLE.items()]
     return "\n".join(lines)
@@ -89,7 +96,12 @@ class _Parser(argparse.ArgumentParser):
 def _parse(name: str, function: Callable[..., None], argv: Sequence[str]) -> dict[str, Any]:
     """Turn arguments into the function's keyword arguments."""
     summary = (inspect.getdoc(function) or "").split("\n\n")
-    parser = _Parser(prog=f"jmlr {name}", description=summary[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter, allow_abbrev=False)
+    parser = _Parser(
+        prog=f"jmlr {name}",
+        description=summary[0],
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        allow_abbrev=False,
+    )
     hints, parameters = typing.get_type_hints(function), inspect.signature(function).parameters
     texts = _parameter_texts(function)
     models: dict[str, type[BaseModel]] = {}
@@ -101,7 +113,14 @@ def _parse(name: str, function: Callable[..., None], argv: Sequence[str]) -> dic
             for field, info in hints[key].model_fields.items():
                 _add(group, field, info.annotation, info.get_default(call_default_factory=True), info.description or "")
         else:
-            _add(paths, key, hints[key], parameter.default, texts.get(key, ""), positional=parameter.kind is parameter.POSITIONAL_ONLY)
+            _add(
+                paths,
+                key,
+                hints[key],
+                parameter.default,
+                texts.get(key, ""),
+                positional=parameter.kind is parameter.POSITIONAL_ONLY,
+            )
     given = vars(parser.parse_args(argv))
     arguments = {key: given[key] for key in parameters if key not in models}
     for key, model in models.items():
@@ -124,7 +143,9 @@ def _add(group: Any, name: str, kind: Any, default: Any, text: str, positional: 
         spec["choices"] = typing.get_args(kind)
     elif kind is bool:
         spec["action"] = argparse.BooleanOptionalAction
-    elif origin in (list, dict) and typing.get_args(kind)[0] is not Path or (isinstance(kind, type) and issubclass(kind, BaseModel)):
+    elif (origin in (list, dict) and typing.get_args(kind)[0] is not Path) or (
+        isinstance(kind, type) and issubclass(kind, BaseModel)
+    ):
         spec |= {"type": _json, "metavar": "JSON", "default": _plain(default)}
     elif origin is list:
         spec |= {"type": Path, "nargs": "+", "metavar": "PATH"}

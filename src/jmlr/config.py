@@ -13,12 +13,13 @@ the command-line options of one stage: the workflow writes them out in full, so 
 
 from __future__ import annotations
 
-import difflib
 import json
 import shlex
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from jmlr.runtime.validation import nearest, one_line
 
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
@@ -37,7 +38,11 @@ class Closed(BaseModel):
 
 
 def _(default: Any, description: str, **rules: Any) -> Any:
-    return Field(default_factory=default, description=description, **rules) if callable(default) else Field(default, description=description, **rules)
+    return (
+        Field(default_factory=default, description=description, **rules)
+        if callable(default)
+        else Field(default, description=description, **rules)
+    )
 
 
 # ---------------------------------------------------------------------------------------------------------------- data
@@ -60,7 +65,9 @@ class DemoOptions(Closed):
 class SourceOptions(Closed):
     """Where raw files come from."""
 
-    origin: Literal["demo", "local", "hub", "url"] = _("local", "demo: generated; local: files on this machine; hub: a Hugging Face dataset; url: downloads")
+    origin: Literal["demo", "local", "hub", "url"] = _(
+        "local", "demo: generated; local: files on this machine; hub: a Hugging Face dataset; url: downloads"
+    )
     path: str = _("", "local: file or folder; hub: dataset id; url: address of the file")
     files: list[str] = _(list, "glob patterns of the files to take from a local folder; empty: all")
     subset: str = _("", "hub: the configuration name of the dataset")
@@ -86,9 +93,13 @@ class QuestionsOptions(Closed):
     file: str = _("*", "glob pattern of its files")
     dataset: str = _("", "name of the dataset in tables; empty: the record's own, else the source's name")
     split: str = _("", "split of all records; empty: the record's own; 'hash': by SHA-256 of the id, as `shares` says")
-    shares: dict[str, float] = _(lambda: {"train": 0.6, "dev": 0.1, "test": 0.3}, "shares of the splits where split is 'hash'")
+    shares: dict[str, float] = _(
+        lambda: {"train": 0.6, "dev": 0.1, "test": 0.3}, "shares of the splits where split is 'hash'"
+    )
     open: bool = _(False, "questions without options (a term, a short answer) are allowed")
-    fields: dict[str, str] = _(dict, "our field -> theirs; ours: id, question, options, answer, explanation, gold_ids, subject")
+    fields: dict[str, str] = _(
+        dict, "our field -> theirs; ours: id, question, options, answer, explanation, gold_ids, subject"
+    )
 
 
 class DocumentsOptions(Closed):
@@ -96,16 +107,25 @@ class DocumentsOptions(Closed):
 
     source: str = _("", "name of a source of JSONL records {text, targets}; empty: made from the passages")
     file: str = _("*", "glob pattern of its files")
-    cloze: Count = _(0, "number of documents made from the passages: passages, then a sentence of one of them with a gap")
+    cloze: Count = _(
+        0, "number of documents made from the passages: passages, then a sentence of one of them with a gap"
+    )
     plain: bool = _(False, "the passages themselves, as running text")
 
 
 class PrepareOptions(Closed):
     """Options of `prepare`."""
 
-    corpora: list[CorpusOptions] = _(lambda: [CorpusOptions(source="world", file="passages.jsonl")], "the passages, in this order")
-    questions: list[QuestionsOptions] = _(lambda: [QuestionsOptions(source="world", file="questions.jsonl")], "the questions, in this order")
-    documents: list[DocumentsOptions] = _(lambda: [DocumentsOptions(source="world", file="documents.jsonl")], "what language models are pre-trained on, in this order")
+    corpora: list[CorpusOptions] = _(
+        lambda: [CorpusOptions(source="world", file="passages.jsonl")], "the passages, in this order"
+    )
+    questions: list[QuestionsOptions] = _(
+        lambda: [QuestionsOptions(source="world", file="questions.jsonl")], "the questions, in this order"
+    )
+    documents: list[DocumentsOptions] = _(
+        lambda: [DocumentsOptions(source="world", file="documents.jsonl")],
+        "what language models are pre-trained on, in this order",
+    )
     passage_words: Count = _(0, "cut passages longer than this many words at sentence ends; 0: leave them")
     overlap_words: Count = _(0, "words repeated at the start of the next piece")
     deduplicate: bool = _(True, "drop passages whose normalised text is already there")
@@ -116,10 +136,15 @@ class PrepareOptions(Closed):
 class PretrainOptions(Closed):
     """Options of `pretrain`: a language model or a retriever, from scratch or continued."""
 
-    objective: Literal["causal", "inverse_cloze"] = _("causal", "causal: next-token loss on the documents; inverse_cloze: a sentence finds its passage")
+    objective: Literal["causal", "inverse_cloze"] = _(
+        "causal", "causal: next-token loss on the documents; inverse_cloze: a sentence finds its passage"
+    )
     init: str = _("", "path or hub name of the model to continue; empty: from scratch, by `architecture`")
     architecture: dict[str, Any] = _(dict, "Hugging Face configuration of a model from scratch, with its model_type")
-    tokenizer: str = _("", "tokenizer file (tokenizer.json), folder or hub name; 'source:NAME/FILE': a fetched file; empty: trained on the documents")
+    tokenizer: str = _(
+        "",
+        "tokenizer file (tokenizer.json), folder or hub name; 'source:NAME/FILE': a fetched file; empty: trained on the documents",
+    )
     vocab_size: Positive = _(8000, "size of a tokenizer trained on the documents")
     embedding_std: Rate = _(0.02, "standard deviation of fresh embeddings")
     steps: Positive = _(450, "optimiser steps")
@@ -178,7 +203,9 @@ class ReadingOptions(Closed):
     passage_prompt: str = _("Reference: {passage}\n", "introduces one passage; '{title}' may be used")
     question_prompt: str = _("Question: {question}\n", "the question; '{options}' may be used: 'A. ...' lines")
     answer_prompt: str = _("Answer:", "the last words before the answer")
-    answer_form: Literal["text", "letter", "letter_text"] = _("text", "what is answered: the option's text, its letter, or 'A. text'")
+    answer_form: Literal["text", "letter", "letter_text"] = _(
+        "text", "what is answered: the option's text, its letter, or 'A. text'"
+    )
     llm_passage_tokens: Positive = _(64, "most tokens of one passage in the prompt")
     llm_question_tokens: Positive = _(128, "most tokens of the question in the prompt (the end is kept)")
     llm_answer_tokens: Positive = _(16, "most tokens of the answer, the end-of-text token included")
@@ -207,17 +234,25 @@ class SearchOptions(Closed):
 class TrainOptions(Closed):
     """Options of `train`: one system's fine-tuning. The defaults are the demo's; METHOD letters in brackets."""
 
-    target: Literal["frozen", "llm_rank", "pdist", "emdr2"] = _("frozen", "what the retriever learns from the LLM's losses")
+    target: Literal["frozen", "llm_rank", "pdist", "emdr2"] = _(
+        "frozen", "what the retriever learns from the LLM's losses"
+    )
     passages: Count = _(3, "passages given to the LLM (K); 0: closed book")
     samples: Positive = _(10, "passages the LLM judges (S)")
     sampling: Literal["softmax", "top"] = _("softmax", "how the judged passages are chosen among the candidates")
-    sampling_temperature: Annotated[float, Field(gt=0)] = _(1.0, "of the sampling softmax over scores scaled to [-1, 1]; the paper: 1")
+    sampling_temperature: Annotated[float, Field(gt=0)] = _(
+        1.0, "of the sampling softmax over scores scaled to [-1, 1]; the paper: 1"
+    )
     rank_weight: Rate = _(1.0, "weight of the retriever's loss (lambda)")
     target_temperature: Annotated[float, Field(gt=0)] = _(0.5, "pdist: of the softmax over the LLM's losses")
-    score_temperature: Annotated[float, Field(gt=0)] = _(0.1, "pdist, emdr2: of the softmax over the retriever's scores")
-    passage_order: Literal["best_last", "best_first", "shuffled"] = _("best_last", "order of the K passages in the prompt while training")
+    score_temperature: Annotated[float, Field(gt=0)] = _(
+        0.1, "pdist, emdr2: of the softmax over the retriever's scores"
+    )
+    passage_order: Literal["best_last", "best_first", "shuffled"] = _(
+        "shuffled", "order of the K passages in the prompt while training; the paper: best_last"
+    )
     rank_after_steps: Count = _(0, "steps with the LM loss alone before the retriever's loss sets in")
-    steps: Positive = _(200, "optimiser steps, over all rounds")
+    steps: Positive = _(300, "optimiser steps, over all rounds")
     batch: Positive = _(16, "questions per optimiser step (B)")
     micro_batch: Count = _(0, "questions per forward pass; 0: the whole batch")
     llm_learning_rate: Rate = _(2e-3, "of the adapter")
@@ -229,7 +264,9 @@ class TrainOptions(Closed):
     lora_rank: Positive = _(8, "of the LoRA adapter")
     lora_alpha: Positive = _(16, "of the LoRA adapter")
     lora_dropout: Annotated[float, Field(ge=0, lt=1)] = _(0.0, "of the LoRA adapter")
-    lora_targets: list[str] = _(lambda: ["all-linear"], "modules that get an adapter; ['all-linear']: every linear layer but the head")
+    lora_targets: list[str] = _(
+        lambda: ["all-linear"], "modules that get an adapter; ['all-linear']: every linear layer but the head"
+    )
     train_modules: list[str] = _(list, "modules trained in full beside the adapter, e.g. embed_tokens, norm")
     train_bf16: bool = _(False, "compute in bfloat16 where the hardware has it")
     gradient_checkpointing: bool = _(False, "recompute activations in the backward pass: less memory, more time")
@@ -240,7 +277,9 @@ class AnswerOptions(Closed):
     """Options of `answer`."""
 
     splits: list[str] = _(lambda: ["test"], "splits whose questions are answered")
-    option_score: Literal["sum", "mean"] = _("sum", "an option's score: the sum or the mean of its tokens' log-probabilities")
+    option_score: Literal["sum", "mean"] = _(
+        "sum", "an option's score: the sum or the mean of its tokens' log-probabilities"
+    )
     answer_batch: Positive = _(32, "questions per batch")
 
 
@@ -257,7 +296,9 @@ class ReportOptions(Closed):
     title: str = _("", "title of the report; empty: the run's name")
     remark: str = _("", "one paragraph that says what this run can and cannot show")
     command: str = _("", "the command that makes the run, as the report shows it; empty: by config/runs/{run}.yaml")
-    examples: Count = _(3, "questions shown, with passages, that joint training changed; 0 where texts must not leave the corpus")
+    examples: Count = _(
+        3, "questions shown, with passages, that joint training changed; 0 where texts must not leave the corpus"
+    )
 
 
 # ------------------------------------------------------------------------------------------------------------- systems
@@ -275,8 +316,8 @@ def _demo_systems() -> dict[str, SystemOptions]:
     joint = {"target": "llm_rank", "sampling_temperature": 0.2, "retriever_learning_rate": 2e-3}
     return {
         "closed_book": SystemOptions(title="Closed book", train={"passages": 0}),
-        "rag": SystemOptions(title="RAG, retriever frozen"),
-        "jmlr": SystemOptions(title="JMLR", rounds=2, train=joint),
+        "rag": SystemOptions(title="RAG (retriever frozen)"),
+        "jmlr": SystemOptions(title="JMLR", rounds=3, train=joint),
     }
 
 
@@ -303,9 +344,14 @@ class Config(Closed):
     @model_validator(mode="after")
     def _names_resolve(self) -> Config:
         known = set(self.sources)
-        for part in (*self.prepare.corpora, *self.prepare.questions, *self.prepare.documents):
-            if part.source and part.source not in known:
-                raise ValueError(f"prepare: no source '{part.source}'{nearest(part.source, known)}")
+        p = self.prepare
+        for source in [
+            *(c.source for c in p.corpora),
+            *(q.source for q in p.questions),
+            *(d.source for d in p.documents),
+        ]:
+            if source and source not in known:
+                raise ValueError(f"prepare: no source '{source}'{nearest(source, known)}")
         for name, system in self.systems.items():
             if name in self.models:
                 raise ValueError(f"systems.{name}: a model has this name already; both become folders under results/")
@@ -343,40 +389,3 @@ def flags(*models: BaseModel) -> str:
                 text = json.dumps(value, ensure_ascii=False) if isinstance(value, (list, dict)) else str(value)
                 words.append(f"{option}={shlex.quote(text)}")
     return " ".join(words)
-
-
-# -------------------------------------------------------------------------------------------------------------- errors
-def nearest(name: str, known: Any) -> str:
-    """Return a hint ` (did you mean 'x'?)`, or what is allowed, for a name that is not among the known ones."""
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
-    return f" (did you mean '{close[0]}'?)" if close else f" (allowed: {', '.join(sorted(known))})"
-
-
-def one_line(error: ValidationError, model: type[BaseModel]) -> str:
-    """Say what pydantic found in one line for each fault: where, what was given, what is allowed."""
-    lines = []
-    for fault in error.errors():
-        path = ".".join(str(p) for p in fault["loc"])
-        if fault["type"] == "extra_forbidden":
-            lines.append(f"unknown key '{path}'{nearest(str(fault['loc'][-1]), _keys_at(model, fault['loc'][:-1]))}")
-        else:
-            message = fault["msg"].removeprefix("Value error, ")
-            given = "" if fault["type"] in ("value_error", "missing") else f" (given: {fault['input']!r})"
-            lines.append(f"{path + ': ' if path else ''}{message}{given}")
-    return "; ".join(lines)
-
-
-def _keys_at(model: Any, loc: tuple[Any, ...]) -> list[str]:
-    """Return the field names of the model that stands at a location inside another."""
-    for part in loc:
-        field = model.model_fields.get(part) if hasattr(model, "model_fields") else None
-        candidates = _models_in(field.annotation) if field else ([model] if hasattr(model, "model_fields") else [])
-        if candidates:
-            model = candidates[0]
-    return list(getattr(model, "model_fields", {}))
-
-
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [m for arg in getattr(annotation, "__args__", ()) for m in _models_in(arg)]

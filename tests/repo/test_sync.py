@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -79,7 +81,8 @@ def test_the_readme_names_every_make_target_that_a_newcomer_needs():
 
 
 def test_make_help_lists_every_target():
-    done = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    plain = {k: v for k, v in os.environ.items() if not k.startswith("MAKE")}  # the tests may run under make themselves
+    done = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True, env=plain)
     declared = re.findall(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.M)[0].split()
     assert [line.split()[0] for line in done.stdout.splitlines()] == declared
 
@@ -116,3 +119,29 @@ def test_conda_and_pip_pin_the_same_versions(name):
         assert version == pins()[canonical(CONDA.get(package, package))], package
         checked += 1
     assert checked >= 10
+
+
+def test_the_table_of_the_readme_is_that_of_the_committed_results():
+    """`docs/demo/update.py` writes both; here every accuracy of the table is looked up in the CSV."""
+    block = (ROOT / "README.md").read_text().split("<!-- demo begin -->")[1].split("<!-- demo end -->")[0]
+    cells = [[c.strip() for c in line.split("|")[1:-1]] for line in block.splitlines() if line.startswith("| ")]
+    titles = {name: system.title for name, system in Config().systems.items()}
+    rows = list(csv.DictReader((ROOT / "docs/demo/results.csv").open()))
+    pooled = [r for r in rows if (r["seed"], r["metric"], r["split"]) == ("all", "accuracy", "test")]
+    assert len({r["seed"] for r in rows}) == 4, "three seeds and all"
+    expected = [[titles[r["system"]], f"{100 * float(r['value']):.1f}", r["n"]] for r in pooled]
+    assert [[c[0], c[1], c[3]] for c in cells[1:] if "--" not in c[0]] == expected
+
+
+def test_the_committed_results_reach_what_the_demo_promises():
+    rows = list(csv.DictReader((ROOT / "docs/demo/results.csv").open()))
+    pooled = {
+        (r["system"], r["round"], r["metric"], r["k"]): r for r in rows if r["seed"] == "all" and r["split"] == "test"
+    }
+    closed, rag, jmlr = (
+        pooled[name, last, "accuracy", ""] for name, last in (("closed_book", "0"), ("rag", "0"), ("jmlr", "3"))
+    )
+    assert float(jmlr["value"]) >= float(rag["value"]) + 0.25
+    assert float(rag["value"]) >= float(closed["value"]) + 0.05
+    assert float(jmlr["low"]) > float(rag["high"])
+    assert float(pooled["jmlr", "3", "hit", "1"]["value"]) >= 2 * float(pooled["jmlr", "0", "hit", "1"]["value"])

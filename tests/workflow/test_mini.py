@@ -14,14 +14,52 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-JOBS = {"fetch": 1, "prepare": 1, "pretrain": 2, "encode": 9, "index": 3, "search": 3, "train": 4, "answer": 3, "evaluate": 3, "report": 1, "all": 1}
-AFTER_TRAIN_OF_JMLR = {"train": 2, "encode": 6, "index": 2, "search": 2, "answer": 1, "evaluate": 1, "report": 1, "all": 1}
+JOBS = {
+    "fetch": 1,
+    "prepare": 1,
+    "pretrain": 2,
+    "encode": 9,
+    "index": 3,
+    "search": 3,
+    "train": 4,
+    "answer": 3,
+    "evaluate": 3,
+    "report": 1,
+    "all": 1,
+}
+AFTER_TRAIN_OF_JMLR = {
+    "train": 2,
+    "encode": 6,
+    "index": 2,
+    "search": 2,
+    "answer": 1,
+    "evaluate": 1,
+    "report": 1,
+    "all": 1,
+}
 
 
 def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = ["snakemake", "--cores", "2", "--configfile", str(ROOT / "tests/workflow/mini.yaml"), "--directory", str(folder), *arguments]
+    command = [
+        "snakemake",
+        "--cores",
+        "2",
+        "--configfile",
+        str(ROOT / "tests/workflow/mini.yaml"),
+        "--directory",
+        str(folder),
+        *arguments,
+    ]
     command += ["--workflow-profile", "none"] if False else []
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, env={**os.environ, "COLUMNS": "200"}, check=False)
+    return subprocess.run(
+        command,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        env={**os.environ, "COLUMNS": "200"},
+        check=False,
+    )
 
 
 def planned(folder: Path, *arguments: str) -> dict[str, int]:
@@ -57,7 +95,11 @@ def test_a_run_makes_the_report_and_its_rows(finished):
     assert {r["system"] for r in rows} == {"closed_book", "rag", "jmlr"}
     accuracies = [r for r in rows if r["metric"] == "accuracy"]
     assert len(accuracies) >= 3
-    assert all(0 <= float(r["low"]) <= float(r["value"]) <= float(r["high"]) <= 1 and r["n"] == "24" for r in accuracies if r["seed"] == "0")
+    assert all(
+        0 <= float(r["low"]) <= float(r["value"]) <= float(r["high"]) <= 1 and r["n"] == "24"
+        for r in accuracies
+        if r["seed"] == "0"
+    )
     assert {r["round"] for r in rows if r["metric"] == "hit" and r["system"] == "jmlr"} >= {"0", "1", "2"}
     page = (report / "report.html").read_text()
     assert "JMLR" in page
@@ -92,7 +134,15 @@ def test_one_changed_option_reruns_exactly_what_depends_on_it(finished, change, 
 
 @pytest.mark.slow
 def test_ask_answers_from_the_finished_run(finished):
-    command = ["jmlr", "ask", "A man aged 40 with fever comes to clinic. What bug would culture grow?", "--run", "results/mini", "--options", '["a", "b"]']
+    command = [
+        "jmlr",
+        "ask",
+        "A man aged 40 with fever comes to clinic. What bug would culture grow?",
+        "--run",
+        "results/mini",
+        "--options",
+        '["a", "b"]',
+    ]
     done = subprocess.run(command, cwd=finished, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("passage ") == 3
@@ -102,7 +152,13 @@ def test_ask_answers_from_the_finished_run(finished):
 def test_a_wrong_key_fails_before_anything_runs(tmp_path):
     overlay = tmp_path / "wrong.yaml"
     overlay.write_text("trian: {}\n")
-    done = subprocess.run(["snakemake", "--cores", "1", "--directory", str(tmp_path), "--configfile", str(overlay)], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["snakemake", "--cores", "1", "--directory", str(tmp_path), "--configfile", str(overlay)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode != 0
     assert "unknown key 'trian' (did you mean 'train'?)" in done.stdout + done.stderr
     assert not (tmp_path / "results").exists()
@@ -111,7 +167,13 @@ def test_a_wrong_key_fails_before_anything_runs(tmp_path):
 def test_a_missing_corpus_is_one_line_and_leaves_nothing(tmp_path):
     overlay = tmp_path / "missing.yaml"
     shutil.copy(ROOT / "tests/workflow/mini.yaml", overlay)
-    done = subprocess.run(["jmlr", "fetch", "--out", "out", "--source", "x", "--origin", "local", "--path", "nowhere"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["jmlr", "fetch", "--out", "out", "--source", "x", "--origin", "local", "--path", "nowhere"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 2
     assert "nowhere" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1

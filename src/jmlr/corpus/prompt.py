@@ -35,7 +35,9 @@ class Prompter:
     llm_question_tokens: int
     llm_answer_tokens: int
     llm_tokens: int
-    cut: dict[str, int] = field(default_factory=lambda: {"passages": 0, "questions": 0, "answers": 0, "dropped_passages": 0})
+    cut: dict[str, int] = field(
+        default_factory=lambda: {"passages": 0, "questions": 0, "answers": 0, "dropped_passages": 0}
+    )
 
     def passage(self, title: str, text: str) -> list[int]:
         """Return the tokens that introduce one passage, at most `llm_passage_tokens`."""

@@ -46,7 +46,19 @@ CONSONANTS, VOWELS, CODAS = "bdfgklmnprstvz", "aeiou", "lnrsxkmtd"
 def words() -> set[str]:
     """Return every word and punctuation mark of the templates, in lower case."""
     texts = [t for _, told, asked in ATTRIBUTES for t in (*told, *asked)]
-    texts += [*FILLERS, *VIGNETTES, *ADJECTIVES, *PEOPLE, *SEXES, *map(str, AGES), REFERENCE, QUESTION, ANSWER, NOTE, "? , . :"]
+    texts += [
+        *FILLERS,
+        *VIGNETTES,
+        *ADJECTIVES,
+        *PEOPLE,
+        *SEXES,
+        *map(str, AGES),
+        REFERENCE,
+        QUESTION,
+        ANSWER,
+        NOTE,
+        "? , . :",
+    ]
     found = set()
     for text in texts:
         for mark in ".?:,":

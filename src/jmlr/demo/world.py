@@ -67,7 +67,14 @@ class Lexicon:
     def vocabulary(self) -> list[str]:
         """Return the tokens: special ones, words, values, then the syllables of names."""
         whole = sorted(say.words() | set(self.values) | set(self.first))
-        return ["<pad>", "<unk>", "<s>", "</s>", *whole, *sorted("##" + s for s in (*self.second, *say.DISEASE_ENDINGS))]
+        return [
+            "<pad>",
+            "<unk>",
+            "<s>",
+            "</s>",
+            *whole,
+            *sorted("##" + s for s in (*self.second, *say.DISEASE_ENDINGS)),
+        ]
 
 
 def write_world(
@@ -91,8 +98,14 @@ def write_world(
     rng = python_random(seed, "entities")
     diseases = {split: [lexicon.disease(rng, attributes, fresh=True) for _ in range(n)] for split, n in sizes.items()}
     rng = python_random(seed, "passages")
-    _write(folder / "passages.jsonl", (_passage(rng, d, a) for ds in diseases.values() for d in ds for a in range(attributes)))
-    _write(folder / "questions.jsonl", _questions(python_random(seed, "questions"), lexicon, diseases, questions_per_fact, test_questions))
+    _write(
+        folder / "passages.jsonl",
+        (_passage(rng, d, a) for ds in diseases.values() for d in ds for a in range(attributes)),
+    )
+    _write(
+        folder / "questions.jsonl",
+        _questions(python_random(seed, "questions"), lexicon, diseases, questions_per_fact, test_questions),
+    )
     rng = python_random(seed, "documents")
     counts = (lexicon, attributes, passages_per_document, notes_per_document)
     _write(folder / "documents.jsonl", (_document(rng, i / max(documents, 1), *counts) for i in range(documents)))
@@ -114,11 +127,17 @@ def _told(rng: random.Random, disease: Disease, attribute: int) -> str:
 
 
 def _passage(rng: random.Random, disease: Disease, attribute: int) -> dict[str, Any]:
-    return {"id": f"{disease.name.lower()}-{say.ATTRIBUTES[attribute][0]}", "title": "", "text": _told(rng, disease, attribute)}
+    return {
+        "id": f"{disease.name.lower()}-{say.ATTRIBUTES[attribute][0]}",
+        "title": "",
+        "text": _told(rng, disease, attribute),
+    }
 
 
 def _asked(rng: random.Random, disease: Disease, attribute: int) -> str:
-    vignette = rng.choice(say.VIGNETTES).format(sex=rng.choice(say.SEXES), age=rng.choice(say.AGES), disease=disease.name)
+    vignette = rng.choice(say.VIGNETTES).format(
+        sex=rng.choice(say.SEXES), age=rng.choice(say.AGES), disease=disease.name
+    )
     return f"{vignette} {rng.choice(say.ATTRIBUTES[attribute][2]).capitalize()}?"
 
 
@@ -157,7 +176,9 @@ def _document(
     A quarter of the notes ask for what the passages do not say, so that the model also learns to guess within the family.
     """
     count = rng.randint(1, min(3, most_passages) if progress < CURRICULUM_SHARE else most_passages)
-    diseases = [lexicon.disease(rng, attributes, fresh=False) for _ in range(2 if rng.random() < TWO_DISEASES_SHARE else 1)]
+    diseases = [
+        lexicon.disease(rng, attributes, fresh=False) for _ in range(2 if rng.random() < TWO_DISEASES_SHARE else 1)
+    ]
     facts = rng.sample([(d, a) for d in diseases for a in range(attributes)], count)
     text, targets = "".join(say.REFERENCE.format(_told(rng, d, a)) for d, a in facts), []
     as_question = rng.random() < QA_SHARE

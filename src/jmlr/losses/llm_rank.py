@@ -1,8 +1,8 @@
 """LLM-Rank: the retriever's scores learn the order of the LLM's losses (JMLR, arXiv 2402.17887; METHOD 3.3, 3.4, 3.6).
 
-    scaled = scale(scores)                                    # [B, C] in [-1, 1]
-    picked = sample(scaled, S, temperature, noise)            # [B, S] column numbers
-    loss = llm_rank(scaled.gather(1, picked), losses, mask)   # losses [B, S]: the LLM's, without gradient
+scaled = scale(scores)                                    # [B, C] in [-1, 1]
+picked = sample(scaled, S, temperature, noise)            # [B, S] column numbers
+loss = llm_rank(scaled.gather(1, picked), losses, mask)   # losses [B, S]: the LLM's, without gradient
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ def scale(scores: Tensor, mask: Tensor | None = None) -> Tensor:
     return torch.where(usable, 2 * base / safe - 1, torch.zeros_like(scores))
 
 
-def sample(scaled: Tensor, samples: int, temperature: float, noise: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def sample(
+    scaled: Tensor, samples: int, temperature: float, noise: Tensor, mask: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Draw S of C passages without replacement with probabilities softmax(scaled / temperature) (METHOD 3.4).
 
     Adding Gumbel noise and taking the S largest is the same as drawing one after another (Vieira 2014; Kool et al. 2019).

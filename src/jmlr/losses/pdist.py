@@ -5,7 +5,9 @@ from __future__ import annotations
 from torch import Tensor
 
 
-def pdist(scores: Tensor, losses: Tensor, mask: Tensor, *, target_temperature: float, score_temperature: float) -> Tensor:
+def pdist(
+    scores: Tensor, losses: Tensor, mask: Tensor, *, target_temperature: float, score_temperature: float
+) -> Tensor:
     """Return KL(softmax(-L / target_temperature) || softmax(s / score_temperature)), averaged over questions.
 
     Args:

@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from jmlr.models.llm import pad_right
+from jmlr.models.load import pretrained
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.progress import Progress
 
@@ -35,7 +36,15 @@ class DenseRetriever(nn.Module):
         prompts: words put before a 'query' or a 'passage'.
     """
 
-    def __init__(self, encoder: Any, tokenizer: Any, *, pooling: str = "mean", normalize: bool = True, prompts: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        encoder: Any,
+        tokenizer: Any,
+        *,
+        pooling: str = "mean",
+        normalize: bool = True,
+        prompts: dict[str, str] | None = None,
+    ) -> None:
         super().__init__()
         if pooling not in POOLINGS:
             raise UserError(f"retriever: pooling '{pooling}' is not supported (allowed: {', '.join(POOLINGS)})")
@@ -45,26 +54,38 @@ class DenseRetriever(nn.Module):
     @classmethod
     def load(cls, path: str) -> DenseRetriever:
         """Load a sentence-transformers directory, a Hugging Face encoder, or either from the hub."""
-        from transformers import AutoModel, AutoTokenizer
+        from transformers import AutoConfig, AutoModel, AutoTokenizer
 
-        try:
-            settings = _settings(_local(path))
-            encoder = AutoModel.from_pretrained(path, dtype=torch.float32, **({"add_pooling_layer": False} if _is_bert(path) else {}))
-            return cls(encoder, AutoTokenizer.from_pretrained(path), **settings)
-        except (OSError, ValueError) as error:
-            raise UserError(f"retriever '{path}' cannot be loaded: {str(error).splitlines()[0]}") from None
+        settings = _settings(_local(path))
+        unused = {"add_pooling_layer": False} if pretrained(AutoConfig, path, "retriever").model_type == "bert" else {}
+        encoder = pretrained(AutoModel, path, "retriever", dtype=torch.float32, use_safetensors=True, **unused)
+        return cls(encoder, pretrained(AutoTokenizer, path, "tokenizer of retriever"), **settings)
 
     def save(self, folder: Path) -> None:
         """Write a directory that `sentence_transformers.SentenceTransformer` and `load` read; safetensors only."""
         self.encoder.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
         width = self.encoder.config.hidden_size
-        modules = [("", "Transformer"), ("1_Pooling", "Pooling"), *([("2_Normalize", "Normalize")] if self.normalize else [])]
-        listing = [{"idx": i, "name": str(i), "path": p, "type": f"sentence_transformers.models.{t}"} for i, (p, t) in enumerate(modules)]
-        pooling = {"word_embedding_dimension": width, "pooling_mode_mean_tokens": self.pooling == "mean", "pooling_mode_cls_token": self.pooling == "cls"}
+        modules = [
+            ("", "Transformer"),
+            ("1_Pooling", "Pooling"),
+            *([("2_Normalize", "Normalize")] if self.normalize else []),
+        ]
+        listing = [
+            {"idx": i, "name": str(i), "path": p, "type": f"sentence_transformers.models.{t}"}
+            for i, (p, t) in enumerate(modules)
+        ]
+        pooling = {
+            "word_embedding_dimension": width,
+            "pooling_mode_mean_tokens": self.pooling == "mean",
+            "pooling_mode_cls_token": self.pooling == "cls",
+        }
         _write_json(folder / "modules.json", listing)
         _write_json(folder / "1_Pooling" / "config.json", pooling)
-        _write_json(folder / "config_sentence_transformers.json", {"prompts": self.prompts, "default_prompt_name": None, "similarity_fn_name": "dot"})
+        _write_json(
+            folder / "config_sentence_transformers.json",
+            {"prompts": self.prompts, "default_prompt_name": None, "similarity_fn_name": "dot"},
+        )
         _write_json(folder / "sentence_bert_config.json", {"max_seq_length": self.max_tokens, "do_lower_case": False})
         if self.normalize:
             (folder / "2_Normalize").mkdir(exist_ok=True)
@@ -77,7 +98,9 @@ class DenseRetriever(nn.Module):
     def tokenize(self, texts: Sequence[str], most: int, kind: str = "passage") -> list[list[int]]:
         """Return token ids, cut to `most` and to what the encoder has positions for; special tokens and prompt included."""
         prompt = self.prompts.get(kind, "")
-        rows = self.tokenizer([prompt + t for t in texts], truncation=True, max_length=min(most, self.max_tokens))["input_ids"]
+        rows = self.tokenizer([prompt + t for t in texts], truncation=True, max_length=min(most, self.max_tokens))[
+            "input_ids"
+        ]
         return [r or [self.tokenizer.unk_token_id or 0] for r in rows]  # an empty text still has a place
 
     def encode(self, rows: Sequence[Sequence[int]]) -> Tensor:
@@ -86,14 +109,14 @@ class DenseRetriever(nn.Module):
         ids = pad_right(rows, where)
         mask = torch.arange(ids.shape[1], device=where) < torch.tensor([len(r) for r in rows], device=where)[:, None]
         hidden = self.encoder(input_ids=ids, attention_mask=mask.long()).last_hidden_state
-        if self.pooling == "cls":
-            vectors = hidden[:, 0]
-        else:
-            vectors = (hidden * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
+        mean = self.pooling == "mean"
+        vectors = (hidden * mask[..., None]).sum(1) / mask.sum(1, keepdim=True) if mean else hidden[:, 0]
         return F.normalize(vectors, dim=-1) if self.normalize else vectors
 
     @torch.no_grad()
-    def encode_all(self, rows: Sequence[Sequence[int]], *, batch_tokens: int, bf16: bool = False, name: str = "encode") -> Tensor:
+    def encode_all(
+        self, rows: Sequence[Sequence[int]], *, batch_tokens: int, bf16: bool = False, name: str = "encode"
+    ) -> Tensor:
         """Encode many texts, sorted by length in batches of at most `batch_tokens` padded tokens: float32 [n, D] on the CPU."""
         from jmlr.runtime.devices import autocast
 
@@ -121,13 +144,9 @@ def _local(path: str) -> Path | None:
     try:
         return Path(snapshot_download(path, allow_patterns=["*.json", "*/config.json"]))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError) as error:
-        raise UserError(f"retriever '{path}' is neither a local folder nor to be had from the hub: {str(error).splitlines()[0]}") from None
-
-
-def _is_bert(path: str) -> bool:
-    from transformers import AutoConfig
-
-    return AutoConfig.from_pretrained(path).model_type == "bert"
+        raise UserError(
+            f"retriever '{path}' is neither a local folder nor to be had from the hub: {str(error).splitlines()[0]}"
+        ) from None
 
 
 def _settings(folder: Path | None) -> dict[str, Any]:
@@ -138,7 +157,9 @@ def _settings(folder: Path | None) -> dict[str, Any]:
     kinds = {m["type"].rsplit(".", 1)[-1]: m["path"] for m in modules}
     unknown = set(kinds) - {"Transformer", "Pooling", "Normalize"}
     if unknown:
-        raise UserError(f"retriever '{folder}': module {', '.join(sorted(unknown))} of modules.json is not supported (allowed: Transformer, Pooling, Normalize)")
+        raise UserError(
+            f"retriever '{folder}': module {', '.join(sorted(unknown))} of modules.json is not supported (allowed: Transformer, Pooling, Normalize)"
+        )
     pooling = json.loads((folder / kinds["Pooling"] / "config.json").read_text()) if "Pooling" in kinds else {}
     return {"pooling": _pooling(pooling), "normalize": "Normalize" in kinds, "prompts": _prompts(folder)}
 
@@ -146,7 +167,11 @@ def _settings(folder: Path | None) -> dict[str, Any]:
 def _pooling(config: dict[str, Any]) -> str:
     if "pooling_mode" in config:  # newer directories name the mode
         return str(config["pooling_mode"])
-    chosen = [k.removeprefix("pooling_mode_").removesuffix("_tokens").removesuffix("_token") for k, v in config.items() if k.startswith("pooling_mode") and v]
+    chosen = [
+        k.removeprefix("pooling_mode_").removesuffix("_tokens").removesuffix("_token")
+        for k, v in config.items()
+        if k.startswith("pooling_mode") and v
+    ]
     return "_".join(chosen) or "mean"
 
 

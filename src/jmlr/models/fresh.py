@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from jmlr.models.load import pretrained, quiet
 from jmlr.runtime.errors import UserError
 
 SPECIAL = {"pad_token": "<pad>", "unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>"}
@@ -21,10 +22,7 @@ def open_tokenizer(path: str) -> Any:
         if not Path(path).is_file():
             raise UserError(f"--tokenizer: there is no '{path}'")
         return PreTrainedTokenizerFast(tokenizer_file=path, **SPECIAL)
-    try:
-        return AutoTokenizer.from_pretrained(path)
-    except (OSError, ValueError) as error:
-        raise UserError(f"--tokenizer '{path}' cannot be loaded: {str(error).splitlines()[0]}") from None
+    return pretrained(AutoTokenizer, path, "--tokenizer")
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Any:
@@ -36,7 +34,9 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Any:
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(vocab_size=vocab_size, special_tokens=list(SPECIAL.values()), initial_alphabet=alphabet, show_progress=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size, special_tokens=list(SPECIAL.values()), initial_alphabet=alphabet, show_progress=False
+    )
     tokenizer.train_from_iterator(texts, trainer)
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **SPECIAL)
 
@@ -52,6 +52,7 @@ def fresh_model(architecture: dict[str, Any], tokenizer: Any, embedding_std: flo
     """
     from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
 
+    quiet()
     settings = dict(architecture)
     kind = settings.pop("model_type", None)
     if kind is None:
@@ -61,7 +62,11 @@ def fresh_model(architecture: dict[str, Any], tokenizer: Any, embedding_std: flo
                                       bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id)  # fmt: skip
     except ValueError as error:
         raise UserError(f"architecture: {str(error).splitlines()[0]}") from None
-    model = AutoModelForCausalLM.from_config(config) if causal else AutoModel.from_config(config, **({"add_pooling_layer": False} if kind == "bert" else {}))
+    model = (
+        AutoModelForCausalLM.from_config(config)
+        if causal
+        else AutoModel.from_config(config, **({"add_pooling_layer": False} if kind == "bert" else {}))
+    )
     with torch.no_grad():
         weight = model.get_input_embeddings().weight
         weight.mul_(embedding_std / weight.std())

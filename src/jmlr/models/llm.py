@@ -1,7 +1,7 @@
 """Causal language models: loading, adapters, and the loss of answers (METHOD 3.5, 3.7).
 
-    llm, tokenizer = load_llm("results/demo/llm/seed0/pretrain")
-    losses = answer_losses(llm, prompts, answers)        # [n], mean cross-entropy of each answer's tokens
+llm, tokenizer = load_llm("results/demo/llm/seed0/pretrain")
+losses = answer_losses(llm, prompts, answers)        # [n], mean cross-entropy of each answer's tokens
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from jmlr.models.load import pretrained
 from jmlr.runtime.errors import UserError
 
 
@@ -21,12 +22,11 @@ def load_tokenizer(path: str) -> Any:
     """Load a model's tokenizer; one without an end-of-text token is refused, since answers must end."""
     from transformers import AutoTokenizer
 
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(path)
-    except (OSError, ValueError) as error:
-        raise UserError(f"tokenizer of '{path}' cannot be loaded: {str(error).splitlines()[0]}") from None
+    tokenizer = pretrained(AutoTokenizer, path, "tokenizer of")
     if tokenizer.eos_token_id is None:
-        raise UserError(f"tokenizer of '{path}': it has no end-of-text token (eos_token); JMLR needs one to end answers")
+        raise UserError(
+            f"tokenizer of '{path}': it has no end-of-text token (eos_token); JMLR needs one to end answers"
+        )
     return tokenizer
 
 
@@ -40,14 +40,13 @@ def load_llm(path: str, *, dtype: torch.dtype = torch.float32, where: torch.devi
     """
     from transformers import AutoModelForCausalLM
 
-    try:
-        llm = AutoModelForCausalLM.from_pretrained(path, dtype=dtype)
-    except (OSError, ValueError) as error:
-        raise UserError(f"language model '{path}' cannot be loaded: {str(error).splitlines()[0]}") from None
+    llm = pretrained(AutoModelForCausalLM, path, "language model", dtype=dtype, use_safetensors=True)
     return llm.to(where or torch.device("cpu")), load_tokenizer(path)
 
 
-def add_adapter(llm: Any, *, rank: int, alpha: int, dropout: float, targets: Sequence[str], modules: Sequence[str]) -> Any:
+def add_adapter(
+    llm: Any, *, rank: int, alpha: int, dropout: float, targets: Sequence[str], modules: Sequence[str]
+) -> Any:
     """Wrap a model in a fresh LoRA adapter (peft); everything else is frozen, but for `modules`, trained in full."""
     from peft import LoraConfig, get_peft_model
 
@@ -62,7 +61,9 @@ def add_adapter(llm: Any, *, rank: int, alpha: int, dropout: float, targets: Seq
     try:
         return get_peft_model(llm, config)
     except ValueError as error:
-        raise UserError(f"adapter: {str(error).splitlines()[0]} (lora_targets: {list(targets)}, train_modules: {list(modules)})") from None
+        raise UserError(
+            f"adapter: {str(error).splitlines()[0]} (lora_targets: {list(targets)}, train_modules: {list(modules)})"
+        ) from None
 
 
 def load_adapter(llm: Any, folder: Path, *, trainable: bool) -> Any:
@@ -75,22 +76,29 @@ def load_adapter(llm: Any, folder: Path, *, trainable: bool) -> Any:
 def pad_right(rows: Sequence[Sequence[int]], where: torch.device) -> Tensor:
     """Return token lists as one int64 tensor [n, longest], filled up with token 0 on the right."""
     length = max(map(len, rows))
-    return torch.tensor([[*row, *[0] * (length - len(row))] for row in rows], dtype=torch.long).to(where, non_blocking=True)
+    return torch.tensor([[*row, *[0] * (length - len(row))] for row in rows], dtype=torch.long).to(
+        where, non_blocking=True
+    )
+
+
+def causal(llm: nn.Module) -> Any:
+    """Return the Hugging Face model itself, from under an adapter if there is one."""
+    return llm.get_base_model() if hasattr(llm, "get_base_model") else llm  # type: ignore[operator]
 
 
 def hidden_states(llm: nn.Module, ids: Tensor) -> Tensor:
     """Return the last hidden states [n, T, H] of a causal model without its head (adapters in place)."""
-    causal = llm.get_base_model() if hasattr(llm, "get_base_model") else llm
-    return causal.get_decoder()(input_ids=ids, use_cache=False).last_hidden_state
+    return causal(llm).get_decoder()(input_ids=ids, use_cache=False).last_hidden_state
 
 
 def head(llm: nn.Module) -> nn.Module:
     """Return the head that turns hidden states into logits."""
-    causal = llm.get_base_model() if hasattr(llm, "get_base_model") else llm
-    return causal.get_output_embeddings()
+    return causal(llm).get_output_embeddings()
 
 
-def answer_token_losses(llm: nn.Module, prompts: Sequence[list[int]], answers: Sequence[list[int]]) -> tuple[Tensor, Tensor]:
+def answer_token_losses(
+    llm: nn.Module, prompts: Sequence[list[int]], answers: Sequence[list[int]]
+) -> tuple[Tensor, Tensor]:
     """Return the cross-entropy of every answer token, and the row it belongs to.
 
     The head is applied at the answers' positions only: [sum of answer lengths, V], never [n, T, V].
@@ -106,7 +114,9 @@ def answer_token_losses(llm: nn.Module, prompts: Sequence[list[int]], answers: S
     where = next(llm.parameters()).device
     ids = pad_right([p + a for p, a in zip(prompts, answers, strict=True)], where)
     rows = torch.tensor([i for i, a in enumerate(answers) for _ in a]).to(where, non_blocking=True)
-    places = torch.tensor([len(p) + j for p, a in zip(prompts, answers, strict=True) for j in range(len(a))]).to(where, non_blocking=True)
+    places = torch.tensor([len(p) + j for p, a in zip(prompts, answers, strict=True) for j in range(len(a))]).to(
+        where, non_blocking=True
+    )
     logits = head(llm)(hidden_states(llm, ids)[rows, places - 1])  # the token at t is predicted at t - 1
     return F.cross_entropy(logits.float(), ids[rows, places], reduction="none"), rows
 

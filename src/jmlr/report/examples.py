@@ -95,8 +95,13 @@ def _right(answer: dict[str, Any]) -> bool:
 
 
 def _examples(run: Run, ids: Sequence[str], replies: dict[str, dict[str, dict[str, Any]]]) -> list[Example]:
+    if not ids:
+        return []
     columns = ["id", "question", "options", "answer_text", "gold_ids"]
-    questions = {q["id"]: q for q in read_parquet(run.prepared / "questions.parquet", columns, pc.field("id").isin(list(ids))).to_pylist()}
+    questions = {
+        q["id"]: q
+        for q in read_parquet(run.prepared / "questions.parquet", columns, pc.field("id").isin(list(ids))).to_pylist()
+    }
     rows = {row for answers in replies.values() for i in ids for row in answers[i]["passages"]}
     texts = _texts(run, rows)
     found = []
@@ -114,6 +119,10 @@ def _texts(run: Run, rows: Iterable[int]) -> dict[int, str]:
 
 def _reply(title: str, answer: dict[str, Any], question: dict[str, Any], texts: dict[int, str]) -> Reply:
     chosen = answer["predicted"]
-    passages = [Read(i, texts[row], i in question["gold_ids"]) for i, row in zip(answer["ids"], answer["passages"], strict=True)]
-    text, probability = (question["options"][chosen], answer["probabilities"][chosen]) if chosen >= 0 else ("(not parsed)", 0.0)
+    passages = [
+        Read(i, texts[row], i in question["gold_ids"]) for i, row in zip(answer["ids"], answer["passages"], strict=True)
+    ]
+    text, probability = (
+        (question["options"][chosen], answer["probabilities"][chosen]) if chosen >= 0 else ("(not parsed)", 0.0)
+    )
     return Reply(title, text, _right(answer), probability, passages)

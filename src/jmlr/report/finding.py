@@ -26,12 +26,14 @@ def sentences(run: Run) -> list[str]:
         said.append(_joint(run, joint, frozen, dataset, split))
     else:
         said += [_alone(run, s, split) for s in run.systems[:3]]
-        said.append("No system trained jointly stands beside one whose retriever stayed frozen: nothing follows about joint training.")
+        said.append(
+            "No system trained jointly stands beside one whose retriever stayed frozen: nothing follows about joint training."
+        )
     if closed and frozen:
         said.append(_reading(run, frozen, closed, dataset, split))
     if joint:
         said += _retriever(run, joint)
-    said.append(_certainty(run, split))
+    said.append(_certainty(run))
     return said
 
 
@@ -82,7 +84,13 @@ def _alone(run: Run, system: System, split: str) -> str:
 def _reading(run: Run, frozen: System, closed: System, dataset: str, split: str) -> str:
     gap = difference(run, frozen.name, closed.name, dataset, split)
     row, guess = best_row(run, closed), chance(run)
-    near = row is not None and guess is not None and row.low is not None and row.high is not None and row.low <= guess <= row.high
+    near = (
+        row is not None
+        and guess is not None
+        and row.low is not None
+        and row.high is not None
+        and row.low <= guess <= row.high
+    )
     guessing = f", which cannot be told from guessing ({pct(guess)} %)" if near and guess is not None else ""
     head = f"Without passages ({closed.title}) it is {answered(run, closed)}{guessing}; "
     if not gap.beyond_zero:
@@ -104,10 +112,12 @@ def _retriever(run: Run, joint: System) -> list[str]:
 
 
 def _interval(row: Row) -> str:
-    return f"{pct(row.value)} %" + ("" if row.low is None or row.high is None else f" ({pct(row.low)} to {pct(row.high)})")
+    return f"{pct(row.value)} %" + (
+        "" if row.low is None or row.high is None else f" ({pct(row.low)} to {pct(row.high)})"
+    )
 
 
-def _certainty(run: Run, split: str) -> str:
+def _certainty(run: Run) -> str:
     if len(run.seeds) > 1:
         return f"Intervals are over questions and over {len(run.seeds)} seeds."
     return "One seed was run: the intervals say how sure the figures are for other questions, not for another training."

@@ -1,7 +1,7 @@
 """A finished run, read and checked: metrics, answers, training histories, manifests. A misfit is one line that names the file.
 
-    run = read_run("demo", systems, prepared, evaluations, answers, trainings, costs)
-    run.rows[0].value, run.answers["jmlr", 0].correct, run.histories["jmlr", 0][-1]["loss_lm"]
+run = read_run("demo", systems, prepared, evaluations, answers, trainings, costs)
+run.rows[0].value, run.answers["jmlr", 0].correct, run.histories["jmlr", 0][-1]["loss_lm"]
 """
 
 from __future__ import annotations
@@ -156,7 +156,9 @@ def read_run(
         replies[place.system, place.seed] = read_answers(folder / "answers.parquet")
     for pair in found:
         if pair not in replies:
-            raise UserError(f"--answers: none of system {pair[0]}, seed {pair[1]}, which was evaluated in '{found[pair]}'")
+            raise UserError(
+                f"--answers: none of system {pair[0]}, seed {pair[1]}, which was evaluated in '{found[pair]}'"
+            )
         _agree(replies[pair], [row for row in rows if (row.system, int(row.seed)) == pair], found[pair])
     return Run(
         name=name,
@@ -172,7 +174,9 @@ def read_run(
 
 def _system(name: str, value: Any) -> System:
     try:
-        return System(name, value["title"], value["llm"], value["retriever"], int(value["rounds"]), dict(value["train"]))
+        return System(
+            name, value["title"], value["llm"], value["retriever"], int(value["rounds"]), dict(value["train"])
+        )
     except (KeyError, TypeError, ValueError):
         wanted = '{"title", "llm", "retriever", "rounds", "train": {...}}'
         raise UserError(f"--systems: '{name}' must be {wanted} (given: {json.dumps(value)[:200]})") from None
@@ -212,7 +216,8 @@ def _row(record: dict[str, str], where: str, run: str) -> Row:
 def read_answers(path: Path) -> Answers:
     """Read who answered what."""
     table = read_parquet(path, ["question_id", "dataset", "split", "answer", "predicted"])
-    return Answers(*(table[c].to_pylist() for c in table.column_names), path=path)
+    ids, datasets, splits, gold, predicted = (table[c].to_pylist() for c in table.column_names)
+    return Answers(ids, datasets, splits, gold, predicted, path)
 
 
 def read_parquet(path: Path, columns: Sequence[str] | None = None, filters: Any = None) -> pa.Table:

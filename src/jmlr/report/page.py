@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from jmlr.report import cost, plots
 from jmlr.report.examples import changes
-from jmlr.report.finding import best_row, pct, sentences
+from jmlr.report.finding import pct, sentences
 from jmlr.report.load import Job, Row, Run
 from jmlr.report.pool import headline, lookup
 from jmlr.report.tables import lines
@@ -18,22 +18,48 @@ from jmlr.report.tables import lines
 
 def render(run: Run, *, title: str, remark: str, command: str, examples: int) -> str:
     """Return the page of a run as HTML."""
-    environment = Environment(loader=PackageLoader("jmlr.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        loader=PackageLoader("jmlr.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     environment.filters.update(pct=pct, duration=cost.duration, size=cost.size)
     systems, stages = cost.by_system(run), cost.by_stage(run)
     return environment.get_template("page.html.jinja").render(
-        run=run, title=title or f"JMLR: run {run.name}", remark=remark, command=command, made=_made(run.jobs), headline=headline(run),
-        sentences=sentences(run), lines=lines(run), best={s.name: best_row(run, s) for s in run.systems}, colours={s.name: plots.colour(run, s.name) for s in run.systems},
-        accuracy_plot=plots.accuracy_plot(run), datasets=_datasets(run), retrieval_plot=plots.retrieval_plot(run), retrieval=_retrieval(run),
-        curve_plots=plots.curve_plots(run), changes=changes(run, examples), system_costs=systems, stage_costs=stages,
-        most=max((c.seconds for c in stages), default=1.0) or 1.0, sources=_sources(run.jobs), prepared=_notes(run.jobs, "prepare"), environment=_environment(run.jobs),
-    )  # fmt: skip
+        run=run,
+        title=title or f"JMLR: run {run.name}",
+        remark=remark,
+        command=command,
+        made=_made(run.jobs),
+        headline=headline(run),
+        sentences=sentences(run),
+        lines=lines(run),
+        colours={s.name: plots.colour(run, s.name) for s in run.systems},
+        accuracy_plot=plots.accuracy_plot(run),
+        datasets=_datasets(run),
+        retrieval_plot=plots.retrieval_plot(run),
+        retrieval=_retrieval(run),
+        curve_plots=plots.curve_plots(run),
+        changes=changes(run, examples),
+        system_costs=systems,
+        stage_costs=stages,
+        most=max((c.seconds for c in stages), default=1.0) or 1.0,
+        sources=_sources(run.jobs),
+        prepared=_notes(run.jobs, "prepare"),
+        environment=_environment(run.jobs),
+    )
 
 
 def _datasets(run: Run) -> tuple[list[str], list[tuple[Any, list[Row | None]]]]:
     """Return the headline split's datasets, and for each system its accuracy on each; nothing where there is one dataset."""
     split = headline(run)[1]
-    names = list(dict.fromkeys(r.dataset for r in run.pooled if r.metric == "accuracy" and r.split == split and r.dataset != "all"))
+    names = list(
+        dict.fromkeys(
+            r.dataset for r in run.pooled if r.metric == "accuracy" and r.split == split and r.dataset != "all"
+        )
+    )
     if len(names) < 2:
         return [], []
     found = []
@@ -82,6 +108,8 @@ def _environment(jobs: Sequence[Job]) -> dict[str, Any]:
     last = max((j.manifest for j in jobs), key=lambda m: len(m.get("versions", {})), default={})
     codes = {j.stage: j.manifest.get("code", "?") for j in jobs}
     order = [s for s in cost.STAGES if s in codes]
-    return {"versions": last.get("versions", {}), "hardware": last.get("hardware", {}), "codes": {s: codes[s] for s in order}}
-
-
+    return {
+        "versions": last.get("versions", {}),
+        "hardware": last.get("hardware", {}),
+        "codes": {s: codes[s] for s in order},
+    }

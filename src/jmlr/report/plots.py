@@ -19,7 +19,12 @@ from jmlr.report.pool import headline, lookup
 
 INK = "#010203"  # stands for currentColor until the SVG is written
 COLOURS = ("#8a8f98", "#3d8bd9", "#e0792b", "#2a9d76", "#a66fd0", "#d65c6a", "#b09a2c", "#4fb3c4")
-CURVES = {"loss_lm": "LM loss, nats per token", "loss_rank": "retriever's loss", "agreement": "agreement (Kendall's tau)", "hit": "gold passage first"}
+CURVES = {
+    "loss_lm": "LM loss, nats per token",
+    "loss_rank": "retriever's loss",
+    "agreement": "agreement (Kendall's tau)",
+    "hit": "gold passage first",
+}
 
 
 def colour(run: Run, system: str) -> str:
@@ -56,9 +61,9 @@ def retrieval_plot(run: Run) -> Markup:
     k, _ = hits(run, run.systems[0].name)
     drawings = []
     for metric, at, title in (("hit", k, f"hit@{k}, %"), ("mrr", None, "MRR, %")):
-        series = {s: lookup(run, s.name, metric, k=at, dataset=dataset, split=split) for s in run.systems}
+        series = {s.name: lookup(run, s.name, metric, k=at, dataset=dataset, split=split) for s in run.systems}
         if any(series.values()):
-            drawings.append(_rounds(run, {s.name: found for s, found in series.items() if found}, title))
+            drawings.append(_rounds(run, {name: found for name, found in series.items() if found}, title))
     return _svg(drawings, 7.6, 2.6, "the retriever after each round") if drawings else Markup("")
 
 
@@ -70,7 +75,13 @@ def _rounds(run: Run, series: dict[str, dict[int, Row]], title: str) -> Callable
             values = [100 * found[r].value for r in rounds]
             shown = run.system(name)
             if len(rounds) == 1:  # frozen: the same in every round
-                axes.plot([0, max(last, 1)], [values[0]] * 2, color=colour(run, name), linestyle=(0, (4, 3)), label=shown.title)
+                axes.plot(
+                    [0, max(last, 1)],
+                    [values[0]] * 2,
+                    color=colour(run, name),
+                    linestyle=(0, (4, 3)),
+                    label=shown.title,
+                )
                 continue
             low, high = ([100 * (getattr(found[r], end) or found[r].value) for r in rounds] for end in ("low", "high"))
             axes.fill_between(rounds, low, high, color=colour(run, name), alpha=0.18, linewidth=0)
@@ -87,7 +98,11 @@ def _rounds(run: Run, series: dict[str, dict[int, Row]], title: str) -> Callable
 def curve_plots(run: Run) -> Markup:
     """Draw the figures of every training step, smoothed; thin lines are seeds."""
     keys = [key for key in CURVES if any(r.get(key) is not None for records in run.histories.values() for r in records)]
-    return _svg([_curve(run, key) for key in keys], 7.6, 2.3 * -(-len(keys) // 2), "learning curves", columns=2) if keys else Markup("")
+    return (
+        _svg([_curve(run, key) for key in keys], 7.6, 2.3 * -(-len(keys) // 2), "learning curves", columns=2)
+        if keys
+        else Markup("")
+    )
 
 
 def _curve(run: Run, key: str) -> Callable[[Any], None]:
@@ -128,7 +143,9 @@ def _interval(axes: Any, row: Row, y: float, tint: str) -> None:
     if row.low is not None and row.high is not None:
         axes.plot([100 * row.low, 100 * row.high], [y, y], color=tint, linewidth=3, alpha=0.45, solid_capstyle="round")
     axes.plot([100 * row.value], [y], "o", color=tint, markersize=7)
-    axes.annotate(f"{100 * row.value:.1f}", (100 * row.value, y), (0, 7), textcoords="offset points", ha="center", fontsize=8.5)
+    axes.annotate(
+        f"{100 * row.value:.1f}", (100 * row.value, y), (0, 7), textcoords="offset points", ha="center", fontsize=8.5
+    )
 
 
 def _svg(drawings: Sequence[Callable[[Any], None]], width: float, height: float, what: str, columns: int = 0) -> Markup:
@@ -137,8 +154,10 @@ def _svg(drawings: Sequence[Callable[[Any], None]], width: float, height: float,
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
-    ink = {key: INK for key in ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color", "axes.titlecolor")}
-    style = {"svg.fonttype": "none", "svg.hashsalt": "jmlr", "font.size": 9, "font.family": "sans-serif", "axes.spines.top": False,
+    ink = dict.fromkeys(
+        ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color", "axes.titlecolor"), INK
+    )
+    style: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "jmlr", "font.size": 9, "font.family": "sans-serif", "axes.spines.top": False,
              "axes.spines.right": False, "axes.linewidth": 0.6, "legend.labelcolor": INK, **ink}  # fmt: skip
     columns = min(columns or len(drawings), len(drawings))
     with rc_context(style):
@@ -152,6 +171,14 @@ def _svg(drawings: Sequence[Callable[[Any], None]], width: float, height: float,
         text = io.StringIO()
         figure.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     body = text.getvalue()[text.getvalue().index("<svg") :].replace(INK, "currentColor")
-    body = re.sub(r'<svg [^>]*?viewBox="([^"]+)"[^>]*>', rf'<svg viewBox="\1" role="img" aria-label="{what}">', body, count=1, flags=re.S)
+    body = re.sub(
+        r'<svg [^>]*?viewBox="([^"]+)"[^>]*>',
+        rf'<svg viewBox="\1" role="img" aria-label="{what}">',
+        body,
+        count=1,
+        flags=re.S,
+    )
     body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.S)
-    return Markup(re.sub(r"font: ([\d.]+px)[^;\"]*", r"font: \1 system-ui, sans-serif", body).replace(" xlink:href=", " href="))
+    return Markup(
+        re.sub(r"font: ([\d.]+px)[^;\"]*", r"font: \1 system-ui, sans-serif", body).replace(" xlink:href=", " href=")
+    )

@@ -45,7 +45,9 @@ def pooled_rows(run: Run) -> list[Row]:
     pooled = []
     for rows in groups.values():
         if len({row.seed for row in rows}) != len(rows):
-            raise UserError(f"metrics of system {rows[0].system}, seed {rows[0].seed}: {rows[0].metric} stands there twice")
+            raise UserError(
+                f"metrics of system {rows[0].system}, seed {rows[0].seed}: {rows[0].metric} stands there twice"
+            )
         first, value = rows[0], float(np.mean([row.value for row in rows]))
         low, high = hull(rows)
         if first.metric == "accuracy" and len(rows) > 1:
@@ -163,4 +165,6 @@ def lookup(
 def fields(row: Row) -> list[str]:
     """Return the cells of a row of results.csv; numbers have at most six decimals."""
     values = [getattr(row, column) for column in COLUMNS]
-    return [("" if v is None else f"{v:.6f}".rstrip("0").rstrip(".") if isinstance(v, float) else str(v)) for v in values]
+    return [
+        ("" if v is None else f"{v:.6f}".rstrip("0").rstrip(".") if isinstance(v, float) else str(v)) for v in values
+    ]

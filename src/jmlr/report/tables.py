@@ -61,7 +61,15 @@ def _cells(run: Run, line: Line) -> list[str]:
     hit = "-" if line.before is None else pct(line.before) + ("" if line.after is None else f" -> {pct(line.after)}")
     seeds = " ".join(pct(line.seeds[s]) if s in line.seeds else "-" for s in run.seeds)
     seconds = "-" if line.training_s is None else f"{line.training_s:.0f} s"
-    return [line.system.title, pct(row.value) if row else "-", interval, str(row.n) if row else "-", seeds, hit, seconds]
+    return [
+        line.system.title,
+        pct(row.value) if row else "-",
+        interval,
+        str(row.n) if row else "-",
+        seeds,
+        hit,
+        seconds,
+    ]
 
 
 def _heads(run: Run) -> list[str]:
@@ -74,7 +82,10 @@ def _notes(run: Run) -> list[str]:
     dataset, split = headline(run)
     what = f"Accuracy on the {split} questions{'' if dataset == ALL else f' of {dataset}'}"
     what += ", mean over datasets" if dataset == ALL else ""
-    return [f"{what}, in %. hit: gold passages in the retriever's first places, in %, before -> after training.", *sentences(run)]
+    return [
+        f"{what}, in %. hit: gold passages in the retriever's first places, in %, before -> after training.",
+        *sentences(run),
+    ]
 
 
 def table_text(run: Run) -> str:
@@ -89,12 +100,17 @@ def table_text(run: Run) -> str:
 
 def _text_row(cells: Sequence[str], widths: Sequence[int]) -> str:
     left = {0, 4, 5}  # names and lists read from the left, single numbers align at the right
-    return "  ".join(f"{c:{'<' if i in left else '>'}{w}}" for i, (c, w) in enumerate(zip(cells, widths, strict=True))).rstrip()
+    return "  ".join(
+        f"{c:{'<' if i in left else '>'}{w}}" for i, (c, w) in enumerate(zip(cells, widths, strict=True))
+    ).rstrip()
 
 
 def table_markdown(run: Run) -> str:
     """Return the same as Markdown."""
-    rows = [[c.replace("->", "→").replace("|", "\\|") for c in cells] for cells in [_heads(run), *(_cells(run, x) for x in lines(run))]]
+    rows = [
+        [c.replace("->", "→").replace("|", "\\|") for c in cells]
+        for cells in [_heads(run), *(_cells(run, x) for x in lines(run))]
+    ]
     rule = [":--" if i in (0, 4, 5) else "--:" for i in range(len(rows[0]))]
     table = "\n".join("| " + " | ".join(row) + " |" for row in [rows[0], rule, *rows[1:]])
     return table + "\n\n" + " ".join(_notes(run)).replace("->", "→") + "\n"

@@ -13,9 +13,15 @@ from jmlr.runtime.progress import say
 
 def device() -> torch.device:
     """Return the device named by JMLR_DEVICE, else the first GPU, else the CPU."""
+    # oneDNN and torch keep a compiled kernel for each shape they meet, by default the last 1,024: a gigabyte where every
+    # batch has another length. 32 cost no time here.
+    for cache in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
+        os.environ.setdefault(cache, "32")
     wanted = os.environ.get("JMLR_DEVICE", "")
     if wanted.startswith("cuda") and not torch.cuda.is_available():
-        raise UserError(f"JMLR_DEVICE={wanted}: torch {torch.__version__} sees no CUDA device here; unset it to use the CPU")
+        raise UserError(
+            f"JMLR_DEVICE={wanted}: torch {torch.__version__} sees no CUDA device here; unset it to use the CPU"
+        )
     chosen = torch.device(wanted or ("cuda" if torch.cuda.is_available() else "cpu"))
     if not wanted and chosen.type == "cuda":
         say(f"device: {torch.cuda.get_device_name(chosen)}")

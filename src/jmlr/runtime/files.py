@@ -1,7 +1,7 @@
 """Outputs that appear whole or not at all.
 
-    with fresh_directory(Path("results/demo/prepare")) as out:
-        (out / "passages.parquet").write_bytes(...)     # renamed into place when the block ends well
+with fresh_directory(Path("results/demo/prepare")) as out:
+    (out / "passages.parquet").write_bytes(...)     # renamed into place when the block ends well
 """
 
 from __future__ import annotations

@@ -58,7 +58,8 @@ def stage_output(
             "seconds": round(seconds, 3),
             "cpu_seconds": round(_cpu_seconds() - cpu, 3),
             "gpu_hours": round(seconds / 3600 * _gpus(), 6),
-            "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024),
+            "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            * (1 if sys.platform == "darwin" else 1024),
             "notes": notes,
         }
         (folder / NAME).write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")

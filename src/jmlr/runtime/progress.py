@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -30,10 +30,10 @@ class Progress:
         self._first = done
         self._sums: dict[str, list[float]] = {}
 
-    def step(self, n: int = 1, **figures: float) -> None:
+    def step(self, n: int = 1, figures: Mapping[str, float] | None = None) -> None:
         """Count `n` units as done and remember figures for the next line."""
         self.done += n
-        for key, value in figures.items():
+        for key, value in (figures or {}).items():
             self._sums.setdefault(key, []).append(value)
         now = time.monotonic()
         if now - self._last >= self.every_s or self.done >= self.total:

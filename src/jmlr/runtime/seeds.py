@@ -1,7 +1,7 @@
 """Randomness that a resumed run repeats: every draw comes from a generator made of (seed, names), never from a running state.
 
-    >>> stream(0, "train", 7) == stream(0, "train", 7) != stream(0, "train", 8)
-    True
+>>> stream(0, "train", 7) == stream(0, "train", 7) != stream(0, "train", 8)
+True
 """
 
 from __future__ import annotations

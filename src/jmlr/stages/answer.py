@@ -42,9 +42,15 @@ def answer(
 
     inputs = {"prepared": prepared, "llm": Path(llm), "trained": trained, "candidates": candidates}
     with stage_output(out, "answer", inputs=inputs, options=[options, reading]) as (folder, notes):
-        records = [r for r in read_table(prepared / "questions.parquet").to_pylist() if r["split"] in options.splits and r["options"]]
+        records = [
+            r
+            for r in read_table(prepared / "questions.parquet").to_pylist()
+            if r["split"] in options.splits and r["options"]
+        ]
         if not records:
-            raise UserError(f"'{prepared}/questions.parquet' has no question with options in splits {', '.join(options.splits)}")
+            raise UserError(
+                f"'{prepared}/questions.parquet' has no question with options in splits {', '.join(options.splits)}"
+            )
         model, tokenizer = load_llm(llm, where=device())
         model = (load_adapter(model, trained / "adapter", trainable=False) if trained else model).eval()
         prompter = Prompter(tokenizer, **reading.model_dump())
@@ -55,7 +61,9 @@ def answer(
         notes.update(questions=len(rows), cut=prompter.cut)
 
 
-def _answers(model: Any, prompter: Any, texts: Any, records: list[dict[str, Any]], found: dict[str, Any], options: AnswerOptions) -> list[dict[str, Any]]:
+def _answers(
+    model: Any, prompter: Any, texts: Any, records: list[dict[str, Any]], found: dict[str, Any], options: AnswerOptions
+) -> list[dict[str, Any]]:
     from jmlr.runtime.progress import Progress
     from jmlr.training.reading import probabilities, score_options
 
@@ -64,7 +72,9 @@ def _answers(model: Any, prompter: Any, texts: Any, records: list[dict[str, Any]
         batch = records[begin : begin + options.answer_batch]
         used = [found.get(r["id"], ([], [], [])) for r in batch]
         read = [[texts.for_llm(row) for row in u[0]] for u in used]
-        scored = score_options(model, prompter, batch, read, room=prompter.llm_answer_tokens, mean=options.option_score == "mean")
+        scored = score_options(
+            model, prompter, batch, read, room=prompter.llm_answer_tokens, mean=options.option_score == "mean"
+        )
         for record, scores, (numbers, ids, values) in zip(batch, scored, used, strict=True):
             best = max(range(len(scores)), key=scores.__getitem__)
             rows.append({"question_id": record["id"], "dataset": record["dataset"], "split": record["split"], "answer": record["answer"], "predicted": best,

@@ -11,7 +11,15 @@ from jmlr.runtime.errors import UserError
 from jmlr.runtime.manifest import NAME, read_manifest
 
 
-def ask(question: str, /, run: Path = Path("results/demo"), system: str = "jmlr", seed: int = 0, options: list[str] | None = None, passages: int = 0) -> None:
+def ask(
+    question: str,
+    /,
+    run: Path = Path("results/demo"),
+    system: str = "jmlr",
+    seed: int = 0,
+    options: list[str] | None = None,
+    passages: int = 0,
+) -> None:
     """Answer a question with a finished run's retriever and LLM; show the passages used, with scores and ids.
 
     Args:
@@ -29,7 +37,9 @@ def ask(question: str, /, run: Path = Path("results/demo"), system: str = "jmlr"
     retrieval = RetrievalOptions(**{k: settings[k] for k in RetrievalOptions.model_fields})
     count = passages or settings["passages"]
     prepared, llm = run / "prepare", _model_folder(manifest, "llm")
-    found = _find(run, system, seed, manifest, question, options or [], retrieval, count) if settings["passages"] else []
+    found = (
+        _find(run, system, seed, manifest, question, options or [], retrieval, count) if settings["passages"] else []
+    )
     from jmlr.corpus.prompt import Prompter
     from jmlr.models.llm import load_adapter, load_llm
     from jmlr.training.data import Passages, read_table
@@ -44,7 +54,14 @@ def ask(question: str, /, run: Path = Path("results/demo"), system: str = "jmlr"
     for rank, (row, score) in enumerate(found, 1):
         print(f"passage {rank}  {score:+.4f}  {table['id'][row].as_py()}\n    {table['text'][row].as_py()}")
     if options:
-        [scores] = score_options(model, prompter, [{"question": question, "options": options}], [read], room=reading.llm_answer_tokens, mean=False)
+        [scores] = score_options(
+            model,
+            prompter,
+            [{"question": question, "options": options}],
+            [read],
+            room=reading.llm_answer_tokens,
+            mean=False,
+        )
         for text, p in sorted(zip(options, probabilities(scores), strict=True), key=lambda pair: -pair[1]):
             print(f"{p:7.1%}  {text}")
     else:
@@ -56,7 +73,9 @@ def _last_round(run: Path, system: str, seed: int) -> Path:
     folders = [f for f in folders if (f / NAME).is_file()]
     if not folders:
         known = sorted({p.parts[-5] for p in run.glob("*/seed*/r*/train/manifest.json")})
-        raise UserError(f"'{run}' holds no finished training of system '{system}' with seed {seed} (finished systems: {', '.join(known) or 'none; run the workflow first'})")
+        raise UserError(
+            f"'{run}' holds no finished training of system '{system}' with seed {seed} (finished systems: {', '.join(known) or 'none; run the workflow first'})"
+        )
     return folders[-1]
 
 
@@ -65,7 +84,16 @@ def _model_folder(manifest: dict[str, Any], name: str) -> str:
     return str(manifest["notes"][name])
 
 
-def _find(run: Path, system: str, seed: int, manifest: dict[str, Any], question: str, options: list[str], retrieval: RetrievalOptions, count: int) -> list[tuple[int, float]]:
+def _find(
+    run: Path,
+    system: str,
+    seed: int,
+    manifest: dict[str, Any],
+    question: str,
+    options: list[str],
+    retrieval: RetrievalOptions,
+    count: int,
+) -> list[tuple[int, float]]:
     """Return (row, score) of the best passages under the retriever and index of the last round."""
     import torch
 
@@ -76,9 +104,15 @@ def _find(run: Path, system: str, seed: int, manifest: dict[str, Any], question:
     trained = _last_round(run, system, seed)
     own = trained / "retriever"
     index = trained.parent / "index" if own.is_dir() else Path(manifest["notes"]["candidates"]).parent / "index"
-    retriever = DenseRetriever.load(str(own) if own.is_dir() else str(json.loads((index / NAME).read_text())["notes"]["retriever"])).eval()
+    retriever = DenseRetriever.load(
+        str(own) if own.is_dir() else str(json.loads((index / NAME).read_text())["notes"]["retriever"])
+    ).eval()
     with torch.no_grad():
-        query = retriever.encode(retriever.tokenize([query_text(question, options, retrieval.query_options)], retrieval.query_tokens, "query"))
+        query = retriever.encode(
+            retriever.tokenize(
+                [query_text(question, options, retrieval.query_options)], retrieval.query_tokens, "query"
+            )
+        )
     scores, rows = Index.open(index / "index").search(query.numpy(), count)
     return list(zip(rows[0].tolist(), scores[0].tolist(), strict=True))
 

@@ -35,7 +35,9 @@ def encode(
     from jmlr.runtime.devices import device
     from jmlr.training.data import passage_text, query_text, read_table
 
-    with stage_output(out, "encode", inputs={"prepared": prepared, "retriever": Path(retriever)}, options=[options, retrieval]) as (folder, notes):
+    with stage_output(
+        out, "encode", inputs={"prepared": prepared, "retriever": Path(retriever)}, options=[options, retrieval]
+    ) as (folder, notes):
         model = DenseRetriever.load(retriever).to(device()).eval()
         table = read_table(prepared / f"{part}.parquet")
         first, last = len(table) * number // count, len(table) * (number + 1) // count
@@ -44,12 +46,22 @@ def encode(
             ids = model.tokenize([passage_text(r["title"], r["text"]) for r in rows], retrieval.passage_tokens)
             most = retrieval.passage_tokens
         else:
-            ids = model.tokenize([query_text(r["question"], r["options"], retrieval.query_options) for r in rows], retrieval.query_tokens, "query")
+            ids = model.tokenize(
+                [query_text(r["question"], r["options"], retrieval.query_options) for r in rows],
+                retrieval.query_tokens,
+                "query",
+            )
             most = retrieval.query_tokens
         name = f"encode {part}" + (f" {shard}" if count > 1 else "")
         vectors = model.encode_all(ids, batch_tokens=options.batch_tokens, bf16=options.encode_bf16, name=name)
         np.save(folder / "vectors.npy", vectors.numpy(), allow_pickle=False)
-        notes.update(retriever=retriever, texts=len(ids), tokens=sum(map(len, ids)), full_length=sum(len(i) >= min(most, model.max_tokens) for i in ids), depth=vectors.shape[1])
+        notes.update(
+            retriever=retriever,
+            texts=len(ids),
+            tokens=sum(map(len, ids)),
+            full_length=sum(len(i) >= min(most, model.max_tokens) for i in ids),
+            depth=vectors.shape[1],
+        )
 
 
 def _shard(text: str) -> tuple[int, int]:

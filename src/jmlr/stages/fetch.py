@@ -13,12 +13,13 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from jmlr.config import SourceOptions, nearest
+from jmlr.config import SourceOptions
 from jmlr.runtime.environment import expand
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.files import sha256
 from jmlr.runtime.manifest import NAME, stage_output
 from jmlr.runtime.progress import Progress, say
+from jmlr.runtime.validation import nearest
 
 TRIES, WAIT_S, TIMEOUT_S, BLOCK = 3, 2.0, 60, 1 << 20
 

@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from jmlr.config import CorpusOptions, DocumentsOptions, PrepareOptions, QuestionsOptions, nearest
+from jmlr.config import CorpusOptions, DocumentsOptions, PrepareOptions, QuestionsOptions
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.files import existing
 from jmlr.runtime.manifest import stage_output
 from jmlr.runtime.progress import say
+from jmlr.runtime.validation import nearest
 
 
 def prepare(out: Path, fetched: list[Path], options: PrepareOptions) -> None:

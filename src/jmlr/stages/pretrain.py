@@ -25,7 +25,9 @@ def pretrain(out: Path, prepared: Path, seed: int, options: PretrainOptions, fet
         notes.update(made(folder, prepared, seed, options, fetched or []))
 
 
-def _language_model(folder: Path, prepared: Path, seed: int, options: PretrainOptions, fetched: list[Path]) -> dict[str, Any]:
+def _language_model(
+    folder: Path, prepared: Path, seed: int, options: PretrainOptions, fetched: list[Path]
+) -> dict[str, Any]:
     from jmlr.models.fresh import fresh_model
     from jmlr.models.llm import load_llm
     from jmlr.runtime.devices import device
@@ -33,14 +35,15 @@ def _language_model(folder: Path, prepared: Path, seed: int, options: PretrainOp
     from jmlr.training.data import read_table
     from jmlr.training.pretrain_llm import pretrain_llm, tokenize_documents
 
-    records = read_table(prepared / "documents.parquet").to_pylist()
+    table = read_table(prepared / "documents.parquet")
     where = device()
     if options.init:
         llm, tokenizer = load_llm(options.init, where=where)
     else:
-        tokenizer = _tokenizer(options, fetched, (r["text"] for r in records))
+        tokenizer = _tokenizer(options, fetched, (text.as_py() for text in table["text"]))
         seed_torch(seed, "weights")
         llm = fresh_model(options.architecture, tokenizer, options.embedding_std, causal=True).to(where)
+    records = (r for batch in table.to_batches(max_chunksize=1024) for r in batch.to_pylist())
     documents, cut = tokenize_documents(tokenizer, records, options.max_tokens, options.context_weight)
     figures = pretrain_llm(
         llm, documents, seed=seed, steps=options.steps, batch=options.batch, learning_rate=options.learning_rate,
@@ -49,10 +52,17 @@ def _language_model(folder: Path, prepared: Path, seed: int, options: PretrainOp
     )  # fmt: skip
     llm.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    return {**figures, "documents": len(documents), "documents_cut": cut, "parameters": sum(p.numel() for p in llm.parameters())}
+    return {
+        **figures,
+        "documents": len(documents),
+        "documents_cut": cut,
+        "parameters": sum(p.numel() for p in llm.parameters()),
+    }
 
 
-def _retriever(folder: Path, prepared: Path, seed: int, options: PretrainOptions, fetched: list[Path]) -> dict[str, Any]:
+def _retriever(
+    folder: Path, prepared: Path, seed: int, options: PretrainOptions, fetched: list[Path]
+) -> dict[str, Any]:
     from jmlr.models.dense import DenseRetriever
     from jmlr.models.fresh import fresh_model
     from jmlr.runtime.devices import device
@@ -67,7 +77,9 @@ def _retriever(folder: Path, prepared: Path, seed: int, options: PretrainOptions
     else:
         tokenizer = _tokenizer(options, fetched, passages)
         seed_torch(seed, "weights")
-        retriever = DenseRetriever(fresh_model(options.architecture, tokenizer, options.embedding_std, causal=False), tokenizer)
+        retriever = DenseRetriever(
+            fresh_model(options.architecture, tokenizer, options.embedding_std, causal=False), tokenizer
+        )
     retriever = retriever.to(device())
     figures = pretrain_retriever(
         retriever, passages, seed=seed, steps=options.steps, batch=options.batch, max_tokens=options.max_tokens,
@@ -90,4 +102,6 @@ def _tokenizer(options: PretrainOptions, fetched: list[Path], texts: Any) -> Any
     for folder in fetched:
         if folder.name == source:
             return open_tokenizer(str(folder / file))
-    raise UserError(f"--tokenizer '{options.tokenizer}': --fetched has no folder '{source}' (given: {', '.join(f.name for f in fetched) or 'none'})")
+    raise UserError(
+        f"--tokenizer '{options.tokenizer}': --fetched has no folder '{source}' (given: {', '.join(f.name for f in fetched) or 'none'})"
+    )

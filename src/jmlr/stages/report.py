@@ -38,12 +38,24 @@ def report(
     from jmlr.report.pool import pooled_rows
     from jmlr.report.tables import results_csv, table_markdown, table_text
 
-    inputs = {"prepared": prepared, "evaluations": evaluations, "answers": answers, "trainings": trainings}
+    inputs: dict[str, Path | list[Path] | None] = {
+        "prepared": prepared,
+        "evaluations": evaluations,
+        "answers": answers,
+        "trainings": trainings,
+    }
     with stage_output(out, "report", inputs=inputs, options=[options]) as (folder, notes):
         read = read_run(run, systems, prepared, evaluations, answers, trainings or [], costs or [])
         read = replace(read, pooled=pooled_rows(read))
-        page = render(read, title=options.title, remark=options.remark, command=_command(options, run), examples=options.examples)
-        made = {"results.csv": results_csv(read), "table.txt": table_text(read), "table.md": table_markdown(read), "report.html": page}
+        page = render(
+            read, title=options.title, remark=options.remark, command=_command(options, run), examples=options.examples
+        )
+        made = {
+            "results.csv": results_csv(read),
+            "table.txt": table_text(read),
+            "table.md": table_markdown(read),
+            "report.html": page,
+        }
         for name, text in made.items():
             (folder / name).write_text(text, encoding="utf-8")
         notes["rows"] = len(read.rows) + len(read.pooled)

@@ -25,18 +25,26 @@ def search(out: Path, index: Path, queries: Path, prepared: Path, options: Searc
 
     from jmlr.topk import Index
 
-    with stage_output(out, "search", inputs={"index": index, "queries": queries, "prepared": prepared}, options=[options]) as (folder, notes):
+    with stage_output(
+        out, "search", inputs={"index": index, "queries": queries, "prepared": prepared}, options=[options]
+    ) as (folder, notes):
         vectors = np.load(existing(queries / "vectors.npy", "--queries"), mmap_mode="r", allow_pickle=False)
         opened = Index.open(index / "index")
         names = pq.read_table(prepared / "passages.parquet", columns=["id"])["id"].to_numpy(zero_copy_only=False)
         questions = pq.read_table(prepared / "questions.parquet", columns=["id"])["id"].to_pylist()
         if len(questions) != len(vectors) or len(names) != len(opened):
-            raise UserError(f"{len(questions)} questions and {len(names)} passages in '{prepared}', but {len(vectors)} queries in '{queries}' and {len(opened)} vectors in '{index}'")
+            raise UserError(
+                f"{len(questions)} questions and {len(names)} passages in '{prepared}', "
+                f"but {len(vectors)} queries in '{queries}' and {len(opened)} vectors in '{index}'"
+            )
         scores, rows = opened.search(vectors, min(options.candidates, len(opened)))
         table = {"question_id": questions, "passages": pa.array(rows.astype(np.int32).tolist(), pa.list_(pa.int32())),
                  "ids": [list(names[r]) for r in rows], "scores": pa.array(scores.tolist(), pa.list_(pa.float32()))}  # fmt: skip
         pq.write_table(pa.table(table), folder / "candidates.parquet")
         with (folder / "candidates.trec").open("w") as f:
             for question, found, values in zip(questions, rows, scores, strict=True):
-                f.writelines(f"{question} Q0 {names[r]} {rank + 1} {v:.9g} jmlr\n" for rank, (r, v) in enumerate(zip(found, values, strict=True)))
+                f.writelines(
+                    f"{question} Q0 {names[r]} {rank + 1} {v:.9g} jmlr\n"
+                    for rank, (r, v) in enumerate(zip(found, values, strict=True))
+                )
         notes.update(questions=len(questions), candidates=int(scores.shape[1]))

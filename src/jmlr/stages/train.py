@@ -56,7 +56,8 @@ def train(
         raise UserError(f"--round {round} of --rounds {rounds}: rounds count from 1, and a later one needs --previous")
     from jmlr.training.session import Session
 
-    inputs = {"prepared": prepared, "candidates": candidates, "previous": previous, "llm": Path(llm), "retriever": Path(retriever) if retriever else None}
+    models = {"llm": Path(llm), "retriever": Path(retriever) if retriever else None}
+    inputs = {"prepared": prepared, "candidates": candidates, "previous": previous, **models}
     with stage_output(out, "train", inputs=inputs, options=[options, reading, retrieval], seed=seed) as (folder, notes):
         session = Session.open(
             prepared=prepared,
@@ -71,10 +72,10 @@ def train(
         )
         say("\n".join(map(str, session.groups)))
         notes.update(llm=llm, retriever=retriever, candidates=str(candidates) if candidates else None)
-        notes["groups"] = [vars(g) for g in session.groups]
-        notes["questions"] = len(session.questions)
+        notes.update(groups=[vars(g) for g in session.groups], questions=len(session.questions))
         notes["training_tokens_cut"] = session.passages.prompter.cut
-        history = session.run(round=round, rounds=rounds, scratch=scratch, key=_key(locals()), name=f"train {out.parts[-4] if len(out.parts) > 3 else out.name} r{round}")
+        name = f"train {out.parts[-4] if len(out.parts) > 3 else out.name} r{round}"
+        history = session.run(round=round, rounds=rounds, scratch=scratch, key=_key(locals()), name=name)
         session.save(folder, history, round)
     shutil.rmtree(scratch, ignore_errors=True)
 

@@ -57,7 +57,9 @@ class Passages:
         """Return the tokens that the retriever encodes."""
         if row not in self._encoded:
             assert self.retriever is not None
-            self._encoded[row] = self.retriever.tokenize([passage_text(*self.title_and_text(row))], self.passage_tokens)[0]
+            self._encoded[row] = self.retriever.tokenize(
+                [passage_text(*self.title_and_text(row))], self.passage_tokens
+            )[0]
         return self._encoded[row]
 
 

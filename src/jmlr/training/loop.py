@@ -24,7 +24,7 @@ from jmlr.training.state import load_state, save_state
 from jmlr.training.step import StepSettings, joint_step
 
 
-class Interrupted(Exception):
+class InterruptedTrainingError(UserError):
     """Training was asked to stop; its state is saved, and the same command goes on from it."""
 
 
@@ -63,7 +63,7 @@ def train_loop(
     """Train from `first_step` to `last_step` and return one record of figures per step.
 
     Raises:
-        Interrupted: SIGTERM or SIGUSR1 came; the state is in `scratch`.
+        InterruptedTrainingError: SIGTERM or SIGUSR1 came; the state is in `scratch`.
         UserError: a loss became NaN or infinite; the last good state stays in `scratch`.
     """
     about = load_state(scratch, key, llm, retriever, optimiser)
@@ -76,17 +76,21 @@ def train_loop(
     llm.train()
     with stop:
         for step in range(begin, settings.last_step):
-            factor = learning_rate_factor(step, settings.total_steps, warmup=settings.warmup_steps, since=step - settings.first_step)
+            factor = learning_rate_factor(
+                step, settings.total_steps, warmup=settings.warmup_steps, since=step - settings.first_step
+            )
             set_learning_rates(optimiser, factor)
             figures = one_step(llm, retriever, passages, questions, optimiser, step_settings, settings, seed, step)
             history.append({"step": step + 1, **figures, "llm_learning_rate": optimiser.param_groups[0]["lr"]})
-            progress.step(**{k: v for k, v in figures.items() if isinstance(v, float) and k in SHOWN})
+            progress.step(1, {k: v for k, v in figures.items() if v is not None and k in SHOWN})
             late = time.monotonic() - saved > 60 * settings.checkpoint_min
             if (late or stop.asked) and step + 1 < settings.last_step:
                 save_state(scratch, step + 1, llm, retriever, optimiser, {"key": key, "history": history})
                 saved = time.monotonic()
                 if stop.asked:
-                    raise Interrupted(f"{name}: stopped at step {step + 1} by a signal; the state is saved in {scratch}")
+                    raise InterruptedTrainingError(
+                        f"{name}: stopped at step {step + 1} by a signal; the state is saved in {scratch}"
+                    )
     return history
 
 
@@ -118,13 +122,19 @@ def one_step(
             result = joint_step(llm, retriever, passages, part, step_settings, seed, step, rank)
         loss = result.loss_lm if result.loss_rank is None else result.loss_lm + settings.rank_weight * result.loss_rank
         (loss * (len(part) / len(batch))).backward()
-        shown = {"loss_lm": result.loss_lm, **({} if result.loss_rank is None else {"loss_rank": result.loss_rank}), **result.figures}
+        shown = {
+            "loss_lm": result.loss_lm,
+            **({} if result.loss_rank is None else {"loss_rank": result.loss_rank}),
+            **result.figures,
+        }
         for k, v in shown.items():
             sums[k] = sums.get(k, torch.zeros(())) + v.detach().float().cpu() * (len(part) / len(batch))
     values = {k: float(v) for k, v in sums.items()}
     for k in ("loss_lm", "loss_rank"):
         if k in values and not torch.isfinite(sums[k]):
-            raise UserError(f"train: {k} is {values[k]} at step {step + 1}; lower llm_learning_rate or retriever_learning_rate")
+            raise UserError(
+                f"train: {k} is {values[k]} at step {step + 1}; lower llm_learning_rate or retriever_learning_rate"
+            )
     for model, most in ((llm, settings.llm_clip_norm), (retriever, settings.retriever_clip_norm)):
         if model is not None and most:
             nn.utils.clip_grad_norm_([p for p in model.parameters() if p.grad is not None], most)

@@ -24,7 +24,12 @@ class Group:
 
 
 def make_optimiser(
-    llm: nn.Module, retriever: nn.Module | None, *, llm_learning_rate: float, retriever_learning_rate: float, weight_decay: float
+    llm: nn.Module,
+    retriever: nn.Module | None,
+    *,
+    llm_learning_rate: float,
+    retriever_learning_rate: float,
+    weight_decay: float,
 ) -> tuple[torch.optim.AdamW, list[Group]]:
     """Return AdamW over all trainable parameters, by model and by kind (matrices decay, vectors do not), and its table.
 

@@ -6,7 +6,8 @@ answers are targets teach a small model to read in a minute, where plain text wo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,40 +29,57 @@ FLOOR = 0.05
 
 @dataclass(frozen=True)
 class Document:
-    """Token ids and the loss weight of each."""
+    """Token ids (int32) and the loss weight of each (float32), as arrays of one length: 8 bytes a token."""
 
-    ids: list[int]
-    weights: list[float]
+    ids: np.ndarray
+    weights: np.ndarray
 
 
-def tokenize_documents(tokenizer: Any, records: Sequence[dict[str, Any]], max_tokens: int, context_weight: float) -> tuple[list[Document], int]:
-    """Return the documents with their weights, and how many had to be cut to `max_tokens`."""
-    texts = [r["text"] for r in records]
-    encoded = tokenizer(texts, add_special_tokens=False, return_offsets_mapping=any(r["targets"] for r in records))
-    documents, cut = [], 0
-    for i, record in enumerate(records):
-        ids = encoded["input_ids"][i]
-        if record["targets"]:
-            full = np.zeros(len(record["text"]) + 1, dtype=bool)
-            for span in record["targets"]:
-                full[span["start"] : span["end"]] = True
-            weights = [1.0 if full[b:e].any() else context_weight for b, e in encoded["offset_mapping"][i]]
-        else:
-            weights = [1.0] * len(ids)
-        bos = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
-        ids, weights = [*bos, *ids, tokenizer.eos_token_id], [*[0.0] * len(bos), *weights, 1.0]
-        cut += len(ids) > max_tokens
-        documents.append(Document(ids[:max_tokens], weights[:max_tokens]))
+def tokenize_documents(
+    tokenizer: Any, records: Iterable[dict[str, Any]], max_tokens: int, context_weight: float
+) -> tuple[list[Document], int]:
+    """Return the documents with their weights, and how many had to be cut to `max_tokens`; reads the records as a stream."""
+    documents: list[Document] = []
+    cut, stream = 0, iter(records)
+    while chunk := list(itertools.islice(stream, 256)):
+        encoded = tokenizer(
+            [r["text"] for r in chunk],
+            add_special_tokens=False,
+            return_offsets_mapping=any(r["targets"] for r in chunk),
+        )
+        for i, record in enumerate(chunk):
+            ids = encoded["input_ids"][i]
+            weights = (
+                _weights(record, encoded["offset_mapping"][i], context_weight)
+                if record["targets"]
+                else [1.0] * len(ids)
+            )
+            bos = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
+            ids, weights = [*bos, *ids, tokenizer.eos_token_id], [*[0.0] * len(bos), *weights, 1.0]
+            cut += len(ids) > max_tokens
+            documents.append(Document(np.array(ids[:max_tokens], np.int32), np.array(weights[:max_tokens], np.float32)))
     return documents, cut
 
 
-def optimisers(llm: nn.Module, learning_rate: float, matrix_learning_rate: float, weight_decay: float) -> list[torch.optim.Optimizer]:
+def _weights(record: dict[str, Any], offsets: Sequence[tuple[int, int]], context_weight: float) -> list[float]:
+    """Return 1 for tokens that touch a target, else `context_weight`."""
+    full = np.zeros(len(record["text"]) + 1, dtype=bool)
+    for span in record["targets"]:
+        full[span["start"] : span["end"]] = True
+    return [1.0 if full[b:e].any() else context_weight for b, e in offsets]
+
+
+def optimisers(
+    llm: nn.Module, learning_rate: float, matrix_learning_rate: float, weight_decay: float
+) -> list[torch.optim.Optimizer]:
     """Return AdamW, and Muon for the hidden matrices where `matrix_learning_rate` is above 0."""
     outside = {id(p) for m in (llm.get_input_embeddings(), llm.get_output_embeddings()) for p in m.parameters()}  # type: ignore[operator]
     matrices = [p for p in llm.parameters() if p.ndim == 2 and id(p) not in outside] if matrix_learning_rate else []
     inside = {id(p) for p in matrices}
     rest = [p for p in llm.parameters() if id(p) not in inside]
-    made: list[torch.optim.Optimizer] = [torch.optim.AdamW(rest, lr=learning_rate, betas=(0.9, 0.98), weight_decay=weight_decay)]
+    made: list[torch.optim.Optimizer] = [
+        torch.optim.AdamW(rest, lr=learning_rate, betas=(0.9, 0.98), weight_decay=weight_decay)
+    ]
     if matrices:
         made.append(Muon(matrices, lr=matrix_learning_rate))
     for optimiser in made:
@@ -95,7 +113,9 @@ def pretrain_llm(
     tail: list[float] = []
     for step in range(steps):
         for optimiser in made:
-            set_learning_rates(optimiser, learning_rate_factor(step, steps, warmup=warmup_steps, since=step, floor=FLOOR))
+            set_learning_rates(
+                optimiser, learning_rate_factor(step, steps, warmup=warmup_steps, since=step, floor=FLOOR)
+            )
         rows = [documents[i] for i in draw(len(documents), step, batch, seed if shuffle else None)]
         loss, target_loss = weighted_loss(llm, rows, where, bf16)
         loss.backward()
@@ -104,20 +124,25 @@ def pretrain_llm(
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
         if not torch.isfinite(loss):
-            raise UserError(f"pretrain: the loss is {loss.item()} at step {step + 1}; lower learning_rate or matrix_learning_rate")
-        progress.step(loss=loss.item(), target_loss=target_loss.item())
+            raise UserError(
+                f"pretrain: the loss is {loss.item()} at step {step + 1}; lower learning_rate or matrix_learning_rate"
+            )
+        progress.step(1, {"loss": loss.item(), "target_loss": target_loss.item()})
         if step >= int(steps * 0.9):
             tail.append(target_loss.item())
     llm.eval()
     return {"target_loss": float(np.mean(tail))}
 
 
-def weighted_loss(llm: nn.Module, rows: Sequence[Document], where: torch.device, bf16: bool) -> tuple[torch.Tensor, torch.Tensor]:
+def weighted_loss(
+    llm: nn.Module, rows: Sequence[Document], where: torch.device, bf16: bool
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the weighted mean loss of a batch, and the mean over tokens of full weight; the head sees only weighted tokens."""
-    ids = pad_right([d.ids for d in rows], where)
-    weights = torch.zeros(ids.shape, device=where)
+    ids = pad_right([d.ids.tolist() for d in rows], where)
+    weights = torch.zeros(ids.shape)
     for i, d in enumerate(rows):
-        weights[i, : len(d.weights)] = torch.tensor(d.weights, device=where)
+        weights[i, : len(d.weights)] = torch.from_numpy(d.weights)
+    weights = weights.to(where)
     counted = weights[:, 1:] > 0
     with autocast(where, bf16):
         logits = head(llm)(hidden_states(llm, ids)[:, :-1][counted])

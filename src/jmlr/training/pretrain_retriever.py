@@ -70,7 +70,7 @@ def pretrain_retriever(
         nn.utils.clip_grad_norm_(retriever.parameters(), 1.0)
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
-        progress.step(loss=loss.item())
+        progress.step(1, {"loss": loss.item()})
         if step >= int(steps * 0.9):
             tail.append(loss.item())
     retriever.eval()

@@ -14,7 +14,13 @@ from jmlr.models.llm import answer_token_losses
 
 @torch.no_grad()
 def score_options(
-    llm: nn.Module, prompter: Prompter, records: Sequence[dict[str, Any]], passages: Sequence[Sequence[list[int]]], *, room: int, mean: bool
+    llm: nn.Module,
+    prompter: Prompter,
+    records: Sequence[dict[str, Any]],
+    passages: Sequence[Sequence[list[int]]],
+    *,
+    room: int,
+    mean: bool,
 ) -> list[list[float]]:
     """Return the log-likelihood of every option of every question, in nats.
 

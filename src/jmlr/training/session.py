@@ -67,7 +67,13 @@ class Session:
         prompter = Prompter(tokenizer, **reading)
         passages = Passages(read_table(prepared / "passages.parquet"), prompter, dense, retrieval["passage_tokens"])
         questions = read_questions(
-            prepared, candidates, prompter, dense, split="train", query_options=retrieval["query_options"], query_tokens=retrieval["query_tokens"]
+            prepared,
+            candidates,
+            prompter,
+            dense,
+            split="train",
+            query_options=retrieval["query_options"],
+            query_tokens=retrieval["query_tokens"],
         )
         rates = {k: options[k] for k in ("llm_learning_rate", "retriever_learning_rate", "weight_decay")}
         optimiser, groups = make_optimiser(model, dense, **rates)

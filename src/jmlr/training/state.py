@@ -24,10 +24,23 @@ from jmlr.runtime.progress import say
 def trainable_state(llm: nn.Module, retriever: nn.Module | None) -> dict[str, torch.Tensor]:
     """Return all trainable tensors by model and name."""
     models = {"llm": llm, "retriever": retriever}
-    return {f"{owner}/{n}": p for owner, m in models.items() if m is not None for n, p in m.named_parameters() if p.requires_grad}
+    return {
+        f"{owner}/{n}": p
+        for owner, m in models.items()
+        if m is not None
+        for n, p in m.named_parameters()
+        if p.requires_grad
+    }
 
 
-def save_state(scratch: Path, step: int, llm: nn.Module, retriever: nn.Module | None, optimiser: torch.optim.Optimizer, about: dict[str, Any]) -> None:
+def save_state(
+    scratch: Path,
+    step: int,
+    llm: nn.Module,
+    retriever: nn.Module | None,
+    optimiser: torch.optim.Optimizer,
+    about: dict[str, Any],
+) -> None:
     """Save the state after `step` steps and drop older ones."""
     tensors = {k: v.detach().cpu().contiguous() for k, v in trainable_state(llm, retriever).items()}
     for number, moments in optimiser.state_dict()["state"].items():
@@ -42,7 +55,9 @@ def save_state(scratch: Path, step: int, llm: nn.Module, retriever: nn.Module | 
             shutil.rmtree(old, ignore_errors=True)
 
 
-def load_state(scratch: Path, key: str, llm: nn.Module, retriever: nn.Module | None, optimiser: torch.optim.Optimizer) -> dict[str, Any] | None:
+def load_state(
+    scratch: Path, key: str, llm: nn.Module, retriever: nn.Module | None, optimiser: torch.optim.Optimizer
+) -> dict[str, Any] | None:
     """Load the newest state made for the same training (`key`) into models and optimiser; return what was saved about it.
 
     A state of another configuration, data or code is left alone, and training begins anew.

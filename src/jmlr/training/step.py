@@ -77,14 +77,25 @@ def joint_step(
         scores, mask = score_candidates(retriever, passages, batch)  # [B, C], with gradient
         order = by_score(scores.detach(), mask, batch)
         if rank:
-            noise = uniform_noise(batch, scores.shape[1], seed, step) if settings.sampling == "softmax" else torch.full(scores.shape, 0.5)
+            noise = (
+                uniform_noise(batch, scores.shape[1], seed, step)
+                if settings.sampling == "softmax"
+                else torch.full(scores.shape, 0.5)
+            )
             scaled = scale(scores, mask)
-            columns, picked = sample(scaled, settings.samples, settings.sampling_temperature, noise.to(scores.device), mask)
-            losses = judge(llm, passages, batch, columns, picked, settings.llm_answer_tokens)  # [B, S], without gradient
+            columns, picked = sample(
+                scaled, settings.samples, settings.sampling_temperature, noise.to(scores.device), mask
+            )
+            losses = judge(
+                llm, passages, batch, columns, picked, settings.llm_answer_tokens
+            )  # [B, S], without gradient
             loss_rank = rank_loss(settings, scores.gather(1, columns), scaled.gather(1, columns), losses, picked)
             figures["agreement"] = agreement(scores.detach().gather(1, columns), losses, picked)
             figures["judged"] = (losses * picked).sum() / picked.sum()
-    read = [arrange(o[: settings.passages], settings.passage_order, seed, step, q.number) for o, q in zip(order, batch, strict=True)]
+    read = [
+        arrange(o[: settings.passages], settings.passage_order, seed, step, q.number)
+        for o, q in zip(order, batch, strict=True)
+    ]
     loss_lm = read_and_answer(llm, passages, batch, read, settings.llm_answer_tokens).mean()
     graded = [o[0] in q.gold for o, q in zip(order, batch, strict=True) if o and q.gold]
     if graded:
@@ -99,8 +110,13 @@ def score_candidates(retriever: DenseRetriever, passages: Passages, batch: Seque
     queries = retriever.encode([q.query for q in batch])  # [B, D]
     encoded = retriever.encode([passages.for_retriever(r) for r in rows])  # [U, D]
     most = max(len(q.candidates) for q in batch)
-    columns = torch.tensor([[place[c] for c in q.candidates] + [0] * (most - len(q.candidates)) for q in batch], device=queries.device)
-    mask = torch.arange(most, device=queries.device) < torch.tensor([len(q.candidates) for q in batch], device=queries.device)[:, None]
+    columns = torch.tensor(
+        [[place[c] for c in q.candidates] + [0] * (most - len(q.candidates)) for q in batch], device=queries.device
+    )
+    mask = (
+        torch.arange(most, device=queries.device)
+        < torch.tensor([len(q.candidates) for q in batch], device=queries.device)[:, None]
+    )
     return (queries @ encoded.T).float().gather(1, columns), mask
 
 
@@ -117,14 +133,21 @@ def uniform_noise(batch: Sequence[Question], width: int, seed: int, step: int) -
 
 
 @torch.no_grad()
-def judge(llm: nn.Module, passages: Passages, batch: Sequence[Question], columns: Tensor, picked: Tensor, room: int) -> Tensor:
+def judge(
+    llm: nn.Module, passages: Passages, batch: Sequence[Question], columns: Tensor, picked: Tensor, room: int
+) -> Tensor:
     """Return the LLM's loss of each question's answer given one passage at a time: [B, S] (METHOD 3.5).
 
     Judged without dropout: a loss measures the passage, not the mask. Masked places get 0.
     """
     training = llm.training
     llm.eval()
-    jobs = [(b, s, q.candidates[c]) for b, (q, cs) in enumerate(zip(batch, columns.tolist(), strict=True)) for s, c in enumerate(cs) if c < len(q.candidates)]
+    jobs = [
+        (b, s, q.candidates[c])
+        for b, (q, cs) in enumerate(zip(batch, columns.tolist(), strict=True))
+        for s, c in enumerate(cs)
+        if c < len(q.candidates)
+    ]
     prompts = [passages.prompter.prompt(batch[b].prompt, [passages.for_llm(row)], room) for b, _, row in jobs]
     values = answer_losses(llm, prompts, [batch[b].answer for b, _, _ in jobs])
     losses = torch.zeros(picked.shape, device=values.device)
@@ -138,7 +161,13 @@ def rank_loss(settings: StepSettings, scores: Tensor, scaled: Tensor, losses: Te
     if settings.target == "llm_rank":
         return llm_rank(scaled, losses, mask)
     if settings.target == "pdist":
-        return pdist(scores, losses, mask, target_temperature=settings.target_temperature, score_temperature=settings.score_temperature)
+        return pdist(
+            scores,
+            losses,
+            mask,
+            target_temperature=settings.target_temperature,
+            score_temperature=settings.score_temperature,
+        )
     if settings.target == "emdr2":
         return emdr2(scores, losses, mask, score_temperature=settings.score_temperature)
     raise ValueError(f"target '{settings.target}' trains no retriever")
@@ -153,7 +182,12 @@ def arrange(rows: list[int], order: str, seed: int, step: int, number: int) -> l
     return rows
 
 
-def read_and_answer(llm: nn.Module, passages: Passages, batch: Sequence[Question], read: Sequence[Sequence[int]], room: int) -> Tensor:
+def read_and_answer(
+    llm: nn.Module, passages: Passages, batch: Sequence[Question], read: Sequence[Sequence[int]], room: int
+) -> Tensor:
     """Return the loss of each question's answer given its K passages: [B], with gradient to the LLM (METHOD 3.7)."""
-    prompts = [passages.prompter.prompt(q.prompt, [passages.for_llm(r) for r in rows], room) for q, rows in zip(batch, read, strict=True)]
+    prompts = [
+        passages.prompter.prompt(q.prompt, [passages.for_llm(r) for r in rows], room)
+        for q, rows in zip(batch, read, strict=True)
+    ]
     return answer_losses(llm, prompts, [q.answer for q in batch])

@@ -8,14 +8,22 @@ from jmlr.demo.world import write_world
 
 def made(folder, **changes):
     folder.mkdir()
-    settings = {**DemoOptions(train_entities=8, dev_entities=4, test_entities=6, test_questions=20, documents=50).model_dump(), **changes}
+    settings = {
+        **DemoOptions(train_entities=8, dev_entities=4, test_entities=6, test_questions=20, documents=50).model_dump(),
+        **changes,
+    }
     write_world(folder, **settings)
-    return [[json.loads(x) for x in (folder / f"{n}.jsonl").read_text().splitlines()] for n in ("passages", "questions", "documents")]
+    return [
+        [json.loads(x) for x in (folder / f"{n}.jsonl").read_text().splitlines()]
+        for n in ("passages", "questions", "documents")
+    ]
 
 
 def test_no_disease_of_one_split_is_asked_about_in_another(tmp_path):
     _, questions, _ = made(tmp_path / "w")
-    asked = {s: {q["gold_ids"][0].split("-")[0] for q in questions if q["split"] == s} for s in ("train", "dev", "test")}
+    asked = {
+        s: {q["gold_ids"][0].split("-")[0] for q in questions if q["split"] == s} for s in ("train", "dev", "test")
+    }
     assert all(asked.values())
     assert not asked["train"] & asked["test"]
     assert not asked["dev"] & asked["test"]

@@ -22,7 +22,10 @@ def by_hand(scores, losses):
 
 def test_llm_rank_equals_the_pairwise_formula():
     g = torch.Generator().manual_seed(0)
-    scores, losses = torch.rand(3, 5, generator=g, dtype=torch.float64), torch.rand(3, 5, generator=g, dtype=torch.float64)
+    scores, losses = (
+        torch.rand(3, 5, generator=g, dtype=torch.float64),
+        torch.rand(3, 5, generator=g, dtype=torch.float64),
+    )
     losses[0, 1] = losses[0, 3]  # a tie carries no signal
     expected = sum(by_hand(s.tolist(), x.tolist()) for s, x in zip(scores, losses, strict=True)) / 3
     assert llm_rank(scores, losses, torch.ones(3, 5, dtype=torch.bool)).item() == pytest.approx(expected, abs=1e-12)
@@ -77,7 +80,11 @@ def test_agreement_is_one_where_the_retriever_ranks_as_the_llm():
 
 def test_pdist_is_zero_where_both_distributions_agree_and_emdr2_is_the_marginal_likelihood():
     losses, mask = torch.tensor([[0.5, 1.0, 2.0]]), torch.ones(1, 3, dtype=torch.bool)
-    assert pdist(-losses, losses, mask, target_temperature=1.0, score_temperature=1.0).item() == pytest.approx(0, abs=1e-6)
+    assert pdist(-losses, losses, mask, target_temperature=1.0, score_temperature=1.0).item() == pytest.approx(
+        0, abs=1e-6
+    )
     scores = torch.tensor([[1.0, 0.0, 0.5]])
-    expected = -math.log(sum(p * math.exp(-x) for p, x in zip(scores[0].softmax(0).tolist(), losses[0].tolist(), strict=True)))
+    expected = -math.log(
+        sum(p * math.exp(-x) for p, x in zip(scores[0].softmax(0).tolist(), losses[0].tolist(), strict=True))
+    )
     assert emdr2(scores, losses, mask, score_temperature=1.0).item() == pytest.approx(expected, abs=1e-6)

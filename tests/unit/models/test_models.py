@@ -49,9 +49,16 @@ def test_a_real_encoder_gives_the_vectors_that_sentence_transformers_gives(data)
     library = pytest.importorskip("sentence_transformers")
     path = str(data / "models" / "all-MiniLM-L6-v2")
     ours = DenseRetriever.load(path).eval()
-    texts = ["Aspirin inhibits cyclooxygenase.", "The mitral valve lies between the left atrium and the left ventricle."]
+    texts = [
+        "Aspirin inhibits cyclooxygenase.",
+        "The mitral valve lies between the left atrium and the left ventricle.",
+    ]
     with torch.no_grad():
-        assert np.allclose(ours.encode(ours.tokenize(texts, 256)).numpy(), library.SentenceTransformer(path, device="cpu").encode(texts), atol=1e-5)
+        assert np.allclose(
+            ours.encode(ours.tokenize(texts, 256)).numpy(),
+            library.SentenceTransformer(path, device="cpu").encode(texts),
+            atol=1e-5,
+        )
 
 
 def test_a_model_that_is_not_there_is_one_line(tmp_path: Path):

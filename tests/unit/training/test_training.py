@@ -15,7 +15,15 @@ from jmlr.training.optimiser import learning_rate_factor
 from jmlr.training.session import Session
 from jmlr.training.step import StepSettings, arrange, joint_step
 
-OPTIONS = TrainOptions(target="llm_rank", steps=6, batch=4, samples=4, sampling_temperature=0.2, llm_learning_rate=1e-2, retriever_learning_rate=1e-2)
+OPTIONS = TrainOptions(
+    target="llm_rank",
+    steps=6,
+    batch=4,
+    samples=4,
+    sampling_temperature=0.2,
+    llm_learning_rate=1e-2,
+    retriever_learning_rate=1e-2,
+)
 
 
 @pytest.fixture(scope="module")
@@ -24,8 +32,15 @@ def candidates(tiny, tmp_path_factory):
     folder = tmp_path_factory.mktemp("search")
     ids = {p: i for i, p in enumerate(pq.read_table(tiny / "prepare/passages.parquet")["id"].to_pylist())}
     questions = pq.read_table(tiny / "prepare/questions.parquet").to_pylist()
-    rows = [sorted({ids[q["gold_ids"][0]], *((n * 5 + k * 3) % len(ids) for k in range(7))}) for n, q in enumerate(questions)]
-    table = {"question_id": [q["id"] for q in questions], "passages": pa.array(rows, pa.list_(pa.int32())), "scores": [[0.0] * len(r) for r in rows]}
+    rows = [
+        sorted({ids[q["gold_ids"][0]], *((n * 5 + k * 3) % len(ids) for k in range(7))})
+        for n, q in enumerate(questions)
+    ]
+    table = {
+        "question_id": [q["id"] for q in questions],
+        "passages": pa.array(rows, pa.list_(pa.int32())),
+        "scores": [[0.0] * len(r) for r in rows],
+    }
     pq.write_table(pa.table(table), folder / "candidates.parquet")
     (folder / "manifest.json").write_text(json.dumps({"outputs": {}}))
     return folder
@@ -34,8 +49,17 @@ def candidates(tiny, tmp_path_factory):
 def open_session(tiny, candidates, **changes):
     options = OPTIONS.model_copy(update=changes)
     joint = options.target != "frozen"
-    return Session.open(prepared=tiny / "prepare", llm=str(tiny / "llm"), retriever=str(tiny / "retriever") if joint else None, candidates=candidates,
-                        previous=None, seed=0, options=options.model_dump(), reading=ReadingOptions().model_dump(), retrieval=RetrievalOptions().model_dump())  # fmt: skip
+    return Session.open(
+        prepared=tiny / "prepare",
+        llm=str(tiny / "llm"),
+        retriever=str(tiny / "retriever") if joint else None,
+        candidates=candidates,
+        previous=None,
+        seed=0,
+        options=options.model_dump(),
+        reading=ReadingOptions().model_dump(),
+        retrieval=RetrievalOptions().model_dump(),
+    )
 
 
 def one_step(session, batch):
@@ -70,8 +94,18 @@ def test_one_batch_of_four_equals_four_batches_of_one(tiny, candidates, target):
 
 
 def run(tiny, candidates, out, scratch, **changes):
-    train(out, tiny / "prepare", str(tiny / "llm"), 0, scratch, OPTIONS.model_copy(update=changes), ReadingOptions(), RetrievalOptions(),
-          retriever=str(tiny / "retriever"), candidates=candidates)  # fmt: skip
+    train(
+        out,
+        tiny / "prepare",
+        str(tiny / "llm"),
+        0,
+        scratch,
+        OPTIONS.model_copy(update=changes),
+        ReadingOptions(),
+        RetrievalOptions(),
+        retriever=str(tiny / "retriever"),
+        candidates=candidates,
+    )
     return {**load_file(out / "adapter/adapter_model.safetensors"), **load_file(out / "retriever/model.safetensors")}
 
 
@@ -79,7 +113,9 @@ def same(a, b):
     return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
 
 
-def test_one_seed_gives_the_same_bits_and_a_resumed_training_equals_a_straight_one(tiny, candidates, tmp_path, monkeypatch):
+def test_one_seed_gives_the_same_bits_and_a_resumed_training_equals_a_straight_one(
+    tiny, candidates, tmp_path, monkeypatch
+):
     straight = run(tiny, candidates, tmp_path / "a", tmp_path / "sa")
     again = run(tiny, candidates, tmp_path / "b", tmp_path / "sb")
     assert same(straight, again)
@@ -170,5 +206,14 @@ def test_candidates_twice_or_missing_are_refused_naming_the_question(tiny, candi
 
 def test_a_joint_target_without_candidates_is_refused(tiny, tmp_path):
     with pytest.raises(UserError, match="--candidates"):
-        train(tmp_path / "out", tiny / "prepare", str(tiny / "llm"), 0, tmp_path / "s", OPTIONS, ReadingOptions(), RetrievalOptions())
+        train(
+            tmp_path / "out",
+            tiny / "prepare",
+            str(tiny / "llm"),
+            0,
+            tmp_path / "s",
+            OPTIONS,
+            ReadingOptions(),
+            RetrievalOptions(),
+        )
     assert not list(tmp_path.iterdir())

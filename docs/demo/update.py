@@ -1,0 +1,47 @@
+"""Put the finished demo's figures into the repository: results.csv and report.png here, the table in README.md.
+
+make demo SEEDS="0 1 2" && .venv/bin/python docs/demo/update.py        # the picture needs chromium on PATH
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+BEGIN, END = "<!-- demo begin -->", "<!-- demo end -->"
+QUIET = "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-component-update --disable-sync --hide-scrollbars"
+
+
+def main() -> None:
+    """Copy, splice, photograph."""
+    report = ROOT / "results/demo/report"
+    if not (report / "report.html").is_file():
+        sys.exit(f'{report / "report.html"} is not there; make demo SEEDS="0 1 2" first')
+    shutil.copy(report / "results.csv", HERE / "results.csv")
+    readme = ROOT / "README.md"
+    head, _, rest = readme.read_text().partition(BEGIN)
+    tail = rest.partition(END)[2]
+    readme.write_text(f"{head}{BEGIN}\n{(report / 'table.md').read_text().strip()}\n{END}{tail}")
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    if browser is None:
+        sys.exit("no chromium or google-chrome: report.png is as it was")
+    with tempfile.TemporaryDirectory() as profile:
+        picture = f"--screenshot={HERE / 'report.png'}"
+        command = [
+            browser,
+            *QUIET.split(),
+            f"--user-data-dir={profile}",
+            "--window-size=1040,1330",
+            picture,
+            f"file://{report / 'report.html'}",
+        ]
+        subprocess.run(command, check=True, capture_output=True)
+
+
+if __name__ == "__main__":
+    main()

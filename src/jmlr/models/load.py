@@ -1,0 +1,39 @@
+"""Loading from a folder or the hub: quiet, from safetensors only, and with one line where there is nothing to load.
+
+encoder = pretrained(AutoModel, "all-MiniLM-L6-v2", "retriever", dtype=torch.float32)
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+from jmlr.runtime.errors import UserError
+
+
+def pretrained(kind: Any, path: str, what: str, **settings: Any) -> Any:
+    """Return `kind.from_pretrained(path, **settings)` for a class of transformers.
+
+    Args:
+        kind: AutoModel, AutoTokenizer, ...
+        path: folder or hub name.
+        what: how a message calls it, e.g. "retriever".
+        settings: further arguments.
+
+    Raises:
+        UserError: there is no such model, or it is of another kind.
+    """
+    quiet()
+    try:
+        return kind.from_pretrained(path, **settings)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{what} '{path}' cannot be loaded: {str(error).strip().splitlines()[0]}") from None
+
+
+def quiet() -> None:
+    """Silence progress bars of milliseconds and a warning that nobody here can act on."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    # peft asks every model for a property that transformers 5 calls by a new name
+    warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)

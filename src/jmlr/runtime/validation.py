@@ -1,0 +1,48 @@
+"""What is wrong with given names and values, in one line that says where and what is allowed.
+
+>>> nearest("trian", ["train", "index"])
+" (did you mean 'train'?)"
+"""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+
+def nearest(name: str, known: Any) -> str:
+    """Return a hint ` (did you mean 'x'?)`, or what is allowed, for a name that is not among the known ones."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f" (did you mean '{close[0]}'?)" if close else f" (allowed: {', '.join(sorted(known))})"
+
+
+def one_line(error: ValidationError, model: type[BaseModel]) -> str:
+    """Say what pydantic found in one line for each fault: where, what was given, what is allowed."""
+    lines = []
+    for fault in error.errors():
+        path = ".".join(str(p) for p in fault["loc"])
+        if fault["type"] == "extra_forbidden":
+            lines.append(f"unknown key '{path}'{nearest(str(fault['loc'][-1]), _keys_at(model, fault['loc'][:-1]))}")
+        else:
+            message = fault["msg"].removeprefix("Value error, ")
+            given = "" if fault["type"] in ("value_error", "missing") else f" (given: {fault['input']!r})"
+            lines.append(f"{path + ': ' if path else ''}{message}{given}")
+    return "; ".join(lines)
+
+
+def _keys_at(model: Any, loc: tuple[Any, ...]) -> list[str]:
+    """Return the field names of the model that stands at a location inside another."""
+    for part in loc:
+        field = model.model_fields.get(part) if hasattr(model, "model_fields") else None
+        candidates = _models_in(field.annotation) if field else ([model] if hasattr(model, "model_fields") else [])
+        if candidates:
+            model = candidates[0]
+    return list(getattr(model, "model_fields", {}))
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [m for arg in getattr(annotation, "__args__", ()) for m in _models_in(arg)]
