@@ -13,6 +13,7 @@
 
 namespace jmlr {
 
+constexpr size_t kSettledAtOnce = 64;
 constexpr float kNoFloor = -std::numeric_limits<float>::infinity();
 
 struct Candidate {
@@ -51,8 +52,8 @@ void settle(std::vector<Candidate>& items, size_t k, const BetterExact& better, 
   auto done = std::partition(items.begin(), items.end(), [](const Candidate& c) { return c.is_exact == 1; });
   std::sort(done, items.end(), by_high);
   std::vector<Candidate> best(items.begin(), done);
-  int64_t rows[64];
-  float scores[64];
+  int64_t rows[kSettledAtOnce];
+  float scores[kSettledAtOnce];
   const auto keep_k_best = [&] {
     if (best.size() <= k) return;
     std::nth_element(best.begin(), best.begin() + static_cast<std::ptrdiff_t>(k), best.end(), better);
@@ -67,7 +68,7 @@ void settle(std::vector<Candidate>& items, size_t k, const BetterExact& better, 
   raise_floor();
   for (auto next = done; next != items.end();) {
     size_t count = 0;
-    for (; next != items.end() && count < 64 && next->high >= floor; ++next) rows[count++] = next->row();
+    for (; next != items.end() && count < kSettledAtOnce && next->high >= floor; ++next) rows[count++] = next->row();
     if (count == 0) break;  // sorted: nothing further can enter either
     score(rows, count, scores);
     for (size_t i = 0; i < count; ++i) {
@@ -81,12 +82,12 @@ void settle(std::vector<Candidate>& items, size_t k, const BetterExact& better, 
 
 class CandidateList {
  public:
-  void reset(size_t k, size_t capacity) {
+  void reset(size_t k) {
     k_ = k;
-    capacity_ = capacity;
     items_.clear();
+    leave_room();
   }
-  bool full() const { return items_.size() >= capacity_; }
+  bool full() const { return items_.size() >= full_at_; }
   void push(const Candidate& c) { items_.push_back(c); }
   std::vector<Candidate>& items() { return items_; }
 
@@ -101,12 +102,16 @@ class CandidateList {
       floor = std::max(floor, *kth);
     }
     std::erase_if(items_, [floor](const Candidate& c) { return c.high < floor; });
+    leave_room();
     return floor;
   }
 
  private:
+  // Little room means a floor that is seldom stale; each compaction costs as much as the list is long.
+  void leave_room() { full_at_ = std::max(items_.size(), k_) + k_ + 64; }
+
   size_t k_ = 0;
-  size_t capacity_ = 0;
+  size_t full_at_ = 0;
   std::vector<Candidate> items_;
   std::vector<float> lows_;
 };

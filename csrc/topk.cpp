@@ -11,7 +11,7 @@ namespace {
 
 constexpr size_t kQueriesAtOnce = 512;   // bounds the candidates held at a time
 constexpr size_t kStreamingQueries = 2;  // up to here one row at a time beats tiles
-constexpr size_t kTileRows = 48;         // rows scored before their scores are filtered: fits L1 beside a panel
+constexpr size_t kTileRows = 96;         // rows scored before their scores are filtered: fits L2 beside a panel
 constexpr size_t kChunkRows = 768;       // rows claimed at a time
 
 // All that one thread needs for a block of queries.
@@ -36,7 +36,7 @@ class BlockSearch {
         fine_(index.storage, kernel_, queries, streaming_ || index.storage == Storage::float32 ? 0 : count, index.dim,
               true),
         k_(k),
-        capacity_(4 * k + 1024),
+        limit_(3 * k + 768),
         better_(index.ids),
         floors_(new std::atomic<float>[count]),
         exact_(count, false) {
@@ -49,11 +49,24 @@ class BlockSearch {
 
   SearchCounts run(Team& team, float* scores, int64_t* ids) {
     std::vector<Worker> workers(team.threads());
-    WorkQueue rows(index_.rows, kChunkRows);
+    // With many queries every thread takes some panels past all rows: a query then has one list, whose floor rises
+    // faster than those of a list per thread. With few, threads share the rows.
+    const size_t panels = block_.panels().size();
+    const bool by_panel = panels >= team.threads();
+    WorkQueue work(by_panel ? panels : index_.rows,
+                   by_panel ? std::max(panels / (2 * team.threads()), size_t{1}) : kChunkRows);
     team.run([&](size_t me) {
       Worker& worker = workers[me];
       prepare(worker);
-      for (size_t begin, end; !team.stopping(me) && rows.claim(&begin, &end);) scan(worker, begin, end);
+      for (size_t begin, end; !team.stopping(me) && work.claim(&begin, &end);) {
+        if (!by_panel) {
+          scan(worker, begin, end, 0, panels);
+          continue;
+        }
+        for (size_t row = 0; row < index_.rows && !team.stopping(me); row += kChunkRows) {
+          scan(worker, row, std::min(row + kChunkRows, index_.rows), begin, end);
+        }
+      }
     });
     WorkQueue queries(block_.count(), 1);
     team.run([&](size_t me) {
@@ -78,19 +91,23 @@ class BlockSearch {
 
   void prepare(Worker& worker) const {
     worker.lists.resize(block_.count());
-    for (CandidateList& list : worker.lists) list.reset(k_, capacity_);
+    for (CandidateList& list : worker.lists) list.reset(k_);
     const size_t width = 2 * kernel_.lanes;
     worker.floor = AlignedBuffer<float>(width);
     worker.scores = AlignedBuffer<float>(kTileRows * width);
     worker.hits.resize(kTileRows * width);
   }
 
-  void scan(Worker& worker, size_t begin, size_t end) {
+  // Rows [begin, end) against panels [from, to).
+  void scan(Worker& worker, size_t begin, size_t end, size_t from, size_t to) {
+    const std::vector<QueryBlock::Panel>& panels = block_.panels();
     for (size_t first = begin; first < end; first += kTileRows) {
       const size_t count = std::min(kTileRows, end - first);
-      for (const QueryBlock::Panel& panel : block_.panels()) scan_tile(worker, panel, first, count);
-      for (size_t q = 0; q < block_.count(); ++q) {
-        if (exact_[q]) scan_exactly(worker, q, first, count);
+      for (size_t p = from; p < to; ++p) {
+        scan_tile(worker, panels[p], first, count);
+        for (size_t q = panels[p].first; q < panels[p].first + panels[p].count; ++q) {
+          if (exact_[q]) scan_exactly(worker, q, first, count);
+        }
       }
     }
   }
@@ -147,10 +164,12 @@ class BlockSearch {
       const size_t j = width == 1 ? 0 : worker.hits[h].j;
       if (j >= panel.count || exact_[panel.first + j]) continue;  // where norms are huge, scores may be NaN
       const size_t q = panel.first + j;
-      const ErrorBound& bound = fine_.count() != 0 ? fine_.bound(q) : block_.bound(q);
-      const float score = fine_.count() != 0 ? rescan(q, first + row) : worker.scores[row * width + j];
+      const float floor = floors_[q].load(std::memory_order_relaxed);
+      const bool refine = fine_.count() != 0 && floor > kNoFloor;  // before there is a floor nothing can be ruled out
+      const ErrorBound& bound = refine ? fine_.bound(q) : block_.bound(q);
+      const float score = refine ? rescan(q, first + row) : worker.scores[row * width + j];
       const float error = bound.residual_weight * residual[row] + bound.norm_weight * norm[row] + bound.constant;
-      if (score + error < floors_[q].load(std::memory_order_relaxed)) continue;
+      if (score + error < floor) continue;
       push(worker, q, {score - error, score + error, static_cast<int64_t>(first + row), false});
     }
   }
@@ -181,7 +200,7 @@ class BlockSearch {
     list.push(candidate);
     if (!list.full()) return;
     float floor = list.compact(floors_[q].load(std::memory_order_relaxed));
-    if (list.items().size() > capacity_ * 3 / 4) {  // bounds too wide, or ties: only exact scores can tell
+    if (list.items().size() > limit_) {  // bounds too wide, or ties: only exact scores can tell
       settle(list.items(), k_, better_, scorer(worker.counts, q));
       floor = list.compact(floor);
     }
@@ -197,7 +216,7 @@ class BlockSearch {
 
   void finish(std::vector<Worker>& workers, SearchCounts& counts, size_t q, float* scores, int64_t* ids) {
     CandidateList all;
-    all.reset(k_, 0);
+    all.reset(k_);
     for (Worker& worker : workers) {
       if (worker.lists.empty()) continue;  // a thread that never came to life
       for (const Candidate& c : worker.lists[q].items()) all.push(c);
@@ -213,7 +232,8 @@ class BlockSearch {
   }
 
   void score_exactly(SearchCounts& counts, size_t q, const int64_t* rows, size_t count, float* out) const {
-    const float* pointers[64];
+    static_assert(kTileRows >= kSettledAtOnce);
+    const float* pointers[kTileRows];
     for (size_t i = 0; i < count; ++i) pointers[i] = index_.vectors + static_cast<size_t>(rows[i]) * index_.dim;
     rescore_(block_.query(q), pointers, count, index_.dim, out);
     counts.rescored += count;
@@ -227,7 +247,7 @@ class BlockSearch {
   const QueryBlock block_;
   const QueryBlock fine_;  // the same queries with a second digit: empty where block_ is as fine
   const size_t k_;
-  const size_t capacity_;
+  const size_t limit_;  // candidates that compacting may leave
   const BetterExact better_;
   std::unique_ptr<std::atomic<float>[]> floors_;
   std::vector<bool> exact_;

@@ -127,7 +127,35 @@ void scan_int8(const QueryPanel& panel, const RowBlock& rows, float* scores) {
   }
 }
 
+// A panel's tile: u, v and the floor of all its queries stay in registers.
+template <size_t kVectors>
+size_t filter_tile(const FilterTerms& t, Hit* hits) {
+  __m512 u[kVectors], v[kVectors], floor[kVectors];
+  for (size_t p = 0; p < kVectors; ++p) {
+    u[p] = _mm512_loadu_ps(t.u + p * kLanes);
+    v[p] = _mm512_loadu_ps(t.v + p * kLanes);
+    floor[p] = _mm512_loadu_ps(t.floor_j + p * kLanes);
+  }
+  size_t count = 0;
+  for (size_t i = 0; i < t.ni; ++i) {
+    const __m512 a = _mm512_set1_ps(t.a[i]);
+    const __m512 b = _mm512_set1_ps(t.b[i]);
+    uint32_t mask = 0;
+    for (size_t p = 0; p < kVectors; ++p) {
+      __m512 upper = _mm512_loadu_ps(t.scores + (i * kVectors + p) * kLanes);
+      upper = _mm512_fmadd_ps(b, v[p], _mm512_fmadd_ps(a, u[p], upper));
+      mask |= static_cast<uint32_t>(_mm512_cmp_ps_mask(upper, floor[p], _CMP_NLT_UQ)) << (p * kLanes);
+    }
+    for (; mask != 0; mask &= mask - 1) {
+      hits[count++] = {static_cast<uint32_t>(i), static_cast<uint32_t>(__builtin_ctz(mask))};
+    }
+  }
+  return count;
+}
+
 size_t filter(const FilterTerms& t, Hit* hits) {
+  if (t.floor_j != nullptr && t.nj == kLanes) return filter_tile<1>(t, hits);
+  if (t.floor_j != nullptr && t.nj == 2 * kLanes) return filter_tile<2>(t, hits);
   size_t count = 0;
   for (size_t i = 0; i < t.ni; ++i) {
     const __m512 a = _mm512_set1_ps(t.a[i]);

@@ -215,7 +215,7 @@ class ReadingOptions(Closed):
 class EncodeOptions(Closed):
     """Options of `encode`."""
 
-    batch_tokens: Positive = _(16384, "tokens per batch; texts are sorted by length")
+    batch_tokens: Positive = _(8192, "tokens per batch; texts are sorted by length")
     encode_bf16: bool = _(False, "encode in bfloat16 where the hardware has it")
 
 

@@ -31,9 +31,10 @@ def pretrained(kind: Any, path: str, what: str, **settings: Any) -> Any:
 
 
 def quiet() -> None:
-    """Silence progress bars of milliseconds and a warning that nobody here can act on."""
+    """Silence progress bars of milliseconds, a report of weights that nobody asked for, and a warning nobody can act on."""
     from transformers.utils import logging
 
     logging.disable_progress_bar()
+    logging.set_verbosity_error()
     # peft asks every model for a property that transformers 5 calls by a new name
     warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
