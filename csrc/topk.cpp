@@ -20,6 +20,7 @@ struct Worker {
   AlignedBuffer<float> floor;        // by padded query slot: what a row's upper end must reach
   AlignedBuffer<float> scores;       // [kTileRows, panel width]
   std::vector<Hit> hits;
+  std::vector<float> sample;  // scores of the rows that the first floors come from
   SearchCounts counts;
 };
 
@@ -63,6 +64,7 @@ class BlockSearch {
           scan(worker, begin, end, 0, panels);
           continue;
         }
+        for (size_t p = begin; p < end; ++p) warm_up(worker, block_.panels()[p]);
         for (size_t row = 0; row < index_.rows && !team.stopping(me); row += kChunkRows) {
           scan(worker, row, std::min(row + kChunkRows, index_.rows), begin, end);
         }
@@ -122,6 +124,11 @@ class BlockSearch {
       any = any || wanted;
     }
     if (!any) return;
+    kernel_.scan(panel.view, rows_at(first, count), worker.scores.data());
+    nominate(worker, panel, first, count);
+  }
+
+  RowBlock rows_at(size_t first, size_t count) const {
     RowBlock rows{nullptr, 0, count, index_.scale != nullptr ? index_.scale + first : nullptr};
     if (index_.storage == Storage::float32) {
       rows.stride = index_.dim * sizeof(float);
@@ -130,8 +137,51 @@ class BlockSearch {
       rows.stride = code_stride(index_.storage, index_.dim);
       rows.codes = index_.codes + first * rows.stride;
     }
-    kernel_.scan(panel.view, rows, worker.scores.data());
-    nominate(worker, panel, first, count);
+    return rows;
+  }
+
+  // Floors from a sample of tiles all over the index, before anything is nominated: without one the first rows all are.
+  // Halves an interval for all queries of the panel at once, until about k sampled scores lie above it.
+  void warm_up(Worker& worker, const QueryBlock::Panel& panel) {
+    const size_t tiles = std::clamp(64 * k_, size_t{2048}, size_t{16384}) / kTileRows;
+    if (index_.rows < 8 * tiles * kTileRows) return;
+    const size_t width = panel.view.width;
+    worker.sample.resize(tiles * kTileRows * width);
+    float largest_residual = 0.0f;
+    float largest_norm = 0.0f;
+    for (size_t t = 0; t < tiles; ++t) {
+      const size_t first = t * (index_.rows / tiles);
+      kernel_.scan(panel.view, rows_at(first, kTileRows), worker.scores.data());
+      std::copy(worker.scores.data(), worker.scores.data() + kTileRows * width,
+                worker.sample.data() + t * kTileRows * width);
+      if (index_.residual != nullptr)
+        largest_residual = std::max(largest_residual, max_of(index_.residual + first, kTileRows));
+      largest_norm = std::max(largest_norm, max_of(index_.norm + first, kTileRows));
+    }
+    float low[128], high[128], middle[128];
+    uint32_t count[128];
+    std::fill(low, low + width, std::numeric_limits<float>::infinity());
+    std::fill(high, high + width, kNoFloor);
+    for (size_t i = 0; i < worker.sample.size(); i += width) {
+      for (size_t j = 0; j < width; ++j) {
+        low[j] = std::min(low[j], worker.sample[i + j]);
+        high[j] = std::max(high[j], worker.sample[i + j]);
+      }
+    }
+    for (int step = 0; step < 10; ++step) {
+      for (size_t j = 0; j < width; ++j) middle[j] = low[j] + (high[j] - low[j]) * 0.5f;
+      std::fill(count, count + width, 0u);
+      for (size_t i = 0; i < worker.sample.size(); i += width) {
+        for (size_t j = 0; j < width; ++j) count[j] += static_cast<uint32_t>(worker.sample[i + j] >= middle[j]);
+      }
+      for (size_t j = 0; j < width; ++j) (count[j] >= k_ ? low[j] : high[j]) = middle[j];
+    }
+    for (size_t j = 0; j < panel.count; ++j) {
+      const size_t q = panel.first + j;
+      const ErrorBound& bound = block_.bound(q);
+      const float error = bound.residual_weight * largest_residual + bound.norm_weight * largest_norm + bound.constant;
+      if (!exact_[q]) raise_floor(q, low[j] - error);
+    }
   }
 
   // A row is let in if its upper end reaches the floor; the constant of the bound is moved over to the floor.

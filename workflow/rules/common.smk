@@ -12,9 +12,9 @@ from jmlr.runtime import environment
 from jmlr.runtime.digest import stage_digest
 from jmlr.runtime.errors import UserError
 
-# In every rule's shell line `2> >(tee {log} >&2)` sends progress to the terminal and to the log; the exit code is the stage's.
-# Read only under --sdm conda. JMLR_HARDWARE=cuda chooses envs/cuda.yaml for the stages that use torch.
-TORCH_ENV = f"../../envs/{os.environ.get('JMLR_HARDWARE', 'cpu')}.yaml"
+# In every rule's shell line `2> >(tee {log} >&2)` sends progress to terminal and log; a stage cannot see the terminal for itself.
+os.environ.setdefault("JMLR_PROGRESS_S", "5" if sys.stderr.isatty() else "60")
+TORCH_ENV = f"../../envs/{os.environ.get('JMLR_HARDWARE', 'cpu')}.yaml"  # under --sdm conda, where a stage uses torch
 
 
 def located(path, key, local=False):
@@ -137,7 +137,7 @@ def every(stage):
 def other_costs():
     """Return the run's folders that stand behind the report without being read by it."""
     bases = [m for row in cfg.systems.values() for m in (row.llm, row.retriever) if m in PRETRAINED]
-    found = sources_used() + [f"{RUN}/{m}/seed{n}/pretrain" for m in dict.fromkeys(bases) for n in cfg.seeds]
+    found = [*sources_used(), *(f"{RUN}/{m}/seed{n}/pretrain" for m in dict.fromkeys(bases) for n in cfg.seeds)]
     for search in dict.fromkeys(s for system in cfg.systems for n in cfg.seeds for s in searches(system, n)):
         origin = os.path.dirname(search)
         found += [*(f"{origin}/encode/{part}" for part in ["questions", *PARTS]), f"{origin}/index", search]
@@ -147,4 +147,4 @@ def other_costs():
 def option(name, value):
     """Return an option with its value or values, quoted; nothing if there is no value."""
     values = [value] if isinstance(value, str) else list(value or [])
-    return f"{name} {' '.join(map(shlex.quote, values))}" if values else ""
+    return shlex.join([name, *values]) if values and values != [""] else ""

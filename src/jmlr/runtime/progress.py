@@ -6,12 +6,13 @@ One line at a time on standard error, every few seconds at a terminal and once a
 
 from __future__ import annotations
 
+import os
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from typing import TypeVar
+from collections.abc import Mapping
 
-T = TypeVar("T")
+from jmlr.runtime.errors import UserError
+
 TERMINAL_S, LOG_S = 5.0, 60.0
 
 
@@ -25,7 +26,7 @@ class Progress:
 
     def __init__(self, name: str, total: int, *, done: int = 0, every_s: float | None = None) -> None:
         self.name, self.total, self.done = name, total, done
-        self.every_s = every_s if every_s is not None else (TERMINAL_S if sys.stderr.isatty() else LOG_S)
+        self.every_s = every_s if every_s is not None else interval_s()
         self._start = self._last = time.monotonic()
         self._first = done
         self._sums: dict[str, list[float]] = {}
@@ -50,9 +51,10 @@ class Progress:
         return " | ".join([f"{self.name}: {self.done}/{self.total}", *means, pace])
 
 
-def track(items: Iterable[T], name: str, total: int) -> Iterator[T]:
-    """Yield the items and report progress."""
-    progress = Progress(name, total)
-    for item in items:
-        yield item
-        progress.step()
+def interval_s() -> float:
+    """Return the seconds between two lines: JMLR_PROGRESS_S, else often at a terminal and seldom elsewhere."""
+    given = os.environ.get("JMLR_PROGRESS_S", "")
+    try:
+        return float(given or (TERMINAL_S if sys.stderr.isatty() else LOG_S))
+    except ValueError:
+        raise UserError(f"JMLR_PROGRESS_S: '{given}'; allowed: seconds, a number") from None

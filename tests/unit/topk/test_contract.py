@@ -14,7 +14,7 @@ ISAS = _topk.available_isas()
 STORAGES = ("float32", "bfloat16", "int8")
 # (N, D, B, k): empty sides, k past N, D that fills no vector, B on both sides of the streaming path and of a panel
 SHAPES = [(0, 3, 2, 4), (5, 1, 1, 9), (100, 7, 0, 3), (77, 129, 1, 0), (1000, 37, 3, 10), (3000, 64, 40, 17)]
-SHAPES += [(2000, 100, 70, 5), (300, 4100, 5, 7), (4000, 16, 513, 3)]
+SHAPES += [(2000, 100, 70, 5), (300, 4100, 5, 7), (4000, 16, 513, 3), (17000, 20, 70, 5)]
 
 
 def same_bits(found, expected):
@@ -83,6 +83,18 @@ def test_topk_returns_the_reference_bits_on_adversarial_rows(isa, storage, kind,
         if kind == "denormal":
             q *= np.float32(1e30)
         same_bits(Index.build(x, storage).search(q, 11), topk_reference(q, x, 11))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("storage", STORAGES)
+def test_many_queries_past_many_adversarial_rows_return_the_reference_bits(storage, kind):
+    """Enough of both that threads take panels and first floors come from a sample."""
+    rng = np.random.default_rng(len(kind) + 1)
+    x = adversarial(rng, kind, 17000, 8)
+    q = rng.standard_normal((70, 8)).astype(np.float32)
+    if kind == "denormal":
+        q *= np.float32(1e30)
+    same_bits(Index.build(x, storage).search(q, 11, threads=2), topk_reference(q, x, 11))
 
 
 @settings(max_examples=60, deadline=None)
