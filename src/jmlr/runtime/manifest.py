@@ -18,7 +18,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,7 @@ def stage_output(
     seed: int | None = None,
 ) -> Iterator[tuple[Path, dict[str, Any]]]:
     """Yield (a fresh folder, a dictionary for notes); on success write the manifest and put the folder in place of `out`."""
-    begun, clock, cpu = datetime.now(timezone.utc), time.perf_counter(), _cpu_seconds()
+    begun, clock, cpu = datetime.now(UTC), time.perf_counter(), _cpu_seconds()
     notes: dict[str, Any] = {}
     with fresh_directory(out) as folder:
         yield folder, notes
