@@ -18,22 +18,12 @@ JOBS = {
     "fetch": 1,
     "prepare": 1,
     "pretrain": 2,
-    "encode": 9,
-    "index": 3,
-    "search": 3,
-    "train": 4,
+    "encode": 12,
+    "index": 4,
+    "search": 4,
+    "train": 5,
     "answer": 3,
     "evaluate": 3,
-    "report": 1,
-    "all": 1,
-}
-AFTER_TRAIN_OF_JMLR = {
-    "train": 2,
-    "encode": 6,
-    "index": 2,
-    "search": 2,
-    "answer": 1,
-    "evaluate": 1,
     "report": 1,
     "all": 1,
 }
@@ -50,7 +40,6 @@ def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]
         str(folder),
         *arguments,
     ]
-    command += ["--workflow-profile", "none"] if False else []
     return subprocess.run(
         command,
         cwd=ROOT,
@@ -120,6 +109,10 @@ def test_a_second_run_has_nothing_to_do(finished):
     ("change", "rerun"),
     [
         ("report={title: Another}", {"report": 1, "all": 1}),
+        (  # fewer candidates: all that searches or trains with them, and nothing of the closed book
+            "search={candidates: 10}",
+            {"search": 4, "train": 4, "encode": 9, "index": 3, "answer": 2, "evaluate": 2, "report": 1, "all": 1},
+        ),
         ("evaluate={bootstrap: 100}", {"evaluate": 3, "report": 1, "all": 1}),
         ("answer={option_score: mean}", {"answer": 3, "evaluate": 3, "report": 1, "all": 1}),
     ],
