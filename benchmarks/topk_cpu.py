@@ -181,7 +181,7 @@ def text(result: dict[str, Any]) -> str:
     load = " to ".join(f"{value:.1f}" for value in result["load_before_after"])
     lines = [
         f"{result['processor']}, {result['threads']} threads, load average {load} (ours included); medians of {REPEATS} in alternation; "
-        f"N = {ROWS:,}. Ceilings measured in the same run: {limits}.",
+        f"N = {ROWS:,}. Ceilings measured beside it: {limits}.",
         "", *goals_table(result), "", "![Times faster than FAISS by batch size](topk.svg)", "",
         f"{len(result['cells'])} of {len(DIMS) * len(BATCHES) * len(KS)} shapes; times faster than FAISS (torch, NumPy: inexact):", "", *grid_table(result), "",
         "Rows scored exactly for each query, the price of the certificate:", "",

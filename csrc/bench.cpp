@@ -92,14 +92,19 @@ __attribute__((target("avx512f,avx512bw,avx512vl,avx512bf16"))) void dot_bfloat1
   sink = 0.0f * _mm512_cvtss_f32(sum[0]);
 }
 
+// As in kernels/avx512vnni.cpp, and by value, so that the sums stay in registers.
+__attribute__((target("avx512f,avx512vnni"), always_inline)) inline __m512i step_int8(__m512i sum, __m512i a) {
+  asm("vpdpbusd %1, %1, %0" : "+v"(sum) : "v"(a));
+  return sum;
+}
+
 __attribute__((target("avx512f,avx512vnni"))) void dot_int8(size_t) {
   __m512i sum[kSums];
   for (auto& s : sum) s = _mm512_set1_epi32(static_cast<int>(sink));
   const __m512i a = _mm512_set1_epi32(0x01010101 + static_cast<int>(sink));
   for (size_t i = 0; i < kSteps; ++i) {
 #pragma GCC unroll 24
-    for (size_t v = 0; v < kSums; ++v)
-      asm("vpdpbusd %1, %1, %0" : "+v"(sum[v]) : "v"(a));  // as in kernels/avx512vnni.cpp
+    for (size_t v = 0; v < kSums; ++v) sum[v] = step_int8(sum[v], a);
   }
   for (size_t v = 1; v < kSums; ++v) sum[0] = _mm512_add_epi32(sum[0], sum[v]);
   sink = 0.0f * static_cast<float>(_mm512_reduce_add_epi32(sum[0]));

@@ -51,9 +51,11 @@ class BlockSearch {
   SearchCounts run(Team& team, float* scores, int64_t* ids) {
     std::vector<Worker> workers(team.threads());
     // With many queries every thread takes some panels past all rows: a query then has one list, whose floor rises
-    // faster than those of a list per thread. With few, threads share the rows.
+    // faster than those of a list per thread. With few, threads share the rows, so that memory is read once: the more
+    // bytes a row has, the more queries it takes to pay for reading them again.
     const size_t panels = block_.panels().size();
-    const bool by_panel = panels >= team.threads();
+    const size_t bytes = index_.storage == Storage::float32 ? 4 : index_.storage == Storage::bfloat16 ? 2 : 1;
+    const bool by_panel = panels >= bytes * team.threads();
     WorkQueue work(by_panel ? panels : index_.rows,
                    by_panel ? std::max(panels / (2 * team.threads()), size_t{1}) : kChunkRows);
     team.run([&](size_t me) {
