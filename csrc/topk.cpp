@@ -146,9 +146,11 @@ class BlockSearch {
   // Halves an interval for all queries of the panel at once, until about k sampled scores lie above it.
   void warm_up(Worker& worker, const QueryBlock::Panel& panel) {
     const size_t tiles = std::clamp(64 * k_, size_t{2048}, size_t{16384}) / kTileRows;
-    if (index_.rows < 8 * tiles * kTileRows) return;
+    const size_t sampled = tiles * kTileRows;
+    if (sampled < k_ || index_.rows < 8 * sampled)
+      return;  // fewer than k rows prove nothing; more must pay for themselves
     const size_t width = panel.view.width;
-    worker.sample.resize(tiles * kTileRows * width);
+    worker.sample.resize(sampled * width);
     float largest_residual = 0.0f;
     float largest_norm = 0.0f;
     for (size_t t = 0; t < tiles; ++t) {

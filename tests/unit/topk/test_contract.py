@@ -97,6 +97,14 @@ def test_many_queries_past_many_adversarial_rows_return_the_reference_bits(stora
     same_bits(Index.build(x, storage).search(q, 11, threads=1), topk_reference(q, x, 11))
 
 
+def test_a_sample_of_fewer_rows_than_k_sets_no_floor():
+    """The rows that first floors would be sampled from all score higher than the rest, and k takes more than those."""
+    x = np.ones((131_000, 4), np.float32)
+    x[np.arange(131_000) % (131_000 // 170) < 96] = 2
+    q = np.ones((3, 4), np.float32)
+    same_bits(Index.build(x, "int8").search(q, 17_000, threads=1), topk_reference(q, x, 17_000))
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     st.integers(0, 400),
