@@ -20,7 +20,7 @@ from jmlr.losses.emdr2 import emdr2
 from jmlr.losses.llm_rank import agreement, llm_rank, sample, scale
 from jmlr.losses.pdist import pdist
 from jmlr.models.dense import DenseRetriever
-from jmlr.models.llm import answer_losses
+from jmlr.models.llm import answer_losses, at_least_float32
 from jmlr.runtime.seeds import python_random, stream
 from jmlr.training.data import Passages, Question
 
@@ -117,7 +117,7 @@ def score_candidates(retriever: DenseRetriever, passages: Passages, batch: Seque
         torch.arange(most, device=queries.device)
         < torch.tensor([len(q.candidates) for q in batch], device=queries.device)[:, None]
     )
-    return (queries @ encoded.T).float().gather(1, columns), mask
+    return at_least_float32(queries @ encoded.T).gather(1, columns), mask
 
 
 def by_score(scores: Tensor, mask: Tensor, batch: Sequence[Question]) -> list[list[int]]:
@@ -150,7 +150,7 @@ def judge(
     ]
     prompts = [passages.prompter.prompt(batch[b].prompt, [passages.for_llm(row)], room) for b, _, row in jobs]
     values = answer_losses(llm, prompts, [batch[b].answer for b, _, _ in jobs])
-    losses = torch.zeros(picked.shape, device=values.device)
+    losses = torch.zeros(picked.shape, device=values.device, dtype=values.dtype)
     losses[[b for b, _, _ in jobs], [s for _, s, _ in jobs]] = values
     llm.train(training)
     return losses
