@@ -47,10 +47,11 @@ def maxsim(
     count, passages = len(query_tokens), len(offsets) - 1
     scores = np.zeros((count, passages), np.float32)
     for b in range(count):
+        dots = exact_dots(query_tokens[b, : None if query_lengths is None else query_lengths[b]], tokens)
         for p in range(passages):
             total = np.float64(0)
-            for t in range(query_tokens.shape[1] if query_lengths is None else query_lengths[b]):
-                total += exact_dots(query_tokens[b, t : t + 1], tokens[offsets[p] : offsets[p + 1]]).max()
+            for largest in dots[:, offsets[p] : offsets[p + 1]].max(axis=1):
+                total += largest
             with np.errstate(over="ignore"):
                 scores[b, p] = total.astype(np.float32)
     return _best(scores, k, ids)
