@@ -130,9 +130,20 @@ class PassageScan {
   }
 
   static void raise(float* peaks, const float* scores, size_t rows, size_t width) {
+    size_t j = 0;
+    for (; j + 16 <= width; j += 16) raise_lanes<16>(peaks + j, scores + j, rows, width);
+    for (; j < width; j += 4) raise_lanes<4>(peaks + j, scores + j, rows, width);
+  }
+
+  // The maxima stay in registers over all rows: in memory they cost a sixth of an int8 scan.
+  template <size_t kLanes>
+  static void raise_lanes(float* peaks, const float* scores, size_t rows, size_t width) {
+    float top[kLanes];
+    std::copy(peaks, peaks + kLanes, top);
     for (size_t r = 0; r < rows; ++r) {
-      for (size_t j = 0; j < width; ++j) peaks[j] = std::max(peaks[j], scores[r * width + j]);
+      for (size_t j = 0; j < kLanes; ++j) top[j] = scores[r * width + j] > top[j] ? scores[r * width + j] : top[j];
     }
+    std::copy(top, top + kLanes, peaks);
   }
 
   const MaxSimView& index_;
