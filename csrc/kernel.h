@@ -64,6 +64,10 @@ using RescoreFn = void (*)(const float* query, const float* const* rows, size_t 
 using MaxDotsFn = void (*)(const double* tokens, size_t width, const float* rows, size_t count, size_t dim,
                            double* best);
 
+// peaks[j] = max(peaks[j], scores[r * width + j]) over the rows of a panel's tile; a NaN among the scores is passed
+// over.
+using RaiseFn = void (*)(const float* scores, size_t rows, size_t width, float* peaks);
+
 struct Kernel {
   const char* isa;
   size_t lanes;  // queries per vector
@@ -75,6 +79,7 @@ struct Kernels {
   FilterFn filter;
   RescoreFn rescore;
   MaxDotsFn max_dots;
+  RaiseFn raise;
 };
 
 // One per file of kernels/; null where the instruction set was not compiled in.

@@ -23,14 +23,15 @@ struct Interval {
 // Token rows against the tokens of some queries by the scan of one storage: for every passage the sum of the maxima.
 class PassageScan {
  public:
-  PassageScan(const MaxSimView& index, Storage storage, const Kernel& kernel, const float* tokens,
+  PassageScan(const MaxSimView& index, Storage storage, const Kernels& kernels, const float* tokens,
               const int64_t* starts, size_t count)
       : index_(index),
         storage_(storage),
-        kernel_(kernel),
-        width_(2 * kernel.lanes),
+        kernel_(kernels.scan[static_cast<int>(storage)]),
+        raise_(kernels.raise),
+        width_(2 * kernel_.lanes),
         count_(count),
-        block_(storage, kernel, tokens, static_cast<size_t>(starts[count] - starts[0]), index.dim, false),
+        block_(storage, kernel_, tokens, static_cast<size_t>(starts[count] - starts[0]), index.dim, false),
         pieces_(block_.panels().size()),
         bounds_(count) {
     for (size_t q = 0; q < count; ++q) {
@@ -118,7 +119,7 @@ class PassageScan {
     size_t done = 0;
     for (size_t passage = opened; passage < closed; ++passage) {
       const size_t upto = static_cast<size_t>(index_.offsets[passage + 1]) - row;
-      raise(peaks, scratch.scores.data() + done * panel.width, upto - done, panel.width);
+      raise_(scratch.scores.data() + done * panel.width, upto - done, panel.width, peaks);
       double* sums = scratch.sums.data() + (passage - opened) * count_;
       for (const Piece& piece : pieces_[p]) {
         for (size_t j = piece.begin; j < piece.end; ++j) sums[piece.query] += static_cast<double>(peaks[j]);
@@ -126,29 +127,13 @@ class PassageScan {
       std::fill(peaks, peaks + width_, kNoFloor);
       done = upto;
     }
-    raise(peaks, scratch.scores.data() + done * panel.width, count - done, panel.width);
-  }
-
-  static void raise(float* peaks, const float* scores, size_t rows, size_t width) {
-    size_t j = 0;
-    for (; j + 16 <= width; j += 16) raise_lanes<16>(peaks + j, scores + j, rows, width);
-    for (; j < width; j += 4) raise_lanes<4>(peaks + j, scores + j, rows, width);
-  }
-
-  // The maxima stay in registers over all rows: in memory they cost a sixth of an int8 scan.
-  template <size_t kLanes>
-  static void raise_lanes(float* peaks, const float* scores, size_t rows, size_t width) {
-    float top[kLanes];
-    std::copy(peaks, peaks + kLanes, top);
-    for (size_t r = 0; r < rows; ++r) {
-      for (size_t j = 0; j < kLanes; ++j) top[j] = scores[r * width + j] > top[j] ? scores[r * width + j] : top[j];
-    }
-    std::copy(top, top + kLanes, peaks);
+    raise_(scratch.scores.data() + done * panel.width, count - done, panel.width, peaks);
   }
 
   const MaxSimView& index_;
   const Storage storage_;
   Kernel kernel_;
+  RaiseFn raise_;
   const size_t width_;  // of a panel at most; only the last may be narrower
   const size_t count_;
   QueryBlock block_;
@@ -190,7 +175,7 @@ class GroupSearch {
         k_(k),
         limit_(3 * k + 768),
         better_(index.ids),
-        coarse_(index, index.storage, options.kernels.scan[static_cast<int>(index.storage)], tokens, starts, count),
+        coarse_(index, index.storage, options.kernels, tokens, starts, count),
         floors_(new std::atomic<float>[count]),
         exact_(count, false) {
     const float max_norm = max_of(index.norm, index.passages);
@@ -201,7 +186,7 @@ class GroupSearch {
       const auto held = static_cast<size_t>(starts[q + 1] - starts[q]);
       const auto begin = static_cast<size_t>(starts[q] - starts[0]);
       if (index.storage != Storage::float32) {
-        fine_.emplace_back(index, Storage::float32, options.kernels.scan[0], first, starts + q, 1);
+        fine_.emplace_back(index, Storage::float32, options.kernels, first, starts + q, 1);
       }
       queries_.emplace_back(first, held, index.dim);
       floors_[q].store(kNoFloor, std::memory_order_relaxed);

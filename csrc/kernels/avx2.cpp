@@ -167,7 +167,8 @@ Kernels kernels() {
   return {{{"avx2", kLanes, scan_float32}, {"avx2", kLanes, scan_bfloat16}, {"avx2", kLanes, scan_int8}},
           filter,
           scalar::kernels().rescore,
-          scalar::kernels().max_dots};
+          scalar::kernels().max_dots,
+          scalar::kernels().raise};
 }
 
 }  // namespace jmlr::avx2

@@ -255,13 +255,36 @@ void max_dots(const double* tokens, size_t width, const float* rows, size_t coun
   for (; t < width; t += 8) max_dots_block<1>(tokens + t, width, rows, count, dim, best + t);
 }
 
+// Odd and even rows apart, since each maximum waits for the one before.
+template <size_t kVectors>
+void raise_panel(const float* scores, size_t rows, float* peaks) {
+  __m512 top[2][kVectors];
+  for (size_t v = 0; v < kVectors; ++v) top[0][v] = top[1][v] = _mm512_loadu_ps(peaks + kLanes * v);
+  for (size_t r = 0; r < rows; r += 2) {
+    for (size_t i = 0; i < 2; ++i) {
+      const float* row = scores + (r + i < rows ? r + i : r) * kVectors * kLanes;
+      for (size_t v = 0; v < kVectors; ++v) top[i][v] = _mm512_max_ps(_mm512_loadu_ps(row + kLanes * v), top[i][v]);
+    }
+  }
+  for (size_t v = 0; v < kVectors; ++v) _mm512_storeu_ps(peaks + kLanes * v, _mm512_max_ps(top[0][v], top[1][v]));
+}
+
+void raise(const float* scores, size_t rows, size_t width, float* peaks) {
+  if (width == kLanes) {
+    raise_panel<1>(scores, rows, peaks);
+  } else {
+    raise_panel<2>(scores, rows, peaks);
+  }
+}
+
 }  // namespace
 
 Kernels kernels() {
   return {{{"avx512", kLanes, scan_float32}, {"avx512", kLanes, scan_bfloat16}, {"avx512", kLanes, scan_int8}},
           filter,
           rescore,
-          max_dots};
+          max_dots,
+          raise};
 }
 
 }  // namespace jmlr::avx512

@@ -123,7 +123,8 @@ Kernels kernels() {
   return {{{"neon", kLanes, scan_float32}, {"neon", kLanes, scan_bfloat16}, {"neon", kLanes, scan_int8}},
           plain.filter,
           plain.rescore,
-          plain.max_dots};
+          plain.max_dots,
+          plain.raise};
 }
 
 }  // namespace jmlr::neon

@@ -126,13 +126,21 @@ void max_dots(const double* tokens, size_t width, const float* rows, size_t coun
   }
 }
 
+void raise(const float* scores, size_t rows, size_t width, float* __restrict peaks) {
+  for (size_t r = 0; r < rows; ++r) {
+    const float* row = scores + r * width;
+    for (size_t j = 0; j < width; ++j) peaks[j] = row[j] > peaks[j] ? row[j] : peaks[j];
+  }
+}
+
 }  // namespace
 
 Kernels kernels() {
   return {{{"scalar", kLanes, scan_float32}, {"scalar", kLanes, scan_bfloat16}, {"scalar", kLanes, scan_int8}},
           filter,
           rescore,
-          max_dots};
+          max_dots,
+          raise};
 }
 
 }  // namespace jmlr::scalar
