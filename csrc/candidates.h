@@ -80,21 +80,80 @@ void settle(std::vector<Candidate>& items, size_t k, const BetterExact& better, 
   items.swap(best);
 }
 
+// Counts of lower ends by height, so that "k lower ends reach this" is known after every one of them, not only after a
+// selection. A bin remembers its least member, so how values fall into bins cannot make the floor wrong, only coarse.
+class Heights {
+ public:
+  bool empty() const { return at_ == kBins; }
+  void clear() { at_ = kBins; }
+
+  // Starts over with the k largest of `lows` (at least k of them, in any order; reorders them).
+  void reset(std::vector<float>& lows, size_t k) {
+    const auto kth = lows.begin() + static_cast<std::ptrdiff_t>(k - 1);
+    std::nth_element(lows.begin(), kth, lows.end(), [](float a, float b) { return a > b; });
+    const float top = *std::max_element(lows.begin(), kth + 1);
+    base_ = *kth;
+    // What comes later may be higher: half as much room again. Where the width is nothing all fall into bin 0.
+    const float width = (top - base_) * 1.5f / kBins;
+    per_height_ = width > 0.0f ? std::min(1.0f / width, std::numeric_limits<float>::max()) : 0.0f;
+    std::fill(count_, count_ + kBins, 0u);
+    std::fill(least_, least_ + kBins, std::numeric_limits<float>::infinity());
+    at_ = 0;
+    reaching_ = 0;
+    for (auto low = lows.begin(); low <= kth; ++low) add(*low, k);
+  }
+
+  void add(float low, size_t k) {
+    const float height = (low - base_) * per_height_;
+    const size_t bin = height >= kBins - 1 ? kBins - 1 : height > 0.0f ? static_cast<size_t>(height) : 0;  // NaN: 0
+    if (bin < at_) return;
+    ++count_[bin];
+    least_[bin] = std::min(least_[bin], low);
+    ++reaching_;
+    while (reaching_ - count_[at_] >= k) reaching_ -= count_[at_++];
+  }
+
+  // At least k lower ends reach it.
+  float floor() const { return least_[at_]; }
+
+ private:
+  static constexpr size_t kBins = 128;
+  float base_ = 0.0f;
+  float per_height_ = 0.0f;
+  size_t at_ = kBins;  // the highest bin that k lower ends reach
+  size_t reaching_ = 0;
+  uint32_t count_[kBins];
+  float least_[kBins];
+};
+
 class CandidateList {
  public:
   void reset(size_t k) {
     k_ = k;
     items_.clear();
+    heights_.clear();
     leave_room();
   }
   bool full() const { return items_.size() >= full_at_; }
-  void push(const Candidate& c) { items_.push_back(c); }
   std::vector<Candidate>& items() { return items_; }
+
+  // Returns what k lower ends are now known to reach.
+  float push(const Candidate& c) {
+    items_.push_back(c);
+    if (heights_.empty()) return kNoFloor;
+    heights_.add(c.low, k_);
+    return heights_.floor();
+  }
 
   // No row whose upper end is below what k lower ends reach can enter, nor below a `floor` proved elsewhere. Drops the
   // rows so ruled out and returns the higher of the two.
   float compact(float floor) {
-    if (items_.size() >= k_) floor = std::max(floor, reached_by_k(floor));
+    if (items_.size() >= k_) {
+      lows_.clear();
+      for (const Candidate& c : items_) lows_.push_back(c.low);
+      heights_.reset(lows_, k_);
+      floor = std::max(floor, heights_.floor());
+    }
     size_t kept = 0;
     for (const Candidate& c : items_) {  // without a branch: which go is anybody's guess
       items_[kept] = c;
@@ -106,53 +165,15 @@ class CandidateList {
   }
 
  private:
-  // A value that at least k lower ends reach, and few more than k: by halving an interval, which runs in vectors and
-  // does not mispredict as selection does; by selection where values lie so unevenly that halving does not get there.
-  float reached_by_k(float floor) {
-    lows_.clear();
-    for (const Candidate& c : items_) lows_.push_back(c.low);
-    float top = lows_[0];
-    float value = lows_[0];
-    for (const float low : lows_) {
-      top = std::max(top, low);
-      value = std::min(value, low);
-    }
-    size_t reached = lows_.size();
-    if (const size_t count = count_reaching(floor); value < floor && count >= k_) {
-      value = floor;
-      reached = count;
-    }
-    for (int step = 0; step < 12 && reached > k_ + k_ / 16; ++step) {
-      const float middle = value + (top - value) * 0.5f;
-      const size_t count = count_reaching(middle);
-      if (count >= k_) {
-        value = middle;
-        reached = count;
-      } else {
-        top = middle;
-      }
-    }
-    if (reached > k_ + k_ / 4 + 8) {
-      const auto kth = lows_.begin() + static_cast<std::ptrdiff_t>(k_ - 1);
-      std::nth_element(lows_.begin(), kth, lows_.end(), [](float a, float b) { return a > b; });
-      value = *kth;
-    }
-    return value;
-  }
-
-  size_t count_reaching(float value) const {
-    uint32_t count = 0;
-    for (const float low : lows_) count += static_cast<uint32_t>(low >= value);
-    return count;
-  }
-
-  // Little room means a floor that is seldom stale; each compaction costs as much as the list is long.
-  void leave_room() { full_at_ = std::max(items_.size(), k_) + k_ + 64; }
+  // The first time little room, to have a floor soon; then it rises by itself, and a compaction costs as much as the
+  // list is long.
+  void leave_room() { full_at_ = std::max(items_.size(), k_) + k_ + (heights_.empty() ? 64 : 192); }
 
   size_t k_ = 0;
   size_t full_at_ = 0;
   std::vector<Candidate> items_;
   std::vector<float> lows_;
+  Heights heights_;
 };
 
 }  // namespace jmlr

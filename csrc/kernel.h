@@ -33,6 +33,8 @@ struct QueryPanel {
   int32_t low_offset;  // int8, width 1: 128 * sum of the second digits
 };
 
+constexpr size_t kMaxWidth = 128;  // of a panel: more than any kernel has
+
 // scores[r * width + j] = approximate inner product of row r and query j.
 using ScanFn = void (*)(const QueryPanel&, const RowBlock&, float* scores);
 

@@ -283,12 +283,13 @@ class GroupSearch {
 
   void push(Worker& worker, size_t q, const Candidate& candidate) {
     CandidateList& list = worker.lists[q];
-    list.push(candidate);
-    if (!list.full()) return;
-    float floor = list.compact(floors_[q].load(std::memory_order_relaxed));
-    if (list.items().size() > limit_) {  // bounds too wide, or ties: only exact scores can tell
-      settle(list.items(), k_, better_, scorer(worker, q));
-      floor = list.compact(floor);
+    float floor = list.push(candidate);
+    if (list.full()) {
+      floor = list.compact(std::max(floor, floors_[q].load(std::memory_order_relaxed)));
+      if (list.items().size() > limit_) {  // bounds too wide, or ties: only exact scores can tell
+        settle(list.items(), k_, better_, scorer(worker, q));
+        floor = list.compact(floor);
+      }
     }
     // What one thread has proved holds for all: k passages reach `floor`.
     float seen = floors_[q].load(std::memory_order_relaxed);

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "candidates.h"
+#include "guess.h"
 
 namespace jmlr {
 namespace {
@@ -20,8 +21,16 @@ struct Worker {
   AlignedBuffer<float> floor;        // by padded query slot: what a row's upper end must reach
   AlignedBuffer<float> scores;       // [kTileRows, panel width]
   std::vector<Hit> hits;
-  std::vector<float> sample;  // scores of the rows that the first floors come from
   SearchCounts counts;
+};
+
+// The error bounds of a panel's queries, side by side as the filter reads them.
+struct PanelBounds {
+  float residual_weight[kMaxWidth] = {};
+  float norm_weight[kMaxWidth] = {};
+  float constant[kMaxWidth] = {};
+  bool any_exact = false;    // some must be scored exactly against every row
+  bool any_scanned = false;  // some need not
 };
 
 // One block of at most kQueriesAtOnce queries against the whole index.
@@ -40,35 +49,51 @@ class BlockSearch {
         limit_(3 * k + 768),
         better_(index.ids),
         floors_(new std::atomic<float>[count]),
-        exact_(count, false) {
+        exact_(count, false),
+        failed_(count, 0) {
     for (size_t q = 0; q < count; ++q) {
       floors_[q].store(kNoFloor, std::memory_order_relaxed);
       // With k of all rows wanted there is nothing to rule out; with huge norms float32 cannot be trusted to.
       exact_[q] = k >= index.rows || !block_.scannable(q, index.max_norm);
     }
+    for (const QueryBlock::Panel& panel : block_.panels()) {
+      PanelBounds& bounds = bounds_.emplace_back();
+      for (size_t j = 0; j < panel.count; ++j) {
+        const ErrorBound& bound = block_.bound(panel.first + j);
+        bounds.residual_weight[j] = bound.residual_weight;
+        bounds.norm_weight[j] = bound.norm_weight;
+        bounds.constant[j] = bound.constant;
+        (exact_[panel.first + j] ? bounds.any_exact : bounds.any_scanned) = true;
+      }
+    }
   }
 
-  SearchCounts run(Team& team, float* scores, int64_t* ids) {
+  SearchCounts run(Team& team, bool guess, float* scores, int64_t* ids) {
     std::vector<Worker> workers(team.threads());
+    for (Worker& worker : workers) prepare(worker);
     // With many queries every thread takes some panels past all rows: a query then has one list, whose floor rises
     // faster than those of a list per thread. With few, threads share the rows, so that memory is read once: the more
     // bytes a row has, the more queries it takes to pay for reading them again.
     const size_t panels = block_.panels().size();
     const size_t bytes = index_.storage == Storage::float32 ? 4 : index_.storage == Storage::bfloat16 ? 2 : 1;
     const bool by_panel = panels >= bytes * team.threads();
-    WorkQueue work(by_panel ? panels : index_.rows,
-                   by_panel ? std::max(panels / (2 * team.threads()), size_t{1}) : kChunkRows);
+    // A sample reads memory once more, which is what limits the streaming path.
+    if (guess && !streaming_) {
+      const std::vector<float> guessed = guess_floors(index_, kernel_, block_, k_, team);
+      for (size_t q = 0; q < guessed.size(); ++q) {
+        if (!exact_[q]) raise_floor(q, guessed[q]);
+      }
+    }
+    const size_t taken = by_panel ? std::max(panels / (2 * team.threads()), size_t{1}) : panels;
+    const size_t rows = by_panel ? index_.rows / 4 + 1 : kChunkRows;  // quarters: nobody waits long for the last
+    const size_t parts = (index_.rows + rows - 1) / rows;
+    WorkQueue work(parts * ((panels + taken - 1) / taken), 1);
     team.run([&](size_t me) {
-      Worker& worker = workers[me];
-      prepare(worker);
-      for (size_t begin, end; !team.stopping(me) && work.claim(&begin, &end);) {
-        if (!by_panel) {
-          scan(worker, begin, end, 0, panels);
-          continue;
-        }
-        for (size_t p = begin; p < end; ++p) warm_up(worker, block_.panels()[p]);
-        for (size_t row = 0; row < index_.rows && !team.stopping(me); row += kChunkRows) {
-          scan(worker, row, std::min(row + kChunkRows, index_.rows), begin, end);
+      for (size_t unit, end; !team.stopping(me) && work.claim(&unit, &end);) {
+        const size_t from = unit / parts * taken;
+        const size_t last = std::min((unit % parts + 1) * rows, index_.rows);
+        for (size_t row = unit % parts * rows; row < last && !team.stopping(me); row += kChunkRows) {
+          scan(workers[me], row, std::min(row + kChunkRows, last), from, std::min(from + taken, panels));
         }
       }
     });
@@ -79,11 +104,17 @@ class BlockSearch {
       }
     });
     SearchCounts counts;
-    for (const Worker& worker : workers) {
-      counts.nominated += worker.counts.nominated;
-      counts.rescored += worker.counts.rescored;
-    }
+    for (const Worker& worker : workers) counts += worker.counts;
     return counts;
+  }
+
+  // Queries whose guessed floor was too high.
+  std::vector<size_t> failed() const {
+    std::vector<size_t> queries;
+    for (size_t q = 0; q < failed_.size(); ++q) {
+      if (failed_[q] != 0) queries.push_back(q);
+    }
+    return queries;
   }
 
  private:
@@ -108,7 +139,8 @@ class BlockSearch {
     for (size_t first = begin; first < end; first += kTileRows) {
       const size_t count = std::min(kTileRows, end - first);
       for (size_t p = from; p < to; ++p) {
-        scan_tile(worker, panels[p], first, count);
+        if (bounds_[p].any_scanned) scan_tile(worker, p, first, count);
+        if (!bounds_[p].any_exact) continue;
         for (size_t q = panels[p].first; q < panels[p].first + panels[p].count; ++q) {
           if (exact_[q]) scan_exactly(worker, q, first, count);
         }
@@ -116,95 +148,33 @@ class BlockSearch {
     }
   }
 
-  void scan_tile(Worker& worker, const QueryBlock::Panel& panel, size_t first, size_t count) {
-    const size_t width = panel.view.width;
-    bool any = false;
-    for (size_t j = 0; j < width; ++j) {
-      const size_t q = panel.first + j;
-      const bool wanted = j < panel.count && !exact_[q];
-      worker.floor[j] = wanted ? scan_floor(q) : std::numeric_limits<float>::infinity();
-      any = any || wanted;
+  void scan_tile(Worker& worker, size_t p, size_t first, size_t count) {
+    const QueryBlock::Panel& panel = block_.panels()[p];
+    kernel_.scan(panel.view, index_.block(first, count), worker.scores.data());
+    for (size_t j = 0; j < panel.view.width; ++j) {
+      const bool wanted = j < panel.count && !(bounds_[p].any_exact && exact_[panel.first + j]);
+      worker.floor[j] =
+          wanted ? scan_floor(floors_[panel.first + j].load(std::memory_order_relaxed), bounds_[p].constant[j])
+                 : std::numeric_limits<float>::infinity();
     }
-    if (!any) return;
-    kernel_.scan(panel.view, rows_at(first, count), worker.scores.data());
-    nominate(worker, panel, first, count);
+    nominate(worker, p, first, count);
   }
 
-  RowBlock rows_at(size_t first, size_t count) const {
-    RowBlock rows{nullptr, 0, count, index_.scale != nullptr ? index_.scale + first : nullptr};
-    if (index_.storage == Storage::float32) {
-      rows.stride = index_.dim * sizeof(float);
-      rows.codes = index_.vectors + first * index_.dim;
-    } else {
-      rows.stride = code_stride(index_.storage, index_.dim);
-      rows.codes = index_.codes + first * rows.stride;
-    }
-    return rows;
+  // A row is let in if its upper end reaches the floor; the constant of the bound is moved over to the floor, and what
+  // is taken off after that is more than the subtraction may have rounded up.
+  static float scan_floor(float floor, float constant) {
+    const float lowered = floor - constant;
+    return lowered - (std::fabs(lowered) * 0x1p-23f + 0x1p-149f);
   }
 
-  // Floors from a sample of tiles all over the index, before anything is nominated: without one the first rows all are.
-  // Halves an interval for all queries of the panel at once, until about k sampled scores lie above it.
-  void warm_up(Worker& worker, const QueryBlock::Panel& panel) {
-    const size_t tiles = std::clamp(64 * k_, size_t{2048}, size_t{16384}) / kTileRows;
-    const size_t sampled = tiles * kTileRows;
-    if (sampled < k_ || index_.rows < 8 * sampled)
-      return;  // fewer than k rows prove nothing; more must pay for themselves
-    const size_t width = panel.view.width;
-    worker.sample.resize(sampled * width);
-    float largest_residual = 0.0f;
-    float largest_norm = 0.0f;
-    for (size_t t = 0; t < tiles; ++t) {
-      const size_t first = t * (index_.rows / tiles);
-      kernel_.scan(panel.view, rows_at(first, kTileRows), worker.scores.data());
-      std::copy(worker.scores.data(), worker.scores.data() + kTileRows * width,
-                worker.sample.data() + t * kTileRows * width);
-      if (index_.residual != nullptr)
-        largest_residual = std::max(largest_residual, max_of(index_.residual + first, kTileRows));
-      largest_norm = std::max(largest_norm, max_of(index_.norm + first, kTileRows));
-    }
-    float low[128], high[128], middle[128];
-    uint32_t count[128];
-    std::fill(low, low + width, std::numeric_limits<float>::infinity());
-    std::fill(high, high + width, kNoFloor);
-    for (size_t i = 0; i < worker.sample.size(); i += width) {
-      for (size_t j = 0; j < width; ++j) {
-        low[j] = std::min(low[j], worker.sample[i + j]);
-        high[j] = std::max(high[j], worker.sample[i + j]);
-      }
-    }
-    for (int step = 0; step < 10; ++step) {
-      for (size_t j = 0; j < width; ++j) middle[j] = low[j] + (high[j] - low[j]) * 0.5f;
-      std::fill(count, count + width, 0u);
-      for (size_t i = 0; i < worker.sample.size(); i += width) {
-        for (size_t j = 0; j < width; ++j) count[j] += static_cast<uint32_t>(worker.sample[i + j] >= middle[j]);
-      }
-      for (size_t j = 0; j < width; ++j) (count[j] >= k_ ? low[j] : high[j]) = middle[j];
-    }
-    for (size_t j = 0; j < panel.count; ++j) {
-      const size_t q = panel.first + j;
-      const ErrorBound& bound = block_.bound(q);
-      const float error = bound.residual_weight * largest_residual + bound.norm_weight * largest_norm + bound.constant;
-      if (!exact_[q]) raise_floor(q, low[j] - error);
-    }
-  }
-
-  // A row is let in if its upper end reaches the floor; the constant of the bound is moved over to the floor.
-  float scan_floor(size_t q) const {
-    const float floor = floors_[q].load(std::memory_order_relaxed) - block_.bound(q).constant;
-    return std::nextafter(floor, kNoFloor);
-  }
-
-  void nominate(Worker& worker, const QueryBlock::Panel& panel, size_t first, size_t count) {
+  void nominate(Worker& worker, size_t p, size_t first, size_t count) {
     static const float kZeros[kTileRows] = {};
+    const QueryBlock::Panel& panel = block_.panels()[p];
     const float* residual = index_.residual != nullptr ? index_.residual + first : kZeros;
     const float* norm = index_.norm + first;
+    const float* residual_weight = bounds_[p].residual_weight;
+    const float* norm_weight = bounds_[p].norm_weight;
     const size_t width = panel.view.width;
-    float residual_weight[128] = {};
-    float norm_weight[128] = {};
-    for (size_t j = 0; j < panel.count; ++j) {
-      residual_weight[j] = block_.bound(panel.first + j).residual_weight;
-      norm_weight[j] = block_.bound(panel.first + j).norm_weight;
-    }
     FilterTerms terms{worker.scores.data(), count,       width,   residual,           norm,
                       residual_weight,      norm_weight, nullptr, worker.floor.data()};
     if (width == 1) {  // the streaming path: scores are [1, count]
@@ -216,7 +186,7 @@ class BlockSearch {
     for (size_t h = 0; h < found; ++h) {
       const size_t row = width == 1 ? worker.hits[h].j : worker.hits[h].i;
       const size_t j = width == 1 ? 0 : worker.hits[h].j;
-      if (j >= panel.count || exact_[panel.first + j]) continue;  // where norms are huge, scores may be NaN
+      if (worker.floor[j] == std::numeric_limits<float>::infinity()) continue;  // not wanted, but its score was NaN
       const size_t q = panel.first + j;
       const float floor = floors_[q].load(std::memory_order_relaxed);
       const bool refine = fine_.count() != 0 && floor > kNoFloor;  // before there is a floor nothing can be ruled out
@@ -251,8 +221,8 @@ class BlockSearch {
 
   void push(Worker& worker, size_t q, const Candidate& candidate) {
     CandidateList& list = worker.lists[q];
-    list.push(candidate);
-    if (!list.full()) return;
+    const float reached = list.push(candidate);
+    if (!list.full()) return raise_floor(q, reached);
     float floor = list.compact(floors_[q].load(std::memory_order_relaxed));
     if (list.items().size() > limit_) {  // bounds too wide, or ties: only exact scores can tell
       settle(list.items(), k_, better_, scorer(worker.counts, q));
@@ -279,6 +249,11 @@ class BlockSearch {
     std::vector<Candidate>& best = all.items();
     settle(best, k_, better_, scorer(counts, q));
     std::sort(best.begin(), best.end(), better_);
+    // Whatever was left out had an upper end below some floor, so below the last. If that was a guess too high, the row
+    // may be one of the k best.
+    const float floor = floors_[q].load(std::memory_order_relaxed);
+    const size_t wanted = std::min(k_, index_.rows);
+    failed_[q] = best.size() < wanted || (wanted > 0 && best[wanted - 1].low < floor);
     for (size_t i = 0; i < k_; ++i) {
       scores[i] = i < best.size() ? best[i].low : kNoFloor;
       ids[i] = i < best.size() ? better_.id(best[i].row()) : -1;
@@ -305,6 +280,8 @@ class BlockSearch {
   const BetterExact better_;
   std::unique_ptr<std::atomic<float>[]> floors_;
   std::vector<bool> exact_;
+  std::vector<char> failed_;         // not vector<bool>: threads write neighbours
+  std::vector<PanelBounds> bounds_;  // by panel
 };
 
 }  // namespace
@@ -318,17 +295,16 @@ SearchCounts search(const IndexView& index, const float* queries, size_t count, 
     const size_t held = std::min(kQueriesAtOnce, count - first);
     Team team(std::clamp(options.threads, size_t{1}, std::max(work, held)), options.interrupted);
     BlockSearch block(index, queries + first * index.dim, held, k, options);
-    const SearchCounts more = block.run(team, scores + first * k, ids + first * k);
-    counts.nominated += more.nominated;
-    counts.rescored += more.rescored;
+    counts += block.run(team, options.guess, scores + first * k, ids + first * k);
+    for (size_t q : block.failed()) {  // few if any: one at a time
+      SearchOptions sure = options;
+      sure.guess = false;
+      q += first;
+      counts += search(index, queries + q * index.dim, 1, k, sure, scores + q * k, ids + q * k);
+      ++counts.repeated;
+    }
   }
   return counts;
-}
-
-float max_of(const float* values, size_t count) {
-  float largest = 0.0f;
-  for (size_t i = 0; i < count; ++i) largest = std::max(largest, values[i]);
-  return largest;
 }
 
 }  // namespace jmlr

@@ -7,6 +7,7 @@
 // result is the k best by (score descending, id ascending), whatever the storage, kernel, batch or number of threads.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -27,17 +28,37 @@ struct IndexView {
   const float* norm;      // [rows]
   float max_norm;
   const int64_t* ids;  // [rows], distinct, not negative; or null: the row number
+
+  // What a scan reads of rows [first, first + count).
+  RowBlock block(size_t first, size_t count) const {
+    RowBlock taken{nullptr, dim * sizeof(float), count, scale != nullptr ? scale + first : nullptr};
+    if (storage == Storage::float32) {
+      taken.codes = vectors + first * dim;
+    } else {
+      taken.stride = code_stride(storage, dim);
+      taken.codes = codes + first * taken.stride;
+    }
+    return taken;
+  }
 };
 
 struct SearchOptions {
   size_t threads;
   Kernels kernels;
   std::function<bool()> interrupted;  // polled on the caller's thread; may be empty
+  bool guess = true;                  // first floors from a sample; a query that they fail is searched once more
 };
 
 struct SearchCounts {
   size_t nominated = 0;  // (query, row) pairs that passed a scan
   size_t rescored = 0;   // of these, pairs scored in float64
+  size_t repeated = 0;   // queries searched once more, because their guessed floor was too high
+  SearchCounts& operator+=(const SearchCounts& more) {
+    nominated += more.nominated;
+    rescored += more.rescored;
+    repeated += more.repeated;
+    return *this;
+  }
 };
 
 // Writes scores [count, k] and ids [count, k]; where k exceeds the rows, id -1 and score -inf. Queries [count, dim]
@@ -46,6 +67,10 @@ SearchCounts search(const IndexView& index, const float* queries, size_t count, 
                     float* scores, int64_t* ids);
 
 // Largest element, or 0.
-float max_of(const float* values, size_t count);
+inline float max_of(const float* values, size_t count) {
+  float largest = 0.0f;
+  for (size_t i = 0; i < count; ++i) largest = std::max(largest, values[i]);
+  return largest;
+}
 
 }  // namespace jmlr

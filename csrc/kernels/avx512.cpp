@@ -177,11 +177,15 @@ size_t filter(const FilterTerms& t, Hit* hits) {
   return count;
 }
 
-// Eight rows at a time, one per lane: each lane adds in index order, as the contract has it.
-void rescore_eight(const float* query, const float* const* rows, size_t dim, float* out) {
+// Eight rows at a time, one per lane: each lane adds in index order, as the contract has it. The rows are strewn over
+// memory, so those of the next eight are fetched meanwhile.
+void rescore_eight(const float* query, const float* const* rows, const float* const* next, size_t dim, float* out) {
   __m512d sum = _mm512_setzero_pd();
   size_t d = 0;
   for (; d + 8 <= dim; d += 8) {
+    if (d % 16 == 0) {
+      for (int i = 0; i < 8; ++i) __builtin_prefetch(next[i] + d);
+    }
     __m256 t[8], s[8];
     for (int i = 0; i < 4; ++i) {
       const __m256 x = _mm256_loadu_ps(rows[2 * i] + d);
@@ -213,9 +217,13 @@ void rescore_eight(const float* query, const float* const* rows, size_t dim, flo
 void rescore(const float* query, const float* const* rows, size_t count, size_t dim, float* out) {
   for (size_t n = 0; n < count; n += 8) {
     const float* eight[8];
+    const float* next[8];
     float scores[8];
-    for (size_t i = 0; i < 8; ++i) eight[i] = rows[n + i < count ? n + i : n];
-    rescore_eight(query, eight, dim, scores);
+    for (size_t i = 0; i < 8; ++i) {
+      eight[i] = rows[n + i < count ? n + i : n];
+      next[i] = rows[n + 8 + i < count ? n + 8 + i : n];
+    }
+    rescore_eight(query, eight, next, dim, scores);
     for (size_t i = 0; i < 8 && n + i < count; ++i) out[n + i] = scores[i];
   }
 }

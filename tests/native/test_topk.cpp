@@ -15,6 +15,7 @@ namespace {
 struct Result {
   std::vector<float> scores;
   std::vector<int64_t> ids;
+  jmlr::SearchCounts counts = {};
   bool operator==(const Result& other) const {
     return ids == other.ids && std::memcmp(scores.data(), other.scores.data(), scores.size() * sizeof(float)) == 0;
   }
@@ -66,9 +67,36 @@ Result found(const char* isa, jmlr::Storage storage, const Matrix& x, const Matr
                              jmlr::max_of(norm.data(), rows),
                              nullptr};
   Result result{std::vector<float>(count * k), std::vector<int64_t>(count * k)};
-  jmlr::search(view, q.data(), count, k, {threads, jmlr::select_kernels(isa), {}}, result.scores.data(),
-               result.ids.data());
+  result.counts = jmlr::search(view, q.data(), count, k, {threads, jmlr::select_kernels(isa), {}}, result.scores.data(),
+                               result.ids.data());
   return result;
+}
+
+// An index large enough for the first floors to be guessed from a sample, and its best rows where the sample finds all
+// of them (`comb` 512) or a fair share (`comb` 7): the first guess is too high for every query, the second for none.
+int wrong_guesses(size_t comb, bool too_high) {
+  const size_t rows = 100000, dim = 3, count = 20, k = 100;
+  std::mt19937 random(2);
+  std::uniform_real_distribution<float> value(0.0f, 1.0f);
+  Matrix x(rows * dim), q(count * dim);
+  for (float& v : x) v = value(random);
+  for (float& v : q) v = value(random) + 0.5f;
+  for (size_t r = 0; r < k; ++r) {
+    for (size_t d = 0; d < dim; ++d) x[(r + 1) * comb * dim + d] += 2.0f;
+  }
+  const Result expected = reference(x, q, dim, k);
+  int wrong = 0;
+  for (const std::string& isa : jmlr::available_isas()) {
+    for (const auto storage : {jmlr::Storage::float32, jmlr::Storage::bfloat16, jmlr::Storage::int8}) {
+      const Result result = found(isa.c_str(), storage, x, q, dim, k, 2);
+      const size_t repeated = too_high ? count : 0;
+      if (result == expected && result.counts.repeated == repeated) continue;
+      ++wrong;
+      std::printf("wrong: %s storage %d, best rows %zu apart: %zu queries repeated, not %zu\n", isa.c_str(),
+                  static_cast<int>(storage), comb, result.counts.repeated, repeated);
+    }
+  }
+  return wrong;
 }
 
 }  // namespace
@@ -98,6 +126,7 @@ int main() {
       }
     }
   }
+  wrong += wrong_guesses(512, true) + wrong_guesses(7, false);
   unsigned char bytes[200] = {};
   const uint64_t before = jmlr::checksum(bytes, sizeof bytes);
   for (size_t i = 0; i < sizeof bytes; ++i) {

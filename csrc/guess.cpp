@@ -1,0 +1,96 @@
+#include "guess.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "aligned.h"
+
+namespace jmlr {
+namespace {
+
+constexpr size_t kTileRows = 96;
+constexpr size_t kGroupRows = 8;  // sampled rows that only the highest of their scores stands for
+
+// Writes the highest score of each group of a tile, for every query of the panel: [kTileRows / kGroupRows, width].
+void sample_tile(const IndexView& index, const Kernel& kernel, const QueryPanel& panel, size_t first, size_t stride,
+                 float* scores, float* highest) {
+  RowBlock rows = index.block(first, kTileRows);
+  float scale[kTileRows];
+  if (rows.scale != nullptr) {
+    for (size_t r = 0; r < kTileRows; ++r) scale[r] = rows.scale[r * stride];
+    rows.scale = scale;
+  }
+  rows.stride *= stride;
+  kernel.scan(panel, rows, scores);
+  for (size_t r = 0; r < kTileRows; r += kGroupRows, highest += panel.width) {
+    std::copy(scores, scores + panel.width, highest);
+    for (size_t i = 0; i < kGroupRows; ++i, scores += panel.width) {
+      for (size_t j = 0; j < panel.width; ++j) highest[j] = std::max(highest[j], scores[j]);
+    }
+  }
+}
+
+// For each query of a panel a value that at least `rank` groups reach and few more: halves an interval, for all queries
+// at once.
+void reached_by(const float* highest, size_t groups, size_t width, size_t rank, float* low) {
+  float high[kMaxWidth], middle[kMaxWidth];
+  uint32_t count[kMaxWidth];
+  std::copy(highest, highest + width, low);
+  std::copy(highest, highest + width, high);
+  for (size_t i = 0; i < groups * width; i += width) {
+    for (size_t j = 0; j < width; ++j) {
+      low[j] = std::min(low[j], highest[i + j]);
+      high[j] = std::max(high[j], highest[i + j]);
+    }
+  }
+  for (int step = 0; step < 10; ++step) {
+    for (size_t j = 0; j < width; ++j) middle[j] = low[j] + (high[j] - low[j]) * 0.5f;
+    std::fill(count, count + width, 0u);
+    for (size_t i = 0; i < groups * width; i += width) {
+      for (size_t j = 0; j < width; ++j) count[j] += static_cast<uint32_t>(highest[i + j] >= middle[j]);
+    }
+    for (size_t j = 0; j < width; ++j) (count[j] >= rank ? low[j] : high[j]) = middle[j];
+  }
+}
+
+}  // namespace
+
+std::vector<float> guess_floors(const IndexView& index, const Kernel& kernel, const QueryBlock& block, size_t k,
+                                Team& team) {
+  const size_t stride = index.storage == Storage::int8 ? 16 : 64;  // the wider the bounds, the more a floor is worth
+  // Of the k best rows about k / stride are in the sample; many more (four standard deviations) would be a rare case.
+  const double expected = static_cast<double>(k) / static_cast<double>(stride);
+  const auto rank = static_cast<size_t>(expected + 4.0 * std::sqrt(expected) + 4.0);
+  const size_t tiles = index.rows / (stride * kTileRows);
+  const size_t groups = tiles * (kTileRows / kGroupRows);
+  if (groups < 16 * rank) return {};  // the best rows would share groups, and a floor far too low is work for nothing
+
+  const std::vector<QueryBlock::Panel>& panels = block.panels();
+  std::vector<size_t> offset(panels.size() + 1, 0);
+  for (size_t p = 0; p < panels.size(); ++p) offset[p + 1] = offset[p] + groups * panels[p].view.width;
+  AlignedBuffer<float> highest(offset.back());  // by panel: [groups, width]
+  WorkQueue sample(tiles, 1);
+  team.run([&](size_t me) {
+    AlignedBuffer<float> scores(kTileRows * kMaxWidth);
+    for (size_t t, end; !team.stopping(me) && sample.claim(&t, &end);) {
+      for (size_t p = 0; p < panels.size(); ++p) {
+        const QueryPanel& panel = panels[p].view;
+        sample_tile(index, kernel, panel, t * kTileRows * stride, stride, scores.data(),
+                    highest.data() + offset[p] + t * (kTileRows / kGroupRows) * panel.width);
+      }
+    }
+  });
+  std::vector<float> floors(block.count());
+  WorkQueue guess(panels.size(), 1);
+  team.run([&](size_t me) {
+    float low[kMaxWidth];
+    for (size_t p, end; !team.stopping(me) && guess.claim(&p, &end);) {
+      reached_by(highest.data() + offset[p], groups, panels[p].view.width, rank, low);
+      std::copy(low, low + panels[p].count, floors.begin() + static_cast<std::ptrdiff_t>(panels[p].first));
+    }
+  });
+  return floors;
+}
+
+}  // namespace jmlr

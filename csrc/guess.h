@@ -1,0 +1,22 @@
+// First floors for a search, guessed from a sample of the rows.
+//
+// Without a floor the first rows of an index are all let in, and where bounds are wide many more follow, since what is
+// proved (k lower ends) lags behind what is true. A guess need not be proved: a search ends by looking whether the k-th
+// best score reaches the floor, and does without a guess for the queries where it does not.
+#pragma once
+
+#include <vector>
+
+#include "encode.h"
+#include "kernel.h"
+#include "parallel.h"
+#include "topk.h"
+
+namespace jmlr {
+
+// A floor for each query, below the k-th best score all but surely; empty where the index is too small to tell.
+// Every 16th row (int8) or 64th is scored: rows stored side by side are often alike, a comb through them is fair.
+std::vector<float> guess_floors(const IndexView& index, const Kernel& kernel, const QueryBlock& block, size_t k,
+                                Team& team);
+
+}  // namespace jmlr
