@@ -1,38 +1,10 @@
-// The only file that knows Python: arrays in, arrays out, errors turned into Python's, the GIL released in between.
-#include <pybind11/numpy.h>
-#include <pybind11/pybind11.h>
-#include <pybind11/stl.h>
-
-#include <stdexcept>
-#include <string>
+// Top-k for Python: arrays in, arrays out, errors turned into Python's, the GIL released in between.
+#include "bindings.h"
 
 #include "checksum.h"
 #include "topk.h"
 
-namespace py = pybind11;
-
 namespace {
-
-using Floats = py::array_t<float, py::array::c_style>;
-using Bytes = py::array_t<uint8_t, py::array::c_style>;
-using Ids = py::array_t<int64_t, py::array::c_style>;
-
-void require(bool condition, const char* what) {
-  if (!condition) throw std::invalid_argument(what);
-}
-
-jmlr::Storage storage_of(const std::string& name) {
-  if (name == "float32") return jmlr::Storage::float32;
-  if (name == "bfloat16") return jmlr::Storage::bfloat16;
-  if (name == "int8") return jmlr::Storage::int8;
-  throw std::invalid_argument("storage='" + name + "'; allowed: float32, bfloat16, int8");
-}
-
-const float* per_row(const std::optional<Floats>& values, size_t rows, bool needed, const char* what) {
-  if (!needed) return nullptr;
-  require(values.has_value() && values->ndim() == 1 && static_cast<size_t>(values->shape(0)) == rows, what);
-  return values->data();
-}
 
 // Keeps the arrays alive that the view points into.
 class Scanner {
@@ -51,14 +23,10 @@ class Scanner {
     view_.dim = static_cast<size_t>(vectors_.shape(1));
     require(view_.dim >= 1 && view_.dim <= jmlr::kMaxDim, "D must be 1 to 65536");
     view_.vectors = vectors_.data();
-    const size_t stride = jmlr::code_stride(view_.storage, view_.dim);
-    require(stride == 0 || (codes_ && codes_->ndim() == 2 && static_cast<size_t>(codes_->shape(0)) == view_.rows &&
-                            static_cast<size_t>(codes_->shape(1)) == stride),
-            "codes must be [N, code_stride]");
-    view_.codes = stride == 0 ? nullptr : codes_->data();
+    view_.codes = codes_of(codes_, view_.storage, view_.rows, view_.dim);
     view_.scale = per_row(scale_, view_.rows, view_.storage == jmlr::Storage::int8, "scale must be [N]");
     view_.residual = per_row(residual_, view_.rows, view_.storage != jmlr::Storage::float32, "residual must be [N]");
-    view_.norm = per_row(norm_, view_.rows, true, "norm must be [N]");
+    view_.norm = per_row(std::optional(norm_), view_.rows, true, "norm must be [N]");
     require(!ids_ || (ids_->ndim() == 1 && static_cast<size_t>(ids_->shape(0)) == view_.rows), "ids must be [N]");
     view_.ids = ids_ ? ids_->data() : nullptr;
     view_.max_norm = max_norm ? *max_norm : jmlr::max_of(view_.norm, view_.rows);
@@ -69,10 +37,7 @@ class Scanner {
     const auto count = static_cast<size_t>(queries.shape(0));
     py::array_t<float> scores({count, k});
     py::array_t<int64_t> ids({count, k});
-    const jmlr::SearchOptions options{threads, jmlr::select_kernels(isa), [] {
-                                        const py::gil_scoped_acquire gil;
-                                        return PyErr_CheckSignals() != 0;
-                                      }};
+    const jmlr::SearchOptions options{threads, jmlr::select_kernels(isa), signalled};
     jmlr::SearchCounts counts;
     try {
       float* out_scores = scores.mutable_data();
@@ -145,6 +110,7 @@ PYBIND11_MODULE(_topk, module) {
       "checksum", [](const Bytes& bytes) { return jmlr::checksum(bytes.data(), static_cast<size_t>(bytes.size())); },
       py::arg("bytes").noconvert(), py::call_guard<py::gil_scoped_release>(),
       "Return the 64-bit checksum of an array of bytes.");
+  bind_maxsim(module);
   module.def("available_isas", &jmlr::available_isas);
   module.def("kernel_names", &kernel_names, py::arg("isa"), "Return what scans float32, bfloat16 and int8.");
 }

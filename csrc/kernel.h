@@ -59,6 +59,17 @@ using FilterFn = size_t (*)(const FilterTerms&, Hit* hits);
 // out[n] = the contract's score of (query, rows[n]): float64, in index order, rounded once. NaN-free inputs.
 using RescoreFn = void (*)(const float* query, const float* const* rows, size_t count, size_t dim, float* out);
 
+// best[t] = max(best[t], the contract's float64 inner product of token t and row n) over the rows [count, dim], before
+// any rounding. A query's tokens come as float64, interleaved: value d of token t is tokens[d * width + t]; `width` is
+// a multiple of 8, `tokens` lies on a cache line. The sign of a zero is left open: sums that start from +0 never show
+// it.
+using MaxDotsFn = void (*)(const double* tokens, size_t width, const float* rows, size_t count, size_t dim,
+                           double* best);
+
+// peaks[j] = max(peaks[j], scores[r * width + j]) over the rows of a panel's tile; a NaN among the scores is passed
+// over.
+using RaiseFn = void (*)(const float* scores, size_t rows, size_t width, float* peaks);
+
 struct Kernel {
   const char* isa;
   size_t lanes;  // queries per vector
@@ -69,6 +80,8 @@ struct Kernels {
   Kernel scan[3];  // by Storage
   FilterFn filter;
   RescoreFn rescore;
+  MaxDotsFn max_dots;
+  RaiseFn raise;
 };
 
 // One per file of kernels/; null where the instruction set was not compiled in.

@@ -166,7 +166,9 @@ size_t filter(const FilterTerms& t, Hit* hits) {
 Kernels kernels() {
   return {{{"avx2", kLanes, scan_float32}, {"avx2", kLanes, scan_bfloat16}, {"avx2", kLanes, scan_int8}},
           filter,
-          scalar::kernels().rescore};
+          scalar::kernels().rescore,
+          scalar::kernels().max_dots,
+          scalar::kernels().raise};
 }
 
 }  // namespace jmlr::avx2

@@ -228,12 +228,71 @@ void rescore(const float* query, const float* const* rows, size_t count, size_t 
   }
 }
 
+// Eight tokens in a vector: each lane adds in index order, as the contract has it. A product of two float32 is exact in
+// float64, so that fusing it with the addition changes nothing. Four rows at a time; the last again where there are
+// fewer.
+template <size_t kVectors>
+void max_dots_block(const double* tokens, size_t width, const float* rows, size_t count, size_t dim, double* best) {
+  __m512d top[kVectors];
+  for (size_t v = 0; v < kVectors; ++v) top[v] = _mm512_loadu_pd(best + 8 * v);
+  for (size_t n = 0; n < count; n += 4) {
+    const float* row[4];
+    __m512d sum[4][kVectors];
+    for (size_t r = 0; r < 4; ++r) {
+      row[r] = rows + (n + r < count ? n + r : count - 1) * dim;
+      for (size_t v = 0; v < kVectors; ++v) sum[r][v] = _mm512_setzero_pd();
+    }
+    for (size_t d = 0; d < dim; ++d) {
+      __m512d token[kVectors];
+      for (size_t v = 0; v < kVectors; ++v) token[v] = _mm512_load_pd(tokens + d * width + 8 * v);
+      for (size_t r = 0; r < 4; ++r) {
+        const __m512d x = _mm512_set1_pd(static_cast<double>(row[r][d]));
+        for (size_t v = 0; v < kVectors; ++v) sum[r][v] = _mm512_fmadd_pd(x, token[v], sum[r][v]);
+      }
+    }
+    for (size_t r = 0; r < 4; ++r) {
+      for (size_t v = 0; v < kVectors; ++v) top[v] = _mm512_max_pd(top[v], sum[r][v]);
+    }
+  }
+  for (size_t v = 0; v < kVectors; ++v) _mm512_storeu_pd(best + 8 * v, top[v]);
+}
+
+void max_dots(const double* tokens, size_t width, const float* rows, size_t count, size_t dim, double* best) {
+  size_t t = 0;
+  for (; t + 32 <= width; t += 32) max_dots_block<4>(tokens + t, width, rows, count, dim, best + t);
+  for (; t < width; t += 8) max_dots_block<1>(tokens + t, width, rows, count, dim, best + t);
+}
+
+// Odd and even rows apart, since each maximum waits for the one before.
+template <size_t kVectors>
+void raise_panel(const float* scores, size_t rows, float* peaks) {
+  __m512 top[2][kVectors];
+  for (size_t v = 0; v < kVectors; ++v) top[0][v] = top[1][v] = _mm512_loadu_ps(peaks + kLanes * v);
+  for (size_t r = 0; r < rows; r += 2) {
+    for (size_t i = 0; i < 2; ++i) {
+      const float* row = scores + (r + i < rows ? r + i : r) * kVectors * kLanes;
+      for (size_t v = 0; v < kVectors; ++v) top[i][v] = _mm512_max_ps(_mm512_loadu_ps(row + kLanes * v), top[i][v]);
+    }
+  }
+  for (size_t v = 0; v < kVectors; ++v) _mm512_storeu_ps(peaks + kLanes * v, _mm512_max_ps(top[0][v], top[1][v]));
+}
+
+void raise(const float* scores, size_t rows, size_t width, float* peaks) {
+  if (width == kLanes) {
+    raise_panel<1>(scores, rows, peaks);
+  } else {
+    raise_panel<2>(scores, rows, peaks);
+  }
+}
+
 }  // namespace
 
 Kernels kernels() {
   return {{{"avx512", kLanes, scan_float32}, {"avx512", kLanes, scan_bfloat16}, {"avx512", kLanes, scan_int8}},
           filter,
-          rescore};
+          rescore,
+          max_dots,
+          raise};
 }
 
 }  // namespace jmlr::avx512

@@ -122,7 +122,9 @@ Kernels kernels() {
   const Kernels plain = scalar::kernels();
   return {{{"neon", kLanes, scan_float32}, {"neon", kLanes, scan_bfloat16}, {"neon", kLanes, scan_int8}},
           plain.filter,
-          plain.rescore};
+          plain.rescore,
+          plain.max_dots,
+          plain.raise};
 }
 
 }  // namespace jmlr::neon

@@ -103,12 +103,44 @@ void rescore(const float* query, const float* const* rows, size_t count, size_t 
   for (; n < count; ++n) rescore_rows<1>(query, rows + n, dim, out + n);
 }
 
+// Eight tokens and two rows at a time (a row twice where they are odd in number: no maximum minds).
+void max_dots(const double* tokens, size_t width, const float* rows, size_t count, size_t dim, double* best) {
+  for (size_t t = 0; t < width; t += 8) {
+    for (size_t n = 0; n < count; n += 2) {
+      const float* row = rows + n * dim;
+      const float* next = n + 1 < count ? row + dim : row;
+      double sums[2][8] = {};
+      for (size_t d = 0; d < dim; ++d) {
+        const double* token = tokens + d * width + t;
+        const double x[2] = {row[d], next[d]};
+        for (size_t i = 0; i < 8; ++i) {
+          sums[0][i] += x[0] * token[i];
+          sums[1][i] += x[1] * token[i];
+        }
+      }
+      for (size_t i = 0; i < 8; ++i) {
+        const double larger = sums[0][i] > sums[1][i] ? sums[0][i] : sums[1][i];
+        if (larger > best[t + i]) best[t + i] = larger;
+      }
+    }
+  }
+}
+
+void raise(const float* scores, size_t rows, size_t width, float* __restrict peaks) {
+  for (size_t r = 0; r < rows; ++r) {
+    const float* row = scores + r * width;
+    for (size_t j = 0; j < width; ++j) peaks[j] = row[j] > peaks[j] ? row[j] : peaks[j];
+  }
+}
+
 }  // namespace
 
 Kernels kernels() {
   return {{{"scalar", kLanes, scan_float32}, {"scalar", kLanes, scan_bfloat16}, {"scalar", kLanes, scan_int8}},
           filter,
-          rescore};
+          rescore,
+          max_dots,
+          raise};
 }
 
 }  // namespace jmlr::scalar

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+PROGRAMS = ("test_topk", "test_maxsim")
 ARM = ("aarch64-linux-gnu-g++", "qemu-aarch64")
 
 
 def build(folder: Path, *options: str) -> Path:
-    """Configure and build the native test; return the program."""
+    """Configure and build the native tests; return the folder of the programs."""
     cmake = shutil.which("cmake")
     if cmake is None:
         pytest.skip("cmake is not installed")
@@ -22,26 +23,27 @@ def build(folder: Path, *options: str) -> Path:
     ):
         done = subprocess.run(command, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
-    return folder / "test_topk"
+    return folder
 
 
-def check(command: list, last_isa: str) -> None:
-    """Run the program; it must have tried every instruction set and found nothing wrong."""
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    cases = re.search(rf"(\d+) cases, 0 wrong; last of {last_isa}", done.stdout)
-    assert cases, done.stdout
-    assert int(cases[1]) >= 90
+def check(folder: Path, prefix: list, last_isa: str) -> None:
+    """Run the programs; each must have tried every instruction set and found nothing wrong."""
+    for program in PROGRAMS:
+        done = subprocess.run([*prefix, folder / program], capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        cases = re.search(rf"(\d+) cases, 0 wrong; last of {last_isa}", done.stdout)
+        assert cases, done.stdout
+        assert int(cases[1]) >= 90
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("sanitizers", ["address,undefined", "thread"])
 def test_the_native_core_is_clean_under_sanitizers(sanitizers, tmp_path):
-    program = build(tmp_path, f"-DJMLR_SANITIZE={sanitizers}")
-    command = [program]
+    programs = build(tmp_path, f"-DJMLR_SANITIZE={sanitizers}")
+    prefix = []
     if sanitizers == "thread" and shutil.which("setarch"):
-        command = ["setarch", "-R", program]  # its shadow memory and a randomised address space can collide
-    check(command, r"\w+")
+        prefix = ["setarch", "-R"]  # its shadow memory and a randomised address space can collide
+    check(programs, prefix, r"\w+")
 
 
 @pytest.mark.slow
@@ -49,7 +51,7 @@ def test_neon_gives_the_same_bits_under_emulation(tmp_path):
     missing = [tool for tool in ARM if shutil.which(tool) is None]
     if missing:
         pytest.skip(f"{', '.join(missing)} not installed (Debian: g++-aarch64-linux-gnu, qemu-user)")
-    program = build(
+    programs = build(
         tmp_path, "-DCMAKE_SYSTEM_NAME=Linux", "-DCMAKE_SYSTEM_PROCESSOR=aarch64", f"-DCMAKE_CXX_COMPILER={ARM[0]}"
     )
-    check([ARM[1], "-L", "/usr/aarch64-linux-gnu", program], "neon")
+    check(programs, [ARM[1], "-L", "/usr/aarch64-linux-gnu"], "neon")

@@ -3,10 +3,14 @@
     index = Index.build(vectors, storage="int8")      # vectors [N, D]
     scores, ids = index.search(queries, k=10)         # float32 [B, 10], int64 [B, 10]
 
+    index = MaxSimIndex.build(tokens, offsets)        # ColBERT: tokens [M, D], passage p has offsets[p]:offsets[p + 1]
+    scores, ids = index.search(query_tokens, k=10)    # query_tokens [B, T, D]
+
 The contract, the bounds and the format on disk are explained in docs/topk.md.
 """
 
 from jmlr.topk.format import IndexFormatError
 from jmlr.topk.index import Index, kernel_names, merge, topk
+from jmlr.topk.maxsim import MaxSimIndex, maxsim_topk
 
-__all__ = ["Index", "IndexFormatError", "kernel_names", "merge", "topk"]
+__all__ = ["Index", "IndexFormatError", "MaxSimIndex", "kernel_names", "maxsim_topk", "merge", "topk"]

@@ -16,6 +16,22 @@ class Scanner:
         self, queries: np.ndarray, k: int, threads: int, isa: str
     ) -> tuple[np.ndarray, np.ndarray, int, int]: ...
 
+class MaxSimScanner:
+    def __init__(
+        self,
+        storage: str,
+        tokens: np.ndarray,
+        codes: np.ndarray | None,
+        scale: np.ndarray | None,
+        residual: np.ndarray | None,
+        norm: np.ndarray | None,
+        offsets: np.ndarray,
+        ids: np.ndarray | None,
+    ) -> None: ...
+    def search(
+        self, query_tokens: np.ndarray, starts: np.ndarray, k: int, threads: int, isa: str
+    ) -> tuple[np.ndarray, np.ndarray, int, int]: ...
+
 def encode(
     storage: str, vectors: np.ndarray
 ) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None, np.ndarray]: ...

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 import os
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,13 +15,15 @@ STORAGES = ("float32", "bfloat16", "int8")
 MAX_DIM = 65536
 
 
-def as_matrix(values: Any, name: str, dim: int | None = None) -> np.ndarray:
+def as_matrix(
+    values: Any, name: str, dim: int | None = None, place: Callable[[int], str] = "row {}".format
+) -> np.ndarray:
     """Return `values` as finite C-contiguous float32 [rows, D], without a copy where it already is that.
 
-    Floats of other widths are converted (a float64 that overflows float32 is refused as infinite); complex numbers,
+    `place` says where a row is, for messages. Floats of other widths are converted (a float64 that overflows float32 is refused as infinite); complex numbers,
     objects, strings and booleans are refused. Raises TypeError, or ValueError naming the shape or the first bad entry.
     """
-    array = _to_numpy(values, name)
+    array = to_numpy(values, name)
     if array.ndim != 2:
         raise ValueError(f"{name}: shape {array.shape}; allowed: 2 dimensions, [rows, D]")
     if array.dtype.kind not in "fiu":
@@ -36,24 +39,29 @@ def as_matrix(values: Any, name: str, dim: int | None = None) -> np.ndarray:
     bad = _topk.first_nonfinite(matrix)
     if bad is not None:
         row, column = bad
-        raise ValueError(f"{name}: {array[row, column]} in row {row}, column {column}; allowed: finite float32 numbers")
+        raise ValueError(
+            f"{name}: {array[row, column]} in {place(row)}, column {column}; allowed: finite float32 numbers"
+        )
     return matrix
 
 
-def as_ids(values: Any, rows: int) -> np.ndarray:
-    """Return `values` as int64 [rows]; raise unless they are distinct integers, none negative (-1 marks padding)."""
-    array = _to_numpy(values, "ids")
+def as_ids(values: Any, rows: int, of: str = "row") -> np.ndarray:
+    """Return `values` as int64 [rows]; raise unless they are distinct integers, none negative (-1 marks padding).
+
+    `of` names, for messages, what has the ids.
+    """
+    array = to_numpy(values, "ids")
     if array.dtype.kind not in "iu":
         raise TypeError(f"ids: dtype {array.dtype}; allowed: integers that fit int64")
     if array.shape != (rows,):
-        raise ValueError(f"ids: shape {array.shape}; allowed: ({rows},), one for every row")
+        raise ValueError(f"ids: shape {array.shape}; allowed: ({rows},), one for every {of}")
     if array.dtype == np.uint64 and rows and int(array.max()) > np.iinfo(np.int64).max:
         raise ValueError(f"ids: {int(array.max())} does not fit int64")
     ids = np.ascontiguousarray(array, dtype=np.int64)
     if ids is array:
         ids = ids.copy()
     if rows and int(ids.min()) < 0:
-        raise ValueError(f"ids: {int(ids.min())} in row {int(ids.argmin())}; allowed: 0 and above")
+        raise ValueError(f"ids: {int(ids.min())} in {of} {int(ids.argmin())}; allowed: 0 and above")
     ordered = np.sort(ids)
     twice = ordered[1:][ordered[1:] == ordered[:-1]]
     if len(twice):
@@ -94,7 +102,8 @@ def thread_count(threads: int | None) -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _to_numpy(values: Any, name: str) -> np.ndarray:
+def to_numpy(values: Any, name: str) -> np.ndarray:
+    """Return `values` as an array; raise unless it is in the memory of the CPU and every entry counts."""
     if type(values).__module__.partition(".")[0] == "torch":
         values = values.detach()
         if values.device.type != "cpu":

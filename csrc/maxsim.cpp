@@ -1,0 +1,350 @@
+#include "maxsim.h"
+
+#include <algorithm>
+#include <atomic>
+#include <memory>
+
+#include "candidates.h"
+
+namespace jmlr {
+namespace {
+
+constexpr size_t kTileRows = 96;           // token rows scored at a time, across the ends of passages
+constexpr size_t kChunkRows = 3072;        // token rows claimed at a time, about
+constexpr size_t kGroupValues = 1u << 17;  // of the queries scanned together: their panels stay in cache
+constexpr size_t kQueriesAtOnce = 256;     // bounds the candidates held at a time
+constexpr size_t kExactTokens = 8;         // a query's tokens are padded to a multiple of this for the exact scores
+constexpr double kSumSlack = 0x1p-29;      // for each token, of the error: pays for sums in float64 (docs/topk.md)
+
+struct Interval {
+  float low, high;  // the contract's score lies in between
+};
+
+// Token rows against the tokens of some queries by the scan of one storage: for every passage the sum of the maxima.
+class PassageScan {
+ public:
+  PassageScan(const MaxSimView& index, Storage storage, const Kernels& kernels, const float* tokens,
+              const int64_t* starts, size_t count)
+      : index_(index),
+        storage_(storage),
+        kernel_(kernels.scan[static_cast<int>(storage)]),
+        raise_(kernels.raise),
+        width_(2 * kernel_.lanes),
+        count_(count),
+        block_(storage, kernel_, tokens, static_cast<size_t>(starts[count] - starts[0]), index.dim, false),
+        pieces_(block_.panels().size()),
+        bounds_(count) {
+    for (size_t q = 0; q < count; ++q) {
+      const auto begin = static_cast<size_t>(starts[q] - starts[0]);
+      const auto end = static_cast<size_t>(starts[q + 1] - starts[0]);
+      const double slack = 1.0 + static_cast<double>(end - begin + 8) * kSumSlack;
+      for (size_t t = begin; t < end; ++t) {
+        const ErrorBound& bound = block_.bound(t);
+        bounds_[q].residual += slack * static_cast<double>(bound.residual_weight);
+        bounds_[q].norm += slack * static_cast<double>(bound.norm_weight);
+        bounds_[q].constant += slack * static_cast<double>(bound.constant);
+      }
+      for (size_t t = begin; t < end;) {
+        const size_t upto = std::min(end, (t / width_ + 1) * width_);
+        pieces_[t / width_].push_back({q, t % width_, t % width_ + upto - t});
+        t = upto;
+      }
+    }
+  }
+
+  struct Scratch {
+    AlignedBuffer<float> scores;  // [kTileRows, panel width]
+    AlignedBuffer<float> peaks;   // [panels, panel width]: maxima over the passage that is being read
+    std::vector<double> sums;     // [passages that end in the tile, queries]
+  };
+  Scratch scratch() const {
+    return {AlignedBuffer<float>(kTileRows * width_), AlignedBuffer<float>(block_.panels().size() * width_),
+            std::vector<double>(kTileRows * count_)};
+  }
+
+  // Calls found(passage, sums [queries]) for passages [first, last), in order.
+  template <class Found>
+  void run(Scratch& scratch, size_t first, size_t last, const Found& found) const {
+    std::fill(scratch.peaks.data(), scratch.peaks.data() + scratch.peaks.size(), kNoFloor);
+    const auto end = static_cast<size_t>(index_.offsets[last]);
+    for (auto row = static_cast<size_t>(index_.offsets[first]); row < end; row += kTileRows) {
+      const size_t count = std::min(kTileRows, end - row);
+      const size_t opened = first;
+      while (first < last && static_cast<size_t>(index_.offsets[first + 1]) <= row + count) ++first;
+      std::fill_n(scratch.sums.data(), (first - opened) * count_, 0.0);
+      for (size_t p = 0; p < block_.panels().size(); ++p) scan_tile(scratch, p, row, count, opened, first);
+      for (size_t passage = opened; passage < first; ++passage) {
+        found(passage, scratch.sums.data() + (passage - opened) * count_);
+      }
+    }
+  }
+
+  // Rounding to float32 is monotonic, as the contract's is: the interval's ends need no widening for it.
+  Interval interval(size_t q, size_t passage, double sum) const {
+    const Bound& bound = bounds_[q];
+    double error = bound.norm * static_cast<double>(index_.norm[passage]) + bound.constant;
+    if (storage_ != Storage::float32) error += bound.residual * static_cast<double>(index_.residual[passage]);
+    return {static_cast<float>(sum - error), static_cast<float>(sum + error)};
+  }
+
+  // False where a float32 scan of one of the tokens, or the sum of all, may overflow.
+  bool scannable(size_t begin, size_t end, float max_norm) const {
+    for (size_t t = begin; t < end; ++t) {
+      if (!block_.scannable(t, max_norm * static_cast<float>(end - begin))) return false;
+    }
+    return true;
+  }
+
+ private:
+  struct Bound {
+    double residual = 0.0, norm = 0.0, constant = 0.0;  // the weights of the tokens, summed
+  };
+  struct Piece {  // a query's lanes of a panel
+    size_t query, begin, end;
+  };
+
+  RowBlock rows_at(size_t first, size_t count) const {
+    if (storage_ == Storage::float32) {
+      return {index_.vectors + first * index_.dim, index_.dim * sizeof(float), count, nullptr};
+    }
+    const size_t stride = code_stride(storage_, index_.dim);
+    return {index_.codes + first * stride, stride, count, index_.scale != nullptr ? index_.scale + first : nullptr};
+  }
+
+  // Panel p against rows [row, row + count), in which passages [opened, closed) end.
+  void scan_tile(Scratch& scratch, size_t p, size_t row, size_t count, size_t opened, size_t closed) const {
+    const QueryPanel& panel = block_.panels()[p].view;
+    float* peaks = scratch.peaks.data() + p * width_;
+    kernel_.scan(panel, rows_at(row, count), scratch.scores.data());
+    size_t done = 0;
+    for (size_t passage = opened; passage < closed; ++passage) {
+      const size_t upto = static_cast<size_t>(index_.offsets[passage + 1]) - row;
+      raise_(scratch.scores.data() + done * panel.width, upto - done, panel.width, peaks);
+      double* sums = scratch.sums.data() + (passage - opened) * count_;
+      for (const Piece& piece : pieces_[p]) {
+        for (size_t j = piece.begin; j < piece.end; ++j) sums[piece.query] += static_cast<double>(peaks[j]);
+      }
+      std::fill(peaks, peaks + width_, kNoFloor);
+      done = upto;
+    }
+    raise_(scratch.scores.data() + done * panel.width, count - done, panel.width, peaks);
+  }
+
+  const MaxSimView& index_;
+  const Storage storage_;
+  Kernel kernel_;
+  RaiseFn raise_;
+  const size_t width_;  // of a panel at most; only the last may be narrower
+  const size_t count_;
+  QueryBlock block_;
+  std::vector<std::vector<Piece>> pieces_;  // by panel
+  std::vector<Bound> bounds_;
+};
+
+// A query's tokens in float64, interleaved as the exact kernel reads them.
+struct ExactQuery {
+  size_t tokens, width;
+  AlignedBuffer<double> values;  // [dim, width]
+
+  ExactQuery(const float* rows, size_t count, size_t dim)
+      : tokens(count), width((count + kExactTokens - 1) / kExactTokens * kExactTokens), values(dim * width) {
+    std::fill(values.data(), values.data() + values.size(), 0.0);
+    for (size_t t = 0; t < count; ++t) {
+      for (size_t d = 0; d < dim; ++d) values[d * width + t] = static_cast<double>(rows[t * dim + d]);
+    }
+  }
+};
+
+// All that one thread needs for a group of queries.
+struct Worker {
+  std::vector<CandidateList> lists;  // by query
+  PassageScan::Scratch coarse;
+  PassageScan::Scratch fine;  // large enough for any query
+  std::vector<double> best;   // exact maxima, by token
+  SearchCounts counts;
+};
+
+// One group of queries against all passages.
+class GroupSearch {
+ public:
+  GroupSearch(const MaxSimView& index, const float* tokens, const int64_t* starts, size_t count, size_t k,
+              const SearchOptions& options)
+      : index_(index),
+        max_dots_(options.kernels.max_dots),
+        count_(count),
+        k_(k),
+        limit_(3 * k + 768),
+        better_(index.ids),
+        coarse_(index, index.storage, options.kernels, tokens, starts, count),
+        floors_(new std::atomic<float>[count]),
+        exact_(count, false) {
+    const float max_norm = max_of(index.norm, index.passages);
+    fine_.reserve(count);
+    queries_.reserve(count);
+    for (size_t q = 0; q < count; ++q) {
+      const float* first = tokens + static_cast<size_t>(starts[q] - starts[0]) * index.dim;
+      const auto held = static_cast<size_t>(starts[q + 1] - starts[q]);
+      const auto begin = static_cast<size_t>(starts[q] - starts[0]);
+      if (index.storage != Storage::float32) {
+        fine_.emplace_back(index, Storage::float32, options.kernels, first, starts + q, 1);
+      }
+      queries_.emplace_back(first, held, index.dim);
+      floors_[q].store(kNoFloor, std::memory_order_relaxed);
+      // With k of all passages wanted there is nothing to rule out; with huge norms float32 cannot be trusted to.
+      exact_[q] = k >= index.passages || !coarse_.scannable(begin, begin + held, max_norm);
+    }
+  }
+
+  SearchCounts run(Team& team, float* scores, int64_t* ids) {
+    std::vector<Worker> workers(team.threads());
+    const auto rows = static_cast<size_t>(index_.offsets[index_.passages]);
+    WorkQueue work(index_.passages, std::max(kChunkRows * index_.passages / std::max(rows, size_t{1}), size_t{1}));
+    const bool scanned = std::find(exact_.begin(), exact_.end(), false) != exact_.end();
+    team.run([&](size_t me) {
+      Worker& worker = workers[me];
+      prepare(worker);
+      for (size_t begin, end; !team.stopping(me) && work.claim(&begin, &end);) {
+        if (scanned) {
+          coarse_.run(worker.coarse, begin, end, [&](size_t p, const double* sums) { nominate(worker, p, sums); });
+        }
+        for (size_t q = 0; q < count_; ++q) {
+          for (size_t p = begin; exact_[q] && p < end && !team.stopping(me); ++p) nominate_exactly(worker, q, p);
+        }
+      }
+    });
+    WorkQueue queries(count_, 1);
+    team.run([&](size_t me) {
+      for (size_t q, end; !team.stopping(me) && queries.claim(&q, &end);) {
+        finish(workers, workers[me], q, scores + q * k_, ids + q * k_);
+      }
+    });
+    SearchCounts counts;
+    for (const Worker& worker : workers) {
+      counts.nominated += worker.counts.nominated;
+      counts.rescored += worker.counts.rescored;
+    }
+    return counts;
+  }
+
+ private:
+  void prepare(Worker& worker) const {
+    worker.lists.resize(count_);
+    for (CandidateList& list : worker.lists) list.reset(k_);
+    worker.coarse = coarse_.scratch();
+    for (const PassageScan& fine : fine_) {
+      PassageScan::Scratch scratch = fine.scratch();
+      if (scratch.peaks.size() > worker.fine.peaks.size()) worker.fine = std::move(scratch);
+    }
+    for (const ExactQuery& query : queries_) worker.best.resize(std::max(worker.best.size(), query.width));
+  }
+
+  void nominate(Worker& worker, size_t passage, const double* sums) {
+    for (size_t q = 0; q < count_; ++q) {
+      if (exact_[q]) continue;
+      const float floor = floors_[q].load(std::memory_order_relaxed);
+      Interval in = coarse_.interval(q, passage, sums[q]);
+      if (in.high < floor) continue;
+      ++worker.counts.nominated;
+      // A second look at the originals in float32 costs a fraction of exact scores and rules most of the rest out.
+      // Before there is a floor nothing can be ruled out.
+      if (!fine_.empty() && floor > kNoFloor) {
+        fine_[q].run(worker.fine, passage, passage + 1,
+                     [&](size_t p, const double* sum) { in = fine_[q].interval(0, p, *sum); });
+        if (in.high < floor) continue;
+      }
+      push(worker, q, {in.low, in.high, static_cast<int64_t>(passage), false});
+    }
+  }
+
+  void nominate_exactly(Worker& worker, size_t q, size_t passage) {
+    const float score = score_exactly(worker, q, passage);
+    if (score < floors_[q].load(std::memory_order_relaxed)) return;
+    push(worker, q, {score, score, static_cast<int64_t>(passage), true});
+  }
+
+  float score_exactly(Worker& worker, size_t q, size_t passage) const {
+    const ExactQuery& query = queries_[q];
+    const auto first = static_cast<size_t>(index_.offsets[passage]);
+    const auto rows = static_cast<size_t>(index_.offsets[passage + 1]) - first;
+    std::fill_n(worker.best.data(), query.width, -std::numeric_limits<double>::infinity());
+    max_dots_(query.values.data(), query.width, index_.vectors + first * index_.dim, rows, index_.dim,
+              worker.best.data());
+    double sum = 0.0;
+    for (size_t t = 0; t < query.tokens; ++t) sum += worker.best[t];
+    ++worker.counts.rescored;
+    return static_cast<float>(sum);
+  }
+
+  auto scorer(Worker& worker, size_t q) {
+    return [this, &worker, q](const int64_t* passages, size_t count, float* out) {
+      for (size_t i = 0; i < count; ++i) out[i] = score_exactly(worker, q, static_cast<size_t>(passages[i]));
+    };
+  }
+
+  void push(Worker& worker, size_t q, const Candidate& candidate) {
+    CandidateList& list = worker.lists[q];
+    float floor = list.push(candidate);
+    if (list.full()) {
+      floor = list.compact(std::max(floor, floors_[q].load(std::memory_order_relaxed)));
+      if (list.items().size() > limit_) {  // bounds too wide, or ties: only exact scores can tell
+        settle(list.items(), k_, better_, scorer(worker, q));
+        floor = list.compact(floor);
+      }
+    }
+    // What one thread has proved holds for all: k passages reach `floor`.
+    float seen = floors_[q].load(std::memory_order_relaxed);
+    while (seen < floor && !floors_[q].compare_exchange_weak(seen, floor, std::memory_order_relaxed)) {
+    }
+  }
+
+  void finish(std::vector<Worker>& workers, Worker& mine, size_t q, float* scores, int64_t* ids) {
+    CandidateList all;
+    all.reset(k_);
+    for (Worker& worker : workers) {
+      if (worker.lists.empty()) continue;  // a thread that never came to life
+      for (const Candidate& c : worker.lists[q].items()) all.push(c);
+    }
+    all.compact(floors_[q].load(std::memory_order_relaxed));
+    std::vector<Candidate>& best = all.items();
+    settle(best, k_, better_, scorer(mine, q));
+    std::sort(best.begin(), best.end(), better_);
+    for (size_t i = 0; i < k_; ++i) {
+      scores[i] = i < best.size() ? best[i].low : kNoFloor;
+      ids[i] = i < best.size() ? better_.id(best[i].row()) : -1;
+    }
+  }
+
+  const MaxSimView& index_;
+  const MaxDotsFn max_dots_;
+  const size_t count_, k_;
+  const size_t limit_;  // candidates that compacting may leave
+  const BetterExact better_;
+  const PassageScan coarse_;
+  std::vector<PassageScan> fine_;  // by query, over the originals: empty where coarse_ reads them itself
+  std::vector<ExactQuery> queries_;
+  std::unique_ptr<std::atomic<float>[]> floors_;
+  std::vector<bool> exact_;
+};
+
+}  // namespace
+
+SearchCounts maxsim_search(const MaxSimView& index, const float* tokens, const int64_t* starts, size_t count, size_t k,
+                           const SearchOptions& options, float* scores, int64_t* ids) {
+  SearchCounts counts;
+  if (k == 0) return counts;
+  const auto values = [&](size_t first, size_t last) {
+    return static_cast<size_t>(starts[last] - starts[first]) * index.dim;
+  };
+  for (size_t first = 0, last; first < count; first = last) {
+    const size_t most = std::min(count, first + kQueriesAtOnce);
+    for (last = first + 1; last < most && values(first, last + 1) <= kGroupValues;) ++last;
+    Team team(std::clamp(options.threads, size_t{1}, std::max(index.passages, last - first)), options.interrupted);
+    GroupSearch group(index, tokens + values(0, first), starts + first, last - first, k, options);
+    const SearchCounts more = group.run(team, scores + first * k, ids + first * k);
+    counts.nominated += more.nominated;
+    counts.rescored += more.rescored;
+  }
+  return counts;
+}
+
+}  // namespace jmlr
