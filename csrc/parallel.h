@@ -1,4 +1,5 @@
-// Threads of our own: they live for one search, so that nothing spins, survives a fork, or fights torch's pool.
+// Threads of our own. Between searches they sleep, so that nothing spins or fights torch's pool; a forked child gets new
+// ones.
 #pragma once
 
 #include <atomic>

@@ -1,5 +1,7 @@
 """Every kernel and storage returns the bits of `reference.py`."""
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import numpy as np
@@ -189,3 +191,18 @@ def test_an_unknown_isa_is_refused_with_those_allowed(monkeypatch):
     monkeypatch.setenv("JMLR_ISA", "avx1024")
     with pytest.raises(ValueError, match=r"JMLR_ISA='avx1024'.*allowed: auto, scalar"):
         kernel_names()
+
+
+def test_a_forked_child_and_threads_side_by_side_get_the_same_answer():
+    rng = np.random.default_rng(3)
+    index = Index.build(rng.standard_normal((3000, 40), dtype=np.float32), "int8")
+    queries = rng.standard_normal((40, 40), dtype=np.float32)
+    expected = index.search(queries, 5, threads=3)
+    if hasattr(os, "fork"):  # the threads that sleep between searches are not in the child
+        child = os.fork()
+        if child == 0:
+            os._exit(0 if np.array_equal(index.search(queries, 5, threads=3)[1], expected[1]) else 1)
+        assert os.waitpid(child, 0)[1] == 0
+    with ThreadPoolExecutor(4) as pool:
+        for _, ids in pool.map(lambda _: index.search(queries, 5, threads=3), range(40)):
+            np.testing.assert_array_equal(ids, expected[1])
