@@ -248,6 +248,7 @@ class TrainOptions(Closed):
     score_temperature: Annotated[float, Field(gt=0)] = _(
         0.1, "pdist, emdr2: of the softmax over the retriever's scores"
     )
+    prior_weight: Rate = _(0.0, "nats that a unit of the index's score is worth to a passage, beside the LLM's loss")
     passage_order: Literal["best_last", "best_first", "shuffled"] = _(
         "shuffled", "order of the K passages in the prompt while training; the paper: best_last"
     )

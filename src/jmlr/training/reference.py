@@ -84,10 +84,14 @@ def rank_one_question(
     ]
     sampled = sorted(sorted(range(len(keys)), key=lambda c: -keys[c])[: settings.samples])
 
+    prior = [settings.prior_weight * question.scores[c] for c in sampled]
     training = llm.training
     llm.eval()
     with torch.no_grad():
-        thinks = [answer_loss(llm, passages, question, [question.candidates[c]], settings).item() for c in sampled]
+        thinks = [
+            answer_loss(llm, passages, question, [question.candidates[c]], settings).item() - known
+            for c, known in zip(sampled, prior, strict=True)
+        ]
     llm.train(training)
 
     pairs = []

@@ -36,6 +36,7 @@ class StepSettings:
     sampling_temperature: float
     target_temperature: float
     score_temperature: float
+    prior_weight: float
     passage_order: str
     llm_answer_tokens: int
 
@@ -91,7 +92,8 @@ def joint_step(
                 llm, passages, batch, columns, picked, settings.llm_answer_tokens
             )  # [B, S], without gradient
             learned = score_again(retriever, passages, batch, scores, mask, columns, picked)  # [B, S], with gradient
-            loss_rank = rank_loss(settings, *learned, losses, picked)
+            trusted = losses - settings.prior_weight * index_scores(batch, columns, picked).to(losses)
+            loss_rank = rank_loss(settings, *learned, trusted, picked)
             figures["agreement"] = agreement(scores.gather(1, columns), losses, picked)
             figures["judged"] = (losses * picked).sum() / picked.sum()
     read = [
@@ -146,6 +148,16 @@ def score_again(
     present = torch.cat([picked, torch.ones_like(low, dtype=torch.bool), torch.ones_like(low, dtype=torch.bool)], 1)
     raw = score_columns(retriever, passages, batch, torch.where(present, needed, low))
     return raw[:, :-2], scale(raw, present)[:, :-2]
+
+
+def index_scores(batch: Sequence[Question], columns: Tensor, picked: Tensor) -> Tensor:
+    """Return the scores [B, S] that the round's index gave to the sampled candidates; masked places get 0.
+
+    They are what the retriever knew before: taken off the losses, they are a prior. Targets then weigh both: with pdist,
+    softmax((prior_weight * s0 - L) / target_temperature); LLM-Rank orders by L - prior_weight * s0.
+    """
+    rows = zip(batch, columns.tolist(), picked.tolist(), strict=True)
+    return torch.tensor([[q.scores[c] if p else 0.0 for c, p in zip(cs, ps, strict=True)] for q, cs, ps in rows])
 
 
 def by_score(scores: Tensor, mask: Tensor, batch: Sequence[Question]) -> list[list[int]]:

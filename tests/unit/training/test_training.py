@@ -117,16 +117,16 @@ def gradients(session, step, batch, settings):
     return result.loss_lm.item(), result.loss_rank.item(), grads
 
 
-@pytest.mark.parametrize("order", ["best_last", "shuffled"])
+@pytest.mark.parametrize(("order", "prior"), [("best_last", 0.0), ("shuffled", 0.7)])
 @pytest.mark.parametrize(("questions", "kept", "samples"), [(1, 8, 4), (3, 8, 4), (4, 5, 3), (4, 8, 8), (2, 3, 10)])
-def test_the_fast_step_equals_the_twin_in_losses_and_every_gradient(tiny, candidates, questions, kept, samples, order):
+def test_the_fast_step_equals_the_twin_in_losses_and_every_gradient(tiny, candidates, questions, kept, samples, order, prior):
     session = open_session(tiny, candidates, lora_dropout=0.0)
     # Ragged on purpose: the second question has one candidate fewer.
     batch = [
-        replace(q, candidates=q.candidates[: kept - (i == 1)], scores=q.scores[: kept - (i == 1)])
+        replace(q, candidates=q.candidates[: kept - (i == 1)], scores=[0.1 * c for c in range(kept - (i == 1))])
         for i, q in enumerate(session.questions[:questions])
     ]
-    settings = settings_of(session, samples=samples, passage_order=order)
+    settings = settings_of(session, samples=samples, passage_order=order, prior_weight=prior)
     fast = gradients(session, joint_step, batch, settings)
     twin = gradients(session, reference_step, batch, settings)
     assert fast[0] == pytest.approx(twin[0], rel=1e-9)
