@@ -96,6 +96,11 @@ def head(llm: nn.Module) -> nn.Module:
     return causal(llm).get_output_embeddings()
 
 
+def at_least_float32(x: Tensor) -> Tensor:
+    """Return `x` widened to float32 if it is narrower: losses and scores are compared, and bfloat16 ties too often."""
+    return x if x.dtype == torch.float64 else x.float()
+
+
 def answer_token_losses(
     llm: nn.Module, prompts: Sequence[list[int]], answers: Sequence[list[int]]
 ) -> tuple[Tensor, Tensor]:
@@ -118,7 +123,7 @@ def answer_token_losses(
         where, non_blocking=True
     )
     logits = head(llm)(hidden_states(llm, ids)[rows, places - 1])  # the token at t is predicted at t - 1
-    return F.cross_entropy(logits.float(), ids[rows, places], reduction="none"), rows
+    return F.cross_entropy(at_least_float32(logits), ids[rows, places], reduction="none"), rows
 
 
 def answer_losses(llm: nn.Module, prompts: Sequence[list[int]], answers: Sequence[list[int]]) -> Tensor:

@@ -20,7 +20,7 @@ from jmlr.losses.emdr2 import emdr2
 from jmlr.losses.llm_rank import agreement, llm_rank, sample, scale
 from jmlr.losses.pdist import pdist
 from jmlr.models.dense import DenseRetriever
-from jmlr.models.llm import answer_losses
+from jmlr.models.llm import answer_losses, at_least_float32
 from jmlr.runtime.seeds import python_random, stream
 from jmlr.training.data import Passages, Question
 
@@ -74,8 +74,9 @@ def joint_step(
     figures: dict[str, Tensor] = {}
     order, loss_rank = [list(q.candidates) for q in batch], None
     if retriever is not None:
-        scores, mask = score_candidates(retriever, passages, batch)  # [B, C], with gradient
-        order = by_score(scores.detach(), mask, batch)
+        with torch.no_grad():
+            scores, mask = score_candidates(retriever, passages, batch)  # [B, C]
+        order = by_score(scores, mask, batch)
         if rank:
             noise = (
                 uniform_noise(batch, scores.shape[1], seed, step)
@@ -89,8 +90,9 @@ def joint_step(
             losses = judge(
                 llm, passages, batch, columns, picked, settings.llm_answer_tokens
             )  # [B, S], without gradient
-            loss_rank = rank_loss(settings, scores.gather(1, columns), scaled.gather(1, columns), losses, picked)
-            figures["agreement"] = agreement(scores.detach().gather(1, columns), losses, picked)
+            learned = score_again(retriever, passages, batch, scores, mask, columns, picked)  # [B, S], with gradient
+            loss_rank = rank_loss(settings, *learned, losses, picked)
+            figures["agreement"] = agreement(scores.gather(1, columns), losses, picked)
             figures["judged"] = (losses * picked).sum() / picked.sum()
     read = [
         arrange(o[: settings.passages], settings.passage_order, seed, step, q.number)
@@ -104,20 +106,46 @@ def joint_step(
 
 
 def score_candidates(retriever: DenseRetriever, passages: Passages, batch: Sequence[Question]) -> tuple[Tensor, Tensor]:
-    """Return scores [B, C] with gradient and their mask (METHOD 3.2); a passage that several questions share is encoded once."""
-    rows = sorted({c for q in batch for c in q.candidates})
+    """Return the scores [B, C] of all candidates and their mask (METHOD 3.2)."""
+    most = max(len(q.candidates) for q in batch)
+    columns = torch.arange(most).expand(len(batch), most)
+    counts = torch.tensor([len(q.candidates) for q in batch])
+    mask = columns < counts[:, None]
+    scores = score_columns(retriever, passages, batch, torch.where(mask, columns, 0))
+    return scores, mask.to(scores.device)
+
+
+def score_columns(retriever: DenseRetriever, passages: Passages, batch: Sequence[Question], columns: Tensor) -> Tensor:
+    """Return the scores [B, n] of the candidates numbered `columns` [B, n]; a passage that several places hold is encoded once."""
+    chosen = [[q.candidates[c] for c in cs] for q, cs in zip(batch, columns.tolist(), strict=True)]
+    rows = sorted({row for held in chosen for row in held})
     place = {row: i for i, row in enumerate(rows)}
     queries = retriever.encode([q.query for q in batch])  # [B, D]
     encoded = retriever.encode([passages.for_retriever(r) for r in rows])  # [U, D]
-    most = max(len(q.candidates) for q in batch)
-    columns = torch.tensor(
-        [[place[c] for c in q.candidates] + [0] * (most - len(q.candidates)) for q in batch], device=queries.device
-    )
-    mask = (
-        torch.arange(most, device=queries.device)
-        < torch.tensor([len(q.candidates) for q in batch], device=queries.device)[:, None]
-    )
-    return (queries @ encoded.T).float().gather(1, columns), mask
+    places = torch.tensor([[place[row] for row in held] for held in chosen], device=queries.device)
+    return at_least_float32(queries @ encoded.T).gather(1, places)
+
+
+def score_again(
+    retriever: DenseRetriever,
+    passages: Passages,
+    batch: Sequence[Question],
+    scores: Tensor,
+    mask: Tensor,
+    columns: Tensor,
+    picked: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Return (raw, scaled) scores [B, S] of the sampled candidates, with gradient.
+
+    Of all C candidates only the sampled ones and the two that set the scale, the lowest and the highest, carry any: these S + 2
+    are encoded again, and C - S - 2 backward passes are saved.
+    """
+    low = scores.masked_fill(~mask, float("inf")).argmin(1, keepdim=True)
+    high = scores.masked_fill(~mask, float("-inf")).argmax(1, keepdim=True)
+    needed = torch.cat([columns, low, high], 1)
+    present = torch.cat([picked, torch.ones_like(low, dtype=torch.bool), torch.ones_like(low, dtype=torch.bool)], 1)
+    raw = score_columns(retriever, passages, batch, torch.where(present, needed, low))
+    return raw[:, :-2], scale(raw, present)[:, :-2]
 
 
 def by_score(scores: Tensor, mask: Tensor, batch: Sequence[Question]) -> list[list[int]]:
@@ -150,7 +178,7 @@ def judge(
     ]
     prompts = [passages.prompter.prompt(batch[b].prompt, [passages.for_llm(row)], room) for b, _, row in jobs]
     values = answer_losses(llm, prompts, [batch[b].answer for b, _, _ in jobs])
-    losses = torch.zeros(picked.shape, device=values.device)
+    losses = torch.zeros(picked.shape, device=values.device, dtype=values.dtype)
     losses[[b for b, _, _ in jobs], [s for _, s, _ in jobs]] = values
     llm.train(training)
     return losses

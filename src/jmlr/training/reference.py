@@ -1,0 +1,114 @@
+"""The joint step's slow, obvious twin: METHOD section 3 line by line, one passage at a time, whole logits, plain loops.
+
+Written to be believed, not to be used: tests compare `joint_step` with it, in both losses and in every gradient, and the
+benchmark measures what batching saves. It shares with the fast step only the models, the prompt and the random draws.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from jmlr.models.dense import DenseRetriever
+from jmlr.runtime.seeds import python_random, stream
+from jmlr.training.data import Passages, Question
+from jmlr.training.step import StepResult, StepSettings
+
+
+def reference_step(
+    llm: nn.Module,
+    retriever: DenseRetriever | None,
+    passages: Passages,
+    batch: Sequence[Question],
+    settings: StepSettings,
+    seed: int,
+    step: int,
+    rank: bool,
+) -> StepResult:
+    """Compute what `joint_step` computes, with the same arguments. The target is LLM-Rank, the sampling the paper's."""
+    losses_lm, losses_rank = [], []
+    for question in batch:
+        scores = score_one_by_one(retriever, passages, question)
+        if retriever is not None and rank:
+            signal = rank_one_question(llm, passages, question, scores, settings, seed, step)
+            if signal is not None:
+                losses_rank.append(signal)
+        # METHOD 3.7: the K passages with the highest scores; in the paper's order the best stands last.
+        best = sorted(range(len(scores)), key=lambda c: (-scores[c].item(), c))[: settings.passages]
+        if settings.passage_order == "best_last":
+            best = best[::-1]
+        elif settings.passage_order == "shuffled":
+            best = python_random(seed, "order", step, question.number).sample(best, len(best))
+        chosen = [question.candidates[c] for c in best]
+        losses_lm.append(answer_loss(llm, passages, question, chosen, settings))
+    loss_rank = None
+    if retriever is not None and rank:
+        loss_rank = torch.stack(losses_rank).mean() if losses_rank else torch.zeros(())
+    return StepResult(torch.stack(losses_lm).mean(), loss_rank, {})
+
+
+def score_one_by_one(retriever: DenseRetriever | None, passages: Passages, question: Question) -> list[Tensor]:
+    """Return s_c = <E(q), E(p_c)> for every candidate, each passage encoded alone (METHOD 3.2)."""
+    if retriever is None:
+        return [torch.tensor(-float(c)) for c in range(len(question.candidates))]  # the index's order stands
+    query = retriever.encode([question.query])[0]
+    return [query @ retriever.encode([passages.for_retriever(row)])[0] for row in question.candidates]
+
+
+def rank_one_question(
+    llm: nn.Module,
+    passages: Passages,
+    question: Question,
+    scores: list[Tensor],
+    settings: StepSettings,
+    seed: int,
+    step: int,
+) -> Tensor | None:
+    """Return the LLM-Rank loss of one question; None where no pair of sampled passages carries a signal (METHOD 3.3 to 3.6)."""
+    low, high = min(scores, key=Tensor.item), max(scores, key=Tensor.item)
+    if low.item() == high.item():
+        return None
+    scaled = [2 * (s - low) / (high - low) - 1 for s in scores]
+
+    # S without replacement with probabilities softmax(s' / temperature): add Gumbel noise, take the S largest.
+    uniform = np.random.default_rng(stream(seed, "sample", step, question.number)).random(len(scores))
+    if settings.sampling != "softmax":
+        uniform[:] = 0.5
+    keys = [
+        s.item() / settings.sampling_temperature - math.log(-math.log(u)) for s, u in zip(scaled, uniform, strict=True)
+    ]
+    sampled = sorted(sorted(range(len(keys)), key=lambda c: -keys[c])[: settings.samples])
+
+    training = llm.training
+    llm.eval()
+    with torch.no_grad():
+        thinks = [answer_loss(llm, passages, question, [question.candidates[c]], settings).item() for c in sampled]
+    llm.train(training)
+
+    pairs = []
+    for i in range(len(sampled)):
+        for j in range(i + 1, len(sampled)):
+            if thinks[i] == thinks[j]:
+                continue
+            probability = torch.sigmoid(scaled[sampled[i]] - scaled[sampled[j]])
+            better = torch.ones_like(probability) if thinks[i] < thinks[j] else torch.zeros_like(probability)
+            pairs.append(F.binary_cross_entropy(probability, better))
+    return torch.stack(pairs).mean() if pairs else None
+
+
+def answer_loss(
+    llm: nn.Module, passages: Passages, question: Question, rows: Sequence[int], settings: StepSettings
+) -> Tensor:
+    """Return the mean cross-entropy of the answer's tokens after "passages, question", from the whole [T, V] logits."""
+    read = [passages.for_llm(row) for row in rows]
+    prompt = passages.prompter.prompt(question.prompt, read, settings.llm_answer_tokens)
+    where = next(llm.parameters()).device
+    ids = torch.tensor([prompt + question.answer], device=where)
+    labels = torch.tensor([[-100] * len(prompt) + question.answer], device=where)
+    logits = llm(input_ids=ids, use_cache=False).logits[0, :-1]
+    return F.cross_entropy(logits, labels[0, 1:], ignore_index=-100)
