@@ -24,9 +24,7 @@ void launch_scan(Path path, const Scan& scan, const Device& device, cudaStream_t
   const Storage storage = scan.rows.storage;
   const uint64_t tiles = scan.phase.last - scan.phase.first;
   const uint64_t resident = uint64_t{device.multiprocessors} * 2;
-  if (path == Path::wgmma) {
-    launch_hopper(scan, device, stream);
-  } else if (path == Path::mma) {
+  if (path == Path::mma) {
     const auto grid = static_cast<uint32_t>(least(tiles * (scan.queries.padded / kMmaColumns), resident));
     const auto kernel = storage == Storage::int8 ? mma_kernel<TensorInt8> : mma_kernel<TensorBfloat16>;
     launch(kernel, grid, 1, 256, kMmaShared, stream, scan);

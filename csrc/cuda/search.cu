@@ -23,33 +23,49 @@ JMLR_KERNEL(256, 4) load_parts_kernel(LoadParts a) {
   }
 }
 
+void launch_wgmma(const Scan& scan, const Device& device, cudaStream_t stream) {
+#if JMLR_WITH_HOPPER
+  launch_hopper(scan, device, stream);
+#else
+  (void)scan, (void)device, (void)stream;
+  throw std::logic_error("built without kernels for sm_90a");
+#endif
+}
+
 // All memory of a batch of queries, in the workspace.
 struct Batch {
   Queries queries;
   Candidates list;
 };
 
+bool tensor_cores(Path path) { return path == Path::mma || path == Path::wgmma; }
+
+Candidates carve_list(Arena& arena, Storage storage, uint64_t batch, uint32_t k) {
+  Candidates list{};
+  list.capacity = plan_of(storage, k).capacity;
+  list.k = k;
+  list.low = arena.take<float>(batch * list.capacity);
+  list.high = arena.take<float>(batch * list.capacity);
+  list.row = arena.take<uint32_t>(batch * list.capacity);
+  list.count = arena.take<uint32_t>(batch);
+  list.floor = arena.take<float>(batch);
+  return list;
+}
+
+// The list comes first: the slow path takes it from the same workspace.
 Batch carve(Arena& arena, const Rows& rows, uint64_t batch, uint32_t k, Path path) {
-  const Plan plan = plan_of(rows.storage, k);
-  const bool tiled_codes = path == Path::mma || path == Path::wgmma;
   Batch b{};
+  b.list = carve_list(arena, rows.storage, batch, k);
   Queries& q = b.queries;
   q.units = units_of(rows.storage, rows.dim);
   q.count = static_cast<uint32_t>(batch);
   const uint32_t columns = q.count * (rows.storage == Storage::int8 ? 2 : 1);
   q.height = path == Path::mma ? 128 : columns <= 16 ? 16 : columns <= 64 ? 64 : 256;
   q.padded = round_to(columns, q.height);
-  q.packed = arena.take<uint8_t>(tiled_codes ? tiled_bytes(columns, q.units, q.height)
-                                             : static_cast<size_t>(q.count) * q.units * kUnitBytes * 2);
+  q.packed = arena.take<uint8_t>(tensor_cores(path) ? tiled_bytes(columns, q.units, q.height)
+                                                    : static_cast<size_t>(q.count) * q.units * kUnitBytes * 2);
   q.scale = arena.take<float>(2 * batch);
   q.bound = arena.take<ErrorBound>(batch);
-  b.list.capacity = plan.capacity;
-  b.list.k = k;
-  b.list.low = arena.take<float>(batch * plan.capacity);
-  b.list.high = arena.take<float>(batch * plan.capacity);
-  b.list.row = arena.take<uint32_t>(batch * plan.capacity);
-  b.list.count = arena.take<uint32_t>(batch);
-  b.list.floor = arena.take<float>(batch);
   return b;
 }
 
@@ -79,14 +95,14 @@ void search_batch(const Rows& rows, const Call& call, uint64_t first, Batch b, P
   const Plan plan = plan_of(rows.storage, call.k);
   const Order order = order_of(divide_up(rows.rows, kTileRows));
   const Phase dense = next_phase(plan, order, 0);
-  const bool tiled_codes = path == Path::mma || path == Path::wgmma;
-  if (tiled_codes) fill_bytes(b.queries.packed, 0, packed_bytes(b), stream);  // columns past the last query
+  if (tensor_cores(path)) fill_bytes(b.queries.packed, 0, packed_bytes(b), stream);  // columns past the last query
   launch(prepare_queries_kernel, divide_up(count, 8u), 1, 256, 0, stream,
-         PrepareQueries{rows.storage, tiled_codes ? Packing::tiles : Packing::streaming, rows.dim, b.queries, b.list,
+         PrepareQueries{rows.storage, tensor_cores(path) ? Packing::tiles : Packing::streaming, rows.dim, b.queries, b.list,
                         rows.max_norm, dense.last * kTileRows});
   if (call.k == 0) return;
   for (Phase phase = dense; phase.first < order.tiles; phase = next_phase(plan, order, phase.last)) {
-    launch_scan(path, {rows, b.queries, b.list, order, phase}, device, stream);
+    const Scan scan{rows, b.queries, b.list, order, phase};
+    path == Path::wgmma ? launch_wgmma(scan, device, stream) : launch_scan(path, scan, device, stream);
     launch(tighten_kernel, count, 1, kSelectThreads, 0, stream, b.list);
   }
   launch(exact_kernel, divide_up(plan.capacity, 128u), count, 128, 0, stream,
@@ -148,10 +164,10 @@ void search(const Rows& rows, const Call& call, const Device& device, cudaStream
 
 void search_exactly(const Rows& rows, const Call& call, const int32_t* which, uint64_t count, cudaStream_t stream) {
   const uint64_t batch = plan_of(rows.storage, call.k).batch;
-  for (uint64_t first = 0; first < count; first += batch) {
+  for (uint64_t first = 0; call.k != 0 && first < count; first += batch) {
     const auto now = static_cast<uint32_t>(least(batch, count - first));
     Arena arena(call.workspace);
-    const Candidates list = carve(arena, rows, now, call.k, Path::streaming).list;
+    const Candidates list = carve_list(arena, rows.storage, now, call.k);
     const Ids ids{rows.ids, rows.first_id, 0};
     fill_bytes(list.count, 0, now * sizeof(uint32_t), stream);
     for (uint32_t row = 0, kept = 0; row < rows.rows; kept = least(call.k, row)) {
@@ -167,7 +183,7 @@ void search_exactly(const Rows& rows, const Call& call, const int32_t* which, ui
 
 size_t merge_bytes(uint64_t count, uint32_t k) {
   Arena arena(nullptr);
-  carve(arena, Rows{}, least(count, uint64_t{plan_of(Storage::float32, k).batch}), k, Path::streaming);
+  carve_list(arena, Storage::float32, least(count, uint64_t{plan_of(Storage::float32, k).batch}), k);
   return arena.used();
 }
 
@@ -176,7 +192,7 @@ void merge(const float* scores, const int64_t* ids, uint64_t width, const Call& 
   for (uint64_t first = 0; first < call.count; first += batch) {
     const auto now = static_cast<uint32_t>(least(batch, call.count - first));
     Arena arena(call.workspace);
-    Candidates list = carve(arena, Rows{}, now, call.k, Path::streaming).list;
+    Candidates list = carve_list(arena, Storage::float32, now, call.k);
     list.overflow = reinterpret_cast<int32_t*>(list.floor);  // never written: there is room
     fill_bytes(list.count, 0, now * sizeof(uint32_t), stream);
     const Ids own{ids + first * width, 0, width};

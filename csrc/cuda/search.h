@@ -1,7 +1,9 @@
 // Exact top-k on the device. Host interface; everything is queued on the caller's stream, nothing waits or allocates.
 #pragma once
 
-#include "cuda/device.cuh"
+#include "cuda/types.h"
+
+using cudaStream_t = struct CUstream_st*;  // as CUDA says it
 
 namespace jmlr::cuda {
 
