@@ -89,7 +89,10 @@ JMLR_KERNEL(kSelectThreads, 4) tighten_kernel(Candidates list) {
   const size_t base = static_cast<size_t>(query) * list.capacity;
   const uint32_t n = least(list.count[query], list.capacity);
   float floor = list.floor[query];
-  if (floor == kInfinity) return;  // not scanned: the whole block
+  if (floor == kInfinity) {  // not scanned, so what the list holds was never written
+    if (threadIdx.x == 0) list.count[query] = 0;
+    return;  // the whole block
+  }
   if (n >= list.k) {
     const auto key = [&](uint32_t i) { return score_key(list.low[base + i]); };
     floor = most(floor, score_of_key(reached_by<uint32_t>(list.k, n, key)));

@@ -210,6 +210,7 @@ int test_adversarial(bool quick, int& wrong) {
           if (hopper && path_of(storage, count, {1, true}) != Path::wgmma) continue;
           ++cases;
           size_t exact = 0;
+          if (std::getenv("VERBOSE")) std::printf("%ld %s storage %d B=%zu hopper=%d\n", clock()/1000, kind.c_str(), static_cast<int>(storage), count, hopper), std::fflush(stdout);
           const bool same = found(index.rows, q, 11, hopper, &exact) == expected;
           const bool must = kind == "all rows equal" || kind == "huge and tiny";  // only the slow path can tell
           const bool must_not = kind == "negative scores" || kind == "ascending" || kind == "one row dominates";

@@ -129,7 +129,7 @@ __attribute__((noinline)) inline void resume(size_t i) {
   setcontext(&f.start);
 }
 
-inline void run_block(uint32_t threads) {
+inline void run_block(uint32_t threads, size_t shared) {
   Machine& m = machine;
   m.fibers.resize(std::max<size_t>(m.fibers.size(), threads));
   for (uint32_t t = 0; t < threads; ++t) {
@@ -146,7 +146,7 @@ inline void run_block(uint32_t threads) {
   m.warps.assign(threads / 32, {});
   m.slots.assign(threads, {});
   m.block_size = {threads, 1};
-  std::memset(m.shared, 0xff, kShared);  // NaN: whoever reads before writing will show
+  std::memset(m.shared, 0xff, shared);  // NaN: whoever reads before writing will show
   for (size_t live = threads, idle = 0; live != 0;) {
     const uint64_t before = m.progress;
     live = 0;
@@ -255,7 +255,7 @@ void launch(void (*kernel)(Args), uint32_t grid_x, uint32_t grid_y, uint32_t thr
   for (uint32_t y = 0; y < grid_y; ++y) {
     for (uint32_t x = 0; x < grid_x; ++x) {
       m.block = {x, y};
-      emulation::run_block(threads);
+      emulation::run_block(threads, shared);
     }
   }
 }

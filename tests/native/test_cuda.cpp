@@ -9,8 +9,8 @@ int main(int argc, char** argv) {
   int cases = 0;
   int wrong = 0;
   cases += test_layout(wrong);
-  cases += test_searches(quick, wrong);
   cases += test_adversarial(quick, wrong);
+  cases += test_searches(quick, wrong);
   cases += test_merge(wrong);
   std::printf("%d cases, %d wrong\n", cases, wrong);
   return wrong != 0;
