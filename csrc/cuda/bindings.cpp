@@ -1,12 +1,11 @@
-// The GPU module's door: addresses of device memory in, nothing owned. jmlr.topk.cuda checks what goes in and allocates.
-#include <cuda_runtime.h>
+// The GPU module's door: addresses of device memory in, nothing owned. jmlr.topk.cuda checks what goes in and
+// allocates.
 #include <pybind11/pybind11.h>
 
-#include <cstdlib>
 #include <stdexcept>
 #include <string>
 
-#include "cuda/search.h"
+#include "cuda/on_device.h"
 
 namespace py = pybind11;
 using namespace jmlr::cuda;
@@ -27,35 +26,6 @@ jmlr::Storage storage_of(const std::string& name) {
   if (name == "int8") return jmlr::Storage::int8;
   throw std::invalid_argument("storage='" + name + "'; allowed: float32, bfloat16, int8");
 }
-
-void check(cudaError_t status, const char* what) {
-  if (status != cudaSuccess) throw std::runtime_error(std::string(what) + ": " + cudaGetErrorString(status));
-}
-
-// Kernels run on the device that the memory is on, whatever device is current; that is put back afterwards.
-class OnDevice {
- public:
-  explicit OnDevice(int device) {
-    check(cudaGetDevice(&before_), "cudaGetDevice");
-    check(cudaSetDevice(device), "cudaSetDevice");
-    int multiprocessors = 0;
-    int major = 0;
-    int minor = 0;
-    check(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device), "multiprocessors");
-    check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device), "compute capability");
-    check(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device), "compute capability");
-    const bool plain = std::getenv("JMLR_CUDA_NO_WGMMA") != nullptr;  // to test and time the other tensor-core path
-    device_ = {static_cast<uint32_t>(multiprocessors), JMLR_WITH_HOPPER == 1 && major == 9 && minor == 0 && !plain};
-  }
-  ~OnDevice() { cudaSetDevice(before_); }
-  OnDevice(const OnDevice&) = delete;
-  OnDevice& operator=(const OnDevice&) = delete;
-  const Device& device() const { return device_; }
-
- private:
-  int before_ = 0;
-  Device device_{};
-};
 
 // An index whose columns, addresses of device memory, the caller keeps alive.
 class DeviceRows {
@@ -101,8 +71,14 @@ class DeviceRows {
   }
   static Call call(Address queries, uint64_t count, uint32_t k, Address scores, Address ids, Address overflow,
                    Address bad, Address workspace) {
-    return {at<float>(queries), count,          k, at<float>(scores), at<int64_t>(ids), at<int32_t>(overflow),
-            at<unsigned long long>(bad), at<void>(workspace)};
+    return {at<float>(queries),
+            count,
+            k,
+            at<float>(scores),
+            at<int64_t>(ids),
+            at<int32_t>(overflow),
+            at<unsigned long long>(bad),
+            at<void>(workspace)};
   }
 
  private:
@@ -113,8 +89,8 @@ class DeviceRows {
 void merge_parts(int device, Address scores, Address ids, uint64_t count, uint64_t width, uint32_t k,
                  Address out_scores, Address out_ids, Address workspace, Address stream) {
   const OnDevice on(device);
-  merge(at<float>(scores), at<int64_t>(ids), width,
-        DeviceRows::call(0, count, k, out_scores, out_ids, 0, 0, workspace), stream_at(stream));
+  merge(at<float>(scores), at<int64_t>(ids), width, DeviceRows::call(0, count, k, out_scores, out_ids, 0, 0, workspace),
+        stream_at(stream));
 }
 
 py::object why_not() {

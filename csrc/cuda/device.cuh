@@ -54,8 +54,8 @@ inline void fill_bytes(void* at, int value, size_t bytes, cudaStream_t stream) {
 }
 
 template <typename Args>
-void launch(void (*kernel)(Args), uint32_t grid_x, uint32_t grid_y, uint32_t threads, size_t shared, cudaStream_t stream,
-            const Args& args) {
+void launch(void (*kernel)(Args), uint32_t grid_x, uint32_t grid_y, uint32_t threads, size_t shared,
+            cudaStream_t stream, const Args& args) {
   if (grid_x == 0 || grid_y == 0) return;
   if (shared > 48 * 1024) {
     check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared)),

@@ -115,8 +115,8 @@ JMLR_DEVICE uint8_t* packed_byte(const PrepareQueries& a, uint32_t query, uint32
     return q.packed + tiled(column, b, q.units, q.height);
   }
   // `b` counts bytes of the packed form: a unit is `parts` times 128 bytes
-  return q.packed + (static_cast<size_t>(query) * q.units + b / kUnitBytes) * kUnitBytes * parts +
-         digit * kUnitBytes + b % kUnitBytes;
+  return q.packed + (static_cast<size_t>(query) * q.units + b / kUnitBytes) * kUnitBytes * parts + digit * kUnitBytes +
+         b % kUnitBytes;
 }
 
 JMLR_DEVICE void pack_floats(const PrepareQueries& a, const float* x, uint32_t query, uint32_t lane) {
@@ -166,11 +166,13 @@ JMLR_DEVICE Loss pack_int8(const PrepareQueries& a, const float* x, uint32_t que
     a.queries.scale[2 * query] = scale;
     a.queries.scale[2 * query + 1] = fine;
   }
-  const double norm = sqrt(warp_sum(first)) * static_cast<double>(scale) + sqrt(warp_sum(second)) * static_cast<double>(fine);
+  const double norm =
+      sqrt(warp_sum(first)) * static_cast<double>(scale) + sqrt(warp_sum(second)) * static_cast<double>(fine);
   return {norm, sqrt(warp_sum(residual))};
 }
 
-// Tensor cores need not round to nearest, nor add in any order, nor keep more bits than a float32 has; see docs/topk.md.
+// Tensor cores need not round to nearest, nor add in any order, nor keep more bits than a float32 has; see
+// docs/topk.md.
 JMLR_HD inline Rounding tensor_core_rounding(uint32_t padded_dim) {
   const auto n = static_cast<double>(padded_dim);
   return {1.02 * (4.0 * n + 64.0) * 2.0 * kUnit, (4.0 * n + 64.0) * 0x1p-126};

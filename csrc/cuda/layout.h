@@ -16,12 +16,12 @@
 namespace jmlr::cuda {
 
 constexpr uint32_t kTileRows = 128;
-constexpr uint32_t kUnitBytes = 128;   // of a row in a tile
-constexpr uint32_t kChunkBytes = 16;   // what one thread loads at a time
-constexpr uint32_t kChunks = 8;        // in a unit
-constexpr uint32_t kMaxK = 2048;       // sorted in shared memory
-constexpr uint32_t kBatch = 2048;      // queries at a time at most: bounds the workspace
-constexpr uint32_t kStreamingB = 4;    // up to here rows are streamed past queries in registers, without tensor cores
+constexpr uint32_t kUnitBytes = 128;    // of a row in a tile
+constexpr uint32_t kChunkBytes = 16;    // what one thread loads at a time
+constexpr uint32_t kChunks = 8;         // in a unit
+constexpr uint32_t kMaxK = 2048;        // sorted in shared memory
+constexpr uint32_t kBatch = 2048;       // queries at a time at most: bounds the workspace
+constexpr uint32_t kStreamingB = 4;     // up to here rows are streamed past queries in registers, without tensor cores
 constexpr uint32_t kStreamingF32 = 16;  // the same for float32, which has no tensor cores to turn to
 constexpr size_t kCandidateBytes = size_t{256} << 20;  // of all candidate lists of a batch, about
 
@@ -76,9 +76,7 @@ JMLR_HD constexpr uint64_t tile_descriptor(uint32_t address) {
 
 // Row (of 64) and column of register i of thread t (of 128) in the result of a wgmma; one warp of an mma.sync is the
 // same for its first 16 rows.
-JMLR_HD constexpr uint32_t fragment_row(uint32_t t, uint32_t i) {
-  return t / 32 * 16 + t % 32 / 4 + (i >> 1 & 1u) * 8;
-}
+JMLR_HD constexpr uint32_t fragment_row(uint32_t t, uint32_t i) { return t / 32 * 16 + t % 32 / 4 + (i >> 1 & 1u) * 8; }
 JMLR_HD constexpr uint32_t fragment_column(uint32_t t, uint32_t i) { return (i >> 2) * 8 + t % 4 * 2 + (i & 1u); }
 
 // Row tiles are visited in an order that any prefix of spreads evenly over the index (steps of about the golden ratio),

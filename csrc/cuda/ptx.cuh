@@ -20,7 +20,8 @@ JMLR_DEVICE void wait_for_copies() {
 }
 
 // --- tensor cores by the warp (sm_80) ---
-// Four 8 x 16-byte matrices; lane l gives the address of row l % 8 of matrix l / 8, and gets bytes 4 (l % 4).. of row l / 4.
+// Four 8 x 16-byte matrices; lane l gives the address of row l % 8 of matrix l / 8, and gets bytes 4 (l % 4).. of row l
+// / 4.
 JMLR_DEVICE void load_matrices(uint32_t (&out)[4], uint32_t address) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
                : "=r"(out[0]), "=r"(out[1]), "=r"(out[2]), "=r"(out[3])

@@ -1,5 +1,6 @@
-// float32 and many queries: 128 rows x 64 queries to a block, 8 x 4 sums to a thread, fused multiply-adds. (Tensor cores
-// have no float32; with tf32 the bound would be that of a 10-bit mantissa, worse than the bfloat16 storage's per byte.)
+// float32 and many queries: 128 rows x 64 queries to a block, 8 x 4 sums to a thread, fused multiply-adds. (Tensor
+// cores have no float32; with tf32 the bound would be that of a 10-bit mantissa, worse than the bfloat16 storage's per
+// byte.)
 #pragma once
 
 #include "cuda/nominate.cuh"

@@ -1,5 +1,5 @@
-// Tensor cores from Ampere on: `mma.sync` fed by `cp.async` and `ldmatrix`. A block of 8 warps (4 x 2) multiplies 128 rows
-// with 128 columns, each warp 32 x 64; three stages of one 128-byte unit are in flight.
+// Tensor cores from Ampere on: `mma.sync` fed by `cp.async` and `ldmatrix`. A block of 8 warps (4 x 2) multiplies 128
+// rows with 128 columns, each warp 32 x 64; three stages of one 128-byte unit are in flight.
 #pragma once
 
 #include "cuda/ptx.cuh"
@@ -12,8 +12,10 @@ constexpr uint32_t kMmaStages = 3;
 constexpr uint32_t kMmaTileBytes = 128 * kUnitBytes;  // of rows, and of columns
 constexpr size_t kMmaShared = kMmaStages * 2 * kMmaTileBytes + kMmaColumns * sizeof(float);
 
-// Starts copying unit `unit` of both tiles into stage `unit` % kMmaStages. Always commits, so that groups can be counted.
-JMLR_DEVICE void start_unit(uint32_t shared, const uint8_t* rows, const uint8_t* columns, uint32_t unit, uint32_t units) {
+// Starts copying unit `unit` of both tiles into stage `unit` % kMmaStages. Always commits, so that groups can be
+// counted.
+JMLR_DEVICE void start_unit(uint32_t shared, const uint8_t* rows, const uint8_t* columns, uint32_t unit,
+                            uint32_t units) {
   if (unit < units) {
     const uint32_t stage = shared + unit % kMmaStages * 2 * kMmaTileBytes;
     for (uint32_t b = threadIdx.x * kChunkBytes; b < kMmaTileBytes; b += 256 * kChunkBytes) {
@@ -38,8 +40,9 @@ JMLR_DEVICE void multiply_unit(uint32_t stage, uint32_t row0, uint32_t column0, 
 #pragma unroll
     for (uint32_t j = 0; j < 4; ++j) {  // 16 columns at a time
       uint32_t y[4];
-      load_matrices(y, stage + kMmaTileBytes + swizzled(column0 + 16 * j + lane % 8 + lane / 16 * 8,
-                                                        step * 32 + lane / 8 % 2 * kChunkBytes));
+      load_matrices(y,
+                    stage + kMmaTileBytes +
+                        swizzled(column0 + 16 * j + lane % 8 + lane / 16 * 8, step * 32 + lane / 8 % 2 * kChunkBytes));
 #pragma unroll
       for (uint32_t i = 0; i < 2; ++i) {
         mma(sums[i][2 * j], x[i], y[0], y[1]);
@@ -68,7 +71,8 @@ JMLR_DEVICE void test_sums(const Epilogue<Code>& epilogue, uint32_t row0, uint32
 }
 
 template <typename Code>
-JMLR_KERNEL(256, 1) mma_kernel(Scan a) {
+JMLR_KERNEL(256, 1)
+mma_kernel(Scan a) {
   const uint32_t shared = shared_address(shared_memory());
   auto* thresholds = reinterpret_cast<float*>(shared_memory() + kMmaStages * 2 * kMmaTileBytes);
   constexpr uint32_t kQueries = kMmaColumns / Code::kColumns;

@@ -116,7 +116,8 @@ JMLR_DEVICE void stream_rows(const Scan& a, uint32_t first, uint32_t q0, uint32_
 
 // One block of 8 warps takes a tile of 128 rows at a time.
 template <typename Code, uint32_t kQueries>
-JMLR_KERNEL(256, 2) stream_kernel(Scan a) {
+JMLR_KERNEL(256, 2)
+stream_kernel(Scan a) {
   const uint32_t warp = threadIdx.x / 32;
   const uint32_t chunk = threadIdx.x % 8;
   const uint32_t group = threadIdx.x % 32 / 8;

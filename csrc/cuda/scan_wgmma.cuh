@@ -40,7 +40,9 @@ struct Work {
   JMLR_HD Work(const Scan& a, uint32_t columns)
       : end(static_cast<uint64_t>(a.phase.last - a.phase.first) * (a.queries.padded / columns)),
         across(a.queries.padded / columns) {}
-  JMLR_HD uint32_t position(const Scan& a, uint64_t w) const { return a.phase.first + static_cast<uint32_t>(w / across); }
+  JMLR_HD uint32_t position(const Scan& a, uint64_t w) const {
+    return a.phase.first + static_cast<uint32_t>(w / across);
+  }
   JMLR_HD uint32_t column_tile(uint64_t w) const { return static_cast<uint32_t>(w % across); }
 };
 
@@ -117,9 +119,8 @@ JMLR_DEVICE void consume(const Scan& a, uint32_t shared, uint8_t* memory) {
     const uint32_t first_query = work.column_tile(w) * kQueries;
     float* mine = thresholds + turn * kColumns;
     typename Code::Sum sums[kColumns / 2] = {};
-    multiply_tiles<kColumns>(a, shared, ring, sums, [&] {
-      fill_thresholds(a, tile, first_query, kQueries, threadIdx.x, kConsumers, mine);
-    });
+    multiply_tiles<kColumns>(a, shared, ring, sums,
+                             [&] { fill_thresholds(a, tile, first_query, kQueries, threadIdx.x, kConsumers, mine); });
     barrier_of(1, kConsumers);  // thresholds are there; the other set has been read by all
     const Epilogue<Code> epilogue{a, work.position(a, w), tile, first_query, mine};
 #pragma unroll
@@ -135,7 +136,8 @@ JMLR_DEVICE void consume(const Scan& a, uint32_t shared, uint8_t* memory) {
 }
 
 template <typename Code, uint32_t kColumns>
-JMLR_KERNEL(kWgmmaThreads, 1) wgmma_kernel(__grid_constant__ const Scan a) {
+JMLR_KERNEL(kWgmmaThreads, 1)
+wgmma_kernel(__grid_constant__ const Scan a) {
   using Shape = WgmmaShape<kColumns>;
   uint8_t* memory = shared_memory();
   const uint32_t shared = shared_address(memory);

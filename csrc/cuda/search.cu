@@ -1,7 +1,6 @@
-#include "cuda/search.h"
-
 #include "cuda/encode.cuh"
 #include "cuda/exact.cuh"
+#include "cuda/search.h"
 #include "cuda/select.cuh"
 
 namespace jmlr::cuda {
@@ -69,9 +68,7 @@ Batch carve(Arena& arena, const Rows& rows, uint64_t batch, uint32_t k, Path pat
   return b;
 }
 
-size_t packed_bytes(const Batch& b) {
-  return static_cast<size_t>(b.queries.padded) * b.queries.units * kUnitBytes;
-}
+size_t packed_bytes(const Batch& b) { return static_cast<size_t>(b.queries.padded) * b.queries.units * kUnitBytes; }
 
 void keep_best(const Candidates& list, const Ids& ids, uint32_t count, cudaStream_t stream) {
   launch(keep_best_kernel, count, 1, kSelectThreads, 0, stream, Select{list, ids});
@@ -97,8 +94,8 @@ void search_batch(const Rows& rows, const Call& call, uint64_t first, Batch b, P
   const Phase dense = next_phase(plan, order, 0);
   if (tensor_cores(path)) fill_bytes(b.queries.packed, 0, packed_bytes(b), stream);  // columns past the last query
   launch(prepare_queries_kernel, divide_up(count, 8u), 1, 256, 0, stream,
-         PrepareQueries{rows.storage, tensor_cores(path) ? Packing::tiles : Packing::streaming, rows.dim, b.queries, b.list,
-                        rows.max_norm, dense.last * kTileRows});
+         PrepareQueries{rows.storage, tensor_cores(path) ? Packing::tiles : Packing::streaming, rows.dim, b.queries,
+                        b.list, rows.max_norm, dense.last * kTileRows});
   if (call.k == 0) return;
   for (Phase phase = dense; phase.first < order.tiles; phase = next_phase(plan, order, phase.last)) {
     const Scan scan{rows, b.queries, b.list, order, phase};

@@ -40,7 +40,8 @@ struct Call {
 size_t workspace_bytes(const Rows& rows, uint64_t count, uint32_t k, const Device& device);
 void search(const Rows& rows, const Call& call, const Device& device, cudaStream_t stream);
 
-// The slow path, obviously right: all rows in float64, a list's length at a time. `which` [count] are numbers of queries.
+// The slow path, obviously right: all rows in float64, a list's length at a time. `which` [count] are numbers of
+// queries.
 void search_exactly(const Rows& rows, const Call& call, const int32_t* which, uint64_t count, cudaStream_t stream);
 
 // The k best of scores and ids [count, width], of which negative ids are padding.

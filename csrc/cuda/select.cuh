@@ -155,8 +155,8 @@ JMLR_KERNEL(kSelectThreads, 1) finish_kernel(Finish a) {
   for (uint32_t i = threadIdx.x; i < size; i += kSelectThreads) {
     ranked[i] = {0, 0, 0};  // padding: after everything, since no score's key is 0
     if (i < n) {
-      ranked[i] = {~static_cast<uint64_t>(a.best.ids.of(blockIdx.x, list.row[base + i])),
-                   score_key(list.low[base + i]), i};
+      ranked[i] = {~static_cast<uint64_t>(a.best.ids.of(blockIdx.x, list.row[base + i])), score_key(list.low[base + i]),
+                   i};
     }
   }
   for (uint32_t width = 2; width <= size; width *= 2) {
@@ -174,7 +174,8 @@ JMLR_KERNEL(kSelectThreads, 1) finish_kernel(Finish a) {
     }
   }
   __syncthreads();
-  const size_t out = static_cast<size_t>(a.which != nullptr ? a.which[blockIdx.x] : static_cast<int32_t>(blockIdx.x)) * list.k;
+  const size_t out =
+      static_cast<size_t>(a.which != nullptr ? a.which[blockIdx.x] : static_cast<int32_t>(blockIdx.x)) * list.k;
   for (uint32_t i = threadIdx.x; i < list.k; i += kSelectThreads) {
     a.scores[out + i] = i < n ? list.low[base + ranked[i].slot] : -kInfinity;
     a.out_ids[out + i] = i < n ? static_cast<int64_t>(~ranked[i].inverted_id) : -1;

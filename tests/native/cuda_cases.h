@@ -19,7 +19,8 @@ struct Result {
   std::vector<float> scores;
   std::vector<int64_t> ids;
   bool operator==(const Result& other) const {
-    return ids == other.ids && std::memcmp(scores.data(), other.scores.data(), scores.size() * sizeof(float)) == 0;
+    return ids == other.ids && std::equal(scores.begin(), scores.end(), other.scores.begin(), other.scores.end(),
+                                          [](float a, float b) { return jmlr::bits_of(a) == jmlr::bits_of(b); });
   }
 };
 
@@ -37,8 +38,9 @@ Result reference(const Matrix& x, const Matrix& q, size_t dim, size_t k) {
     }
     std::vector<int64_t> order(rows);
     std::iota(order.begin(), order.end(), 0);
-    std::stable_sort(order.begin(), order.end(),
-                     [&](int64_t a, int64_t c) { return scores[static_cast<size_t>(a)] > scores[static_cast<size_t>(c)]; });
+    std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t c) {
+      return scores[static_cast<size_t>(a)] > scores[static_cast<size_t>(c)];
+    });
     for (size_t i = 0; i < std::min(k, rows); ++i) {
       result.ids[b * k + i] = order[i];
       result.scores[b * k + i] = scores[static_cast<size_t>(order[i])];
@@ -64,11 +66,19 @@ struct Built {
     for (auto* column : {&residual, &norm}) column->resize(sizes.padded_rows);
     for (auto* column : {&tile_residual, &tile_norm}) column->resize(sizes.tiles);
     max_norm.resize(1);
-    rows = {storage,         count,           dim,
-            stride,          vectors.data(),  storage == Storage::float32 ? nullptr : codes.data(),
+    rows = {storage,
+            count,
+            dim,
+            stride,
+            vectors.data(),
+            storage == Storage::float32 ? nullptr : codes.data(),
             storage == Storage::int8 ? scale.data() : nullptr,
-            residual.data(), norm.data(),     tile_residual.data(),
-            tile_norm.data(), max_norm.data(), nullptr,
+            residual.data(),
+            norm.data(),
+            tile_residual.data(),
+            tile_norm.data(),
+            max_norm.data(),
+            nullptr,
             0};
     encode(rows, &bad, nullptr);
   }
@@ -82,7 +92,8 @@ Result found(const Rows& rows, const Matrix& q, uint32_t k, bool hopper, size_t*
   std::vector<int32_t> overflow(count);
   unsigned long long bad = 0;
   const size_t bytes = workspace_bytes(rows, count, k, device);
-  const std::unique_ptr<void, void (*)(void*)> workspace(std::aligned_alloc(1024, std::max<size_t>(bytes, 1024)), std::free);
+  const std::unique_ptr<void, void (*)(void*)> workspace(std::aligned_alloc(1024, std::max<size_t>(bytes, 1024)),
+                                                         std::free);
   std::memset(workspace.get(), 0xff, bytes);
   const Call call{q.data(), count, k, result.scores.data(), result.ids.data(), overflow.data(), &bad, workspace.get()};
   search(rows, call, device, nullptr);
@@ -145,7 +156,7 @@ int test_searches(bool quick, int& wrong) {
   std::mt19937 random(1);
   int cases = 0;
   for (const auto& [rows, dim, count, k] : shapes) {
-    if (quick && uint64_t{rows} * count * dim > 1000000) continue;
+    if (quick && (count > 64 || uint64_t{rows} * count * dim > 1000000)) continue;
     for (const int levels : {2, 1000000}) {  // two levels: nearly all scores tie
       const Matrix x = random_matrix(random, size_t{rows} * dim, levels);
       const Matrix q = random_matrix(random, size_t{count} * dim, levels);
@@ -157,7 +168,6 @@ int test_searches(bool quick, int& wrong) {
           if (hopper && path_of(storage, count, {1, true}) != Path::wgmma) continue;
           ++cases;
           size_t exact = 0;
-          if (std::getenv("VERBOSE")) std::printf("%ld storage %d [%u, %u] B=%u k=%u hopper=%d\n", clock()/1000, static_cast<int>(storage), rows, dim, count, k, hopper), std::fflush(stdout);
           const Result result = found(index.rows, q, k, hopper, &exact);
           if (result == expected && (levels == 2 || exact == 0)) continue;
           ++wrong;
@@ -198,7 +208,8 @@ int test_adversarial(bool quick, int& wrong) {
   int cases = 0;
   for (const std::string kind : {"all rows equal", "one ulp apart", "negative scores", "ascending", "huge and tiny",
                                  "denormal", "zero rows", "one row dominates"}) {
-    const uint32_t rows = quick ? 4500 : 5500;
+    if (quick && kind != "one ulp apart" && kind != "huge and tiny") continue;
+    const uint32_t rows = 4500;
     const Matrix x = hostile(kind, random, rows, 12);
     for (const size_t count : {1, 6}) {
       Matrix q = hostile("", random, count, 12);
@@ -210,7 +221,6 @@ int test_adversarial(bool quick, int& wrong) {
           if (hopper && path_of(storage, count, {1, true}) != Path::wgmma) continue;
           ++cases;
           size_t exact = 0;
-          if (std::getenv("VERBOSE")) std::printf("%ld %s storage %d B=%zu hopper=%d\n", clock()/1000, kind.c_str(), static_cast<int>(storage), count, hopper), std::fflush(stdout);
           const bool same = found(index.rows, q, 11, hopper, &exact) == expected;
           const bool must = kind == "all rows equal" || kind == "huge and tiny";  // only the slow path can tell
           const bool must_not = kind == "negative scores" || kind == "ascending" || kind == "one row dominates";

@@ -1,11 +1,9 @@
-// Runs the kernels of csrc/cuda on the host, unchanged: every thread of a block is a fiber, and what device.cuh, ptx.cuh
-// and hopper.cuh offer is done in software. It is hostile on purpose: copies land as late as they may, products are
-// formed only when they are waited for, float32 sums of tensor cores are truncated, fibers run in either order, and a
-// barrier that not all reach is reported. What it cannot show is speed, and what the hardware does that we did not know.
+// Runs the kernels of csrc/cuda on the host, unchanged: every thread of a block is a fiber, and what device.cuh,
+// ptx.cuh and hopper.cuh offer is done in software. It is hostile on purpose: copies land as late as they may, products
+// are formed only when they are waited for, float32 sums of tensor cores are truncated, fibers run in either order, and
+// a barrier that not all reach is reported. What it cannot show is speed, and what the hardware does that we did not
+// know.
 #pragma once
-
-#include <setjmp.h>
-#include <ucontext.h>
 
 #include <algorithm>
 #include <array>
@@ -22,6 +20,7 @@
 #include <vector>
 
 #include "cuda/types.h"
+#include "fibers.h"
 
 #define JMLR_DEVICE inline
 #define JMLR_KERNEL(threads, blocks) inline void
@@ -55,29 +54,24 @@ struct MBarrier {
   int64_t bytes = 0;
 };
 
-struct Fiber {
-  ucontext_t start;
-  jmp_buf here;
-  std::unique_ptr<char[]> stack;
-  bool started = false, done = false;
-  Index3 thread{};
+// One thread of a block.
+struct Thread {
+  Fiber fiber;
+  Index3 index{};
   std::deque<std::vector<Action>> copies, products;  // by committed group; the last is open
 };
 
-constexpr size_t kStack = 256 * 1024;
 constexpr size_t kShared = 256 * 1024;
 
 struct Machine {
-  std::vector<Fiber> fibers;
+  std::vector<Thread> threads;
   size_t current = 0;
   Index3 block{}, grid{}, block_size{};
-  ucontext_t start;
-  jmp_buf scheduler;
   std::function<void()> body;
   Rendezvous whole;
   std::map<uint32_t, Rendezvous> named;
   std::vector<Rendezvous> warps;
-  std::vector<std::array<uint8_t, 16>> slots;
+  std::vector<std::array<uint8_t, 32>> slots;
   std::map<uint32_t, MBarrier> barriers;
   std::deque<Action> engine;  // what the copy engine was asked for
   uint64_t progress = 0;
@@ -85,16 +79,12 @@ struct Machine {
   bool backwards = false;
 };
 inline Machine machine;
-inline Fiber& self() { return machine.fibers[machine.current]; }
+inline Thread& self() { return machine.threads[machine.current]; }
 
 [[noreturn]] inline void fail(const char* what) {
-  std::printf("emulation: %s (block %u, thread %u)\n", what, machine.block.x, self().thread.x);
+  std::printf("emulation: %s (block %u, thread %u)\n", what, machine.block.x, self().index.x);
   std::fflush(stdout);
   std::abort();
-}
-
-__attribute__((noinline)) inline void yield() {
-  if (_setjmp(self().here) == 0) _longjmp(machine.scheduler, 1);
 }
 
 inline void meet(Rendezvous& r, uint32_t count) {
@@ -105,56 +95,40 @@ inline void meet(Rendezvous& r, uint32_t count) {
     ++machine.progress;
     return;
   }
-  while (r.generation == generation) yield();
+  while (r.generation == generation) Fiber::yield();
 }
 
-inline void run_fiber() {
+inline void run_thread() {
   machine.body();
-  self().done = true;
   ++machine.progress;
-  _longjmp(machine.scheduler, 1);
+  Fiber::leave();
 }
 
-// Runs fiber `i` until it yields or ends.
-__attribute__((noinline)) inline void resume(size_t i) {
-  machine.current = i;
-  if (_setjmp(machine.scheduler) != 0) return;
-  Fiber& f = self();
-  if (f.started) _longjmp(f.here, 1);
-  f.started = true;
-  getcontext(&f.start);
-  f.start.uc_stack = {f.stack.get(), 0, kStack};
-  f.start.uc_link = nullptr;
-  makecontext(&f.start, run_fiber, 0);
-  setcontext(&f.start);
-}
-
-inline void run_block(uint32_t threads, size_t shared) {
+inline void run_block(uint32_t count, size_t shared) {
   Machine& m = machine;
-  m.fibers.resize(std::max<size_t>(m.fibers.size(), threads));
-  for (uint32_t t = 0; t < threads; ++t) {
-    Fiber& f = m.fibers[t];
-    if (!f.stack) f.stack = std::make_unique_for_overwrite<char[]>(kStack);
-    f.started = f.done = false;
-    f.thread = {t, 0};
-    f.copies.assign(1, {});
-    f.products.assign(1, {});
+  if (m.threads.size() < count) m.threads = std::vector<Thread>(count);
+  for (uint32_t t = 0; t < count; ++t) {
+    Thread& thread = m.threads[t];
+    thread.fiber.begin(run_thread);
+    thread.index = {t, 0};
+    if (thread.copies.size() != 1 || !thread.copies.back().empty()) thread.copies.assign(1, {});
+    if (thread.products.size() != 1 || !thread.products.back().empty()) thread.products.assign(1, {});
   }
   m.whole = {};
   m.named.clear();
   m.barriers.clear();
-  m.warps.assign(threads / 32, {});
-  m.slots.assign(threads, {});
-  m.block_size = {threads, 1};
+  m.warps.assign(count / 32, {});
+  m.slots.assign(count, {});
+  m.block_size = {count, 1};
   std::memset(m.shared, 0xff, shared);  // NaN: whoever reads before writing will show
-  for (size_t live = threads, idle = 0; live != 0;) {
+  for (size_t live = count, idle = 0; live != 0;) {
     const uint64_t before = m.progress;
     live = 0;
-    for (uint32_t t = 0; t < threads; ++t) {
-      const size_t i = m.backwards ? threads - 1 - t : t;
-      if (m.fibers[i].done) continue;
-      resume(i);
-      live += static_cast<size_t>(!m.fibers[i].done);
+    for (uint32_t t = 0; t < count; ++t) {
+      m.current = m.backwards ? count - 1 - t : t;
+      if (self().fiber.done) continue;
+      self().fiber.resume();
+      live += static_cast<size_t>(!self().fiber.done);
     }
     if (!m.engine.empty()) {  // one late copy at a time
       m.engine.front()();
@@ -166,16 +140,20 @@ inline void run_block(uint32_t threads, size_t shared) {
   }
 }
 
-// Trades a value of up to 16 bytes among the lanes of a warp.
-template <typename T>
-T trade(T value, uint32_t from) {
-  static_assert(sizeof(T) <= 16);
-  const uint32_t first = self().thread.x / 32 * 32;
-  std::memcpy(machine.slots[self().thread.x].data(), &value, sizeof value);
+// Every lane of a warp gives a value of up to 32 bytes; `take(of)` then reads those of all, of(lane).
+template <typename T, typename Take>
+auto trade(T value, const Take& take) {
+  static_assert(sizeof(T) <= 32);
+  const uint32_t first = self().index.x / 32 * 32;
+  std::memcpy(machine.slots[self().index.x].data(), &value, sizeof value);
   meet(machine.warps[first / 32], 32);
-  std::memcpy(&value, machine.slots[first + from].data(), sizeof value);
+  const auto taken = take([&](uint32_t lane) {
+    T other;
+    std::memcpy(&other, machine.slots[first + lane].data(), sizeof other);
+    return other;
+  });
   meet(machine.warps[first / 32], 32);
-  return value;
+  return taken;
 }
 
 inline void run_until(std::deque<std::vector<Action>>& groups, size_t pending) {
@@ -187,7 +165,7 @@ inline void run_until(std::deque<std::vector<Action>>& groups, size_t pending) {
 
 }  // namespace emulation
 
-#define threadIdx (emulation::self().thread)
+#define threadIdx (emulation::self().index)
 #define blockIdx (emulation::machine.block)
 #define gridDim (emulation::machine.grid)
 #define blockDim (emulation::machine.block_size)
@@ -212,17 +190,19 @@ namespace jmlr::cuda {
 inline uint8_t* shared_memory() { return emulation::machine.shared; }
 template <typename T>
 T lane_xor(T value, uint32_t mask) {
-  return emulation::trade(value, threadIdx.x % 32 ^ mask);
+  return emulation::trade(value, [&](const auto& of) { return of(threadIdx.x % 32 ^ mask); });
 }
 template <typename T>
 T lane_get(T value, uint32_t lane) {
-  return emulation::trade(value, lane);
+  return emulation::trade(value, [&](const auto& of) { return of(lane); });
 }
 inline void warp_barrier() { emulation::meet(emulation::machine.warps[threadIdx.x / 32], 32); }
 inline uint32_t lanes_where(bool condition) {
-  uint32_t mask = 0;
-  for (uint32_t lane = 0; lane < 32; ++lane) mask |= static_cast<uint32_t>(lane_get(condition, lane)) << lane;
-  return mask;
+  return emulation::trade(condition, [](const auto& of) {
+    uint32_t mask = 0;
+    for (uint32_t lane = 0; lane < 32; ++lane) mask |= static_cast<uint32_t>(of(lane)) << lane;
+    return mask;
+  });
 }
 inline uint32_t bits_set(uint32_t mask) { return static_cast<uint32_t>(std::popcount(mask)); }
 inline int32_t dot4(uint32_t x, uint32_t y, int32_t sum) {
@@ -284,11 +264,10 @@ void wait_for_copies() {
 }
 inline void load_matrices(uint32_t (&out)[4], uint32_t address) {
   const uint32_t lane = threadIdx.x % 32;
-  for (uint32_t m = 0; m < 4; ++m) {
-    const uint32_t row = lane_get(address, 8 * m + lane / 4);
-    std::memcpy(&out[m], shared_at(row + lane % 4 * 4, 4), 4);
-  }
-  warp_barrier();
+  emulation::trade(address, [&](const auto& of) {
+    for (uint32_t m = 0; m < 4; ++m) std::memcpy(&out[m], shared_at(of(8 * m + lane / 4) + lane % 4 * 4, 4), 4);
+    return 0;
+  });
 }
 inline float truncated(double value) {
   auto nearest = static_cast<float>(value);
@@ -306,20 +285,19 @@ inline void add_products(int32_t& sum, uint32_t x, uint32_t y) { sum = dot4(x, y
 template <typename Sum>
 void mma(Sum (&d)[4], const uint32_t (&x)[4], uint32_t y0, uint32_t y1) {
   const uint32_t lane = threadIdx.x % 32;
-  struct Row {
-    uint32_t low[2], high[2];  // of rows g and g + 8
+  struct Operands {
+    uint32_t x[4], y[2];
   };
-  for (uint32_t part = 0; part < 4; ++part) {
-    const Row row = emulation::trade(Row{{x[0], x[1]}, {x[2], x[3]}}, lane / 4 * 4 + part);
-    for (uint32_t c = 0; c < 2; ++c) {
-      const uint32_t low = lane_get(y0, (lane % 4 * 2 + c) * 4 + part);
-      const uint32_t high = lane_get(y1, (lane % 4 * 2 + c) * 4 + part);
-      for (uint32_t half = 0; half < 2; ++half) {
-        add_products(d[2 * half + c], row.low[half], low);
-        add_products(d[2 * half + c], row.high[half], high);
+  emulation::trade(Operands{{x[0], x[1], x[2], x[3]}, {y0, y1}}, [&](const auto& of) {
+    for (uint32_t k = 0; k < 8; ++k) {  // 32-bit words along D: four lanes hold four each of the low half and the high
+      for (uint32_t i = 0; i < 4; ++i) {
+        const uint32_t row = of(lane / 4 * 4 + k % 4).x[k / 4 * 2 + i / 2];
+        const uint32_t column = of((lane % 4 * 2 + i % 2) * 4 + k % 4).y[k / 4];
+        add_products(d[i], row, column);
       }
     }
-  }
+    return 0;
+  });
 }
 
 // --- hopper.cuh ---
@@ -347,7 +325,7 @@ inline void barrier_arrive_expecting(uint32_t barrier, uint32_t bytes) {
 }
 inline void barrier_wait(uint32_t barrier, uint32_t parity) {
   if (barrier_at(barrier).expected == 0) emulation::fail("a barrier that nobody made");
-  while (barrier_at(barrier).parity == parity) emulation::yield();
+  while (barrier_at(barrier).parity == parity) emulation::Fiber::yield();
 }
 inline void copy_bulk(uint32_t to, const void* from, uint32_t bytes, uint32_t barrier) {
   if (to % 16 != 0 || bytes % 16 != 0 || reinterpret_cast<uintptr_t>(from) % 16 != 0) {

@@ -42,6 +42,31 @@ def emulated_module(tmp_path_factory):
     return module
 
 
+class HostLane:
+    """Two buffers and no streams; what is not to be read any more is spoiled."""
+
+    def __init__(self, device, rows, stride):
+        import torch
+
+        self._buffers = [torch.zeros((rows, stride)) for _ in range(2)]
+        self.readable = False
+
+    def bring(self, side, rows):
+        import torch
+
+        buffer = self._buffers[side]
+        buffer[:] = float("nan")
+        buffer[: len(rows)] = 0
+        buffer[: len(rows), : rows.shape[1]] = torch.tensor(rows)
+        return buffer[: len(rows)]
+
+    def before_reading(self, side):
+        self.readable = True
+
+    def after_reading(self, side):
+        assert self.readable
+
+
 @pytest.fixture(params=["emulated", pytest.param("cuda", marks=pytest.mark.gpu)])
 def gpu(request, monkeypatch):
     """Yield an object with `device`, `emulated` and `tensor(array)`, which puts an array on the GPU."""
@@ -54,11 +79,12 @@ def gpu(request, monkeypatch):
             pytest.skip(reason)
         return SimpleNamespace(device="cuda", emulated=False, tensor=lambda array: torch.as_tensor(array).cuda())
     module = request.getfixturevalue("emulated_module")
-    from jmlr.topk import arrays, index
+    from jmlr.topk import arrays, index, streamed
 
     monkeypatch.setattr(cuda, "_module", lambda: module)
     monkeypatch.setattr(cuda, "_stream", lambda device: 0)
     monkeypatch.setattr(cuda, "_ordinal", lambda device: 0)
+    monkeypatch.setattr(streamed, "_Lane", HostLane)
     for place in (cuda, index, arrays):
         monkeypatch.setattr(place, "on_gpu", lambda values: isinstance(values, torch.Tensor))
     return SimpleNamespace(device="cpu", emulated=True, tensor=torch.as_tensor)

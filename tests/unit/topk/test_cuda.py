@@ -127,15 +127,13 @@ def test_merge_of_shards_is_the_search_of_the_whole(gpu):
         merge([parts[0], parts[0]], 2)
 
 
-@pytest.mark.gpu
 @pytest.mark.parametrize("ids", [None, "given"])
 def test_a_streamed_index_answers_as_the_whole(gpu, ids, tmp_path):
-    if gpu.emulated:
-        pytest.skip("needs streams and pinned memory")
-    x, q = (np.round(m * 2) for m in matrices(5000, 30, 40))
-    names = None if ids is None else np.random.default_rng(2).permutation(9000)[:5000]
+    x, q = (np.round(m * 2) for m in matrices(1000, 30, 18))
+    x[7] *= np.float32(1e37)  # its shard is answered by the slow path
+    names = None if ids is None else np.random.default_rng(2).permutation(9000)[:1000]
     Index.build(x, "int8", ids=names).save(tmp_path / "index")
-    streamed = StreamedIndex(Index.open(tmp_path / "index"), gpu.device, shard_rows=700)
+    streamed = StreamedIndex(Index.open(tmp_path / "index"), gpu.device, shard_rows=170)
     same_bits(streamed.search(gpu.tensor(q), 50), topk_reference(q, x, 50, names))
 
 
