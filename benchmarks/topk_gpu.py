@@ -16,6 +16,7 @@ import statistics
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,6 @@ def ceilings() -> dict[str, float]:
     source = torch.randint(0, 255, (2 << 30,), dtype=torch.uint8, device="cuda")
     target = torch.empty_like(source)
     copied = 2 * source.numel() / median(lambda: target.copy_(source)) * 1e3
-    del source, target
     a, b = (torch.randn(8192, 8192, device="cuda", dtype=torch.bfloat16) for _ in range(2))
     return {"copy_bytes_per_s": copied, "gemm_bfloat16_ops_per_s": 2 * 8192**3 / median(lambda: a @ b) * 1e3}
 
@@ -129,7 +129,7 @@ def times_of(x: torch.Tensor, queries: torch.Tensor, cells: list[tuple[int, int]
         for turn in range(REPEATS + 2):  # the first two warm up
             q = queries[turn * batch : (turn + 1) * batch]
             for name, search in runs.items():
-                taken = milliseconds(lambda search=search, q=q: search(q, k))
+                taken = milliseconds(partial(search, q, k))
                 if turn >= 2:
                     spent[name].append(taken)
         table[f"B={batch} k={k}"] = {name: round(statistics.median(values), 4) for name, values in spent.items()}

@@ -12,14 +12,11 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
 from jmlr.topk.arrays import MAX_DIM, as_count, as_ids, as_storage, on_gpu
-
-if TYPE_CHECKING:
-    from jmlr.topk import _topk_cuda
 
 Tensors = dict[str, torch.Tensor]
 MAX_ROWS = 2**31 - 128
@@ -131,14 +128,14 @@ class CudaIndex:
         if matrix.device != self.device:
             raise TypeError(f"queries: on {matrix.device}, but the index is on {self.device}; allowed: the same device")
         batch = len(matrix)
-        make = {"device": self.device}
+        scores, ids = _results(batch, count, self.device)
         started = Started(
             matrix,
             count,
-            torch.empty((batch, count), dtype=torch.float32, **make),
-            torch.empty((batch, count), dtype=torch.int64, **make),
-            torch.empty(batch, dtype=torch.int32, **make),
-            torch.empty(1, dtype=torch.int64, **make),
+            scores,
+            ids,
+            torch.empty(batch, dtype=torch.int32, device=self.device),
+            torch.empty(1, dtype=torch.int64, device=self.device),
             _workspace(self._native.workspace_bytes(batch, count), self.device),
         )
         pointers = [t.data_ptr() for t in (started.scores, started.ids, started.overflow, started.bad)]
@@ -205,23 +202,22 @@ def merge(parts: Sequence[tuple[Any, Any]], k: int) -> tuple[torch.Tensor, torch
     ordered = ids.sort(dim=1).values
     twice = ((ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] >= 0)).any()
     if bool(twice | scores.isnan().any()):
-        raise ValueError("parts: an id occurs twice for a query, or a score is NaN; allowed: ids distinct across shards")
+        raise ValueError(
+            "parts: an id occurs twice for a query, or a score is NaN; allowed: ids distinct across shards"
+        )
     return merge_disjoint(scores, ids, count)
 
 
 def merge_disjoint(scores: torch.Tensor, ids: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the k best of scores and ids [B, W], contiguous, on one device; ids below 0 are padding. Does not wait."""
     device, (batch, width) = scores.device, scores.shape
-    best = torch.empty((batch, k), dtype=torch.float32, device=device)
-    names = torch.empty((batch, k), dtype=torch.int64, device=device)
+    best, names = _results(batch, k, device)
     if batch == 0 or k == 0:
         return best, names
     module = _module()
     workspace = _workspace(module.merge_bytes(batch, k), device)
     addresses = (best.data_ptr(), names.data_ptr(), workspace.data_ptr())
-    module.merge(
-        _ordinal(device), scores.data_ptr(), ids.data_ptr(), batch, width, k, *addresses, _stream(device)
-    )
+    module.merge(_ordinal(device), scores.data_ptr(), ids.data_ptr(), batch, width, k, *addresses, _stream(device))
     return best, names
 
 
@@ -249,7 +245,7 @@ def allocate(vectors: torch.Tensor, storage: str) -> Tensors:
     return columns
 
 
-def _module() -> _topk_cuda:  # type: ignore[valid-type]
+def _module() -> Any:
     try:
         return importlib.import_module("jmlr.topk._topk_cuda")
     except ImportError as error:
@@ -271,6 +267,11 @@ def _ordinal(device: torch.device) -> int:
 
 def _stream(device: torch.device) -> int:
     return torch.cuda.current_stream(device).cuda_stream
+
+
+def _results(batch: int, k: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    scores = torch.empty((batch, k), dtype=torch.float32, device=device)
+    return scores, torch.empty((batch, k), dtype=torch.int64, device=device)
 
 
 def _workspace(size: int, device: torch.device) -> torch.Tensor:

@@ -201,7 +201,8 @@ def merge(
 ) -> tuple[np.ndarray, np.ndarray] | tuple[torch.Tensor, torch.Tensor]:
     """Return the k best of several results (scores [B, k_i], ids [B, k_i]) for the same queries over disjoint shards.
 
-    Parts on GPUs, of one each, are merged on the first's. Give each shard its own ids (`Index.build(..., ids=...)`): an id that occurs twice for a query raises ValueError.
+    Give each shard its own ids (`Index.build(..., ids=...)`): an id that occurs twice for a query raises ValueError.
+    Parts on GPUs are merged on the first's.
     """
     count = as_count(k, "k", 0)
     if not parts:

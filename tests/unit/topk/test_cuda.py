@@ -105,7 +105,11 @@ def test_nonfinite_numbers_are_refused_with_row_and_column(gpu, value):
         (lambda x, i: i.search(x, 2049), ValueError, "k: 2049; allowed on a GPU: 0 to 2048"),
         (lambda x, i: i.search(x, -1), ValueError, "k: -1"),
         (lambda x, i: i.search(x[:, :3], 2), ValueError, "D = 3, but the index has D = 6"),
-        (lambda x, i: i.search(np.zeros((1, 6)), 2), TypeError, "queries: in the memory of the CPU, but the index is on"),
+        (
+            lambda x, i: i.search(np.zeros((1, 6)), 2),
+            TypeError,
+            "queries: in the memory of the CPU, but the index is on",
+        ),
         (lambda x, i: Index.build(x, "int4"), ValueError, "storage: 'int4'"),
         (lambda x, i: Index.build(x > 0), TypeError, "dtype torch.bool"),
         (lambda x, i: Index.build(x[0]), ValueError, "2 dimensions"),
