@@ -16,9 +16,9 @@ empty :=
 comma := ,
 space := $(empty) $(empty)
 
-.PHONY: help demo real test lint bench clean
+.PHONY: help demo real test lint bench gpu-check clean
 help:  ## list the targets
-	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 8
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 8
 
 demo: .venv/.workflow  ## the whole workflow on the embedded demo: a few minutes; SEEDS="0 1 2" for three seeds
 	@snakemake --cores $(CORES) --quiet host reason --config seeds='[$(subst $(space),$(comma),$(strip $(SEEDS)))]'
@@ -42,6 +42,9 @@ lint: .venv/.lint  ## style, types and the workflow's own linter
 
 bench: .venv/.bench  ## the benchmarks of the exact top-k
 	@for script in benchmarks/*.py; do echo "== $$script"; python "$$script"; done
+
+gpu-check:  ## on a machine with a GPU: build, test, check memory and races, benchmark; needs nvcc, cmake, PyTorch, pybind11, pytest only
+	@.ci/gpu-check
 
 clean:  ## remove results, logs and builds; the environment stays
 	rm -rf results logs scratch benchmarks/rules build .snakemake

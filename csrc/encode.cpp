@@ -3,25 +3,9 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <limits>
 
 namespace jmlr {
 namespace {
-
-constexpr double kUnit = 0x1p-24;         // unit roundoff of float32
-constexpr double kSlack = 1.0 + 0x1p-18;  // pays for the float32 arithmetic done with the bounds themselves
-constexpr double kTiny = 0x1p-149;        // least positive float32
-constexpr float kLeastScale = 0x1p-126f;  // below this a scale would lose bits: the code is zero and all is residual
-
-// Least float32 that is certainly not below `value`, though `value` itself was rounded on its way here.
-float round_up(double value) {
-  if (value == 0.0) return 0.0f;
-  const double raised = value * (1.0 + 0x1p-30);
-  if (raised >= static_cast<double>(std::numeric_limits<float>::max())) return std::numeric_limits<float>::infinity();
-  const auto nearest = static_cast<float>(raised);
-  return static_cast<double>(nearest) >= raised ? nearest
-                                                : std::nextafter(nearest, std::numeric_limits<float>::infinity());
-}
 
 double norm_of(const float* x, size_t dim) {
   double sum[4] = {};
@@ -31,26 +15,6 @@ double norm_of(const float* x, size_t dim) {
   }
   for (; d < dim; ++d) sum[0] += static_cast<double>(x[d]) * static_cast<double>(x[d]);
   return std::sqrt((sum[0] + sum[1]) + (sum[2] + sum[3]));
-}
-
-float from_bfloat16(uint16_t code) {
-  const uint32_t wide = static_cast<uint32_t>(code) << 16;
-  float value;
-  std::memcpy(&value, &wide, sizeof value);
-  return value;
-}
-
-// Nearest bfloat16, ties to even; zero for what the hardware would read as zero, the largest finite for what would
-// round to infinity.
-uint16_t to_bfloat16(float value) {
-  uint32_t bits;
-  std::memcpy(&bits, &value, sizeof bits);
-  const uint32_t sign = bits & 0x80000000u;
-  uint32_t magnitude = bits & 0x7fffffffu;
-  magnitude += 0x7fffu + ((magnitude >> 16) & 1u);
-  if (magnitude < 0x00800000u) magnitude = 0;
-  if (magnitude >= 0x7f800000u) magnitude = 0x7f7f0000u;
-  return static_cast<uint16_t>((sign | magnitude) >> 16);
 }
 
 struct Loss {
@@ -69,9 +33,6 @@ Loss encode_bfloat16(const float* x, size_t dim, uint16_t* codes) {
   return {std::sqrt(residual), std::sqrt(norm)};
 }
 
-// Nearest integer, ties to even, of |x| < 2^51; unlike std::nearbyint it is no call, so loops around it vectorise.
-double nearest(double x) { return (x + 0x1.8p52) - 0x1.8p52; }
-
 // x[d] ~ scale * digit[d], digits in -127..127; returns the digits' sum in *sum.
 Loss encode_int8(const double* x, size_t dim, float scale, int8_t* digits, int32_t* sum) {
   double residual[4] = {};
@@ -80,7 +41,7 @@ Loss encode_int8(const double* x, size_t dim, float scale, int8_t* digits, int32
   const double inverse = scale > 0.0f ? 1.0 / step : 0.0;
   *sum = 0;
   const auto encode = [&](size_t d, size_t lane) {
-    const double digit = nearest(std::clamp(x[d] * inverse, -127.0, 127.0));
+    const double digit = int8_digit(x[d], inverse);
     const double y = digit * step;
     digits[d] = static_cast<int8_t>(digit);
     *sum += static_cast<int32_t>(digit);
@@ -96,41 +57,22 @@ Loss encode_int8(const double* x, size_t dim, float scale, int8_t* digits, int32
           std::sqrt((norm[0] + norm[1]) + (norm[2] + norm[3]))};
 }
 
-float int8_scale(const float* x, size_t dim) {
+float scale_of(const float* x, size_t dim) {
   float largest = 0.0f;
   for (size_t d = 0; d < dim; ++d) largest = std::max(largest, std::fabs(x[d]));
-  const float scale = largest / 127.0f;
-  return scale < kLeastScale ? 0.0f : scale;
+  return int8_scale(largest);
 }
 
 size_t padded_units(Storage storage, size_t dim) {
   return storage == Storage::float32 ? dim : code_stride(storage, dim) / 4;
 }
 
-// The error of a scan whose query y stands for q (see docs/topk.md, "Bounds"):
-// |q.x - fl(y.code)| <= |y| residual(x) + |q - y| norm(x) + rounding * |y| (norm(x) + residual(x)) + underflow.
-ErrorBound bound_of(Storage storage, size_t dim, double norm, double code_norm, double residual) {
+Rounding rounding_of(Storage storage, size_t dim) {
   const auto n = static_cast<double>(dim);
-  double rounding = 0.0;
-  double constant = 0.0;
-  switch (storage) {
-    case Storage::float32:
-      rounding = 1.01 * (n + 8.0) * kUnit;
-      constant = (2.0 * n + 16.0) * kTiny;
-      break;
-    case Storage::bfloat16:  // the dot-product instruction flushes to zero, and its rounding is not IEEE's everywhere
-      rounding = 1.02 * (3.0 * n + 8.0) * 2.0 * kUnit;
-      constant = (4.0 * n + 16.0) * 0x1p-126;
-      break;
-    case Storage::int8:
-      rounding = 16.0 * kUnit;
-      constant = 16.0 * kTiny;
-      break;
-  }
-  const double largest = std::max(norm, code_norm);
-  const double evaluation = (8.0 * kUnit + n * 0x1p-52) * largest;  // of the bound itself, and of the float64 score
-  return {round_up((code_norm * (1.0 + rounding) + evaluation) * kSlack + 4.0 * kTiny),
-          round_up((residual + code_norm * rounding + evaluation) * kSlack + 4.0 * kTiny), round_up(constant)};
+  if (storage == Storage::float32) return float32_rounding(dim);
+  if (storage == Storage::int8) return int8_rounding();
+  // bfloat16: the dot-product instruction flushes to zero, and its rounding is not IEEE's everywhere
+  return {1.02 * (3.0 * n + 8.0) * 2.0 * kUnit, (4.0 * n + 16.0) * 0x1p-126};
 }
 
 }  // namespace
@@ -171,7 +113,7 @@ void encode_rows(Storage storage, const float* rows, size_t count, size_t dim, u
     } else if (storage == Storage::int8) {
       auto* row = codes + r * stride;
       std::copy(x, x + dim, wide.begin());
-      scale[r] = int8_scale(x, dim);
+      scale[r] = scale_of(x, dim);
       int32_t sum;
       residual[r] = round_up(encode_int8(wide.data(), dim, scale[r], reinterpret_cast<int8_t*>(row), &sum).residual);
       for (size_t d = 0; d < dim; ++d) row[d] ^= 0x80u;  // biased by 128: the dot product wants one side unsigned
@@ -228,7 +170,7 @@ QueryBlock::QueryBlock(Storage storage, const Kernel& kernel, const float* queri
       } else {
         std::copy(q, q + dim, wide.begin());
         auto* digits = reinterpret_cast<int8_t*>(packed.data());
-        const float scale = int8_scale(q, dim);
+        const float scale = scale_of(q, dim);
         int32_t sum;
         loss = encode_int8(wide.data(), dim, scale, digits, &sum);
         scale_[slot + j] = scale;
@@ -244,7 +186,7 @@ QueryBlock::QueryBlock(Storage storage, const Kernel& kernel, const float* queri
           panel.view.low_offset = 128 * sum;
         }
       }
-      bounds_[panel.first + j] = bound_of(storage, dim, norm, loss.code_norm, loss.residual);
+      bounds_[panel.first + j] = bound_of(rounding_of(storage, dim), dim, norm, loss.code_norm, loss.residual);
       for (size_t u = 0; u < units; ++u) panel_units[u * panel.view.width + j] = packed[u];
     }
     slot += panel.view.width;
@@ -252,8 +194,7 @@ QueryBlock::QueryBlock(Storage storage, const Kernel& kernel, const float* queri
 }
 
 bool QueryBlock::scannable(size_t query, float max_norm) const {
-  const double norm = norms_[query];
-  return norm < 0x1p+100 && max_norm < 0x1p+100f && norm * static_cast<double>(max_norm) < 0x1p+120;
+  return jmlr::scannable(norms_[query], static_cast<double>(max_norm));
 }
 
 }  // namespace jmlr

@@ -9,6 +9,7 @@
 
 #include "aligned.h"
 #include "kernel.h"
+#include "rounding.h"
 
 namespace jmlr {
 
@@ -24,11 +25,6 @@ std::optional<std::pair<size_t, size_t>> first_nonfinite(const float* rows, size
 // the Euclidean norm. `codes`, `residual` are untouched for float32, `scale` for all but int8. Needs finite rows.
 void encode_rows(Storage storage, const float* rows, size_t count, size_t dim, uint8_t* codes, float* scale,
                  float* residual, float* norm);
-
-// |exact - scanned| <= residual_weight * residual(row) + norm_weight * norm(row) + constant.
-struct ErrorBound {
-  float residual_weight, norm_weight, constant;
-};
 
 // Queries made ready for one kernel. Panels are as wide as the kernel likes, or 1 for the streaming path.
 class QueryBlock {

@@ -12,14 +12,14 @@ PROGRAMS = ("test_topk", "test_maxsim")
 ARM = ("aarch64-linux-gnu-g++", "qemu-aarch64")
 
 
-def build(folder: Path, *options: str) -> Path:
+def build(folder: Path, *options: str, targets: tuple[str, ...] = PROGRAMS) -> Path:
     """Configure and build the native tests; return the folder of the programs."""
     cmake = shutil.which("cmake")
     if cmake is None:
         pytest.skip("cmake is not installed")
     for command in (
         [cmake, "-S", ROOT, "-B", folder, "-DJMLR_PYTHON=OFF", "-DJMLR_TESTS=ON", *options],
-        [cmake, "--build", folder, "-j2"],
+        [cmake, "--build", folder, "-j2", "--target", *targets],
     ):
         done = subprocess.run(command, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
@@ -55,3 +55,33 @@ def test_neon_gives_the_same_bits_under_emulation(tmp_path):
         tmp_path, "-DCMAKE_SYSTEM_NAME=Linux", "-DCMAKE_SYSTEM_PROCESSOR=aarch64", f"-DCMAKE_CXX_COMPILER={ARM[0]}"
     )
     check(programs, [ARM[1], "-L", "/usr/aarch64-linux-gnu"], "neon")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sanitizers", ["", "address,undefined"])
+def test_the_gpu_search_gives_the_reference_bits_in_emulation(sanitizers, tmp_path):
+    """The kernels themselves, every scan of them, run on the host; see tests/native/cuda_emulation.h."""
+    program = build(tmp_path, f"-DJMLR_SANITIZE={sanitizers}", targets=("test_cuda",)) / "test_cuda"
+    done = subprocess.run([program, "quick"] if sanitizers else [program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    cases = re.search(r"(\d+) cases, 0 wrong", done.stdout)
+    assert cases, done.stdout
+    assert int(cases[1]) >= 100
+
+
+@pytest.mark.slow
+def test_the_gpu_module_compiles_without_warnings(tmp_path):
+    """For every architecture of a release; warnings are errors. Nothing is run, so this needs nvcc but no GPU."""
+    if shutil.which("nvcc") is None:
+        pytest.skip("nvcc is not installed")
+    pybind11 = pytest.importorskip("pybind11")
+    where = f"-Dpybind11_DIR={pybind11.get_cmake_dir()}"
+    build(tmp_path, "-DJMLR_PYTHON=ON", "-DJMLR_CUDA=ON", where, targets=("_topk_cuda",))
+    assert list(tmp_path.glob("_topk_cuda*.so"))
+
+
+def test_asking_for_the_gpu_module_without_nvcc_fails_in_words(tmp_path):
+    if shutil.which("nvcc") is not None:
+        pytest.skip("nvcc is installed")
+    with pytest.raises(AssertionError, match="JMLR_CUDA=ON, but there is no nvcc"):
+        build(tmp_path, "-DJMLR_CUDA=ON")

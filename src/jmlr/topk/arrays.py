@@ -102,17 +102,26 @@ def thread_count(threads: int | None) -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def on_gpu(values: Any) -> bool:
+    """Say whether `values` lies in the memory of a CUDA device, by what it says of itself."""
+    if type(values).__module__.partition(".")[0] == "torch":
+        return values.device.type == "cuda"
+    if hasattr(values, "__dlpack_device__"):
+        return int(values.__dlpack_device__()[0]) in (2, 13)  # CUDA, CUDA managed
+    return hasattr(values, "__cuda_array_interface__")
+
+
 def to_numpy(values: Any, name: str) -> np.ndarray:
     """Return `values` as an array; raise unless it is in the memory of the CPU and every entry counts."""
     if type(values).__module__.partition(".")[0] == "torch":
         values = values.detach()
         if values.device.type != "cpu":
-            raise TypeError(f"{name}: a tensor on {values.device}; allowed: tensors on the CPU (`.cpu()`)")
+            raise TypeError(f"{name}: a tensor on {values.device}; allowed here: tensors on the CPU (`.cpu()`)")
         if values.dtype.is_floating_point and values.dtype.itemsize < 4:
             values = values.float()  # NumPy has no bfloat16
         values = values.resolve_conj().resolve_neg().numpy()
     elif hasattr(values, "__cuda_array_interface__"):
-        raise TypeError(f"{name}: an array on a GPU; allowed: arrays in the memory of the CPU")
+        raise TypeError(f"{name}: an array on a GPU; allowed here: arrays in the memory of the CPU")
     if np.ma.isMaskedArray(values):
         raise TypeError(f"{name}: a masked array; allowed: arrays in which every entry counts")
     try:

@@ -3,6 +3,8 @@
 index = Index.build(vectors, storage="int8")
 index.save("passages.index")
 scores, ids = Index.open("passages.index").search(queries, k=10)
+
+Vectors on a GPU are searched there: see `jmlr.topk.cuda`.
 """
 
 from __future__ import annotations
@@ -10,13 +12,18 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from jmlr.topk import _topk
-from jmlr.topk.arrays import as_count, as_ids, as_matrix, as_storage, thread_count
+from jmlr.topk.arrays import as_count, as_ids, as_matrix, as_storage, on_gpu, thread_count
 from jmlr.topk.format import Arrays, read_index, verify_blocks, write_index
+
+if TYPE_CHECKING:
+    import torch
+
+    from jmlr.topk.cuda import CudaIndex
 
 CHUNK_BYTES = 32 << 20  # of float32 rows encoded at a time while streaming to disk
 
@@ -41,13 +48,18 @@ class Index:
         )
 
     @classmethod
-    def build(cls, vectors: Any, storage: str = "float32", *, ids: Any = None) -> Index:
+    def build(cls, vectors: Any, storage: str = "float32", *, ids: Any = None) -> Index | CudaIndex:
         """Return an index in memory over a copy of `vectors` [N, D], finite and convertible to float32.
 
         storage: what the scan reads, "float32", "bfloat16" or "int8"; the answer is the same, speed and memory differ.
         ids: distinct int64 [N] that are not negative; default 0..N-1. Raises TypeError or ValueError, saying where.
+        Vectors on a GPU make a `CudaIndex` there; RuntimeError says why if this installation cannot use it.
         """
         as_storage(storage)
+        if on_gpu(vectors):
+            from jmlr.topk.cuda import CudaIndex
+
+            return CudaIndex.build(vectors, storage, ids=ids)
         matrix = as_matrix(vectors, "vectors")
         columns = _encode(matrix.copy(), storage)
         if ids is not None:
@@ -146,6 +158,17 @@ class Index:
         return self._storage
 
     @property
+    def vectors(self) -> np.ndarray:
+        """The vectors, float32 [N, D], not to be written to; of an opened index a view of the file."""
+        self._verify()
+        return self._columns["vectors"]
+
+    @property
+    def ids(self) -> np.ndarray | None:
+        """The ids that were given, int64 [N], or None: row numbers."""
+        return self._columns.get("ids")
+
+    @property
     def provenance(self) -> dict[str, Any]:
         """What was given to `save` or `from_shards`."""
         return dict(self._provenance)
@@ -161,20 +184,33 @@ class Index:
             self._pending = []
 
 
-def topk(queries: Any, vectors: Any, k: int, threads: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+def topk(
+    queries: Any, vectors: Any, k: int, threads: int | None = None
+) -> tuple[np.ndarray, np.ndarray] | tuple[torch.Tensor, torch.Tensor]:
     """Return what `Index.build(vectors).search(queries, k)` would, without copying or keeping the vectors."""
+    if on_gpu(vectors):
+        from jmlr.topk.cuda import CudaIndex
+
+        return CudaIndex.build(vectors, copy=False).search(queries, k)
     matrix = as_matrix(vectors, "vectors")
     return Index("float32", _encode(matrix, "float32"), None, {}).search(queries, k, threads)
 
 
-def merge(parts: Sequence[tuple[Any, Any]], k: int) -> tuple[np.ndarray, np.ndarray]:
+def merge(
+    parts: Sequence[tuple[Any, Any]], k: int
+) -> tuple[np.ndarray, np.ndarray] | tuple[torch.Tensor, torch.Tensor]:
     """Return the k best of several results (scores [B, k_i], ids [B, k_i]) for the same queries over disjoint shards.
 
     Give each shard its own ids (`Index.build(..., ids=...)`): an id that occurs twice for a query raises ValueError.
+    Parts on GPUs are merged on the first's.
     """
     count = as_count(k, "k", 0)
     if not parts:
         raise ValueError("parts: none; allowed: one or more (scores, ids)")
+    if any(on_gpu(scores) for scores, _ in parts):
+        from jmlr.topk import cuda
+
+        return cuda.merge(parts, count)
     for number, (scores, ids) in enumerate(parts):
         shape = np.shape(scores)
         if len(shape) != 2 or shape != np.shape(ids) or shape[0] != np.shape(parts[0][0])[0]:

@@ -1,0 +1,39 @@
+MAX_K: int
+
+class DeviceRows:
+    def __init__(
+        self, device: int, storage: str, rows: int, dim: int, columns: dict[str, int], first_id: int
+    ) -> None: ...
+    def encode(self, bad: int, stream: int) -> None: ...
+    def workspace_bytes(self, count: int, k: int) -> int: ...
+    def search(
+        self,
+        queries: int,
+        count: int,
+        k: int,
+        scores: int,
+        ids: int,
+        overflow: int,
+        bad: int,
+        workspace: int,
+        stream: int,
+    ) -> None: ...
+    def search_exactly(
+        self, queries: int, which: int, count: int, k: int, scores: int, ids: int, workspace: int, stream: int
+    ) -> None: ...
+
+def why_not() -> str | None: ...
+def sizes(storage: str, rows: int, dim: int) -> tuple[int, int, int]: ...
+def merge_bytes(count: int, k: int) -> int: ...
+def merge(
+    device: int,
+    scores: int,
+    ids: int,
+    count: int,
+    width: int,
+    k: int,
+    out_scores: int,
+    out_ids: int,
+    workspace: int,
+    stream: int,
+) -> None: ...
