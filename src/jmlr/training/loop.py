@@ -22,6 +22,7 @@ from jmlr.training.data import Passages, Question, batch_at
 from jmlr.training.optimiser import learning_rate_factor, set_learning_rates
 from jmlr.training.state import load_state, save_state
 from jmlr.training.step import StepSettings, joint_step
+from jmlr.training.watch import Watch
 
 
 class InterruptedTrainingError(UserError):
@@ -73,6 +74,7 @@ def train_loop(
     progress = Progress(name, settings.last_step - settings.first_step, done=begin - settings.first_step)
     stop = _StopSignal()
     saved = time.monotonic()
+    watch = Watch(name)
     llm.train()
     with stop:
         for step in range(begin, settings.last_step):
@@ -82,6 +84,7 @@ def train_loop(
             set_learning_rates(optimiser, factor)
             figures = one_step(llm, retriever, passages, questions, optimiser, step_settings, settings, seed, step)
             history.append({"step": step + 1, **figures, "llm_learning_rate": optimiser.param_groups[0]["lr"]})
+            watch.look(figures)
             progress.step(1, {k: v for k, v in figures.items() if v is not None and k in SHOWN})
             late = time.monotonic() - saved > 60 * settings.checkpoint_min
             if (late or stop.asked) and step + 1 < settings.last_step:
@@ -91,6 +94,7 @@ def train_loop(
                     raise InterruptedTrainingError(
                         f"{name}: stopped at step {step + 1} by a signal; the state is saved in {scratch}"
                     )
+    watch.cut(passages.prompter.cut)
     return history
 
 

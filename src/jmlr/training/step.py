@@ -95,6 +95,8 @@ def joint_step(
             trusted = losses - settings.prior_weight * index_scores(batch, columns, picked).to(losses)
             loss_rank = rank_loss(settings, *learned, trusted, picked)
             figures["agreement"] = agreement(scores.gather(1, columns), losses, picked)
+            figures["score_spread"] = spread(scores, mask)
+            figures["loss_spread"] = spread(losses, picked)
             figures["judged"] = (losses * picked).sum() / picked.sum()
     read = [
         arrange(o[: settings.passages], settings.passage_order, seed, step, q.number)
@@ -148,6 +150,12 @@ def score_again(
     present = torch.cat([picked, torch.ones_like(low, dtype=torch.bool), torch.ones_like(low, dtype=torch.bool)], 1)
     raw = score_columns(retriever, passages, batch, torch.where(present, needed, low))
     return raw[:, :-2], scale(raw, present)[:, :-2]
+
+
+def spread(values: Tensor, mask: Tensor) -> Tensor:
+    """Return the mean over questions of highest less lowest value: values [B, n], mask bool [B, n]."""
+    high = values.masked_fill(~mask, float("-inf")).amax(1)
+    return (high - values.masked_fill(~mask, float("inf")).amin(1)).mean()
 
 
 def index_scores(batch: Sequence[Question], columns: Tensor, picked: Tensor) -> Tensor:

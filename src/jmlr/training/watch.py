@@ -1,0 +1,65 @@
+"""Early warnings: signs that a training wastes its GPU hours, each said once, in one line with the mend.
+
+watch = Watch("train jmlr seed 0")
+for step in ...: watch.look(figures)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from jmlr.runtime.progress import say
+
+WINDOW = 50  # steps that are averaged at either end before "has not fallen" is said
+
+
+class Watch:
+    """Looks at every step's figures; see `look`."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._said: set[str] = set()
+        self._rank_losses: list[float] = []
+
+    def look(self, figures: Mapping[str, float | None]) -> None:
+        """Warn, once each, of scores or losses without a spread, and of a rank loss that does not fall.
+
+        figures: of one step, as `metrics.jsonl` has them; what is missing or None is not looked at.
+        """
+        spread = figures.get("score_spread")
+        if spread is not None and spread < 1e-6:
+            self._warn(
+                "scores",
+                "every candidate of a question has the same score: the retriever has collapsed, or all passages are "
+                "alike; lower retriever_learning_rate",
+            )
+        spread = figures.get("loss_spread")
+        if spread is not None and spread < 1e-4:
+            self._warn(
+                "losses",
+                f"the LLM's loss is the same whatever passage it reads (spread {spread:.1e} nats), so it has nothing to teach "
+                "the retriever; is the passage in its prompt (llm_tokens), and can it copy from it?",
+            )
+        loss = figures.get("loss_rank")
+        if loss is not None:
+            self._rank_losses.append(loss)
+        if len(self._rank_losses) == 4 * WINDOW:
+            first = sum(self._rank_losses[:WINDOW]) / WINDOW
+            last = sum(self._rank_losses[-WINDOW:]) / WINDOW
+            if last > 0.995 * first:
+                self._warn(
+                    "rank",
+                    f"loss_rank has not fallen in {len(self._rank_losses)} steps ({first:.3f} to {last:.3f}); raise "
+                    "retriever_learning_rate, or lower sampling_temperature",
+                )
+
+    def cut(self, counts: Mapping[str, int]) -> None:
+        """Say how many texts were cut to fit, given the counts of a `Prompter`."""
+        held = ", ".join(f"{count} {what.replace('_', ' ')}" for what, count in counts.items() if count)
+        if held:
+            self._warn("cut", f"cut to fit: {held} (llm_passage_tokens, llm_question_tokens, llm_answer_tokens, llm_tokens)")
+
+    def _warn(self, about: str, text: str) -> None:
+        if about not in self._said:
+            self._said.add(about)
+            say(f"{self._name}: warning: {text}")

@@ -1,0 +1,38 @@
+"""Every early warning is said once, at the sign that it names, and not without it."""
+
+import pytest
+
+from jmlr.training.watch import WINDOW, Watch
+
+
+def said(capsys, steps, cut=None):
+    watch = Watch("train")
+    for figures in steps:
+        watch.look(figures)
+    watch.cut(cut or {})
+    out, err = capsys.readouterr()
+    return [line for line in (out + err).splitlines() if "warning" in line]
+
+
+@pytest.mark.parametrize(
+    ("steps", "word"),
+    [
+        ([{"score_spread": 0.0}] * 3, "collapsed"),
+        ([{"loss_spread": 1e-6}] * 3, "nothing to teach"),
+        ([{"loss_rank": 0.69}] * (5 * WINDOW), "has not fallen"),
+    ],
+)
+def test_a_sign_is_said_once_with_the_mend(capsys, steps, word):
+    lines = said(capsys, steps)
+    assert len(lines) == 1
+    assert word in lines[0]
+
+
+def test_a_healthy_training_is_not_warned_of(capsys):
+    steps = [{"score_spread": 0.3, "loss_spread": 0.5, "loss_rank": 0.7 - 0.001 * i} for i in range(5 * WINDOW)]
+    assert said(capsys, [*steps, {"score_spread": None, "loss_rank": None}], {"answers": 0}) == []
+
+
+def test_cut_texts_are_counted_by_kind(capsys):
+    (line,) = said(capsys, [], {"answers": 2, "passages": 0, "dropped_passages": 3})
+    assert "2 answers, 3 dropped passages" in line
