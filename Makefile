@@ -66,7 +66,7 @@ clean:  ## remove results, logs and builds; the environment stays
 	@$(PIP) scikit-build-core pybind11 cmake ninja
 	@touch $@
 
-.venv/.workflow: .venv/.packages $(CXX_SOURCES) CMakeLists.txt
+.venv/.workflow: .venv/.packages $(CXX_SOURCES) CMakeLists.txt cmake/cuda.cmake
 	@echo "make: the extension"
 	@$(PIP) --no-build-isolation --editable '.[workflow]'
 	@touch $@

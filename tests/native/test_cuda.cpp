@@ -12,7 +12,7 @@ int main(int argc, char** argv) {
   cases += test_adversarial(quick, wrong);
   cases += test_searches(quick, wrong);
   cases += test_merge(wrong);
-  if (!quick) cases += test_rounding(wrong);
+  cases += test_rounding(wrong);
   std::printf("%d cases, %d wrong\n", cases, wrong);
   return wrong != 0;
 }

@@ -70,8 +70,8 @@ def test_links_in_the_docs_lead_somewhere(page):
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_commands_named_in_the_docs_exist(page):
     text = page.read_text()
-    targets = set(re.findall(r"^([a-z]+):.*##", (ROOT / "Makefile").read_text(), re.M))
-    assert set(re.findall(r"(?:^|`)make ([a-z]+)", text, re.M)) <= targets
+    targets = set(re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text(), re.M))
+    assert set(re.findall(r"(?:^|`)make ([a-z-]+)", text, re.M)) <= targets
     assert set(re.findall(r"(?:^|`|bin/)jmlr ([a-z]+)", text, re.M)) <= {*STAGES, *PEOPLE}
 
 
