@@ -1,5 +1,5 @@
-// Threads of our own. Between searches they sleep, so that nothing spins or fights torch's pool; a forked child gets new
-// ones.
+// Threads of our own. Between searches they sleep, so that nothing spins or fights torch's pool; a forked child gets
+// new ones.
 #pragma once
 
 #include <atomic>

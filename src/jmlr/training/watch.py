@@ -57,7 +57,9 @@ class Watch:
         """Say how many texts were cut to fit, given the counts of a `Prompter`."""
         held = ", ".join(f"{count} {what.replace('_', ' ')}" for what, count in counts.items() if count)
         if held:
-            self._warn("cut", f"cut to fit: {held} (llm_passage_tokens, llm_question_tokens, llm_answer_tokens, llm_tokens)")
+            self._warn(
+                "cut", f"cut to fit: {held} (llm_passage_tokens, llm_question_tokens, llm_answer_tokens, llm_tokens)"
+            )
 
     def _warn(self, about: str, text: str) -> None:
         if about not in self._said:

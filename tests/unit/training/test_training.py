@@ -119,7 +119,9 @@ def gradients(session, step, batch, settings):
 
 @pytest.mark.parametrize(("order", "prior"), [("best_last", 0.0), ("shuffled", 0.7)])
 @pytest.mark.parametrize(("questions", "kept", "samples"), [(1, 8, 4), (3, 8, 4), (4, 5, 3), (4, 8, 8), (2, 3, 10)])
-def test_the_fast_step_equals_the_twin_in_losses_and_every_gradient(tiny, candidates, questions, kept, samples, order, prior):
+def test_the_fast_step_equals_the_twin_in_losses_and_every_gradient(
+    tiny, candidates, questions, kept, samples, order, prior
+):
     session = open_session(tiny, candidates, lora_dropout=0.0)
     # Ragged on purpose: the second question has one candidate fewer.
     batch = [
