@@ -35,19 +35,9 @@ class Scanner {
   py::tuple search(const Floats& queries, size_t k, size_t threads, const std::string& isa) const {
     require(queries.ndim() == 2 && static_cast<size_t>(queries.shape(1)) == view_.dim, "queries must be [B, D]");
     const auto count = static_cast<size_t>(queries.shape(0));
-    py::array_t<float> scores({count, k});
-    py::array_t<int64_t> ids({count, k});
-    const jmlr::SearchOptions options{threads, jmlr::select_kernels(isa), signalled};
-    jmlr::SearchCounts counts;
-    try {
-      float* out_scores = scores.mutable_data();
-      int64_t* out_ids = ids.mutable_data();
-      const py::gil_scoped_release release;
-      counts = jmlr::search(view_, queries.data(), count, k, options, out_scores, out_ids);
-    } catch (const jmlr::Interrupted&) {
-      throw py::error_already_set();
-    }
-    return py::make_tuple(scores, ids, counts.nominated, counts.rescored);
+    return run_search(count, k, threads, isa, [&](const jmlr::SearchOptions& options, float* scores, int64_t* ids) {
+      return jmlr::search(view_, queries.data(), count, k, options, scores, ids);
+    });
   }
 
  private:

@@ -53,4 +53,22 @@ inline bool signalled() {
   return PyErr_CheckSignals() != 0;
 }
 
+// Runs search(options, scores [count, k], ids [count, k]) without the interpreter's lock; the tuple that Python gets.
+template <typename Search>
+py::tuple run_search(size_t count, size_t k, size_t threads, const std::string& isa, const Search& search) {
+  py::array_t<float> scores({count, k});
+  py::array_t<int64_t> ids({count, k});
+  const jmlr::SearchOptions options{threads, jmlr::select_kernels(isa), signalled};
+  jmlr::SearchCounts counts;
+  try {
+    float* out_scores = scores.mutable_data();
+    int64_t* out_ids = ids.mutable_data();
+    const py::gil_scoped_release release;
+    counts = search(options, out_scores, out_ids);
+  } catch (const jmlr::Interrupted&) {
+    throw py::error_already_set();
+  }
+  return py::make_tuple(scores, ids, counts.nominated, counts.rescored);
+}
+
 void bind_maxsim(py::module_& module);

@@ -38,19 +38,9 @@ class MaxSimScanner {
     for (size_t q = 0; q < count; ++q) {
       require(starts.at(q + 1) - starts.at(q) <= static_cast<int64_t>(jmlr::kMaxTokens), "a query has 65536 tokens");
     }
-    py::array_t<float> scores({count, k});
-    py::array_t<int64_t> ids({count, k});
-    const jmlr::SearchOptions options{threads, jmlr::select_kernels(isa), signalled};
-    jmlr::SearchCounts counts;
-    try {
-      float* out_scores = scores.mutable_data();
-      int64_t* out_ids = ids.mutable_data();
-      const py::gil_scoped_release release;
-      counts = jmlr::maxsim_search(view_, tokens.data(), starts.data(), count, k, options, out_scores, out_ids);
-    } catch (const jmlr::Interrupted&) {
-      throw py::error_already_set();
-    }
-    return py::make_tuple(scores, ids, counts.nominated, counts.rescored);
+    return run_search(count, k, threads, isa, [&](const jmlr::SearchOptions& options, float* scores, int64_t* ids) {
+      return jmlr::maxsim_search(view_, tokens.data(), starts.data(), count, k, options, scores, ids);
+    });
   }
 
  private:

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -175,5 +176,52 @@ class CandidateList {
   std::vector<float> lows_;
   Heights heights_;
 };
+
+// What one thread has proved holds for all: k rows reach `proved`.
+inline void raise_floor(std::atomic<float>& floor, float proved) {
+  float seen = floor.load(std::memory_order_relaxed);
+  while (seen < proved && !floor.compare_exchange_weak(seen, proved, std::memory_order_relaxed)) {
+  }
+}
+
+// Adds a candidate, makes room where there is none, and raises the floor to what is then known.
+template <typename Score>
+void admit(CandidateList& list, const Candidate& candidate, size_t k, std::atomic<float>& floor,
+           const BetterExact& better, const Score& score) {
+  const float reached = list.push(candidate);
+  if (!list.full()) return raise_floor(floor, reached);
+  float known = list.compact(floor.load(std::memory_order_relaxed));
+  if (list.items().size() > 3 * k + 768) {  // bounds too wide, or ties: only exact scores can tell
+    settle(list.items(), k, better, score);
+    known = list.compact(known);
+  }
+  raise_floor(floor, known);
+}
+
+// The k best, in order, of one query's candidates in the lists of all threads.
+template <typename Worker, typename Score>
+std::vector<Candidate> best_of(std::vector<Worker>& workers, size_t q, size_t k, float floor, const BetterExact& better,
+                               const Score& score) {
+  CandidateList all;
+  all.reset(k);
+  for (Worker& worker : workers) {
+    if (worker.lists.empty()) continue;  // a thread that never came to life
+    for (const Candidate& c : worker.lists[q].items()) all.push(c);
+  }
+  all.compact(floor);
+  std::vector<Candidate> best = std::move(all.items());
+  settle(best, k, better, score);
+  std::sort(best.begin(), best.end(), better);
+  return best;
+}
+
+// Writes k scores and ids; where `best` is shorter, -inf and -1.
+inline void write_out(const std::vector<Candidate>& best, size_t k, const BetterExact& better, float* scores,
+                      int64_t* ids) {
+  for (size_t i = 0; i < k; ++i) {
+    scores[i] = i < best.size() ? best[i].low : kNoFloor;
+    ids[i] = i < best.size() ? better.id(best[i].row()) : -1;
+  }
+}
 
 }  // namespace jmlr

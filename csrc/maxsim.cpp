@@ -173,7 +173,6 @@ class GroupSearch {
         max_dots_(options.kernels.max_dots),
         count_(count),
         k_(k),
-        limit_(3 * k + 768),
         better_(index.ids),
         coarse_(index, index.storage, options.kernels, tokens, starts, count),
         floors_(new std::atomic<float>[count]),
@@ -219,10 +218,7 @@ class GroupSearch {
       }
     });
     SearchCounts counts;
-    for (const Worker& worker : workers) {
-      counts.nominated += worker.counts.nominated;
-      counts.rescored += worker.counts.rescored;
-    }
+    for (const Worker& worker : workers) counts += worker.counts;
     return counts;
   }
 
@@ -282,42 +278,17 @@ class GroupSearch {
   }
 
   void push(Worker& worker, size_t q, const Candidate& candidate) {
-    CandidateList& list = worker.lists[q];
-    float floor = list.push(candidate);
-    if (list.full()) {
-      floor = list.compact(std::max(floor, floors_[q].load(std::memory_order_relaxed)));
-      if (list.items().size() > limit_) {  // bounds too wide, or ties: only exact scores can tell
-        settle(list.items(), k_, better_, scorer(worker, q));
-        floor = list.compact(floor);
-      }
-    }
-    // What one thread has proved holds for all: k passages reach `floor`.
-    float seen = floors_[q].load(std::memory_order_relaxed);
-    while (seen < floor && !floors_[q].compare_exchange_weak(seen, floor, std::memory_order_relaxed)) {
-    }
+    admit(worker.lists[q], candidate, k_, floors_[q], better_, scorer(worker, q));
   }
 
   void finish(std::vector<Worker>& workers, Worker& mine, size_t q, float* scores, int64_t* ids) {
-    CandidateList all;
-    all.reset(k_);
-    for (Worker& worker : workers) {
-      if (worker.lists.empty()) continue;  // a thread that never came to life
-      for (const Candidate& c : worker.lists[q].items()) all.push(c);
-    }
-    all.compact(floors_[q].load(std::memory_order_relaxed));
-    std::vector<Candidate>& best = all.items();
-    settle(best, k_, better_, scorer(mine, q));
-    std::sort(best.begin(), best.end(), better_);
-    for (size_t i = 0; i < k_; ++i) {
-      scores[i] = i < best.size() ? best[i].low : kNoFloor;
-      ids[i] = i < best.size() ? better_.id(best[i].row()) : -1;
-    }
+    const float floor = floors_[q].load(std::memory_order_relaxed);
+    write_out(best_of(workers, q, k_, floor, better_, scorer(mine, q)), k_, better_, scores, ids);
   }
 
   const MaxSimView& index_;
   const MaxDotsFn max_dots_;
   const size_t count_, k_;
-  const size_t limit_;  // candidates that compacting may leave
   const BetterExact better_;
   const PassageScan coarse_;
   std::vector<PassageScan> fine_;  // by query, over the originals: empty where coarse_ reads them itself
@@ -340,9 +311,7 @@ SearchCounts maxsim_search(const MaxSimView& index, const float* tokens, const i
     for (last = first + 1; last < most && values(first, last + 1) <= kGroupValues;) ++last;
     Team team(std::clamp(options.threads, size_t{1}, std::max(index.passages, last - first)), options.interrupted);
     GroupSearch group(index, tokens + values(0, first), starts + first, last - first, k, options);
-    const SearchCounts more = group.run(team, scores + first * k, ids + first * k);
-    counts.nominated += more.nominated;
-    counts.rescored += more.rescored;
+    counts += group.run(team, scores + first * k, ids + first * k);
   }
   return counts;
 }

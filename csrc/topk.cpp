@@ -46,7 +46,6 @@ class BlockSearch {
         fine_(index.storage, kernel_, queries, streaming_ || index.storage == Storage::float32 ? 0 : count, index.dim,
               true),
         k_(k),
-        limit_(3 * k + 768),
         better_(index.ids),
         floors_(new std::atomic<float>[count]),
         exact_(count, false),
@@ -81,7 +80,7 @@ class BlockSearch {
     if (guess && !streaming_) {
       const std::vector<float> guessed = guess_floors(index_, kernel_, block_, k_, team);
       for (size_t q = 0; q < guessed.size(); ++q) {
-        if (!exact_[q]) raise_floor(q, guessed[q]);
+        if (!exact_[q]) raise_floor(floors_[q], guessed[q]);
       }
     }
     const size_t taken = by_panel ? std::max(panels / (2 * team.threads()), size_t{1}) : panels;
@@ -220,44 +219,17 @@ class BlockSearch {
   }
 
   void push(Worker& worker, size_t q, const Candidate& candidate) {
-    CandidateList& list = worker.lists[q];
-    const float reached = list.push(candidate);
-    if (!list.full()) return raise_floor(q, reached);
-    float floor = list.compact(floors_[q].load(std::memory_order_relaxed));
-    if (list.items().size() > limit_) {  // bounds too wide, or ties: only exact scores can tell
-      settle(list.items(), k_, better_, scorer(worker.counts, q));
-      floor = list.compact(floor);
-    }
-    raise_floor(q, floor);
-  }
-
-  // What one thread has proved holds for all: k rows reach `floor`.
-  void raise_floor(size_t q, float floor) {
-    float seen = floors_[q].load(std::memory_order_relaxed);
-    while (seen < floor && !floors_[q].compare_exchange_weak(seen, floor, std::memory_order_relaxed)) {
-    }
+    admit(worker.lists[q], candidate, k_, floors_[q], better_, scorer(worker.counts, q));
   }
 
   void finish(std::vector<Worker>& workers, SearchCounts& counts, size_t q, float* scores, int64_t* ids) {
-    CandidateList all;
-    all.reset(k_);
-    for (Worker& worker : workers) {
-      if (worker.lists.empty()) continue;  // a thread that never came to life
-      for (const Candidate& c : worker.lists[q].items()) all.push(c);
-    }
-    all.compact(floors_[q].load(std::memory_order_relaxed));
-    std::vector<Candidate>& best = all.items();
-    settle(best, k_, better_, scorer(counts, q));
-    std::sort(best.begin(), best.end(), better_);
+    const float floor = floors_[q].load(std::memory_order_relaxed);
+    const std::vector<Candidate> best = best_of(workers, q, k_, floor, better_, scorer(counts, q));
     // Whatever was left out had an upper end below some floor, so below the last. If that was a guess too high, the row
     // may be one of the k best.
-    const float floor = floors_[q].load(std::memory_order_relaxed);
     const size_t wanted = std::min(k_, index_.rows);
     failed_[q] = best.size() < wanted || (wanted > 0 && best[wanted - 1].low < floor);
-    for (size_t i = 0; i < k_; ++i) {
-      scores[i] = i < best.size() ? best[i].low : kNoFloor;
-      ids[i] = i < best.size() ? better_.id(best[i].row()) : -1;
-    }
+    write_out(best, k_, better_, scores, ids);
   }
 
   void score_exactly(SearchCounts& counts, size_t q, const int64_t* rows, size_t count, float* out) const {
@@ -276,7 +248,6 @@ class BlockSearch {
   const QueryBlock block_;
   const QueryBlock fine_;  // the same queries with a second digit: empty where block_ is as fine
   const size_t k_;
-  const size_t limit_;  // candidates that compacting may leave
   const BetterExact better_;
   std::unique_ptr<std::atomic<float>[]> floors_;
   std::vector<bool> exact_;

@@ -8,48 +8,13 @@
 #include <vector>
 
 #include "checksum.h"
+#include "reference.h"
 #include "topk.h"
 
 namespace {
 
-struct Result {
-  std::vector<float> scores;
-  std::vector<int64_t> ids;
-  jmlr::SearchCounts counts = {};
-  bool operator==(const Result& other) const {
-    return ids == other.ids && std::memcmp(scores.data(), other.scores.data(), scores.size() * sizeof(float)) == 0;
-  }
-};
-
-using Matrix = std::vector<float>;
-
-Result reference(const Matrix& x, const Matrix& q, size_t dim, size_t k) {
-  const size_t rows = x.size() / dim;
-  const size_t count = q.size() / dim;
-  Result result{std::vector<float>(count * k, -std::numeric_limits<float>::infinity()),
-                std::vector<int64_t>(count * k, -1)};
-  for (size_t b = 0; b < count; ++b) {
-    std::vector<float> scores(rows);
-    for (size_t r = 0; r < rows; ++r) {
-      double sum = 0.0;
-      for (size_t d = 0; d < dim; ++d) sum += static_cast<double>(q[b * dim + d]) * static_cast<double>(x[r * dim + d]);
-      scores[r] = static_cast<float>(sum);
-    }
-    std::vector<int64_t> order(rows);
-    std::iota(order.begin(), order.end(), 0);
-    std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t c) {
-      return scores[static_cast<size_t>(a)] > scores[static_cast<size_t>(c)];
-    });
-    for (size_t i = 0; i < std::min(k, rows); ++i) {
-      result.ids[b * k + i] = order[i];
-      result.scores[b * k + i] = scores[static_cast<size_t>(order[i])];
-    }
-  }
-  return result;
-}
-
 Result found(const char* isa, jmlr::Storage storage, const Matrix& x, const Matrix& q, size_t dim, size_t k,
-             size_t threads) {
+             size_t threads, jmlr::SearchCounts* counts = nullptr) {
   const size_t rows = x.size() / dim;
   const size_t count = q.size() / dim;
   std::vector<uint8_t> codes(rows * jmlr::code_stride(storage, dim));
@@ -67,8 +32,9 @@ Result found(const char* isa, jmlr::Storage storage, const Matrix& x, const Matr
                              jmlr::max_of(norm.data(), rows),
                              nullptr};
   Result result{std::vector<float>(count * k), std::vector<int64_t>(count * k)};
-  result.counts = jmlr::search(view, q.data(), count, k, {threads, jmlr::select_kernels(isa), {}}, result.scores.data(),
-                               result.ids.data());
+  const jmlr::SearchCounts seen = jmlr::search(view, q.data(), count, k, {threads, jmlr::select_kernels(isa), {}},
+                                               result.scores.data(), result.ids.data());
+  if (counts != nullptr) *counts = seen;
   return result;
 }
 
@@ -88,12 +54,13 @@ int wrong_guesses(size_t comb, bool too_high) {
   int wrong = 0;
   for (const std::string& isa : jmlr::available_isas()) {
     for (const auto storage : {jmlr::Storage::float32, jmlr::Storage::bfloat16, jmlr::Storage::int8}) {
-      const Result result = found(isa.c_str(), storage, x, q, dim, k, 2);
+      jmlr::SearchCounts counts;
+      const Result result = found(isa.c_str(), storage, x, q, dim, k, 2, &counts);
       const size_t repeated = too_high ? count : 0;
-      if (result == expected && result.counts.repeated == repeated) continue;
+      if (result == expected && counts.repeated == repeated) continue;
       ++wrong;
       std::printf("wrong: %s storage %d, best rows %zu apart: %zu queries repeated, not %zu\n", isa.c_str(),
-                  static_cast<int>(storage), comb, result.counts.repeated, repeated);
+                  static_cast<int>(storage), comb, counts.repeated, repeated);
     }
   }
   return wrong;
