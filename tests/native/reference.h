@@ -13,7 +13,7 @@ struct Result {
   std::vector<int64_t> ids;
   bool operator==(const Result& other) const {
     return ids == other.ids && scores.size() == other.scores.size() &&
-           std::memcmp(scores.data(), other.scores.data(), scores.size() * sizeof(float)) == 0;
+           (scores.empty() || std::memcmp(scores.data(), other.scores.data(), scores.size() * sizeof(float)) == 0);
   }
 };
 
