@@ -20,7 +20,7 @@ from snakemake.utils import min_version
 min_version("9.16")
 
 
-# A file given by --configfile stands alone on the defaults of src/jmlr/config.py; only without one is the demo's file read.
+# A file given by --configfile stands alone on the defaults of src/jmlr/options; only without one is the demo's file read.
 if not workflow.config_settings.configfiles:
 
     configfile: "config/config.yaml"

@@ -22,7 +22,8 @@ def data() -> Path:
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make a tiny world with a fresh LLM and retriever, as the stages would: raw/, prepare/, llm/, retriever/."""
-    from jmlr.config import Config, DemoOptions
+    from jmlr.config import Config
+    from jmlr.options import DemoOptions
     from jmlr.stages.fetch import fetch
     from jmlr.stages.prepare import prepare
     from jmlr.stages.pretrain import pretrain

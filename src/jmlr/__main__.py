@@ -1,7 +1,7 @@
 """The one door: `jmlr <stage> ...`, the same for rules, torchrun, SLURM and people.
 
 Each stage is one function, `jmlr.stages.<stage>.<stage>`; its parameters become options, and an options model of
-`jmlr.config` becomes one option per field. A user's mistake ends with one line on standard error and exit code 2.
+`jmlr.options` becomes one option per field. A user's mistake ends with one line on standard error and exit code 2.
 """
 
 from __future__ import annotations

@@ -14,13 +14,14 @@ NOUNS = {"corpus", "models", "losses", "topk", "metrics", "demo"}
 MODULES = sorted(p.relative_to(PACKAGE) for p in PACKAGE.rglob("*.py"))
 ALLOWED = {
     "__init__": set(),
-    "config": {"runtime"},
+    "options": {"options"},
+    "config": {"options", "runtime"},
     "runtime": {"runtime"},
     **{noun: {"runtime", noun} for noun in NOUNS},
     "training": {"runtime", "training", *NOUNS},
     "report": {"runtime", "report", *NOUNS},
-    "stages": {"config", "runtime", "training", "report", *NOUNS},
-    "__main__": {"__init__", "config", "runtime", "stages", "training", "report", *NOUNS},
+    "stages": {"config", "options", "runtime", "training", "report", *NOUNS},
+    "__main__": {"__init__", "config", "options", "runtime", "stages", "training", "report", *NOUNS},
 }
 
 

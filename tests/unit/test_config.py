@@ -5,7 +5,8 @@ import pytest
 import yaml
 
 from jmlr.__main__ import _parse
-from jmlr.config import Config, ConfigError, TrainOptions, flags
+from jmlr.config import Config, ConfigError, flags
+from jmlr.options import TrainOptions
 
 
 @pytest.mark.parametrize(

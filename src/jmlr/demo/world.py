@@ -92,7 +92,7 @@ def write_world(
     passages_per_document: int,
     notes_per_document: int,
 ) -> None:
-    """Write the world's four files; see `jmlr.config.DemoOptions` for the settings."""
+    """Write the world's four files; see `jmlr.options.DemoOptions` for the settings."""
     lexicon = Lexicon(python_random(seed, "lexicon"), families)
     sizes = {"train": train_entities, "dev": dev_entities, "test": test_entities}
     rng = python_random(seed, "entities")

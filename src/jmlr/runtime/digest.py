@@ -21,7 +21,7 @@ from jmlr.runtime.errors import UserError
 PACKAGE = Path(__file__).resolve().parent.parent
 # Left out: the version; the configuration, whose values reach a stage as options; what only says how a stage went.
 RECORDS = {f"jmlr.runtime.{m}" for m in ("digest", "errors", "manifest", "progress", "validation")}
-OUTSIDE = {"jmlr", "jmlr.__main__", "jmlr.config"} | RECORDS
+OUTSIDE = {"jmlr", "jmlr.__main__", "jmlr.config"} | RECORDS  # and jmlr.options
 DATA = ("*.jinja", "*.css", "*.js", "*.svg", "*.json", "*.txt")
 STRING = r'"(?:\\.|[^"\\\n])*"'
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
@@ -60,7 +60,7 @@ def modules_of(stage: str, package: Path = PACKAGE) -> list[str]:
     queue = [f"jmlr.stages.{stage}"]
     while queue:
         name = queue.pop()
-        if name in found or name in OUTSIDE or not _file(package, name).is_file():
+        if name in found or name in OUTSIDE or name.startswith("jmlr.options") or not _file(package, name).is_file():
             continue
         found.add(name)
         queue += [name.rpartition(".")[0], *_parsed(_file(package, name))[0]]

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from jmlr.config import ReadingOptions, RetrievalOptions
+from jmlr.options import ReadingOptions, RetrievalOptions
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.manifest import NAME, read_manifest
 

@@ -1,4 +1,4 @@
-"""`jmlr config`: check configuration files, or write the files that are generated from `jmlr.config`.
+"""`jmlr config`: check configuration files, or write the files that are generated from `jmlr.config` and `jmlr.options`.
 
 jmlr config --check config/runs/openstax.yaml
 jmlr config --write          # config/config.yaml, config/schema.json and docs/config.md of the checkout
@@ -21,14 +21,14 @@ from jmlr.runtime.errors import UserError
 from jmlr.runtime.files import existing, fresh_file
 
 HEAD = """\
-# The embedded demo: all keys, with their defaults. Generated from src/jmlr/config.py by `jmlr config --write`.
+# The embedded demo: all keys, with their defaults. Generated from src/jmlr/options by `jmlr config --write`.
 # Another run is a file of its own that states only what differs (config/runs/): snakemake --configfile FILE.
 # yaml-language-server: $schema=schema.json
 """
 PAGE = """\
 # Configuration
 
-All keys, generated from [src/jmlr/config.py](../src/jmlr/config.py) by `jmlr config --write`.
+All keys, generated from [src/jmlr/options](../src/jmlr/options) by `jmlr config --write`.
 
 A run is a YAML file with the keys that differ from these defaults: `snakemake --configfile config/runs/openstax.yaml`;
 single values go on top: `--config seeds='[0,1,2]'`. An unknown key, or a value of the wrong kind, ends the run before

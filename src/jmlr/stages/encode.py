@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from jmlr.config import EncodeOptions, RetrievalOptions
+from jmlr.options import EncodeOptions, RetrievalOptions
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.manifest import stage_output
 

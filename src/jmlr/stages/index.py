@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from jmlr.config import IndexOptions
+from jmlr.options import IndexOptions
 from jmlr.runtime.files import existing
 from jmlr.runtime.manifest import read_manifest, stage_output
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from jmlr.config import CorpusOptions, DocumentsOptions, PrepareOptions, QuestionsOptions
+from jmlr.options import CorpusOptions, DocumentsOptions, PrepareOptions, QuestionsOptions
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.files import existing
 from jmlr.runtime.manifest import stage_output

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from jmlr.config import PretrainOptions
+from jmlr.options import PretrainOptions
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.manifest import stage_output
 

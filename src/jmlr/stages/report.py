@@ -6,7 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from jmlr.config import Config, ReportOptions
+from jmlr.config import Config
+from jmlr.options import ReportOptions
 from jmlr.runtime.manifest import stage_output
 
 

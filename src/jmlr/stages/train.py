@@ -11,7 +11,7 @@ import json
 import shutil
 from pathlib import Path
 
-from jmlr.config import ReadingOptions, RetrievalOptions, TrainOptions
+from jmlr.options import ReadingOptions, RetrievalOptions, TrainOptions
 from jmlr.runtime.digest import stage_digest
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.manifest import read_manifest, stage_output

@@ -31,7 +31,7 @@ class InterruptedTrainingError(UserError):
 
 @dataclass(frozen=True)
 class LoopSettings:
-    """What of the configuration the loop needs; fields as in `jmlr.config.TrainOptions`, steps as absolute numbers."""
+    """What of the configuration the loop needs; fields as in `jmlr.options.TrainOptions`, steps as absolute numbers."""
 
     first_step: int
     last_step: int

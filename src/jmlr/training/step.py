@@ -27,7 +27,7 @@ from jmlr.training.data import Passages, Question
 
 @dataclass(frozen=True)
 class StepSettings:
-    """What of the configuration the step needs; fields as in `jmlr.config.TrainOptions`."""
+    """What of the configuration the step needs; fields as in `jmlr.options.TrainOptions`."""
 
     target: str
     passages: int

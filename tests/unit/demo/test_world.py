@@ -2,8 +2,8 @@ import json
 
 from tokenizers import Tokenizer
 
-from jmlr.config import DemoOptions
 from jmlr.demo.world import write_world
+from jmlr.options import DemoOptions
 
 
 def made(folder, **changes):

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pyarrow.parquet as pq
 import pytest
 
-from jmlr.config import ReportOptions
+from jmlr.options import ReportOptions
 from jmlr.report.examples import changes
 from jmlr.report.finding import sentences
 from jmlr.report.load import read_run

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from jmlr.config import EvaluateOptions
+from jmlr.options import EvaluateOptions
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.manifest import read_manifest
 from jmlr.stages.evaluate import COLUMNS, evaluate

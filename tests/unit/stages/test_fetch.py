@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from jmlr.config import DemoOptions, SourceOptions
+from jmlr.options import DemoOptions, SourceOptions
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.manifest import read_manifest
 from jmlr.stages import fetch as stage

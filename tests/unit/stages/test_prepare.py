@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from jmlr.config import PrepareOptions
+from jmlr.options import PrepareOptions
 from jmlr.runtime.manifest import read_manifest
 from jmlr.stages.prepare import prepare
 

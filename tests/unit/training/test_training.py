@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from jmlr.config import ReadingOptions, RetrievalOptions, TrainOptions
+from jmlr.options import ReadingOptions, RetrievalOptions, TrainOptions
 from jmlr.runtime.errors import UserError
 from jmlr.stages.train import train
 from jmlr.training.data import batch_at

@@ -1,0 +1,22 @@
+"""The options of every stage, one file a group; `jmlr.config` puts them together to a run."""
+
+from jmlr.options.answer import AnswerOptions, EvaluateOptions, ReportOptions
+from jmlr.options.base import Closed
+from jmlr.options.data import (
+    CorpusOptions,
+    DemoOptions,
+    DocumentsOptions,
+    PrepareOptions,
+    QuestionsOptions,
+    SourceOptions,
+)
+from jmlr.options.models import (
+    EncodeOptions,
+    IndexOptions,
+    ModelOptions,
+    PretrainOptions,
+    ReadingOptions,
+    RetrievalOptions,
+    SearchOptions,
+)
+from jmlr.options.train import TrainOptions

@@ -1,0 +1,27 @@
+"""What all options are made of: closed models, number types, and a field with its help text."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1)]
+Rate = Annotated[float, Field(ge=0)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+
+
+class Closed(BaseModel):
+    """A model that refuses unknown keys and cannot be changed after it was checked."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+def option(default: Any, description: str, **rules: Any) -> Any:
+    """Return a field with its default (a value, or what makes one) and its help text."""
+    return (
+        Field(default_factory=default, description=description, **rules)
+        if callable(default)
+        else Field(default, description=description, **rules)
+    )

@@ -1,0 +1,98 @@
+"""Options of `pretrain`, and of how models read, `encode`, `index` and `search`."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import model_validator
+
+from jmlr.options.base import Closed, Count, Positive, Rate, option
+
+
+class PretrainOptions(Closed):
+    """Options of `pretrain`: a language model or a retriever, from scratch or continued."""
+
+    objective: Literal["causal", "inverse_cloze"] = option(
+        "causal", "causal: next-token loss on the documents; inverse_cloze: a sentence finds its passage"
+    )
+    init: str = option("", "path or hub name of the model to continue; empty: from scratch, by `architecture`")
+    architecture: dict[str, Any] = option(
+        dict, "Hugging Face configuration of a model from scratch, with its model_type"
+    )
+    tokenizer: str = option(
+        "",
+        "tokenizer file (tokenizer.json), folder or hub name; 'source:NAME/FILE': a fetched file; empty: trained on the documents",
+    )
+    vocab_size: Positive = option(8000, "size of a tokenizer trained on the documents")
+    embedding_std: Rate = option(0.02, "standard deviation of fresh embeddings")
+    steps: Positive = option(450, "optimiser steps")
+    batch: Positive = option(32, "documents (causal) or sentence pairs (inverse_cloze) per step")
+    max_tokens: Positive = option(512, "tokens of a document or passage; longer ones are cut and counted")
+    learning_rate: Rate = option(5e-3, "of AdamW")
+    matrix_learning_rate: Rate = option(0.0, "of Muon on the hidden matrices; 0: AdamW everywhere")
+    weight_decay: Rate = option(0.01, "of AdamW")
+    warmup_steps: Count = option(50, "linear warm-up; then linear decay to a twentieth")
+    context_weight: Rate = option(1.0, "loss weight of tokens outside a document's targets")
+    shuffle: bool = option(True, "draw documents at random; false: in their order (a curriculum)")
+    noise_words: Count = option(0, "inverse_cloze: up to this many random words on each side of the query")
+    temperature: Rate = option(0.07, "inverse_cloze: of the contrastive softmax")
+    bf16: bool = option(True, "compute in bfloat16 where the hardware has it")
+
+
+class ModelOptions(Closed):
+    """A model to start from: ready-made, or made by `pretrain`."""
+
+    path: str = option("", "local folder or hub name of a ready-made model")
+    pretrain: PretrainOptions | None = option(None, "how `pretrain` makes it")
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> ModelOptions:
+        if bool(self.path) == (self.pretrain is not None):
+            raise ValueError("give either 'path' or 'pretrain'")
+        return self
+
+
+class RetrievalOptions(Closed):
+    """How a retriever reads: shared by encode and train."""
+
+    query_options: bool = option(False, "append a question's options to the query")
+    query_tokens: Positive = option(64, "most tokens of a query")
+    passage_tokens: Positive = option(64, "most tokens of a passage")
+
+
+class ReadingOptions(Closed):
+    """How a language model reads and answers: shared by train and answer."""
+
+    passage_prompt: str = option("Reference: {passage}\n", "introduces one passage; '{title}' may be used")
+    question_prompt: str = option("Question: {question}\n", "the question; '{options}' may be used: 'A. ...' lines")
+    answer_prompt: str = option("Answer:", "the last words before the answer")
+    answer_form: Literal["text", "letter", "letter_text"] = option(
+        "text", "what is answered: the option's text, its letter, or 'A. text'"
+    )
+    llm_passage_tokens: Positive = option(64, "most tokens of one passage in the prompt")
+    llm_question_tokens: Positive = option(128, "most tokens of the question in the prompt (the end is kept)")
+    llm_answer_tokens: Positive = option(16, "most tokens of the answer, the end-of-text token included")
+    llm_tokens: Positive = option(
+        512, "most tokens of the whole prompt and answer; the worst passages are dropped first"
+    )
+
+
+class EncodeOptions(Closed):
+    """Options of `encode`."""
+
+    batch_tokens: Positive = option(8192, "tokens per batch; texts are sorted by length")
+    encode_bf16: bool = option(False, "encode in bfloat16 where the hardware has it")
+
+
+class IndexOptions(Closed):
+    """Options of `index`."""
+
+    storage: Literal["float32", "bfloat16", "int8"] = option(
+        "float32", "what is scanned; results are the same bits for all"
+    )
+
+
+class SearchOptions(Closed):
+    """Options of `search`."""
+
+    candidates: Positive = option(30, "passages per question (C)")

@@ -1,0 +1,54 @@
+"""Options of `train`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from jmlr.options.base import Closed, Count, Positive, Rate, option
+
+
+class TrainOptions(Closed):
+    """Options of `train`: one system's fine-tuning. The defaults are the demo's; METHOD letters in brackets."""
+
+    target: Literal["frozen", "llm_rank", "pdist", "emdr2"] = option(
+        "frozen", "what the retriever learns from the LLM's losses"
+    )
+    passages: Count = option(3, "passages given to the LLM (K); 0: closed book")
+    samples: Positive = option(10, "passages the LLM judges (S)")
+    sampling: Literal["softmax", "top"] = option("softmax", "how the judged passages are chosen among the candidates")
+    sampling_temperature: Annotated[float, Field(gt=0)] = option(
+        1.0, "of the sampling softmax over scores scaled to [-1, 1]; the paper: 1"
+    )
+    rank_weight: Rate = option(1.0, "weight of the retriever's loss (lambda)")
+    target_temperature: Annotated[float, Field(gt=0)] = option(0.5, "pdist: of the softmax over the LLM's losses")
+    score_temperature: Annotated[float, Field(gt=0)] = option(
+        0.1, "pdist, emdr2: of the softmax over the retriever's scores"
+    )
+    prior_weight: Rate = option(
+        0.0, "nats that a unit of the index's score is worth to a passage, beside the LLM's loss"
+    )
+    passage_order: Literal["best_last", "best_first", "shuffled"] = option(
+        "shuffled", "order of the K passages in the prompt while training; the paper: best_last"
+    )
+    rank_after_steps: Count = option(0, "steps with the LM loss alone before the retriever's loss sets in")
+    steps: Positive = option(300, "optimiser steps, over all rounds")
+    batch: Positive = option(16, "questions per optimiser step (B)")
+    micro_batch: Count = option(0, "questions per forward pass; 0: the whole batch")
+    llm_learning_rate: Rate = option(2e-3, "of the adapter")
+    retriever_learning_rate: Rate = option(1e-3, "of the retriever")
+    weight_decay: Rate = option(0.0, "of AdamW, on matrices only")
+    warmup_steps: Count = option(10, "linear warm-up; then linear decay to a tenth at the last step of the last round")
+    llm_clip_norm: Rate = option(1.0, "largest gradient norm of the LLM; 0: no clipping")
+    retriever_clip_norm: Rate = option(0.0, "largest gradient norm of the retriever; 0: no clipping")
+    lora_rank: Positive = option(8, "of the LoRA adapter")
+    lora_alpha: Positive = option(16, "of the LoRA adapter")
+    lora_dropout: Annotated[float, Field(ge=0, lt=1)] = option(0.0, "of the LoRA adapter")
+    lora_targets: list[str] = option(
+        lambda: ["all-linear"], "modules that get an adapter; ['all-linear']: every linear layer but the head"
+    )
+    train_modules: list[str] = option(list, "modules trained in full beside the adapter, e.g. embed_tokens, norm")
+    train_bf16: bool = option(False, "compute in bfloat16 where the hardware has it")
+    gradient_checkpointing: bool = option(False, "recompute activations in the backward pass: less memory, more time")
+    checkpoint_min: Annotated[float, Field(gt=0)] = option(10.0, "minutes between saves of the training state")
