@@ -1,7 +1,8 @@
 """Stage `train`: fine-tune the LLM's adapter, jointly with the retriever (JMLR) or without (RAG, closed book).
 
-`results/{run}/{system}/seed{seed}/r{round}/train/` holds `adapter/` (PEFT), `retriever/` (sentence-transformers; where it
-is trained) and `metrics.jsonl`. Round r goes on from round r-1 with the candidates of its refreshed index.
+`results/{run}/{system}/seed{seed}/r{round}/train/` holds `adapter/` (PEFT), `retriever/` (where it is trained; a
+sentence-transformers or PyLate directory, or one each for queries and passages) and `metrics.jsonl`. Round r goes on from
+round r-1 with the candidates of its refreshed index.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import hashlib
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 from jmlr.options import ReadingOptions, RetrievalOptions, TrainOptions
 from jmlr.runtime.digest import stage_digest
@@ -47,7 +49,7 @@ def train(
         candidates: output of `search`; none for a closed-book system
         previous: output of `train` of the round before
     """
-    joint = options.target != "frozen"
+    joint = options.joint
     if joint and (retriever is None or candidates is None):
         raise UserError(f"--target {options.target} trains a retriever: give --retriever and --candidates")
     if options.passages and candidates is None:
@@ -77,7 +79,20 @@ def train(
         name = f"train {out.parts[-4] if len(out.parts) > 3 else out.name} r{round}"
         history = session.run(round=round, rounds=rounds, scratch=scratch, key=_key(locals()), name=name)
         session.save(folder, history, round)
+        _write_cards(folder, prepared, {"llm": llm, "retriever": retriever, "seed": seed, "round": f"{round} of {rounds}",
+                                        "options": {k: v for o in (options, reading, retrieval) for k, v in o.model_dump().items()}})  # fmt: skip
     shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _write_cards(folder: Path, prepared: Path, about: dict[str, Any]) -> None:
+    """Put a model card into the adapter and the retriever."""
+    from jmlr.models.card import write_card
+    from jmlr.models.retriever import parts_of
+
+    about = {**about, "code": stage_digest("train"), "data": read_manifest(prepared)["outputs"]}
+    write_card(folder / "adapter", "adapter", about)
+    for part, kind in parts_of(folder / "retriever") if (folder / "retriever").is_dir() else []:
+        write_card(part, kind, about)
 
 
 def _key(given: dict[str, object]) -> str:
