@@ -124,9 +124,8 @@ def retriever(origin, round):
 
 def training_retriever(system, seed, round):
     """Return the retriever that a round of training goes on from; none where it stays frozen."""
-    if not cfg.train_options(system).joint:
-        return ""
-    return f"{trained(system, seed, round - 1)}/retriever" if round > 1 else model(cfg.systems[system].retriever, seed)
+    last = f"{trained(system, seed, round - 1)}/retriever" if round > 1 else model(cfg.systems[system].retriever, seed)
+    return last if cfg.train_options(system).joint else ""
 
 
 def every(stage):
