@@ -28,10 +28,10 @@ from jmlr.models.encoder import (
     encoder_folder,
     hidden_of,
     is_lower_case,
-    length_of,
     load_encoder,
     local_folder,
     modules_of,
+    positions_of,
     prompts_of,
     read_json,
     read_tensors,
@@ -129,13 +129,13 @@ class ColbertRetriever(nn.Module):
         encoder: a Hugging Face encoder.
         projection: from hidden states to depth D, one layer or several.
         reading: see `Reading`.
-        max_tokens: the longest text the encoder has positions for.
     """
 
     def __init__(self, encoder: Any, tokenizer: Any, projection: nn.Sequential, reading: Reading) -> None:
         super().__init__()
         self.encoder, self.tokenizer, self.projection, self.reading = encoder, tokenizer, projection, reading
-        self.max_tokens = length_of(encoder, tokenizer, None)
+        if min(reading.query_length, reading.document_length) < 4:
+            raise UserError(f"retriever: queries of {reading.query_length} and passages of {reading.document_length} tokens; a ColBERT needs 4, its markers included")
         self._marker = {
             "query": _marker(tokenizer, reading.query_prefix),
             "passage": _marker(tokenizer, reading.document_prefix),
@@ -151,8 +151,8 @@ class ColbertRetriever(nn.Module):
     def fresh(cls, encoder: Any, tokenizer: Any, depth: int) -> ColbertRetriever:
         """Make a ColBERT of an encoder: random projection, two markers new to a copy of its tokenizer, as PyLate begins."""
         tokenizer = copy.deepcopy(tokenizer)
-        limit = length_of(encoder, tokenizer, None)
-        reading = Reading(query_length=min(32, limit), document_length=min(180, limit))
+        limit = positions_of(encoder)
+        reading = Reading(query_length=shortest(32, limit), document_length=shortest(180, limit))
         tokenizer.add_tokens([reading.query_prefix, reading.document_prefix])
         rows = encoder.get_input_embeddings().num_embeddings
         if len(tokenizer) > rows:  # one padded to more rows stays as it is
@@ -182,7 +182,7 @@ class ColbertRetriever(nn.Module):
             reading = Reading.given(settings, prompts=prompts_of(folder), lower_case=is_lower_case(folder))
         else:
             layers, reading = [_stanford_projection(folder)], _stanford_reading(folder)
-        limit = length_of(encoder, tokenizer, None)
+        limit = positions_of(encoder)  # not the tokenizer's own limit, which PyLate sets now to the one length, now to the other
         reading = replace(
             reading,
             query_length=shortest(query_tokens or reading.query_length, limit),

@@ -75,11 +75,18 @@ def shortest(*limits: int) -> int:
     return min(limit for limit in limits if limit)
 
 
+def positions_of(encoder: Any) -> int:
+    """Return how many tokens the encoder has positions for; 0: any number. RoBERTa's begin behind its padding token's number."""
+    positions = getattr(encoder.config, "max_position_embeddings", None) or 0
+    padding = getattr(getattr(encoder, "embeddings", None), "padding_idx", None)
+    return positions if padding is None or not positions else positions - padding - 1
+
+
 def length_of(encoder: Any, tokenizer: Any, folder: Path | None) -> int:
     """Return the longest text, in tokens, that a retriever was made for: its configuration's, its tokenizer's, its positions'."""
     saved = read_json(folder and encoder_folder(folder), "sentence_bert_config.json").get("max_seq_length") or 0
     known = tokenizer.model_max_length if tokenizer.model_max_length < 10**9 else 0  # transformers' "no limit" is 10^30
-    return shortest(saved, known, getattr(encoder.config, "max_position_embeddings", None) or 0, 10**9)
+    return shortest(saved, known, positions_of(encoder), 10**9)
 
 
 def modules_of(folder: Path) -> list[tuple[str, Path]]:

@@ -79,8 +79,9 @@ def train(
         name = f"train {out.parts[-4] if len(out.parts) > 3 else out.name} r{round}"
         history = session.run(round=round, rounds=rounds, scratch=scratch, key=_key(locals()), name=name)
         session.save(folder, history, round)
-        _write_cards(folder, prepared, {"llm": llm, "retriever": retriever, "seed": seed, "round": f"{round} of {rounds}",
-                                        "options": {k: v for o in (options, reading, retrieval) for k, v in o.model_dump().items()}})  # fmt: skip
+        settings = {k: v for o in (options, reading, retrieval) for k, v in o.model_dump().items()}
+        about = {"llm": llm, "retriever": retriever, "seed": seed, "round": f"{round} of {rounds}", "options": settings}
+        _write_cards(folder, prepared, about)
     shutil.rmtree(scratch, ignore_errors=True)
 
 
