@@ -46,17 +46,18 @@ def write_card(folder: Path, kind: str, about: Mapping[str, Any]) -> None:
     """
     llm, retriever = (_name(about[k]) for k in ("llm", "retriever"))
     base = about["retriever" if kind in ("dense", "colbert") else "llm"]
+    how = "Fine-tuned" if about["options"]["target"] == "frozen" else "Language model and retriever were trained jointly"
     hub = [f"base_model: {base}"] if base and not Path(base).is_dir() else []
     lines = [
         "---", f"library_name: {LIBRARIES[kind]}", *hub, "tags: [jmlr, retrieval-augmented, medical]", "---", "",
-        f"# {TITLES[kind]}, trained by JMLR",
+        f"# {TITLES[kind]}",
         "",
-        "Trained jointly with its counterpart by jmlr, a replication of JMLR ([arXiv 2402.17887](https://arxiv.org/abs/2402.17887)).",
+        f"{how} by jmlr, a replication of JMLR ([arXiv 2402.17887](https://arxiv.org/abs/2402.17887)).",
         "Not for clinical use.",
         "",
         "| what | value |", "|---|---|",
         f"| language model it began from | `{llm}` |",
-        f"| retriever it began from | `{retriever}` |",
+        *([f"| retriever it began from | `{retriever}` |"] if retriever else []),
         f"| seed, round | {about['seed']}, {about['round']} |",
         f"| code (digest) | `{about['code']}` |",
         *(f"| data: {name} (SHA-256) | `{digest}` |" for name, digest in about["data"].items()),
