@@ -29,7 +29,12 @@ def test_passages_are_encoded_and_indexed_once_where_only_the_query_encoder_move
     done = snakemake(tmp_path, "--dry-run")
     jobs = dict(re.findall(r"^(\w+)\s+(\d+)$", (done.stdout + done.stderr).split("Job stats:")[1], re.M))
     # two shards of passages once; questions before training and after each of two rounds
-    assert {k: int(jobs[k]) for k in ("encode", "index", "search", "train")} == {"encode": 5, "index": 1, "search": 3, "train": 2}
+    assert {k: int(jobs[k]) for k in ("encode", "index", "search", "train")} == {
+        "encode": 5,
+        "index": 1,
+        "search": 3,
+        "train": 2,
+    }
 
 
 @pytest.mark.slow
@@ -46,11 +51,13 @@ def test_a_colbert_goes_all_the_way_to_models_that_others_load(tmp_path):
     for part in ("adapter", "retriever/query", "retriever/passage"):
         card = (trained / part / "README.md").read_text()
         assert "passages.parquet (SHA-256)" in card
-        assert "| `target` | `\"llm_rank\"` |" in card
+        assert '| `target` | `"llm_rank"` |' in card
     frozen = [p / "model.safetensors" for p in (results / "retriever/seed0/pretrain", trained / "retriever/passage")]
     assert frozen[0].read_bytes() == frozen[1].read_bytes()
 
-    asked = command(tmp_path, "jmlr", "ask", "A man aged 40 with fever. What bug would culture grow?", "--run", "results/mini")
+    asked = command(
+        tmp_path, "jmlr", "ask", "A man aged 40 with fever. What bug would culture grow?", "--run", "results/mini"
+    )
     assert asked.returncode == 0, asked.stderr
     assert asked.stdout.count("passage ") == 3
     exported = command(tmp_path, "jmlr", "export", "--run", "results/mini", "--out", "out", "--bf16")

@@ -46,7 +46,9 @@ def write_card(folder: Path, kind: str, about: Mapping[str, Any]) -> None:
     """
     llm, retriever = (_name(about[k]) for k in ("llm", "retriever"))
     base = about["retriever" if kind in ("dense", "colbert") else "llm"]
-    how = "Fine-tuned" if about["options"]["target"] == "frozen" else "Language model and retriever were trained jointly"
+    how = (
+        "Fine-tuned" if about["options"]["target"] == "frozen" else "Language model and retriever were trained jointly"
+    )
     hub = [f"base_model: {base}"] if base and not Path(base).is_dir() else []
     lines = [
         "---", f"library_name: {LIBRARIES[kind]}", *hub, "tags: [jmlr, retrieval-augmented, medical]", "---", "",

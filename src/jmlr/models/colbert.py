@@ -63,7 +63,9 @@ class Reading:
     @classmethod
     def given(cls, settings: dict[str, Any], **others: Any) -> Reading:
         """Return the defaults with what a file says on top; its other keys and nulls do not count."""
-        known = {k: v for k, v in settings.items() if k in cls.__dataclass_fields__ and v is not None and k != "prompts"}
+        known = {
+            k: v for k, v in settings.items() if k in cls.__dataclass_fields__ and v is not None and k != "prompts"
+        }
         known["skiplist_words"] = tuple(known.get("skiplist_words", cls.skiplist_words))
         return cls(**{**known, **others})
 
@@ -83,7 +85,9 @@ class Projection(nn.Module):
     ) -> None:
         super().__init__()
         if activation not in ACTIVATIONS:
-            raise UserError(f"retriever: activation '{activation}' is not supported (allowed: {', '.join(ACTIVATIONS)})")
+            raise UserError(
+                f"retriever: activation '{activation}' is not supported (allowed: {', '.join(ACTIVATIONS)})"
+            )
         self.linear = nn.Linear(width, depth, bias=bias)
         self.activation_name, self.activation = activation, ACTIVATIONS[activation]()
         self.use_residual = use_residual
@@ -135,7 +139,10 @@ class ColbertRetriever(nn.Module):
         super().__init__()
         self.encoder, self.tokenizer, self.projection, self.reading = encoder, tokenizer, projection, reading
         if min(reading.query_length, reading.document_length) < 4:
-            raise UserError(f"retriever: queries of {reading.query_length} and passages of {reading.document_length} tokens; a ColBERT needs 4, its markers included")
+            raise UserError(
+                f"retriever: queries of {reading.query_length} and passages of {reading.document_length} tokens; "
+                "a ColBERT needs at least 4, marker included"
+            )
         self._marker = {
             "query": _marker(tokenizer, reading.query_prefix),
             "passage": _marker(tokenizer, reading.document_prefix),
@@ -143,17 +150,21 @@ class ColbertRetriever(nn.Module):
         fills = (tokenizer.mask_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id)
         self._fill = next((t for t in fills if t is not None), None)
         if reading.do_query_expansion and self._fill is None:
-            raise UserError("retriever: its tokenizer has neither a mask nor an end-of-text token to fill queries up with")
+            raise UserError(
+                "retriever: its tokenizer has neither a mask nor an end-of-text token to fill queries up with"
+            )
         ids = {tokenizer.convert_tokens_to_ids(w) for w in reading.skiplist_words} - {None, tokenizer.unk_token_id}
         self._skipped = sorted(ids)
 
     @classmethod
     def fresh(cls, encoder: Any, tokenizer: Any, depth: int) -> ColbertRetriever:
         """Make a ColBERT of an encoder: random projection, two markers new to a copy of its tokenizer, as PyLate begins."""
+        from transformers import AddedToken
+
         tokenizer = copy.deepcopy(tokenizer)
         limit = positions_of(encoder)
         reading = Reading(query_length=shortest(32, limit), document_length=shortest(180, limit))
-        tokenizer.add_tokens([reading.query_prefix, reading.document_prefix])
+        tokenizer.add_tokens([AddedToken(m, normalized=False) for m in (reading.query_prefix, reading.document_prefix)])
         rows = encoder.get_input_embeddings().num_embeddings
         if len(tokenizer) > rows:  # one padded to more rows stays as it is
             encoder.resize_token_embeddings(len(tokenizer), mean_resizing=False)
@@ -182,7 +193,8 @@ class ColbertRetriever(nn.Module):
             reading = Reading.given(settings, prompts=prompts_of(folder), lower_case=is_lower_case(folder))
         else:
             layers, reading = [_stanford_projection(folder)], _stanford_reading(folder)
-        limit = positions_of(encoder)  # not the tokenizer's own limit, which PyLate sets now to the one length, now to the other
+        # Not the tokenizer's own limit, which PyLate sets now to the one length, now to the other.
+        limit = positions_of(encoder)
         reading = replace(
             reading,
             query_length=shortest(query_tokens or reading.query_length, limit),

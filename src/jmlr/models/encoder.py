@@ -96,7 +96,7 @@ def modules_of(folder: Path) -> list[tuple[str, Path]]:
 
 
 def prompts_of(folder: Path) -> dict[str, str]:
-    """Return what stands before a query and a passage, as sentence-transformers' encode_query and encode_document have it."""
+    """Return what stands before a query and a passage: the prompts of encode_query and encode_document; an empty one counts as none."""
     held = read_json(folder, "config_sentence_transformers.json").get("prompts") or {}
     return {"query": held.get("query") or "", "passage": next((held[k] for k in PASSAGE_PROMPTS if held.get(k)), "")}
 

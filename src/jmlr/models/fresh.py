@@ -77,4 +77,8 @@ def fresh_model(architecture: dict[str, Any], tokenizer: Any, embedding_std: flo
 
 def fresh_retriever(encoder: Any, tokenizer: Any, colbert_depth: int) -> DenseRetriever | ColbertRetriever:
     """Make a retriever of an encoder: a ColBERT of that depth, or a dense one where it is 0."""
-    return ColbertRetriever.fresh(encoder, tokenizer, colbert_depth) if colbert_depth else DenseRetriever(encoder, tokenizer)
+    return (
+        ColbertRetriever.fresh(encoder, tokenizer, colbert_depth)
+        if colbert_depth
+        else DenseRetriever(encoder, tokenizer)
+    )

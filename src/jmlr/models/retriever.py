@@ -32,7 +32,9 @@ class TwoEncoders(nn.Module):
         if type(query) is not type(passage):
             raise UserError("retriever: its query and its passage encoder are of two kinds, dense and ColBERT")
         if query.depth != passage.depth:
-            raise UserError(f"retriever: its query encoder has depth {query.depth}, its passage encoder {passage.depth}")
+            raise UserError(
+                f"retriever: its query encoder has depth {query.depth}, its passage encoder {passage.depth}"
+            )
         self.query, self.passage = query, passage
 
     def of(self, kind: str) -> OneEncoder:

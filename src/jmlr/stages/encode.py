@@ -39,8 +39,8 @@ def encode(
     with stage_output(
         out, "encode", inputs={"prepared": prepared, "retriever": Path(retriever)}, options=[options, retrieval]
     ) as (folder, notes):
-        lengths = {"query_tokens": retrieval.query_tokens, "passage_tokens": retrieval.passage_tokens}
-        model = load_retriever(retriever, **lengths).to(device()).eval()
+        model = load_retriever(retriever, query_tokens=retrieval.query_tokens, passage_tokens=retrieval.passage_tokens)
+        model = model.to(device()).eval()
         table = read_table(prepared / f"{part}.parquet")
         first, last = len(table) * number // count, len(table) * (number + 1) // count
         rows = table.slice(first, last - first).to_pylist()

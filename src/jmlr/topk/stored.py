@@ -1,9 +1,9 @@
 """Vectors and indexes on disk, whether a text has one vector (dense) or one for each of its tokens (ColBERT).
 
-    StoredVectors(vectors, offsets).save(folder)          # what `encode` writes
-    build_stored(shards, folder, storage="float32")       # what `index` writes
-    index = open_stored(folder)                           # what `search` reads
-    scores, rows = search_stored(index, StoredVectors.open(queries), k=30)
+StoredVectors(vectors, offsets).save(folder)          # what `encode` writes
+build_stored(shards, folder, storage="float32")       # what `index` writes
+index = open_stored(folder)                           # what `search` reads
+scores, rows = search_stored(index, StoredVectors.open(queries), k=30)
 """
 
 from __future__ import annotations

@@ -91,7 +91,7 @@ def test_a_module_that_is_not_supported_is_named(tmp_path, encoder_folder):
     modules = json.loads((tmp_path / "a/modules.json").read_text())
     modules.append({"idx": 3, "name": "3", "path": "3_Dense", "type": "sentence_transformers.models.Dense"})
     (tmp_path / "a/modules.json").write_text(json.dumps(modules))
-    with pytest.raises(UserError, match="module Dense of modules.json is not supported"):
+    with pytest.raises(UserError, match=r"module Dense of modules\.json is not supported"):
         DenseRetriever.load(str(tmp_path / "a"))
 
 

@@ -62,7 +62,7 @@ def test_training_moves_the_query_encoder_and_the_passage_encoder_only_where_ask
 
 def test_two_encoders_are_not_silently_made_one(encoder_folder, tmp_path):
     load_retriever(str(encoder_folder), encoders="separate").save(tmp_path / "two")
-    with pytest.raises(UserError, match="has two encoders.*separate or query_only"):
+    with pytest.raises(UserError, match=r"has two encoders.*separate or query_only"):
         load_retriever(str(tmp_path / "two"), encoders="shared")
 
 
@@ -71,5 +71,5 @@ def test_encoders_of_two_kinds_or_depths_are_refused(encoder_folder, pylate_fold
     with pytest.raises(UserError, match="of two kinds"):
         TwoEncoders(dense, late)
     dense.encoder.config.hidden_size = 31
-    with pytest.raises(UserError, match="depth 31.*32"):
+    with pytest.raises(UserError, match=r"depth 31.*32"):
         TwoEncoders(dense, load_retriever(str(encoder_folder)))

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from jmlr.corpus.prompt import Prompter
-from jmlr.models.llm import add_adapter, answer_losses, load_adapter, load_llm, merge_adapter, save_adapter
+from jmlr.models.llm import answer_losses, load_adapter, load_llm, merge_adapter, save_adapter
 from jmlr.options import ReadingOptions, RetrievalOptions, TrainOptions
 from jmlr.runtime.errors import UserError
 from jmlr.training.reading import score_options
@@ -19,7 +19,13 @@ from jmlr.training.reference import reference_step
 from jmlr.training.session import Session
 from jmlr.training.step import StepSettings, joint_step
 
-SMALL = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4, "max_position_embeddings": 512}
+SMALL = {
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "max_position_embeddings": 512,
+}
 GROUPED = {**SMALL, "num_key_value_heads": 2}
 FAMILIES = {
     "llama": GROUPED,
@@ -57,7 +63,11 @@ def candidates(tiny, tmp_path_factory):
     count = len(pq.read_table(tiny / "prepare/passages.parquet"))
     ids = pq.read_table(tiny / "prepare/questions.parquet")["id"].to_pylist()
     rows = [sorted({(n * 5 + k * 3) % count for k in range(6)}) for n in range(len(ids))]
-    table = {"question_id": ids, "passages": pa.array(rows, pa.list_(pa.int32())), "scores": [[0.0] * len(r) for r in rows]}
+    table = {
+        "question_id": ids,
+        "passages": pa.array(rows, pa.list_(pa.int32())),
+        "scores": [[0.0] * len(r) for r in rows],
+    }
     pq.write_table(pa.table(table), folder / "candidates.parquet")
     (folder / "manifest.json").write_text(json.dumps({"outputs": {}}))
     return folder

@@ -37,7 +37,9 @@ def bert(tokenizer, seed: int = 0, **settings):
 
     torch.manual_seed(seed)
     sizes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2}
-    config = BertConfig(vocab_size=len(tokenizer), max_position_embeddings=64, initializer_range=0.4, **sizes, **settings)
+    config = BertConfig(
+        vocab_size=len(tokenizer), max_position_embeddings=64, initializer_range=0.4, **sizes, **settings
+    )
     return BertModel(config, add_pooling_layer=False).eval()
 
 

@@ -53,6 +53,8 @@ def test_the_card_names_data_by_digest_and_every_setting(tiny, run, tmp_path):
 
 
 def test_a_run_without_a_finished_training_is_one_line(run, tmp_path):
-    with pytest.raises(UserError, match=r"no finished training of system 'jmlr' with seed 0 \(finished systems: closed\)"):
+    with pytest.raises(
+        UserError, match=r"no finished training of system 'jmlr' with seed 0 \(finished systems: closed\)"
+    ):
         export(tmp_path / "out", run)
     assert not (tmp_path / "out").exists()
