@@ -117,8 +117,19 @@ def save_adapter(llm: Any, folder: Path) -> None:
 
 
 def merge_adapter(llm: Any) -> Any:
-    """Return the base model with its adapter worked into the weights; not for a 4-bit one, whose weights would be rounded."""
-    return llm.merge_and_unload(safe_merge=True)
+    """Return the base model with its adapter worked into the weights; not for a 4-bit one, whose weights would be rounded.
+
+    A head that shared its weights with the embedding gets its own where training made the two differ; else they stay shared.
+    """
+    tied = causal(llm).config.tie_word_embeddings
+    if tied and hasattr(head(llm), "base_layer"):  # what is merged into the head must not reach the embedding
+        shared = head(llm).base_layer
+        shared.weight = nn.Parameter(shared.weight.detach().clone(), requires_grad=False)
+    merged = llm.merge_and_unload(safe_merge=True)
+    if tied:
+        merged.config.tie_word_embeddings = torch.equal(merged.get_input_embeddings().weight, head(merged).weight)
+        merged.tie_weights()
+    return merged
 
 
 def pad_right(rows: Sequence[Sequence[int]], where: torch.device) -> Tensor:

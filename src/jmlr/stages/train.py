@@ -78,18 +78,18 @@ def train(
         name = f"train {out.parts[-4] if len(out.parts) > 3 else out.name} r{round}"
         history = session.run(round=round, rounds=rounds, scratch=scratch, key=_key(locals()), name=name)
         session.save(folder, history, round)
-        about = {"llm": llm, "retriever": retriever, "seed": seed, "round": f"{round} of {rounds}"}
-        _write_cards(folder, prepared, about, options, reading, retrieval)
+        _write_cards(folder, prepared, locals(), options, reading, retrieval)
     shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _write_cards(folder: Path, prepared: Path, about: dict[str, Any], *options: Closed) -> None:
+def _write_cards(folder: Path, prepared: Path, given: dict[str, Any], *options: Closed) -> None:
     """Put a model card into the adapter and the retriever."""
     from jmlr.models.card import write_card
     from jmlr.models.retriever import parts_of
 
     settings = {k: v for o in options for k, v in o.model_dump(mode="json").items()}
-    about = {**about, "options": settings, "code": stage_digest("train"), "data": read_manifest(prepared)["outputs"]}
+    about = {k: given[k] for k in ("llm", "retriever", "seed", "round")}
+    about |= {"options": settings, "code": stage_digest("train"), "data": read_manifest(prepared)["outputs"]}
     write_card(folder / "adapter", "adapter", about)
     for part, kind in parts_of(folder / "retriever") if (folder / "retriever").is_dir() else []:
         write_card(part, kind, about)

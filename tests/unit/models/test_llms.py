@@ -94,6 +94,18 @@ def option_scores(llm, tokenizer, tiny):
     return score_options(llm.eval(), prompter, records, [[] for _ in records], room=16, mean=False)
 
 
+def assert_merged_equals(merged, expected, tokenizer, tiny, folder):
+    """Save a merged model, load it with transformers, and compare its scores of options."""
+    from transformers import AutoModelForCausalLM
+
+    merged.save_pretrained(folder)
+    assert not (folder / "adapter_config.json").exists()
+    for ours, theirs in zip(
+        option_scores(AutoModelForCausalLM.from_pretrained(folder), tokenizer, tiny), expected, strict=True
+    ):
+        assert ours == pytest.approx(theirs, abs=1e-3)
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_family_passes_the_joint_step_answers_and_comes_back_from_its_adapter_and_merged(
     tiny, candidates, tmp_path, family
@@ -118,11 +130,7 @@ def test_a_family_passes_the_joint_step_answers_and_comes_back_from_its_adapter_
     plain = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(tmp_path / "llm"), tmp_path / "adapter")
     assert option_scores(plain, tokenizer, tiny) == expected
 
-    merge_adapter(plain).save_pretrained(tmp_path / "merged")
-    assert not (tmp_path / "merged/adapter_config.json").exists()
-    again = AutoModelForCausalLM.from_pretrained(tmp_path / "merged")
-    for ours, theirs in zip(option_scores(again, tokenizer, tiny), expected, strict=True):
-        assert ours == pytest.approx(theirs, abs=1e-3)
+    assert_merged_equals(merge_adapter(plain), expected, tokenizer, tiny, tmp_path / "merged")
 
 
 @pytest.mark.parametrize("tied", [False, True])
@@ -139,7 +147,17 @@ def test_the_paper_s_adapter_trains_what_it_says_and_comes_back(tiny, candidates
     save_adapter(session.llm, tmp_path / "adapter")
     llm, tokenizer = load_llm(str(tmp_path / "llm"))
     expected = option_scores(session.llm, tokenizer, tiny)
-    assert option_scores(load_adapter(llm, tmp_path / "adapter", trainable=False), tokenizer, tiny) == expected
+    adapted = load_adapter(llm, tmp_path / "adapter", trainable=False)
+    assert option_scores(adapted, tokenizer, tiny) == expected
+    assert_merged_equals(merge_adapter(adapted), expected, tokenizer, tiny, tmp_path / "merged")
+
+
+def test_weights_that_stay_shared_are_merged_and_saved_once(tiny, candidates, tmp_path):
+    session = opened(tiny, candidates, made(tmp_path / "llm", tiny, "llama", tie_word_embeddings=True))
+    merged = merge_adapter(session.llm)
+    assert merged.config.tie_word_embeddings
+    merged.save_pretrained(tmp_path / "merged")
+    assert "lm_head.weight" not in load_file(tmp_path / "merged/model.safetensors")
 
 
 def test_bfloat16_holds_the_model_s_weights_and_trains_the_adapter_in_float32(tiny, candidates, tmp_path):
