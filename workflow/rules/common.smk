@@ -100,11 +100,11 @@ def search_of(system, seed, round):
     return f"{RUN}/{system}/seed{seed}/r{round}/search" if own else f"{base(system, seed)}/search"
 
 
-def index_of(origin, round):
-    """Return the index that serves an origin: where only the query encoder is trained, that of the retriever it starts from."""
-    system, _, seed = origin.partition("/seed")
+def index_of(own):
+    """Return the index for the results `own` of a round: where only the query encoder moves, the base retriever's."""
+    system, seed = Path(own).relative_to(RUN).parts[:2]
     kept = system in cfg.systems and cfg.train_options(system).retriever_encoders == "query_only"
-    return f"{base(system, seed)}/index" if kept else f"{RUN}/{origin}/r{round}/index"
+    return f"{base(system, seed.removeprefix('seed')) if kept else own}/index"
 
 
 def searches(system, seed):
@@ -116,7 +116,7 @@ def searches(system, seed):
 
 def retriever(origin, round):
     """Return the retriever of an origin after `round` rounds: (input of a rule, folder or hub name)."""
-    name, _, seed = origin.partition("/seed")
+    name, seed = Path(origin).parts[0], origin.rpartition("seed")[2]
     if name in cfg.models:
         return model_input(name, seed), model(name, seed)
     return trained(name, seed, round), f"{trained(name, seed, round)}/retriever"
@@ -139,7 +139,7 @@ def other_costs():
     found = [*sources_used(), *(f"{RUN}/{m}/seed{n}/pretrain" for m in dict.fromkeys(bases) for n in cfg.seeds)]
     for search in dict.fromkeys(s for system in cfg.systems for n in cfg.seeds for s in searches(system, n)):
         own = os.path.dirname(search)
-        index = index_of(*os.path.relpath(own, RUN).rsplit("/r", 1))
+        index = index_of(own)
         found += [f"{own}/encode/questions", *(f"{os.path.dirname(index)}/encode/{p}" for p in PARTS), index, search]
     return list(dict.fromkeys(found))
 

@@ -122,12 +122,13 @@ def merge_adapter(llm: Any) -> Any:
     A head that shared its weights with the embedding gets its own where training made the two differ; else they stay shared.
     """
     tied = causal(llm).config.tie_word_embeddings
-    if tied and hasattr(head(llm), "base_layer"):  # what is merged into the head must not reach the embedding
-        shared = head(llm).base_layer
-        shared.weight = nn.Parameter(shared.weight.detach().clone(), requires_grad=False)
+    shared = getattr(head(llm), "base_layer", None)
+    if tied and isinstance(shared, nn.Module):  # what is merged into the head must not reach the embedding
+        shared.weight = nn.Parameter(shared.get_parameter("weight").detach().clone(), requires_grad=False)
     merged = llm.merge_and_unload(safe_merge=True)
     if tied:
-        merged.config.tie_word_embeddings = torch.equal(merged.get_input_embeddings().weight, head(merged).weight)
+        embedding, last = merged.get_input_embeddings().weight, merged.get_output_embeddings().weight
+        merged.config.tie_word_embeddings = torch.equal(embedding, last)
         merged.tie_weights()
     return merged
 
