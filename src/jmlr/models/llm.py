@@ -61,7 +61,14 @@ def load_llm(path: str, *, precision: str = "float32", where: torch.device | Non
             f"language model '{path}': its tokenizer has token numbers up to {most - 1}, its embedding {rows} rows; give the "
             f"tokenizer it was trained with, or save it with resize_token_embeddings({most})"
         )
-    return llm if precision == "4bit" else llm.to(where), tokenizer
+    if precision != "4bit":
+        return llm.to(where), tokenizer
+    for module in llm.modules():
+        # Judging (without gradient) would let bitsandbytes repack weights on CPUs with AVX-512 BF16, for a product that has no
+        # backward pass: every training step after it would go wrong without a word (0.50).
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
+    return llm, tokenizer
 
 
 def _four_bits(where: torch.device) -> Any:

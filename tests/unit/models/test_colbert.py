@@ -83,7 +83,7 @@ def test_a_pylate_directory_gives_the_library_s_scores_before_and_after_our_expo
 
 
 @pytest.mark.parametrize("folder", ["pylate_folder", "stanford_folder"])
-def test_pylate_itself_gives_our_vectors(folder, request):
+def test_pylate_itself_gives_our_vectors_before_and_after_our_export(folder, request, tmp_path):
     try:
         from pylate.models import ColBERT
 
@@ -91,9 +91,12 @@ def test_pylate_itself_gives_our_vectors(folder, request):
     except (ImportError, AttributeError, TypeError) as error:
         pytest.skip(f"pylate is not there, or not for these versions of its libraries: {error}")
     ours = load_retriever(str(request.getfixturevalue(folder))).eval()
-    for texts, kind in ((QUERIES, "query"), (TEXTS, "passage")):
-        for mine, found in zip(parts(ours, texts, kind), theirs.encode(texts, is_query=kind == "query"), strict=True):
-            assert np.allclose(mine, found, atol=1e-5)
+    ours.save(tmp_path / "out")
+    for model in (theirs, ColBERT(str(tmp_path / "out"), device="cpu")):
+        for texts, kind in ((QUERIES, "query"), (TEXTS, "passage")):
+            found = model.encode(texts, is_query=kind == "query")
+            assert [len(f) for f in found] == [len(p) for p in parts(ours, texts, kind)]
+            assert all(np.allclose(p, f, atol=1e-5) for p, f in zip(parts(ours, texts, kind), found, strict=True))
 
 
 def test_scores_and_their_gradient_equal_plain_loops_over_tokens(pylate_folder):

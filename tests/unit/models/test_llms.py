@@ -50,8 +50,10 @@ def made(folder, tiny, family, padding=24, **settings):
     tokenizer = AutoTokenizer.from_pretrained(tiny / "llm")
     tokenizer.pad_token = tokenizer.bos_token = None
     torch.manual_seed(0)
-    config = AutoConfig.for_model(family, **FAMILIES[family], **settings, vocab_size=len(tokenizer) + padding,
-                                  pad_token_id=None, bos_token_id=None, eos_token_id=tokenizer.eos_token_id)  # fmt: skip
+    settings = {**FAMILIES[family], **settings, "vocab_size": len(tokenizer) + padding}
+    config = AutoConfig.for_model(
+        family, **settings, pad_token_id=None, bos_token_id=None, eos_token_id=tokenizer.eos_token_id
+    )
     AutoModelForCausalLM.from_config(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
@@ -196,6 +198,31 @@ def test_four_bits_without_bitsandbytes_say_what_to_install(tiny, tmp_path, monk
         load_llm(str(made(tmp_path / "llm", tiny, "llama")), precision="4bit")
 
 
+def test_four_bits_give_the_gradient_of_the_same_model_dequantised_after_judging_too(tiny, candidates, tmp_path):
+    bitsandbytes = pytest.importorskip("bitsandbytes", reason="needs the extra qlora")
+    session = opened(tiny, candidates, made(tmp_path / "llm", tiny, "llama"), "4bit")
+
+    def gradients():
+        session.llm.zero_grad()
+        joint(session)
+        joint(session).loss_lm.backward()
+        return {n: p.grad.clone() for n, p in session.llm.named_parameters() if p.grad is not None}
+
+    small = gradients()
+    base = session.llm.get_base_model()
+    for name, module in list(base.named_modules()):
+        if isinstance(module, bitsandbytes.nn.Linear4bit):
+            weight = bitsandbytes.functional.dequantize_4bit(module.weight.data, module.weight.quant_state).float()
+            plain = torch.nn.Linear(*weight.shape[::-1], bias=False)
+            plain.weight = torch.nn.Parameter(weight, requires_grad=False)
+            parent, _, own = name.rpartition(".")
+            setattr(base.get_submodule(parent), own, plain)
+    whole = gradients()
+    assert len(small) == len(whole) > 20
+    for name, expected in whole.items():
+        assert (small[name] - expected).norm() <= 0.05 * expected.norm() + 1e-7, name
+
+
 def test_four_bits_train_an_adapter_and_answer(tiny, candidates, tmp_path):
     bitsandbytes = pytest.importorskip("bitsandbytes", reason="needs the extra qlora")
     folder = made(tmp_path / "llm", tiny, "llama")
@@ -204,7 +231,7 @@ def test_four_bits_train_an_adapter_and_answer(tiny, candidates, tmp_path):
     assert isinstance(linear, bitsandbytes.nn.Linear4bit)
     assert linear.weight.dtype == torch.uint8
     before = [linear.weight.clone(), joint(session).loss_lm.item()]
-    for _ in range(3):
+    for _ in range(3):  # each judges passages without gradient first
         session.optimiser.zero_grad()
         joint(session).loss_lm.backward()
         session.optimiser.step()
