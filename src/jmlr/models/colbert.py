@@ -5,8 +5,9 @@ the latter. How texts are read is theirs: a marker after the first token ([Q], [
 one length, where the fill is scored but not attended to; punctuation of passages attended to but not scored.
 
     retriever = ColbertRetriever.load("colbert-ir/colbertv2.0")
-    queries = retriever.encode(retriever.tokenize(["which drug?"], kind="query"), "query")
-    queries.vectors, queries.mask                                 # [1, 32, 128], [1, 32]
+    vectors = retriever.encode(retriever.tokenize(["which drug?"], kind="query"), "query")      # [1, 32, 128]
+
+Vectors have length 1; a token that does not count in a score, by padding or skiplist, has the zero vector.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import string
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -68,13 +69,6 @@ class Reading:
         }
         known["skiplist_words"] = tuple(known.get("skiplist_words", cls.skiplist_words))
         return cls(**{**known, **others})
-
-
-class Tokens(NamedTuple):
-    """Token vectors [n, T, D] of n texts, and which of them count in a score: mask bool [n, T]."""
-
-    vectors: Tensor
-    mask: Tensor
 
 
 class Projection(nn.Module):
@@ -239,20 +233,22 @@ class ColbertRetriever(nn.Module):
         rows = [[*r[:1], *marker, *r[1:]] for r in rows]
         return [r or [self._fill or 0] for r in rows]
 
-    def encode(self, rows: Sequence[Sequence[int]], kind: str = "passage") -> Tokens:
-        """Return token vectors [n, T, D] of length 1, with gradient where enabled, and which of them are scored."""
+    def encode(self, rows: Sequence[Sequence[int]], kind: str = "passage", width: int = 0) -> Tensor:
+        """Return token vectors [n, T, D], with gradient where enabled; zero where a token does not count.
+
+        T is the longest row, for filled-up queries their length, and at least `width`: so encodings in parts can be put together.
+        """
         where = next(self.encoder.parameters()).device
         filled = kind == "query" and self.reading.do_query_expansion
-        width = max(*(len(r) for r in rows), self.reading.query_length if filled else 1)
+        longest = max(*(len(r) for r in rows), self.reading.query_length if filled else 1)
         fill = self._fill if filled else 0
-        ids = torch.tensor([[*r, *[fill] * (width - len(r))] for r in rows], dtype=torch.long).to(where)
-        text = torch.arange(width, device=where) < torch.tensor([len(r) for r in rows], device=where)[:, None]
+        ids = torch.tensor([[*r, *[fill] * (longest - len(r))] for r in rows], dtype=torch.long).to(where)
+        text = torch.arange(longest, device=where) < torch.tensor([len(r) for r in rows], device=where)[:, None]
         everywhere = torch.ones_like(text)
         attended = everywhere if filled and self.reading.attend_to_expansion_tokens else text
         vectors = F.normalize(self.projection(hidden_of(self.encoder, ids, attended)), dim=-1)
-        if kind == "query":
-            return Tokens(vectors, everywhere if filled else text)
-        return Tokens(vectors, self._scored(ids, text))
+        counted = self._scored(ids, text) if kind == "passage" else everywhere if filled else text
+        return F.pad(vectors.masked_fill(~counted[..., None], 0.0), (0, 0, 0, max(0, width - longest)))
 
     def _scored(self, ids: Tensor, text: Tensor) -> Tensor:
         """Return which tokens of passages count: all but punctuation; a passage of nothing else keeps its first."""
@@ -260,16 +256,17 @@ class ColbertRetriever(nn.Module):
         mask[:, 0] |= ~mask.any(1)
         return mask
 
-    def interact(self, queries: Tokens, passages: Tokens, places: Tensor) -> Tensor:
-        """Return the MaxSim scores [B, n] of B queries with those of U passages whose numbers `places` [B, n] holds.
+    def interact(self, queries: Tensor, passages: Tensor, places: Tensor) -> Tensor:
+        """Return the MaxSim scores [B, n] of queries [B, T, D] with those of passages [U, T, D] whose numbers `places` [B, n] holds.
 
-        A padded or skipped passage token is -inf, so it is never the maximum (as 0 it would beat negative products).
+        A passage token that does not count is -inf, so it is never the maximum (as 0 it would beat negative products); one of
+        a query adds 0, whatever the passage.
         """
+        absent = ~passages.any(-1)
         scores = []
-        for vectors, mask, held in zip(queries.vectors, queries.mask, places, strict=True):
-            products = at_least_float32(passages.vectors[held] @ vectors.T)  # [n, T of passages, T of queries]
-            products = products.masked_fill(~passages.mask[held][..., None], float("-inf"))
-            scores.append(products.amax(1).masked_fill(~mask, 0.0).sum(1))
+        for query, held in zip(queries, places, strict=True):
+            products = at_least_float32(passages[held] @ query.T)  # [n, T of passages, T of queries]
+            scores.append(products.masked_fill(absent[held][..., None], float("-inf")).amax(1).sum(1))
         return torch.stack(scores)
 
     def scores(self, queries: Sequence[list[int]], passages: Sequence[list[int]], places: Tensor) -> Tensor:
@@ -301,10 +298,9 @@ class ColbertRetriever(nn.Module):
         least = self.reading.query_length if filled else 1
         for batch in batches([max(len(r), least) for r in rows], batch_tokens):
             with autocast(where, bf16):
-                found = self.encode([rows[i] for i in batch], kind)
-            vectors, mask = found.vectors.float().cpu(), found.mask.cpu()
-            for i, row, scored in zip(batch, vectors, mask, strict=True):
-                held[i] = F.normalize(row[scored], dim=-1) if bf16 else row[scored]
+                vectors = self.encode([rows[i] for i in batch], kind).float().cpu()
+            for i, row in zip(batch, vectors, strict=True):
+                held[i] = F.normalize(row[row.any(-1)], dim=-1) if bf16 else row[row.any(-1)]
             progress.step(len(batch))
         offsets = torch.tensor([0, *(len(h) for h in held)]).cumsum(0)
         return torch.cat(held), offsets

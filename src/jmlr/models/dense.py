@@ -123,9 +123,9 @@ class DenseRetriever(nn.Module):
         rows = self.tokenizer(texts, truncation=True, max_length=shortest(most, self.limit(kind)))["input_ids"]
         return [r or [self.tokenizer.unk_token_id or 0] for r in rows]  # an empty text still has a place
 
-    def encode(self, rows: Sequence[Sequence[int]], kind: str = "passage") -> Tensor:
+    def encode(self, rows: Sequence[Sequence[int]], kind: str = "passage", width: int = 0) -> Tensor:
         """Return one vector per token list: [n, D], with gradient where enabled."""
-        del kind  # the prompt is in the tokens already
+        del kind, width  # the prompt is in the tokens already, and a vector has no tokens to pad
         where = next(self.encoder.parameters()).device
         ids = pad_right(rows, where)
         mask = torch.arange(ids.shape[1], device=where) < torch.tensor([len(r) for r in rows], device=where)[:, None]

@@ -49,11 +49,11 @@ class TwoEncoders(nn.Module):
         """Return token ids; see the methods of one encoder."""
         return self.of(kind).tokenize(texts, most, kind)
 
-    def encode(self, rows: Sequence[Sequence[int]], kind: str = "passage") -> Any:
-        """Return what `interact` takes: vectors [n, D] or `Tokens`."""
-        return self.of(kind).encode(rows, kind)
+    def encode(self, rows: Sequence[Sequence[int]], kind: str = "passage", width: int = 0) -> Tensor:
+        """Return what `interact` takes: vectors [n, D], or of tokens [n, T, D]."""
+        return self.of(kind).encode(rows, kind, width)
 
-    def interact(self, queries: Any, passages: Any, places: Tensor) -> Tensor:
+    def interact(self, queries: Tensor, passages: Tensor, places: Tensor) -> Tensor:
         """Return the scores [B, n] of encoded queries with encoded passages."""
         return self.query.interact(queries, passages, places)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -64,8 +63,8 @@ def pretrain_retriever(
         rng = python_random(seed, "cloze", step)
         pairs = [_pair(rng, p, words, noise_words) for p in rng.sample(pieces, batch)]
         with autocast(where, bf16):
-            queries: Any = retriever.encode(retriever.tokenize([q for q, _ in pairs], max_tokens, "query"), "query")
-            found: Any = retriever.encode(retriever.tokenize([p for _, p in pairs], max_tokens))
+            queries = retriever.encode(retriever.tokenize([q for q, _ in pairs], max_tokens, "query"), "query")
+            found = retriever.encode(retriever.tokenize([p for _, p in pairs], max_tokens))
         scores = retriever.interact(queries, found, every) / temperature  # [B, B]
         loss = (F.cross_entropy(scores, gold) + F.cross_entropy(scores.T, gold)) / 2
         loss.backward()

@@ -9,7 +9,7 @@ import pytest
 import torch
 from tiny_encoders import QUERIES, TEXTS, bert, wordpiece, write_pylate
 
-from jmlr.models.colbert import ColbertRetriever, Tokens
+from jmlr.models.colbert import ColbertRetriever
 from jmlr.models.retriever import load_retriever
 from jmlr.runtime.errors import UserError
 from jmlr.topk.stored import StoredVectors, build_stored, open_stored, search_stored
@@ -39,7 +39,7 @@ def parts(retriever, texts, kind):
     """Return the scored token vectors of each text, as arrays."""
     with torch.no_grad():
         found = retriever.encode(retriever.tokenize(texts, kind=kind), kind)
-    return [v[m].numpy() for v, m in zip(found.vectors, found.mask, strict=True)]
+    return [v[v.any(-1)].numpy() for v in found]
 
 
 def scores(retriever):
@@ -109,7 +109,7 @@ def test_scores_and_their_gradient_equal_plain_loops_over_tokens(pylate_folder):
     total = torch.zeros((), dtype=torch.float64)
     for query in queries:
         for passage in passages:
-            q, p = ours.encode([query], "query").vectors[0], ours.encode([passage]).vectors[0]
+            q, p = ours.encode([query], "query")[0], ours.encode([passage])[0]
             kept = [
                 v
                 for v, t in zip(p, passage, strict=True)
@@ -122,11 +122,21 @@ def test_scores_and_their_gradient_equal_plain_loops_over_tokens(pylate_folder):
         assert torch.allclose(fast[name], parameter.grad, atol=1e-9), name
 
 
-def test_a_masked_token_never_beats_a_negative_product(pylate_folder):
+def test_a_token_that_does_not_count_never_beats_a_negative_product_and_adds_nothing_as_a_query_s(pylate_folder):
     ours = load_retriever(str(pylate_folder))
-    query = Tokens(torch.tensor([[[1.0, 0.0]]]), torch.ones(1, 1, dtype=torch.bool))
-    passage = Tokens(torch.tensor([[[-0.5, 0.0], [0.9, 0.0], [0.0, 0.0]]]), torch.tensor([[True, False, False]]))
-    assert ours.interact(query, passage, torch.tensor([[0]])).tolist() == [[-0.5]]
+    query = torch.tensor([[[1.0, 0.0], [0.0, 0.0]]])
+    passages = torch.tensor([[[-0.5, 0.0], [0.0, 0.0]], [[-0.5, 0.0], [0.25, 0.0]]])
+    assert ours.interact(query, passages, torch.tensor([[1, 0]])).tolist() == [[0.25, -0.5]]
+
+
+def test_parts_of_other_lengths_put_together_give_the_scores_of_the_whole(stanford_folder):
+    ours = load_retriever(str(stanford_folder)).eval()
+    queries, passages = ours.tokenize(QUERIES, kind="query"), ours.tokenize(TEXTS)
+    width = max(map(len, passages))
+    with torch.no_grad():
+        together = torch.cat([ours.encode([p], "passage", width) for p in passages])
+        found = ours.interact(ours.encode(queries, "query"), together, EVERY)
+    assert torch.allclose(found, scores(ours), atol=1e-4)
 
 
 def test_a_score_does_not_depend_on_the_texts_beside_it(stanford_folder):
@@ -175,7 +185,7 @@ def test_queries_of_one_kind_are_not_searched_in_an_index_of_the_other(tmp_path)
 
 def test_the_run_s_lengths_replace_the_checkpoint_s_and_are_exported(stanford_folder, tmp_path):
     ours = load_retriever(str(stanford_folder), query_tokens=30, passage_tokens=50).eval()
-    assert ours.encode(ours.tokenize(QUERIES, kind="query"), "query").vectors.shape[1] == 30
+    assert ours.encode(ours.tokenize(QUERIES, kind="query"), "query").shape[1] == 30
     ours.save(tmp_path)
     about = json.loads((tmp_path / "config_sentence_transformers.json").read_text())
     assert (about["query_length"], about["document_length"]) == (30, 50)
