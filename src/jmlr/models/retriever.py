@@ -37,6 +37,11 @@ class TwoEncoders(nn.Module):
             )
         self.query, self.passage = query, passage
 
+    @property
+    def depth(self) -> int:
+        """D, the length of a vector."""
+        return self.query.depth
+
     def of(self, kind: str) -> OneEncoder:
         """Return the retriever that reads a 'query' or a 'passage'."""
         return self.query if kind == "query" else self.passage
