@@ -11,8 +11,8 @@ fetch -> prepare -> pretrain -> encode -> index -> search -> train -> answer -> 
     results/{run}/report
 
 r0 is the models before fine-tuning: those that `pretrain` makes have a seed, ready-made ones have none. r{n}/train is made
-from r{n-1}/search; r{n}/encode, index and search use the retriever of r{n}/train. logs/{run}/ and benchmarks/rules/{run}/
-mirror results/{run}/; scratch/{run}/ holds unfinished trainings, so that a retry goes on where the last attempt stopped.
+from r{n-1}/search; r{n}/encode, index and search use the retriever of r{n}/train (where only its query encoder is trained,
+the index stays that of r0). logs/{run}/ and benchmarks/rules/{run}/ mirror results/{run}/; scratch/{run}/ holds unfinished trainings, so that a retry goes on where the last attempt stopped.
 """
 
 from snakemake.utils import min_version

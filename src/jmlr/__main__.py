@@ -39,6 +39,7 @@ STAGES = {
 PEOPLE = {
     "ask": "ask a finished run a question",
     "config": "check a configuration, or write the generated files of config/",
+    "export": "write a finished run's models for others, the language model with its adapter merged",
 }
 
 

@@ -84,39 +84,39 @@ def model_input(name, seed):
     return files_of(READY[name]) if name in READY else model(name, seed)
 
 
-def is_joint(system):
-    """Tell whether a system trains its retriever."""
-    return cfg.train_options(system).target != "frozen"
-
-
-def reads(system):
-    """Return how many passages a system's LLM reads."""
-    return cfg.train_options(system).passages
-
-
 def trained(system, seed, round):
     return f"{RUN}/{system}/seed{seed}/r{round}/train"
 
 
+def base(system, seed):
+    """Return the results of the retriever that a system starts from."""
+    name = cfg.systems[system].retriever
+    return f"{RUN}/{name if name in READY else f'{name}/seed{seed}'}/r0"
+
+
 def search_of(system, seed, round):
     """Return the search that serves a system after `round` rounds: its own, or that of the retriever it starts from."""
-    if round and is_joint(system):
-        return f"{RUN}/{system}/seed{seed}/r{round}/search"
-    name = cfg.systems[system].retriever
-    return f"{RUN}/{name if name in READY else f'{name}/seed{seed}'}/r0/search"
+    own = round and cfg.train_options(system).joint
+    return f"{RUN}/{system}/seed{seed}/r{round}/search" if own else f"{base(system, seed)}/search"
+
+
+def index_of(own):
+    """Return the index for the results `own` of a round: where only the query encoder moves, the base retriever's."""
+    system, seed = Path(own).relative_to(RUN).parts[:2]
+    kept = system in cfg.systems and cfg.train_options(system).retriever_encoders == "query_only"
+    return f"{base(system, seed.removeprefix('seed')) if kept else own}/index"
 
 
 def searches(system, seed):
     """Return all searches of a system, in the order of rounds; none for a closed book."""
-    if is_joint(system):
-        return [search_of(system, seed, n) for n in range(cfg.systems[system].rounds + 1)]
-    return [search_of(system, seed, 0)] if reads(system) else []
+    options = cfg.train_options(system)
+    last = cfg.systems[system].rounds if options.joint else 0
+    return [search_of(system, seed, n) for n in range(last + 1)] if options.joint or options.passages else []
 
 
 def retriever(origin, round):
     """Return the retriever of an origin after `round` rounds: (input of a rule, folder or hub name)."""
-    name, seed = (*Path(origin).parts, "seed")[:2]
-    seed = seed.removeprefix("seed")
+    name, seed = Path(origin).parts[0], origin.rpartition("seed")[2]
     if name in cfg.models:
         return model_input(name, seed), model(name, seed)
     return trained(name, seed, round), f"{trained(name, seed, round)}/retriever"
@@ -124,9 +124,8 @@ def retriever(origin, round):
 
 def training_retriever(system, seed, round):
     """Return the retriever that a round of training goes on from; none where it stays frozen."""
-    if not is_joint(system):
-        return ""
-    return f"{trained(system, seed, round - 1)}/retriever" if round > 1 else model(cfg.systems[system].retriever, seed)
+    last = f"{trained(system, seed, round - 1)}/retriever" if round > 1 else model(cfg.systems[system].retriever, seed)
+    return last if cfg.train_options(system).joint else ""
 
 
 def every(stage):
@@ -139,9 +138,10 @@ def other_costs():
     bases = [m for row in cfg.systems.values() for m in (row.llm, row.retriever) if m in PRETRAINED]
     found = [*sources_used(), *(f"{RUN}/{m}/seed{n}/pretrain" for m in dict.fromkeys(bases) for n in cfg.seeds)]
     for search in dict.fromkeys(s for system in cfg.systems for n in cfg.seeds for s in searches(system, n)):
-        origin = os.path.dirname(search)
-        found += [*(f"{origin}/encode/{part}" for part in ["questions", *PARTS]), f"{origin}/index", search]
-    return found
+        own = os.path.dirname(search)
+        index = index_of(own)
+        found += [f"{own}/encode/questions", *(f"{os.path.dirname(index)}/encode/{p}" for p in PARTS), index, search]
+    return list(dict.fromkeys(found))
 
 
 def option(name, value):

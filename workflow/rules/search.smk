@@ -1,7 +1,7 @@
 rule search:
     input:
         prepared="results/{run}/prepare",
-        index="results/{run}/{origin}/r{round}/index",
+        index=lambda w: index_of(f"{RUN}/{w.origin}/r{w.round}"),
         queries="results/{run}/{origin}/r{round}/encode/questions",
     output:
         directory("results/{run}/{origin}/r{round}/search"),

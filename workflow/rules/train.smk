@@ -2,7 +2,9 @@ rule train:
     input:
         prepared="results/{run}/prepare",
         llm=lambda w: model_input(cfg.systems[w.system].llm, w.seed),
-        retriever=lambda w: model_input(cfg.systems[w.system].retriever, w.seed) if is_joint(w.system) else [],
+        retriever=lambda w: (
+            model_input(cfg.systems[w.system].retriever, w.seed) if cfg.train_options(w.system).joint else []
+        ),
         candidates=lambda w: searches(w.system, w.seed)[: int(w.round)][-1:],
         previous=lambda w: trained(w.system, w.seed, int(w.round) - 1) if int(w.round) > 1 else [],
     output:

@@ -36,6 +36,9 @@ class PretrainOptions(Closed):
     shuffle: bool = option(True, "draw documents at random; false: in their order (a curriculum)")
     noise_words: Count = option(0, "inverse_cloze: up to this many random words on each side of the query")
     temperature: Rate = option(0.07, "inverse_cloze: of the contrastive softmax")
+    colbert_depth: Count = option(
+        0, "inverse_cloze, from scratch: depth of a ColBERT's token vectors (the paper: 128); 0: a dense retriever"
+    )
     bf16: bool = option(True, "compute in bfloat16 where the hardware has it")
 
 
@@ -56,13 +59,18 @@ class RetrievalOptions(Closed):
     """How a retriever reads: shared by encode and train."""
 
     query_options: bool = option(False, "append a question's options to the query")
-    query_tokens: Positive = option(64, "most tokens of a query")
-    passage_tokens: Positive = option(64, "most tokens of a passage")
+    query_tokens: Count = option(
+        0, "most tokens of a query (a ColBERT's queries are filled up to them); 0: what the retriever was made for"
+    )
+    passage_tokens: Count = option(0, "most tokens of a passage; 0: what the retriever was made for")
 
 
 class ReadingOptions(Closed):
     """How a language model reads and answers: shared by train and answer."""
 
+    llm_precision: Literal["float32", "bfloat16", "4bit"] = option(
+        "float32", "how the language model's own weights are held; 4bit: QLoRA (needs the extra qlora)"
+    )
     passage_prompt: str = option("Reference: {passage}\n", "introduces one passage; '{title}' may be used")
     question_prompt: str = option("Question: {question}\n", "the question; '{options}' may be used: 'A. ...' lines")
     answer_prompt: str = option("Answer:", "the last words before the answer")

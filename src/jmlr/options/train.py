@@ -26,6 +26,11 @@ class TrainOptions(Closed):
     score_temperature: Annotated[float, Field(gt=0)] = option(
         0.1, "pdist, emdr2: of the softmax over the retriever's scores"
     )
+    retriever_encoders: Literal["shared", "separate", "query_only"] = option(
+        "shared",
+        "shared: one encoder reads queries and passages; separate: one each, beginning as copies; query_only: only the "
+        "queries' is trained, so that passages keep their vectors and their index",
+    )
     prior_weight: Rate = option(
         0.0, "nats that a unit of the index's score is worth to a passage, beside the LLM's loss"
     )
@@ -52,3 +57,8 @@ class TrainOptions(Closed):
     train_bf16: bool = option(False, "compute in bfloat16 where the hardware has it")
     gradient_checkpointing: bool = option(False, "recompute activations in the backward pass: less memory, more time")
     checkpoint_min: Annotated[float, Field(gt=0)] = option(10.0, "minutes between saves of the training state")
+
+    @property
+    def joint(self) -> bool:
+        """Whether the retriever is trained, too."""
+        return self.target != "frozen"

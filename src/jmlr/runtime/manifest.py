@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from jmlr.runtime.digest import stage_digest
+from jmlr.runtime.errors import UserError
 from jmlr.runtime.files import fresh_directory, sha256
 
 PACKAGES = ("jmlr", "numpy", "torch", "transformers", "peft", "tokenizers", "datasets", "pyarrow", "snakemake")
@@ -68,6 +69,22 @@ def stage_output(
 def read_manifest(folder: Path) -> dict[str, Any]:
     """Return the manifest of a stage's output folder."""
     return json.loads((folder / NAME).read_text())
+
+
+def last_training(run: Path, system: str, seed: int) -> Path:
+    """Return the training of a system's last finished round.
+
+    Raises:
+        UserError: there is none.
+    """
+    folders = sorted(run.glob(f"{system}/seed{seed}/r*/train"), key=lambda p: int(p.parent.name[1:]))
+    folders = [f for f in folders if (f / NAME).is_file()]
+    if not folders:
+        known = sorted({p.parts[-5] for p in run.glob("*/seed*/r*/train/manifest.json")})
+        raise UserError(
+            f"'{run}' holds no finished training of system '{system}' with seed {seed} (finished systems: {', '.join(known) or 'none; run the workflow first'})"
+        )
+    return folders[-1]
 
 
 def _digests(paths: Path | Sequence[Path]) -> dict[str, str]:

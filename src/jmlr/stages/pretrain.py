@@ -63,8 +63,8 @@ def _language_model(
 def _retriever(
     folder: Path, prepared: Path, seed: int, options: PretrainOptions, fetched: list[Path]
 ) -> dict[str, Any]:
-    from jmlr.models.dense import DenseRetriever
-    from jmlr.models.fresh import fresh_model
+    from jmlr.models.fresh import fresh_model, fresh_retriever
+    from jmlr.models.retriever import TwoEncoders, load_retriever
     from jmlr.runtime.devices import device
     from jmlr.runtime.seeds import seed_torch
     from jmlr.training.data import passage_text, read_table
@@ -73,13 +73,15 @@ def _retriever(
     table = read_table(prepared / "passages.parquet", ["title", "text"]).to_pylist()
     passages = [passage_text(p["title"], p["text"]) for p in table]
     if options.init:
-        retriever = DenseRetriever.load(options.init)
+        loaded = load_retriever(options.init)
+        if isinstance(loaded, TwoEncoders):
+            raise UserError(f"--init '{options.init}': a retriever with two encoders cannot be continued")
+        retriever = loaded
     else:
         tokenizer = _tokenizer(options, fetched, passages)
         seed_torch(seed, "weights")
-        retriever = DenseRetriever(
-            fresh_model(options.architecture, tokenizer, options.embedding_std, causal=False), tokenizer
-        )
+        encoder = fresh_model(options.architecture, tokenizer, options.embedding_std, causal=False)
+        retriever = fresh_retriever(encoder, tokenizer, options.colbert_depth)
     retriever = retriever.to(device())
     figures = pretrain_retriever(
         retriever, passages, seed=seed, steps=options.steps, batch=options.batch, max_tokens=options.max_tokens,

@@ -1,7 +1,8 @@
 """Stage `train`: fine-tune the LLM's adapter, jointly with the retriever (JMLR) or without (RAG, closed book).
 
-`results/{run}/{system}/seed{seed}/r{round}/train/` holds `adapter/` (PEFT), `retriever/` (sentence-transformers; where it
-is trained) and `metrics.jsonl`. Round r goes on from round r-1 with the candidates of its refreshed index.
+`results/{run}/{system}/seed{seed}/r{round}/train/` holds `adapter/` (PEFT), `retriever/` (where it is trained; a
+sentence-transformers or PyLate directory, or one each for queries and passages) and `metrics.jsonl`. Round r goes on from
+round r-1 with the candidates of its refreshed index.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ import hashlib
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
-from jmlr.options import ReadingOptions, RetrievalOptions, TrainOptions
+from jmlr.options import Closed, ReadingOptions, RetrievalOptions, TrainOptions
 from jmlr.runtime.digest import stage_digest
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.manifest import read_manifest, stage_output
@@ -47,8 +49,7 @@ def train(
         candidates: output of `search`; none for a closed-book system
         previous: output of `train` of the round before
     """
-    joint = options.target != "frozen"
-    if joint and (retriever is None or candidates is None):
+    if options.joint and (retriever is None or candidates is None):
         raise UserError(f"--target {options.target} trains a retriever: give --retriever and --candidates")
     if options.passages and candidates is None:
         raise UserError(f"--passages {options.passages}: give --candidates, or --passages 0 for a closed book")
@@ -62,8 +63,8 @@ def train(
         session = Session.open(
             prepared=prepared,
             llm=llm,
-            retriever=retriever if joint else None,
-            candidates=candidates if options.passages or joint else None,
+            retriever=retriever if options.joint else None,
+            candidates=candidates if options.passages or options.joint else None,
             previous=previous,
             seed=seed,
             options=options.model_dump(),
@@ -77,7 +78,21 @@ def train(
         name = f"train {out.parts[-4] if len(out.parts) > 3 else out.name} r{round}"
         history = session.run(round=round, rounds=rounds, scratch=scratch, key=_key(locals()), name=name)
         session.save(folder, history, round)
+        _write_cards(folder, prepared, locals(), options, reading, retrieval)
     shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _write_cards(folder: Path, prepared: Path, given: dict[str, Any], *options: Closed) -> None:
+    """Put a model card into the adapter and the retriever."""
+    from jmlr.models.card import write_card
+    from jmlr.models.retriever import parts_of
+
+    settings = {k: v for o in options for k, v in o.model_dump(mode="json").items()}
+    about = {k: given[k] for k in ("llm", "retriever", "seed", "round")}
+    about |= {"options": settings, "code": stage_digest("train"), "data": read_manifest(prepared)["outputs"]}
+    write_card(folder / "adapter", "adapter", about)
+    for part, kind in parts_of(folder / "retriever") if (folder / "retriever").is_dir() else []:
+        write_card(part, kind, about)
 
 
 def _key(given: dict[str, object]) -> str:

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from jmlr.corpus.prompt import Prompter, option_lines
-from jmlr.models.dense import DenseRetriever
+from jmlr.models.retriever import Retriever
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.seeds import stream
 
@@ -36,7 +36,7 @@ class Passages:
 
     table: Any
     prompter: Prompter
-    retriever: DenseRetriever | None
+    retriever: Retriever | None
     passage_tokens: int
 
     def __post_init__(self) -> None:
@@ -84,7 +84,7 @@ def read_questions(
     prepared: Path,
     candidates: Path | None,
     prompter: Prompter,
-    retriever: DenseRetriever | None,
+    retriever: Retriever | None,
     *,
     split: str,
     query_options: bool,

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from jmlr.models.dense import DenseRetriever
+from jmlr.models.retriever import Retriever
 from jmlr.runtime.devices import autocast
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.progress import Progress, say
@@ -49,7 +49,7 @@ class LoopSettings:
 
 def train_loop(
     llm: nn.Module,
-    retriever: DenseRetriever | None,
+    retriever: Retriever | None,
     passages: Passages,
     questions: Sequence[Question],
     optimiser: torch.optim.Optimizer,
@@ -103,7 +103,7 @@ SHOWN = ("loss_lm", "loss_rank", "agreement", "hit")
 
 def one_step(
     llm: nn.Module,
-    retriever: DenseRetriever | None,
+    retriever: Retriever | None,
     passages: Passages,
     questions: Sequence[Question],
     optimiser: torch.optim.Optimizer,

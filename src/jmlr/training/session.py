@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from jmlr.corpus.prompt import Prompter
-from jmlr.models.dense import DenseRetriever
-from jmlr.models.llm import add_adapter, load_adapter, load_llm
+from jmlr.models.llm import add_adapter, load_adapter, load_llm, save_adapter
+from jmlr.models.retriever import Retriever, load_retriever
 from jmlr.runtime.devices import device
 from jmlr.runtime.seeds import seed_torch
 from jmlr.training.data import Passages, Question, read_questions, read_table
@@ -26,7 +26,7 @@ class Session:
     """One training: see `open`."""
 
     llm: nn.Module
-    retriever: DenseRetriever | None
+    retriever: Retriever | None
     passages: Passages
     questions: Sequence[Question]
     optimiser: torch.optim.Optimizer
@@ -51,7 +51,7 @@ class Session:
     ) -> Session:
         """Load models and data. `retriever` None means frozen: it is not loaded, the candidates' order stands."""
         where = device()
-        model, tokenizer = load_llm(llm, where=where)
+        model, tokenizer = load_llm(llm, precision=reading["llm_precision"], where=where)
         seed_torch(seed, "adapter")
         if previous is not None:
             model = load_adapter(model, previous / "adapter", trainable=True)
@@ -63,21 +63,23 @@ class Session:
         if options["gradient_checkpointing"]:
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
             model.enable_input_require_grads()
-        dense = DenseRetriever.load(retriever).to(where) if retriever else None
-        prompter = Prompter(tokenizer, **reading)
-        passages = Passages(read_table(prepared / "passages.parquet"), prompter, dense, retrieval["passage_tokens"])
+        lengths = {k: retrieval[k] for k in ("query_tokens", "passage_tokens")}
+        encoders = options["retriever_encoders"]
+        trained = load_retriever(retriever, encoders=encoders, **lengths).to(where) if retriever else None
+        prompter = Prompter(tokenizer, **{k: v for k, v in reading.items() if k != "llm_precision"})
+        passages = Passages(read_table(prepared / "passages.parquet"), prompter, trained, retrieval["passage_tokens"])
         questions = read_questions(
             prepared,
             candidates,
             prompter,
-            dense,
+            trained,
             split="train",
             query_options=retrieval["query_options"],
             query_tokens=retrieval["query_tokens"],
         )
         rates = {k: options[k] for k in ("llm_learning_rate", "retriever_learning_rate", "weight_decay")}
-        optimiser, groups = make_optimiser(model, dense, **rates)
-        return cls(model, dense, passages, questions, optimiser, groups, options, reading, seed)
+        optimiser, groups = make_optimiser(model, trained, **rates)
+        return cls(model, trained, passages, questions, optimiser, groups, options, reading, seed)
 
     def run(self, *, round: int, rounds: int, scratch: Path, key: str, name: str) -> list[dict[str, Any]]:
         """Train one round: its share of all steps, on one learning-rate schedule over all rounds."""
@@ -96,7 +98,7 @@ class Session:
 
     def save(self, folder: Path, history: Sequence[dict[str, Any]], round: int) -> None:
         """Write the adapter, the retriever if it was trained, and the figures of every step."""
-        self.llm.save_pretrained(folder / "adapter")  # type: ignore[operator]
+        save_adapter(self.llm, folder / "adapter")
         if self.retriever is not None:
             self.retriever.save(folder / "retriever")
         write_history(history, folder / "metrics.jsonl", round)

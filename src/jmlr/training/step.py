@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from jmlr.losses.emdr2 import emdr2
 from jmlr.losses.llm_rank import agreement, llm_rank, sample, scale
 from jmlr.losses.pdist import pdist
-from jmlr.models.dense import DenseRetriever
-from jmlr.models.llm import answer_losses, at_least_float32
+from jmlr.models.llm import answer_losses
+from jmlr.models.retriever import Retriever
 from jmlr.runtime.seeds import python_random, stream
 from jmlr.training.data import Passages, Question
 
@@ -52,7 +52,7 @@ class StepResult:
 
 def joint_step(
     llm: nn.Module,
-    retriever: DenseRetriever | None,
+    retriever: Retriever | None,
     passages: Passages,
     batch: Sequence[Question],
     settings: StepSettings,
@@ -109,7 +109,7 @@ def joint_step(
     return StepResult(loss_lm, loss_rank, figures)
 
 
-def score_candidates(retriever: DenseRetriever, passages: Passages, batch: Sequence[Question]) -> tuple[Tensor, Tensor]:
+def score_candidates(retriever: Retriever, passages: Passages, batch: Sequence[Question]) -> tuple[Tensor, Tensor]:
     """Return the scores [B, C] of all candidates and their mask (METHOD 3.2)."""
     most = max(len(q.candidates) for q in batch)
     columns = torch.arange(most).expand(len(batch), most)
@@ -119,19 +119,17 @@ def score_candidates(retriever: DenseRetriever, passages: Passages, batch: Seque
     return scores, mask.to(scores.device)
 
 
-def score_columns(retriever: DenseRetriever, passages: Passages, batch: Sequence[Question], columns: Tensor) -> Tensor:
+def score_columns(retriever: Retriever, passages: Passages, batch: Sequence[Question], columns: Tensor) -> Tensor:
     """Return the scores [B, n] of the candidates numbered `columns` [B, n]; a passage that several places hold is encoded once."""
     chosen = [[q.candidates[c] for c in cs] for q, cs in zip(batch, columns.tolist(), strict=True)]
     rows = sorted({row for held in chosen for row in held})
     place = {row: i for i, row in enumerate(rows)}
-    queries = retriever.encode([q.query for q in batch])  # [B, D]
-    encoded = retriever.encode([passages.for_retriever(r) for r in rows])  # [U, D]
-    places = torch.tensor([[place[row] for row in held] for held in chosen], device=queries.device)
-    return at_least_float32(queries @ encoded.T).gather(1, places)
+    places = torch.tensor([[place[row] for row in held] for held in chosen])
+    return retriever.scores([q.query for q in batch], [passages.for_retriever(r) for r in rows], places)
 
 
 def score_again(
-    retriever: DenseRetriever,
+    retriever: Retriever,
     passages: Passages,
     batch: Sequence[Question],
     scores: Tensor,
