@@ -34,6 +34,7 @@ def train(
     retriever: str | None = None,
     candidates: Path | None = None,
     previous: Path | None = None,
+    vectors: list[Path] | None = None,
 ) -> None:
     """Fine-tune the LLM, jointly with its retriever or without.
 
@@ -48,6 +49,7 @@ def train(
         retriever: the retriever to train; the base one in round 1, else that of the round before
         candidates: output of `search`; none for a closed-book system
         previous: output of `train` of the round before
+        vectors: outputs of `encode` for the passages, where their encoder stays as it is: none is encoded again
     """
     joint = options.joint
     if joint and (retriever is None or candidates is None):
@@ -56,10 +58,12 @@ def train(
         raise UserError(f"--passages {options.passages}: give --candidates, or --passages 0 for a closed book")
     if not 1 <= round <= rounds or (round > 1) != (previous is not None):
         raise UserError(f"--round {round} of --rounds {rounds}: rounds count from 1, and a later one needs --previous")
+    if vectors and not options.keeps_passages:
+        raise UserError("--vectors are those of a passage encoder that stays as it is: --retriever-encoders query_only")
     from jmlr.training.session import Session
 
     models = {"llm": Path(llm), "retriever": Path(retriever) if retriever else None}
-    inputs = {"prepared": prepared, "candidates": candidates, "previous": previous, **models}
+    inputs = {"prepared": prepared, "candidates": candidates, "previous": previous, "vectors": vectors, **models}
     with stage_output(out, "train", inputs=inputs, options=[options, reading, retrieval], seed=seed) as (folder, notes):
         session = Session.open(
             prepared=prepared,
@@ -67,6 +71,7 @@ def train(
             retriever=retriever if joint else None,
             candidates=candidates if options.passages or joint else None,
             previous=previous,
+            vectors=vectors or [],
             seed=seed,
             options=options.model_dump(),
             reading=reading.model_dump(),
