@@ -24,6 +24,7 @@ from torch import Tensor
 
 from jmlr.runtime.errors import UserError
 
+FAST = 0.1  # radians per token: frequencies above it tell neighbours apart
 CONSTANT = 4.0  # the coordinate that all embeddings share; the others have unit variance
 PREVIOUS_MARGIN = 10.0  # nats by which the previous token wins against its neighbours
 MATCH = 24.0  # nats of a match of whole content; others scatter around 0
@@ -44,7 +45,8 @@ def prepare_induction(llm: Any) -> None:
     content = embeddings.shape[1] // 2
     torch.nn.init.normal_(embeddings)
     embeddings[:, content:] *= 0.1
-    embeddings[:, 0] = CONSTANT
+    embeddings *= embeddings.shape[1] ** 0.5 / (2**0.5 * embeddings.norm(dim=1, keepdim=True))  # all of one length, so that
+    embeddings[:, 0] = CONSTANT  # after the norm this coordinate is the same for all tokens, too
     out = llm.get_output_embeddings().weight
     if out is not embeddings:
         out.copy_(embeddings)
@@ -79,10 +81,10 @@ def _look_back(attention: Any, frequencies: Tensor, content: int) -> None:
     """Make half of the heads write the previous token's content into memory.
 
     Query and key are the same for all tokens, but the key is turned by one step: q.k at distance n is the sum of
-    cos((n - 1) f) over the fast frequencies f, highest at n = 1.
+    cos((n - 1) f) over the fast frequencies f, highest at n = 1. Slow ones would add to all distances alike.
     """
     pairs = len(frequencies)
-    fast = frequencies[: pairs // 2]
+    fast = frequencies[frequencies > FAST]
     gain = math.sqrt(PREVIOUS_MARGIN * math.sqrt(2 * pairs) / float((1 - fast.cos()).sum())) / CONSTANT
     for first in range(0, content, 2 * pairs):
         q, k, v, o = _head(attention, first, 2 * pairs)
