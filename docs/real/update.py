@@ -25,7 +25,20 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 RUN = ROOT / "results/openstax"
 BEGIN, END = "<!-- real begin -->", "<!-- real end -->"
-COLUMNS = ("system", "title", "dataset", "n", "seeds", "before", "after", "change", "low", "high", "accuracy", "accuracy_n")
+COLUMNS = (
+    "system",
+    "title",
+    "dataset",
+    "n",
+    "seeds",
+    "before",
+    "after",
+    "change",
+    "low",
+    "high",
+    "accuracy",
+    "accuracy_n",
+)
 
 
 def main() -> None:
@@ -56,11 +69,19 @@ def _rows(cfg: Config, name: str, seeds: list[int]) -> list[dict[str, Any]]:
     asked = pq.read_table(RUN / "prepare/questions.parquet", columns=["id", "dataset", "split", "gold_ids"]).to_pylist()
     rows = []
     for dataset in dict.fromkeys(q["dataset"] for q in asked):
-        gold = {q["id"]: q["gold_ids"] for q in asked if (q["dataset"], q["split"]) == (dataset, "test") and q["gold_ids"]}
+        gold = {
+            q["id"]: q["gold_ids"] for q in asked if (q["dataset"], q["split"]) == (dataset, "test") and q["gold_ids"]
+        }
         first = _hits(RUN / f"{start}/r0/search", gold)
         after = np.stack([_hits(RUN / f"{moved}/seed{seed}/r{last}/search", gold) for seed in seeds])
         change = bootstrap([after - first])
-        figures = {"before": first.mean(), "after": after.mean(), "change": change.value, "low": change.low, "high": change.high}
+        figures = {
+            "before": first.mean(),
+            "after": after.mean(),
+            "change": change.value,
+            "low": change.low,
+            "high": change.high,
+        }
         rows.append({**base, "dataset": dataset, "n": len(gold), **{k: f"{v:.6f}" for k, v in figures.items()}})
     return rows
 
@@ -74,7 +95,11 @@ def _hits(search: Path, gold: dict[str, list[str]]) -> np.ndarray:
 
 def _accuracy(name: str) -> dict[str, str]:
     with (RUN / "report/results.csv").open() as f:
-        found = [r for r in csv.DictReader(f) if (r["system"], r["seed"], r["metric"], r["split"]) == (name, "all", "accuracy", "test")]
+        found = [
+            r
+            for r in csv.DictReader(f)
+            if (r["system"], r["seed"], r["metric"], r["split"]) == (name, "all", "accuracy", "test")
+        ]
     return {"accuracy": found[0]["value"], "accuracy_n": found[0]["n"]} if found else {"accuracy": "", "accuracy_n": ""}
 
 

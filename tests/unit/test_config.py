@@ -18,7 +18,9 @@ from jmlr.options import TrainOptions
         ({"systems": {"a": {"title": "A", "train": {"target": "x"}}}}, "systems.a.train: target"),
         ({"systems": {"a": {"title": "A", "llm": "lm"}}}, "systems.a: no model 'lm' (did you mean 'llm'?)"),
         (
-            {"systems": {"a": {"title": "A"}, "b": {"title": "B", "retriever": "a"}}},  # a's stays as it is: nothing to lend
+            {
+                "systems": {"a": {"title": "A"}, "b": {"title": "B", "retriever": "a"}}
+            },  # a's stays as it is: nothing to lend
             "systems.b: no model 'a'",
         ),
         ({"prepare": {"corpora": [{"source": "wrld"}]}}, "no source 'wrld' (did you mean 'world'?)"),
@@ -35,7 +37,7 @@ def test_a_wrong_key_or_value_is_one_line_that_names_it(bad, said):
 def test_a_system_that_trains_no_retriever_may_take_the_one_that_another_trained():
     joint = {"title": "A", "train": {"target": "llm_rank"}}
     assert Config.load({"systems": {"a": joint, "b": {"title": "B", "retriever": "a"}}}).systems["b"].retriever == "a"
-    with pytest.raises(ConfigError, match="systems.b: no model 'a'"):
+    with pytest.raises(ConfigError, match=r"systems.b: no model 'a'"):
         Config.load({"systems": {"a": joint, "b": {**joint, "retriever": "a"}}})
 
 

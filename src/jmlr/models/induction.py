@@ -45,7 +45,9 @@ def prepare_induction(llm: Any) -> None:
     content = embeddings.shape[1] // 2
     torch.nn.init.normal_(embeddings)
     embeddings[:, content:] *= 0.1
-    embeddings *= embeddings.shape[1] ** 0.5 / (2**0.5 * embeddings.norm(dim=1, keepdim=True))  # all of one length, so that
+    embeddings *= embeddings.shape[1] ** 0.5 / (
+        2**0.5 * embeddings.norm(dim=1, keepdim=True)
+    )  # all of one length, so that
     embeddings[:, 0] = CONSTANT  # after the norm this coordinate is the same for all tokens, too
     out = llm.get_output_embeddings().weight
     if out is not embeddings:

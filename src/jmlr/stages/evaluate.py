@@ -62,7 +62,9 @@ def evaluate(
         first: list[Row] = []
         for number, path in enumerate(searches or []):
             ranked = _ranked(path, gold)
-            found = list(_retrieval_rows(ranked, gold, questions, number, _cut_offs(ranked, options.retrieval_k, notes)))
+            found = list(
+                _retrieval_rows(ranked, gold, questions, number, _cut_offs(ranked, options.retrieval_k, notes))
+            )
             first = first or found
             rows += [*found, *_changes(first, found, number)]
         with (folder / "metrics.csv").open("w", newline="", encoding="utf-8") as f:

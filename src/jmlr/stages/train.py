@@ -51,25 +51,19 @@ def train(
         previous: output of `train` of the round before
         vectors: outputs of `encode` for the passages, where their encoder stays as it is: none is encoded again
     """
-    joint = options.joint
-    if joint and (retriever is None or candidates is None):
-        raise UserError(f"--target {options.target} trains a retriever: give --retriever and --candidates")
-    if options.passages and candidates is None:
-        raise UserError(f"--passages {options.passages}: give --candidates, or --passages 0 for a closed book")
     if not 1 <= round <= rounds or (round > 1) != (previous is not None):
         raise UserError(f"--round {round} of --rounds {rounds}: rounds count from 1, and a later one needs --previous")
-    if vectors and not options.keeps_passages:
-        raise UserError("--vectors are those of a passage encoder that stays as it is: --retriever-encoders query_only")
+    _check(options, retriever, candidates, vectors)
     from jmlr.training.session import Session
 
-    models = {"llm": Path(llm), "retriever": Path(retriever) if retriever else None}
-    inputs = {"prepared": prepared, "candidates": candidates, "previous": previous, "vectors": vectors, **models}
+    inputs = {"prepared": prepared, "candidates": candidates, "previous": previous, "vectors": vectors,
+              "llm": Path(llm), "retriever": Path(retriever) if retriever else None}  # fmt: skip
     with stage_output(out, "train", inputs=inputs, options=[options, reading, retrieval], seed=seed) as (folder, notes):
         session = Session.open(
             prepared=prepared,
             llm=llm,
-            retriever=retriever if joint else None,
-            candidates=candidates if options.passages or joint else None,
+            retriever=retriever if options.joint else None,
+            candidates=candidates if options.passages or options.joint else None,
             previous=previous,
             vectors=vectors or [],
             seed=seed,
@@ -78,8 +72,8 @@ def train(
             retrieval=retrieval.model_dump(),
         )
         say("\n".join(map(str, session.groups)))
-        notes.update(llm=llm, retriever=retriever, candidates=str(candidates) if candidates else None)
-        notes.update(groups=[vars(g) for g in session.groups], questions=len(session.questions))
+        notes.update(llm=llm, retriever=retriever, candidates=str(candidates) if candidates else None,
+                     groups=[vars(g) for g in session.groups], questions=len(session.questions))  # fmt: skip
         notes["training_tokens_cut"] = session.passages.prompter.cut
         name = f"train {out.parts[-4] if len(out.parts) > 3 else out.name} r{round}"
         history = session.run(round=round, rounds=rounds, scratch=scratch, key=_key(locals()), name=name)
@@ -87,6 +81,16 @@ def train(
         _write_cards(folder, prepared, {"llm": llm, "retriever": retriever, "seed": seed, "round": f"{round} of {rounds}",
                                         "options": {k: v for o in (options, reading, retrieval) for k, v in o.model_dump().items()}})  # fmt: skip
     shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _check(options: TrainOptions, retriever: str | None, candidates: Path | None, vectors: list[Path] | None) -> None:
+    """Refuse options that need an input which was not given, or the other way round."""
+    if options.joint and (retriever is None or candidates is None):
+        raise UserError(f"--target {options.target} trains a retriever: give --retriever and --candidates")
+    if options.passages and candidates is None:
+        raise UserError(f"--passages {options.passages}: give --candidates, or --passages 0 for a closed book")
+    if vectors and not options.keeps_passages:
+        raise UserError("--vectors are those of a passage encoder that stays as it is: --retriever-encoders query_only")
 
 
 def _write_cards(folder: Path, prepared: Path, about: dict[str, Any]) -> None:

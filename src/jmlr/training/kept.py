@@ -1,7 +1,7 @@
 """The passages' vectors where their encoder stays as it is: taken from the disk, so that no passage is encoded in training.
 
-    kept = KeptPassages.open([Path("r0/encode/passages-0-of-1")], count=13_061)
-    kept.take([3, 17], queries)     # what retriever.encode gives for passages 3 and 17: vectors [2, D], or Tokens of a ColBERT
+kept = KeptPassages.open([Path("r0/encode/passages-0-of-1")], count=13_061)
+kept.take([3, 17], queries)     # what retriever.encode gives for passages 3 and 17: vectors [2, D], or Tokens of a ColBERT
 """
 
 from __future__ import annotations

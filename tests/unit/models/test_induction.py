@@ -61,5 +61,5 @@ def test_a_prepared_model_is_an_ordinary_one_on_disk(tmp_path):
     ],
 )
 def test_an_architecture_that_does_not_fit_is_refused_with_what_is_allowed(changes):
-    with pytest.raises(UserError, match="induction_heads: .* allowed: a Llama-like"):
+    with pytest.raises(UserError, match=r"induction_heads: .* allowed: a Llama-like"):
         prepare_induction(fresh(**changes))

@@ -313,7 +313,8 @@ def test_stored_vectors_of_passages_give_the_scores_and_gradients_that_encoding_
         session.result.loss_rank.backward()
     assert stored.result.loss_rank.item() == pytest.approx(straight.result.loss_rank.item(), rel=1e-4)
     expected, got = (
-        torch.cat([p.grad.flatten() for p in s.retriever.parameters() if p.grad is not None]) for s in (straight, stored)
+        torch.cat([p.grad.flatten() for p in s.retriever.parameters() if p.grad is not None])
+        for s in (straight, stored)
     )
     assert expected.norm() > 0
     assert (got - expected).norm() / expected.norm() < 1e-3
