@@ -60,7 +60,7 @@ def prepare_induction(llm: Any) -> None:
 def _llama_like(decoder: Any, config: Any) -> tuple[Tensor, Any]:
     """Return the rotary frequencies [head depth / 2] and the layers, or refuse."""
     layers = getattr(decoder, "layers", [])
-    rotary = getattr(getattr(decoder, "rotary_emb", None), "inv_freq", None)
+    rotary: Any = getattr(getattr(decoder, "rotary_emb", None), "inv_freq", None)
     attention = layers[0].self_attn if len(layers) > 1 and hasattr(layers[0], "self_attn") else None
     heads, shared = config.num_attention_heads, getattr(config, "num_key_value_heads", None)
     fits = (

@@ -60,17 +60,10 @@ def train(
               "llm": Path(llm), "retriever": Path(retriever) if retriever else None}  # fmt: skip
     with stage_output(out, "train", inputs=inputs, options=[options, reading, retrieval], seed=seed) as (folder, notes):
         session = Session.open(
-            prepared=prepared,
-            llm=llm,
-            retriever=retriever if options.joint else None,
-            candidates=candidates if options.passages or options.joint else None,
-            previous=previous,
-            vectors=vectors or [],
-            seed=seed,
-            options=options.model_dump(),
-            reading=reading.model_dump(),
-            retrieval=retrieval.model_dump(),
-        )
+            prepared=prepared, llm=llm, retriever=retriever if options.joint else None,
+            candidates=candidates if options.passages or options.joint else None, previous=previous, vectors=vectors or [],
+            seed=seed, options=options.model_dump(), reading=reading.model_dump(), retrieval=retrieval.model_dump(),
+        )  # fmt: skip
         say("\n".join(map(str, session.groups)))
         notes.update(llm=llm, retriever=retriever, candidates=str(candidates) if candidates else None,
                      groups=[vars(g) for g in session.groups], questions=len(session.questions))  # fmt: skip
