@@ -24,9 +24,9 @@ demo: .venv/.workflow  ## the whole workflow on the embedded demo: a few minutes
 	@snakemake --cores $(CORES) --quiet host reason --config seeds='[$(subst $(space),$(comma),$(strip $(SEEDS)))]'
 	@echo; cat results/demo/report/table.txt; echo; echo "report: $(CURDIR)/results/demo/report/report.html"
 
-real: .venv/.workflow  ## the same on real text: OpenStax textbooks and their questions, from DATA=../shared
+real: .venv/.workflow  ## the same on real text: OpenStax textbooks and their questions, from DATA=../shared; SEEDS as above
 	@[ -d "$(DATA)/data" ] || { echo "make: no folder '$(DATA)/data'; give the folder that holds data/ and models/: make real DATA=..."; exit 1; }
-	@JMLR_DATA="$(abspath $(DATA))" snakemake --cores $(CORES) --set-threads pretrain=2 encode=2 train=2 --quiet host reason --configfile config/runs/openstax.yaml
+	@JMLR_DATA="$(abspath $(DATA))" snakemake --cores $(CORES) --quiet host reason --configfile config/runs/openstax.yaml --config seeds='[$(subst $(space),$(comma),$(strip $(SEEDS)))]'
 	@echo; cat results/openstax/report/table.txt; echo; echo "report: $(CURDIR)/results/openstax/report/report.html"
 
 test: .venv/.test  ## all tests, on the CPU; ARGS="-k topk" for some

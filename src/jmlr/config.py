@@ -63,7 +63,10 @@ class SystemOptions(Closed):
 
     title: str = option(..., "name in tables")
     llm: Name = option("llm", "model it starts from (a key of models)")
-    retriever: Name = option("retriever", "retriever it starts from (a key of models)")
+    retriever: Name = option(
+        "retriever",
+        "retriever it starts from (a key of models), or the system that trained it (where it stays as it is)",
+    )
     rounds: Positive = option(1, "rounds of training, with a fresh index after each")
     train: dict[str, Any] = option(dict, "what differs from the section train")
 
@@ -111,13 +114,16 @@ class Config(Closed):
         for name, system in self.systems.items():
             if name in self.models:
                 raise ValueError(f"systems.{name}: a model has this name already; both become folders under results/")
-            for key in (system.llm, system.retriever):
-                if key not in self.models:
-                    raise ValueError(f"systems.{name}: no model '{key}'{nearest(key, self.models)}")
             try:
-                self.train_options(name)
+                joint = self.train_options(name).joint
             except ValidationError as error:
                 raise ValueError(f"systems.{name}.train: {one_line(error, TrainOptions)}") from None
+            lent = (
+                {} if joint else {k: s for k, s in self.systems.items() if s.train.get("target", "frozen") != "frozen"}
+            )
+            for key, allowed in ((system.llm, self.models), (system.retriever, {**self.models, **lent})):
+                if key not in allowed:
+                    raise ValueError(f"systems.{name}: no model '{key}'{nearest(key, allowed)}")
         return self
 
     def train_options(self, system: str) -> TrainOptions:

@@ -1,5 +1,4 @@
 # The only functions of the workflow: the checked configuration, and which folder feeds which. All else is in the stages.
-import json
 import os
 import re
 import shlex
@@ -89,9 +88,10 @@ def trained(system, seed, round):
 
 
 def base(system, seed):
-    """Return the results of the retriever that a system starts from."""
+    """Return the results of the retriever that a system starts from: a model's, or those of the system that trained it."""
     name = cfg.systems[system].retriever
-    return f"{RUN}/{name if name in READY else f'{name}/seed{seed}'}/r0"
+    rounds = cfg.systems[name].rounds if name in cfg.systems else 0
+    return f"{RUN}/{name if name in READY else f'{name}/seed{seed}'}/r{rounds}"
 
 
 def search_of(system, seed, round):
@@ -103,7 +103,7 @@ def search_of(system, seed, round):
 def index_of(own):
     """Return the index for the results `own` of a round: where only the query encoder moves, the base retriever's."""
     system, seed = Path(own).relative_to(RUN).parts[:2]
-    kept = system in cfg.systems and cfg.train_options(system).retriever_encoders == "query_only"
+    kept = system in cfg.systems and cfg.train_options(system).keeps_passages
     return f"{base(system, seed.removeprefix('seed')) if kept else own}/index"
 
 

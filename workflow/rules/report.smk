@@ -1,3 +1,5 @@
+import json
+
 ROWS = {k: {**v.model_dump(), "train": cfg.train_options(k).model_dump()} for k, v in cfg.systems.items()}
 
 

@@ -7,6 +7,9 @@ rule train:
         ),
         candidates=lambda w: searches(w.system, w.seed)[: int(w.round)][-1:],
         previous=lambda w: trained(w.system, w.seed, int(w.round) - 1) if int(w.round) > 1 else [],
+        vectors=lambda w: (
+            [f"{base(w.system, w.seed)}/encode/{part}" for part in PARTS] if cfg.train_options(w.system).keeps_passages else []
+        ),
     output:
         directory("results/{run}/{system}/seed{seed}/r{round}/train"),
     log:
@@ -25,6 +28,7 @@ rule train:
         retriever=lambda w: option("--retriever", training_retriever(w.system, w.seed, int(w.round))),
         candidates=lambda w, input: option("--candidates", input.candidates),
         previous=lambda w, input: option("--previous", input.previous),
+        vectors=lambda w, input: option("--vectors", input.vectors),
         rounds=lambda w: cfg.systems[w.system].rounds,
         scratch="scratch/{run}/{system}/seed{seed}/r{round}/train",
         options=lambda w: flags(cfg.train_options(w.system), cfg.reading, cfg.retrieval),
@@ -33,4 +37,4 @@ rule train:
     shell:
         "OMP_NUM_THREADS={threads} jmlr train --out {output} --prepared {input.prepared} --seed {wildcards.seed}"
         " --round {wildcards.round} --rounds {params.rounds} --scratch {params.scratch}"
-        " {params.llm} {params.retriever} {params.candidates} {params.previous} {params.options} 2> >(tee {log} >&2)"
+        " {params.llm} {params.retriever} {params.candidates} {params.previous} {params.vectors} {params.options} 2> >(tee {log} >&2)"

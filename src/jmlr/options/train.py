@@ -34,11 +34,14 @@ class TrainOptions(Closed):
     prior_weight: Rate = option(
         0.0, "nats that a unit of the index's score is worth to a passage, beside the LLM's loss"
     )
+    shuffle_losses: bool = option(
+        False, "a control: the LLM's losses are shuffled among a question's passages, so that they say nothing of them"
+    )
     passage_order: Literal["best_last", "best_first", "shuffled"] = option(
         "shuffled", "order of the K passages in the prompt while training; the paper: best_last"
     )
     rank_after_steps: Count = option(0, "steps with the LM loss alone before the retriever's loss sets in")
-    steps: Positive = option(300, "optimiser steps, over all rounds")
+    steps: Count = option(300, "optimiser steps, over all rounds; 0: the LLM stays as it is (a control)")
     batch: Positive = option(16, "questions per optimiser step (B)")
     micro_batch: Count = option(0, "questions per forward pass; 0: the whole batch")
     llm_learning_rate: Rate = option(2e-3, "of the adapter")
@@ -62,3 +65,8 @@ class TrainOptions(Closed):
     def joint(self) -> bool:
         """Whether the retriever is trained, too."""
         return self.target != "frozen"
+
+    @property
+    def keeps_passages(self) -> bool:
+        """Whether the retriever is trained and its passages keep their vectors and their index."""
+        return self.joint and self.retriever_encoders == "query_only"

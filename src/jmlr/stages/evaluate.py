@@ -2,7 +2,8 @@
 
 Columns: run, system, seed, round, dataset, split, metric, k, value, low, high, n. Metrics: accuracy and unparsed
 (questions with options), hit, recall and mrr (questions whose gold passages are known). The dataset 'all' is the mean
-over datasets. Rounds are the retriever's; an accuracy has that of the retriever behind the answers (none: 0).
+over datasets. hit_change is a round's hit less that of round 0, question by question, so that its interval is a paired
+one. Rounds are the retriever's; an accuracy has that of the retriever behind the answers (none: 0).
 """
 
 from __future__ import annotations
@@ -58,9 +59,14 @@ def evaluate(
         gold = {q["id"]: q["gold_ids"] for q in questions.values() if q["gold_ids"] and q["split"] in splits}
         write_qrels(folder / "qrels.trec", gold)
         rows = list(_answer_rows(answered, questions, max(len(searches or []) - 1, 0)))
+        first: list[Row] = []
         for number, path in enumerate(searches or []):
             ranked = _ranked(path, gold)
-            rows += _retrieval_rows(ranked, gold, questions, number, _cut_offs(ranked, options.retrieval_k, notes))
+            found = list(
+                _retrieval_rows(ranked, gold, questions, number, _cut_offs(ranked, options.retrieval_k, notes))
+            )
+            first = first or found
+            rows += [*found, *_changes(first, found, number)]
         with (folder / "metrics.csv").open("w", newline="", encoding="utf-8") as f:
             table = csv.writer(f, lineterminator="\n")
             table.writerow(COLUMNS)
@@ -140,6 +146,15 @@ def _retrieval_rows(
             for k in cut_offs:
                 yield round, dataset, split, name, k, [metric(ranked[i], frozenset(gold[i]), k) for i in members]
         yield round, dataset, split, "mrr", "", [reciprocal_rank(ranked[i], frozenset(gold[i])) for i in members]
+
+
+def _changes(before: list[Row], after: list[Row], round: int) -> Iterator[Row]:
+    """Yield the change of every hit since round 0, question by question; none for round 0 itself."""
+    start = {row[1:5]: row[5] for row in before}
+    for _, dataset, split, metric, k, values in after if round else []:
+        known = start.get((dataset, split, metric, k))
+        if metric == "hit" and known:
+            yield round, dataset, split, "hit_change", k, [b - a for a, b in zip(known, values, strict=True)]
 
 
 def _with_intervals(rows: list[Row], samples: int) -> Iterator[list[Any]]:

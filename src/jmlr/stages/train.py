@@ -34,6 +34,7 @@ def train(
     retriever: str | None = None,
     candidates: Path | None = None,
     previous: Path | None = None,
+    vectors: list[Path] | None = None,
 ) -> None:
     """Fine-tune the LLM, jointly with its retriever or without.
 
@@ -48,38 +49,40 @@ def train(
         retriever: the retriever to train; the base one in round 1, else that of the round before
         candidates: output of `search`; none for a closed-book system
         previous: output of `train` of the round before
+        vectors: outputs of `encode` for the passages, where their encoder stays as it is: none is encoded again
     """
-    if options.joint and (retriever is None or candidates is None):
-        raise UserError(f"--target {options.target} trains a retriever: give --retriever and --candidates")
-    if options.passages and candidates is None:
-        raise UserError(f"--passages {options.passages}: give --candidates, or --passages 0 for a closed book")
     if not 1 <= round <= rounds or (round > 1) != (previous is not None):
         raise UserError(f"--round {round} of --rounds {rounds}: rounds count from 1, and a later one needs --previous")
+    _check(options, retriever, candidates, vectors)
     from jmlr.training.session import Session
 
-    models = {"llm": Path(llm), "retriever": Path(retriever) if retriever else None}
-    inputs = {"prepared": prepared, "candidates": candidates, "previous": previous, **models}
+    inputs = {"prepared": prepared, "candidates": candidates, "previous": previous, "vectors": vectors,
+              "llm": Path(llm), "retriever": Path(retriever) if retriever else None}  # fmt: skip
     with stage_output(out, "train", inputs=inputs, options=[options, reading, retrieval], seed=seed) as (folder, notes):
         session = Session.open(
-            prepared=prepared,
-            llm=llm,
-            retriever=retriever if options.joint else None,
-            candidates=candidates if options.passages or options.joint else None,
-            previous=previous,
-            seed=seed,
-            options=options.model_dump(),
-            reading=reading.model_dump(),
-            retrieval=retrieval.model_dump(),
-        )
+            prepared=prepared, llm=llm, retriever=retriever if options.joint else None,
+            candidates=candidates if options.passages or options.joint else None, previous=previous, vectors=vectors or [],
+            seed=seed, options=options.model_dump(), reading=reading.model_dump(), retrieval=retrieval.model_dump(),
+        )  # fmt: skip
         say("\n".join(map(str, session.groups)))
-        notes.update(llm=llm, retriever=retriever, candidates=str(candidates) if candidates else None)
-        notes.update(groups=[vars(g) for g in session.groups], questions=len(session.questions))
+        notes.update(llm=llm, retriever=retriever, candidates=str(candidates) if candidates else None,
+                     groups=[vars(g) for g in session.groups], questions=len(session.questions))  # fmt: skip
         notes["training_tokens_cut"] = session.passages.prompter.cut
         name = f"train {out.parts[-4] if len(out.parts) > 3 else out.name} r{round}"
         history = session.run(round=round, rounds=rounds, scratch=scratch, key=_key(locals()), name=name)
         session.save(folder, history, round)
         _write_cards(folder, prepared, locals(), options, reading, retrieval)
     shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _check(options: TrainOptions, retriever: str | None, candidates: Path | None, vectors: list[Path] | None) -> None:
+    """Refuse options that need an input which was not given, or the other way round."""
+    if options.joint and (retriever is None or candidates is None):
+        raise UserError(f"--target {options.target} trains a retriever: give --retriever and --candidates")
+    if options.passages and candidates is None:
+        raise UserError(f"--passages {options.passages}: give --candidates, or --passages 0 for a closed book")
+    if vectors and not options.keeps_passages:
+        raise UserError("--vectors are those of a passage encoder that stays as it is: --retriever-encoders query_only")
 
 
 def _write_cards(folder: Path, prepared: Path, given: dict[str, Any], *options: Closed) -> None:

@@ -15,6 +15,7 @@ from jmlr.corpus.prompt import Prompter, option_lines
 from jmlr.models.retriever import Retriever
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.seeds import stream
+from jmlr.training.kept import KeptPassages
 
 
 @dataclass(frozen=True)
@@ -32,12 +33,16 @@ class Question:
 
 @dataclass
 class Passages:
-    """The passages by row number; tokenised on first use, since training sees few of millions."""
+    """The passages by row number; tokenised on first use, since training sees few of millions.
+
+    kept: their vectors, where their encoder stays as it is, so that none is encoded again; else None.
+    """
 
     table: Any
     prompter: Prompter
     retriever: Retriever | None
     passage_tokens: int
+    kept: KeptPassages | None = None
 
     def __post_init__(self) -> None:
         self._read: dict[int, list[int]] = {}

@@ -16,6 +16,7 @@ from jmlr.models.retriever import Retriever, load_retriever
 from jmlr.runtime.devices import device
 from jmlr.runtime.seeds import seed_torch
 from jmlr.training.data import Passages, Question, read_questions, read_table
+from jmlr.training.kept import KeptPassages
 from jmlr.training.loop import LoopSettings, train_loop, write_history
 from jmlr.training.optimiser import Group, make_optimiser
 from jmlr.training.step import StepSettings
@@ -44,12 +45,16 @@ class Session:
         retriever: str | None,
         candidates: Path | None,
         previous: Path | None,
+        vectors: Sequence[Path] = (),
         seed: int,
         options: dict[str, Any],
         reading: dict[str, Any],
         retrieval: dict[str, Any],
     ) -> Session:
-        """Load models and data. `retriever` None means frozen: it is not loaded, the candidates' order stands."""
+        """Load models and data. `retriever` None means frozen: it is not loaded, the candidates' order stands.
+
+        vectors: folders of the passages' vectors, in order, where their encoder is not trained; none: passages are encoded.
+        """
         where = device()
         model, tokenizer = load_llm(llm, precision=reading["llm_precision"], where=where)
         seed_torch(seed, "adapter")
@@ -67,7 +72,9 @@ class Session:
         encoders = options["retriever_encoders"]
         trained = load_retriever(retriever, encoders=encoders, **lengths).to(where) if retriever else None
         prompter = Prompter(tokenizer, **{k: v for k, v in reading.items() if k != "llm_precision"})
-        passages = Passages(read_table(prepared / "passages.parquet"), prompter, trained, retrieval["passage_tokens"])
+        table = read_table(prepared / "passages.parquet")
+        kept = KeptPassages.open(vectors, len(table)) if vectors else None
+        passages = Passages(table, prompter, trained, retrieval["passage_tokens"], kept)
         questions = read_questions(
             prepared,
             candidates,

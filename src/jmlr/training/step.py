@@ -37,6 +37,7 @@ class StepSettings:
     target_temperature: float
     score_temperature: float
     prior_weight: float
+    shuffle_losses: bool
     passage_order: str
     llm_answer_tokens: int
 
@@ -91,6 +92,8 @@ def joint_step(
             losses = judge(
                 llm, passages, batch, columns, picked, settings.llm_answer_tokens
             )  # [B, S], without gradient
+            if settings.shuffle_losses:
+                losses = shuffled(losses, picked, batch, seed, step)
             learned = score_again(retriever, passages, batch, scores, mask, columns, picked)  # [B, S], with gradient
             trusted = losses - settings.prior_weight * index_scores(batch, columns, picked).to(losses)
             loss_rank = rank_loss(settings, *learned, trusted, picked)
@@ -125,7 +128,10 @@ def score_columns(retriever: Retriever, passages: Passages, batch: Sequence[Ques
     rows = sorted({row for held in chosen for row in held})
     place = {row: i for i, row in enumerate(rows)}
     places = torch.tensor([[place[row] for row in held] for held in chosen])
-    return retriever.scores([q.query for q in batch], [passages.for_retriever(r) for r in rows], places)
+    if passages.kept is None:
+        return retriever.scores([q.query for q in batch], [passages.for_retriever(r) for r in rows], places)
+    queries = retriever.encode([q.query for q in batch], "query")
+    return retriever.interact(queries, passages.kept.take(rows, queries), places)
 
 
 def score_again(
@@ -148,6 +154,18 @@ def score_again(
     present = torch.cat([picked, torch.ones_like(low, dtype=torch.bool), torch.ones_like(low, dtype=torch.bool)], 1)
     raw = score_columns(retriever, passages, batch, torch.where(present, needed, low))
     return raw[:, :-2], scale(raw, present)[:, :-2]
+
+
+def shuffled(losses: Tensor, picked: Tensor, batch: Sequence[Question], seed: int, step: int) -> Tensor:
+    """Return the losses [B, S] of each question in another order: a control that keeps their values and says nothing of passages."""
+    rows = losses.tolist()
+    for row, present, q in zip(rows, picked.tolist(), batch, strict=True):
+        places = [s for s, p in enumerate(present) if p]
+        values = [row[s] for s in places]
+        python_random(seed, "control", step, q.number).shuffle(values)
+        for s, value in zip(places, values, strict=True):
+            row[s] = value
+    return torch.tensor(rows, dtype=losses.dtype, device=losses.device)
 
 
 def spread(values: Tensor, mask: Tensor) -> Tensor:
