@@ -269,7 +269,7 @@ class ColbertRetriever(nn.Module):
             scores.append(products.masked_fill(absent[held][..., None], float("-inf")).amax(1).sum(1))
         return torch.stack(scores)
 
-    def scores(self, queries: Sequence[list[int]], passages: Sequence[list[int]], places: Tensor) -> Tensor:
+    def scores(self, queries: Sequence[Sequence[int]], passages: Sequence[Sequence[int]], places: Tensor) -> Tensor:
         """Return the scores [B, n] of B queries with U passages (token lists), with gradient: see `interact`."""
         places = places.to(next(self.encoder.parameters()).device)
         return self.interact(self.encode(queries, "query"), self.encode(passages), places)

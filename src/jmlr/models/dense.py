@@ -138,7 +138,7 @@ class DenseRetriever(nn.Module):
         """Return the scores [B, n] of queries [B, D] with those passages [U, D] whose numbers `places` [B, n] holds."""
         return at_least_float32(queries @ passages.T).gather(1, places)
 
-    def scores(self, queries: Sequence[list[int]], passages: Sequence[list[int]], places: Tensor) -> Tensor:
+    def scores(self, queries: Sequence[Sequence[int]], passages: Sequence[Sequence[int]], places: Tensor) -> Tensor:
         """Return the scores [B, n] of B queries with U passages (token lists), with gradient: see `interact`."""
         places = places.to(next(self.encoder.parameters()).device)
         return self.interact(self.encode(queries, "query"), self.encode(passages), places)

@@ -62,7 +62,7 @@ class TwoEncoders(nn.Module):
         """Return the scores [B, n] of encoded queries with encoded passages."""
         return self.query.interact(queries, passages, places)
 
-    def scores(self, queries: Sequence[list[int]], passages: Sequence[list[int]], places: Tensor) -> Tensor:
+    def scores(self, queries: Sequence[Sequence[int]], passages: Sequence[Sequence[int]], places: Tensor) -> Tensor:
         """Return the scores [B, n] of B queries with U passages (token lists), with gradient where an encoder is trained."""
         places = places.to(next(self.query.parameters()).device)
         return self.interact(self.encode(queries, "query"), self.encode(passages), places)
