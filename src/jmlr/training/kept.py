@@ -1,7 +1,7 @@
 """The passages' vectors where their encoder stays as it is: taken from the disk, so that no passage is encoded in training.
 
 kept = KeptPassages.open([Path("r0/encode/passages-0-of-1")], count=13_061)
-kept.take([3, 17], queries)     # what retriever.encode gives for passages 3 and 17: vectors [2, D], or Tokens of a ColBERT
+kept.take([3, 17], queries)     # what retriever.encode gives for passages 3 and 17: [2, D], or [2, T, D] of a ColBERT
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from jmlr.models.colbert import Tokens
 from jmlr.runtime.errors import UserError
 from jmlr.topk.stored import StoredVectors
 
@@ -36,14 +35,10 @@ class KeptPassages:
             raise UserError(f"--vectors: vectors of {sum(sizes)} passages, but there are {count}; encode again")
         return cls(shards, np.cumsum([0, *sizes[:-1]]))
 
-    def take(self, rows: Sequence[int], queries: Tensor | Tokens) -> Tensor | Tokens:
+    def take(self, rows: Sequence[int], queries: Tensor) -> Tensor:
         """Return the encoded passages of some rows, of the kind, precision and device of the encoded queries."""
         held = [self._one(row) for row in rows]
-        if isinstance(queries, Tensor):
-            return torch.cat(held).to(queries)
-        lengths = torch.tensor([len(h) for h in held])
-        mask = torch.arange(int(lengths.max())) < lengths[:, None]
-        return Tokens(pad_sequence(held, batch_first=True).to(queries.vectors), mask.to(queries.mask.device))
+        return (torch.cat(held) if queries.ndim == 2 else pad_sequence(held, batch_first=True)).to(queries)
 
     def _one(self, row: int) -> Tensor:
         number = int(np.searchsorted(self.starts, row, side="right")) - 1
