@@ -12,17 +12,14 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from contextlib import ExitStack
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
 
 from jmlr.options import ReadingOptions, RetrievalOptions, TrainOptions
 from jmlr.runtime.digest import stage_digest
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.manifest import read_manifest, stage_output
 from jmlr.runtime.progress import say
-
-BOARD = "tensorboard"
 
 
 def train(
@@ -57,61 +54,59 @@ def train(
         index: output of `index` of this round; for --live-candidates only
     """
     joint = options.target != "frozen"
+    _check(options, joint, round, rounds, retriever, candidates, previous, index)
+    from jmlr.runtime.distributed import joined
+    from jmlr.training.boards import keep
+    from jmlr.training.session import Session
+
+    key = _key(locals())
+    models = {"llm": Path(llm), "retriever": Path(retriever) if retriever else None}
+    inputs = {"prepared": prepared, "candidates": candidates, "previous": previous, "index": index, **models}
+    whole = stage_output(out, "train", inputs=inputs, options=[options, reading, retrieval], seed=seed)
+    with joined() as ranks, whole if ranks.rank == 0 else nullcontext((out, {})) as (folder, notes):
+        session = Session.open(
+            prepared=prepared,
+            llm=llm,
+            retriever=retriever if joint else None,
+            candidates=candidates if options.passages or joint else None,
+            previous=previous,
+            index=index if options.live_candidates else None,
+            seed=seed,
+            options=options.model_dump(),
+            reading=reading.model_dump(),
+            retrieval=retrieval.model_dump(),
+        )
+        say("\n".join(map(str, session.groups)))
+        name = f"train {out.parts[-4] if len(out.parts) > 3 else out.name} r{round}"
+        notes.update(llm=llm, retriever=retriever, candidates=str(candidates) if candidates else None, ranks=ranks.size)
+        notes.update(groups=[vars(g) for g in session.groups], questions=len(session.questions))
+        notes.update(training_tokens_cut=session.passages.prompter.cut, judge=session.judge(name) if joint else None)
+        history = session.run(round=round, rounds=rounds, scratch=scratch, key=key, name=name)
+        if ranks.rank == 0:
+            session.save(folder, history, round)
+    if ranks.rank == 0:
+        keep(scratch, out)
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _check(
+    options: TrainOptions,
+    joint: bool,
+    round: int,
+    rounds: int,
+    retriever: str | None,
+    candidates: Path | None,
+    previous: Path | None,
+    index: Path | None,
+) -> None:
     if joint and (retriever is None or candidates is None):
         raise UserError(f"--target {options.target} trains a retriever: give --retriever and --candidates")
     if options.passages and candidates is None:
         raise UserError(f"--passages {options.passages}: give --candidates, or --passages 0 for a closed book")
-    if not 1 <= round <= rounds or (round > 1) != (previous is not None):
-        raise UserError(f"--round {round} of --rounds {rounds}: rounds count from 1, and a later one needs --previous")
     if options.live_candidates and (not joint or index is None):
         raise UserError("--live-candidates: give --index, and a --target that trains the retriever")
-    from jmlr.runtime.distributed import joined
-
-    models = {"llm": Path(llm), "retriever": Path(retriever) if retriever else None}
-    inputs = {"prepared": prepared, "candidates": candidates, "previous": previous, "index": index, **models}
-    with joined() as ranks, ExitStack() as stack:
-        folder, notes = Path(), {}
-        if ranks.rank == 0:
-            folder, notes = stack.enter_context(
-                stage_output(out, "train", inputs=inputs, options=[options, reading, retrieval], seed=seed)
-            )
-        _train(locals(), folder, notes, first=ranks.rank == 0)
-        notes["ranks"] = ranks.size
-    if ranks.rank == 0:
-        if (scratch / BOARD).is_dir():  # beside the manifest, not in it: its bytes tell the time
-            shutil.rmtree(out / BOARD, ignore_errors=True)
-            shutil.move(scratch / BOARD, out / BOARD)
-        shutil.rmtree(scratch, ignore_errors=True)
-
-
-def _train(given: dict[str, Any], folder: Path, notes: dict[str, Any], first: bool) -> None:
-    """Open the session, say what it holds, run it, and save it where this is the first rank."""
-    from jmlr.training.judging import report
-    from jmlr.training.session import Session
-
-    options, out, round = given["options"], given["out"], given["round"]
-    reading, retrieval, joint = given["reading"], given["retrieval"], given["joint"]
-    session = Session.open(
-        **{k: given[k] for k in ("prepared", "llm", "previous", "seed")},
-        retriever=given["retriever"] if joint else None,
-        candidates=given["candidates"] if options.passages or joint else None,
-        index=given["index"] if options.live_candidates else None,
-        options=options.model_dump(),
-        reading=reading.model_dump(),
-        retrieval=retrieval.model_dump(),
-    )
-    name = f"train {out.parts[-4] if len(out.parts) > 3 else out.name} r{round}"
-    say("\n".join(map(str, session.groups)))
-    notes.update({k: str(given[k]) if given[k] else None for k in ("llm", "retriever", "candidates")})
-    notes.update(groups=[vars(g) for g in session.groups], questions=len(session.questions))
-    notes["training_tokens_cut"] = session.passages.prompter.cut
-    if joint:
-        judged = session.judge()
-        report(judged, name)
-        notes["judge"] = vars(judged) if judged else None
-    history = session.run(round=round, rounds=given["rounds"], scratch=given["scratch"], key=_key(given), name=name)
-    if first:
-        session.save(folder, history, round)
+    if not 1 <= round <= rounds or (round > 1) != (previous is not None):
+        raise UserError(f"--round {round} of --rounds {rounds}: rounds count from 1, and a later one needs --previous")
 
 
 def _key(given: dict[str, object]) -> str:

@@ -1,6 +1,6 @@
 """The figures of every step on the boards people know: TensorBoard where it is installed, Weights & Biases where it is asked for.
 
-    with Boards(folder, wandb="my-project", name="train jmlr seed 0 r1") as boards:
+    with Boards(scratch, wandb="my-project", name="train jmlr seed 0 r1") as boards:
         boards.write(step, {"loss_lm": 1.3, "hit": None})
 
 Numbers only: no question, passage or answer leaves the machine, and no configuration either.
@@ -8,6 +8,7 @@ Numbers only: no question, passage or answer leaves the machine, and no configur
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,15 +17,13 @@ from typing import Any
 from jmlr.runtime.distributed import current
 from jmlr.runtime.errors import UserError
 
+EVENTS = "tensorboard"
+
 
 class Boards:
-    """Where figures are shown while a training runs; of several ranks only the first writes.
+    """Where figures are shown while a training runs: `tensorboard --logdir scratch`. Of several ranks only the first writes."""
 
-    Attributes:
-        folder: of the TensorBoard events; None where nothing is written.
-    """
-
-    def __init__(self, folder: Path, *, wandb: str = "", name: str = "train") -> None:
+    def __init__(self, scratch: Path, *, wandb: str = "", name: str = "train") -> None:
         first = current().rank == 0
         self._writer: Any = None
         self._run: Any = None
@@ -33,12 +32,12 @@ class Boards:
         if first and find_spec("tensorboard") is not None:
             from torch.utils.tensorboard import SummaryWriter
 
-            self._writer = SummaryWriter(str(folder))  # type: ignore[no-untyped-call]
+            self._writer = SummaryWriter(str(scratch / EVENTS))  # type: ignore[no-untyped-call]
         if first and wandb:
             import wandb as service
 
-            self._run = service.init(project=wandb, name=name, dir=str(folder.parent))
-        self.folder = folder if self._writer else None
+            scratch.mkdir(parents=True, exist_ok=True)
+            self._run = service.init(project=wandb, name=name, dir=str(scratch))
 
     def __enter__(self) -> Boards:
         return self
@@ -57,3 +56,9 @@ class Boards:
                 self._writer.add_scalar(key, value, step)
         if self._run:
             self._run.log(known, step=step)
+
+
+def keep(scratch: Path, out: Path) -> None:
+    """Move the events of a finished training into its output: beside the manifest, not in it, since their bytes tell the time."""
+    if (scratch / EVENTS).is_dir():
+        shutil.move(scratch / EVENTS, out / EVENTS)

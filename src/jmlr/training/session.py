@@ -18,13 +18,11 @@ from jmlr.runtime.errors import UserError
 from jmlr.runtime.seeds import seed_torch
 from jmlr.training.boards import Boards
 from jmlr.training.data import Passages, Question, read_questions, read_table
-from jmlr.training.judging import Judgement, judge_check
+from jmlr.training.judging import judge_check, report
 from jmlr.training.live import LiveCandidates
 from jmlr.training.loop import LoopSettings, Parts, train_loop, write_history
 from jmlr.training.optimiser import Group, make_optimiser
 from jmlr.training.step import StepSettings
-
-BOARD = "tensorboard"
 
 
 @dataclass
@@ -97,9 +95,11 @@ class Session:
         own = {f.name for f in fields(StepSettings)}
         return StepSettings(**{k: v for k, v in {**self.options, **self.reading}.items() if k in own})
 
-    def judge(self) -> Judgement | None:
-        """Measure whether the LLM reads its passages: see `jmlr.training.judging`."""
-        return judge_check(self.llm, self.passages, self.questions, self.step_settings, seed=self.seed)
+    def judge(self, name: str) -> dict[str, Any] | None:
+        """Measure and say whether the LLM reads its passages, and so whether joint training can work: see `jmlr.training.judging`."""
+        found = judge_check(self.llm, self.passages, self.questions, self.step_settings, seed=self.seed)
+        report(found, name)
+        return vars(found) if found else None
 
     def run(self, *, round: int, rounds: int, scratch: Path, key: str, name: str) -> list[dict[str, Any]]:
         """Train one round: its share of all steps, on one learning-rate schedule over all rounds."""
@@ -110,7 +110,7 @@ class Session:
             **{k: v for k, v in self.options.items() if k in own},
         )  # fmt: skip
         parts = Parts(self.llm, self.retriever, self.passages, self.questions, self.optimiser, self.live)
-        with Boards(scratch / BOARD, wandb=self.options["wandb"], name=name) as boards:
+        with Boards(scratch, wandb=self.options["wandb"], name=name) as boards:
             return train_loop(
                 parts, self.step_settings, loop, seed=self.seed, scratch=scratch, key=key, name=name, boards=boards
             )
