@@ -37,7 +37,8 @@ class TrainOptions(Closed):
     batch: Positive = option(16, "questions per optimiser step (B)")
     micro_batch: Count = option(0, "questions per forward pass; 0: the whole batch")
     forward_tokens: Positive = option(
-        16384, "most tokens, padding included, in one forward pass of a model; the rest of a batch follows in further passes"
+        16384,
+        "most tokens, padding included, in one forward pass of a model; the rest of a batch follows in further passes",
     )
     llm_learning_rate: Rate = option(2e-3, "of the adapter")
     retriever_learning_rate: Rate = option(1e-3, "of the retriever")
@@ -55,7 +56,8 @@ class TrainOptions(Closed):
     train_bf16: bool = option(False, "compute in bfloat16 where the hardware has it")
     gradient_checkpointing: bool = option(False, "recompute activations in the backward pass: less memory, more time")
     live_candidates: bool = option(
-        False, "search the round's index anew with the retriever as it is in each step, instead of the round's candidates"
+        False,
+        "search the round's index anew with the retriever as it is in each step, instead of the round's candidates",
     )
     wandb: str = option("", "project of Weights & Biases to send the figures to; empty: nothing is sent")
     checkpoint_min: Annotated[float, Field(gt=0)] = option(10.0, "minutes between saves of the training state")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import functools
 import os
-from functools import cache
 from pathlib import Path
 
 import torch
@@ -29,7 +29,7 @@ def device() -> torch.device:
     return chosen
 
 
-@cache
+@functools.cache
 def has_bf16(where: torch.device) -> bool:
     """Tell whether the hardware multiplies bfloat16 matrices fast (GPU sm_80 and later; CPU AVX-512 BF16 or AMX)."""
     if where.type == "cuda":

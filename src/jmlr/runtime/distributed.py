@@ -75,7 +75,9 @@ def from_environment(env: Mapping[str, str]) -> tuple[Ranks, dict[str, str]]:
 def _number(env: Mapping[str, str], key: str) -> int:
     value = env.get(key, "")
     if not value.isdigit():
-        raise UserError(f"{key}='{value}': a number is needed to find the other ranks; start them with torchrun or srun")
+        raise UserError(
+            f"{key}='{value}': a number is needed to find the other ranks; start them with torchrun or srun"
+        )
     return int(value)
 
 

@@ -109,5 +109,7 @@ def _hardware() -> dict[str, Any]:
         "machine": platform.machine(),
         "cores": os.cpu_count(),
         "threads": os.environ.get("OMP_NUM_THREADS"),
-        "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if _gpus() else [],
+        "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+        if torch is not None and _gpus()
+        else [],
     }

@@ -14,6 +14,7 @@ import json
 import shutil
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 from jmlr.options import ReadingOptions, RetrievalOptions, TrainOptions
 from jmlr.runtime.digest import stage_digest
@@ -62,20 +63,14 @@ def train(
     key = _key(locals())
     models = {"llm": Path(llm), "retriever": Path(retriever) if retriever else None}
     inputs = {"prepared": prepared, "candidates": candidates, "previous": previous, "index": index, **models}
-    whole = stage_output(out, "train", inputs=inputs, options=[options, reading, retrieval], seed=seed)
-    with joined() as ranks, whole if ranks.rank == 0 else nullcontext((out, {})) as (folder, notes):
+    here: Any = nullcontext((out, {}))
+    whole: Any = stage_output(out, "train", inputs=inputs, options=[options, reading, retrieval], seed=seed)
+    with joined() as ranks, whole if ranks.rank == 0 else here as (folder, notes):
         session = Session.open(
-            prepared=prepared,
-            llm=llm,
-            retriever=retriever if joint else None,
-            candidates=candidates if options.passages or joint else None,
-            previous=previous,
-            index=index if options.live_candidates else None,
-            seed=seed,
-            options=options.model_dump(),
-            reading=reading.model_dump(),
-            retrieval=retrieval.model_dump(),
-        )
+            prepared=prepared, llm=llm, retriever=retriever if joint else None, previous=previous, seed=seed,
+            candidates=candidates if options.passages or joint else None, index=index if options.live_candidates else None,
+            options=options.model_dump(), reading=reading.model_dump(), retrieval=retrieval.model_dump(),
+        )  # fmt: skip
         say("\n".join(map(str, session.groups)))
         name = f"train {out.parts[-4] if len(out.parts) > 3 else out.name} r{round}"
         notes.update(llm=llm, retriever=retriever, candidates=str(candidates) if candidates else None, ranks=ranks.size)

@@ -28,11 +28,13 @@ class Boards:
         self._writer: Any = None
         self._run: Any = None
         if wandb and find_spec("wandb") is None:
-            raise UserError(f"--wandb {wandb}: the package wandb is not installed; install it (pip install wandb) or leave --wandb empty")
+            raise UserError(
+                f"--wandb {wandb}: the package wandb is not installed; install it (pip install wandb) or leave --wandb empty"
+            )
         if first and find_spec("tensorboard") is not None:
             from torch.utils.tensorboard import SummaryWriter
 
-            self._writer = SummaryWriter(str(scratch / EVENTS))  # type: ignore[no-untyped-call]
+            self._writer = SummaryWriter(str(scratch / EVENTS))
         if first and wandb:
             import wandb as service
 

@@ -47,7 +47,9 @@ class LiveCandidates:
         with torch.no_grad():
             depth = retriever.encode(retriever.tokenize(["depth"], 8, "query")).shape[1]
         if index.dim != depth:
-            raise UserError(f"'{folder}' holds vectors of depth {index.dim}, the retriever makes {depth}; index it with this retriever")
+            raise UserError(
+                f"'{folder}' holds vectors of depth {index.dim}, the retriever makes {depth}; index it with this retriever"
+            )
         if len(index) != passages:
             raise UserError(f"'{folder}' holds {len(index)} vectors, passages.parquet {passages} passages")
         return cls(index, retriever, min(count, len(index)))

@@ -99,7 +99,7 @@ def train_loop(
             history.append({"step": step + 1, **figures, "llm_learning_rate": parts.optimiser.param_groups[0]["lr"]})
             watch.look(figures)
             boards.write(step + 1, figures)
-            progress.step(1, {k: figures[k] for k in SHOWN if figures[k] is not None})
+            progress.step(1, {k: v for k in SHOWN if (v := figures[k]) is not None})
             late = time.monotonic() - saved > 60 * settings.checkpoint_min
             if (late or stopping) and step + 1 < settings.last_step:
                 _save(parts, scratch, step + 1, key, history)
@@ -180,7 +180,9 @@ def _backward(weight: float) -> Callable[[Tensor], None]:
 def _check_finite(values: dict[str, float], step: int) -> None:
     for name, value in values.items():
         if not math.isfinite(value):
-            rate = "llm_learning_rate" if name in ("loss_lm", "judged", "llm_gradient_norm") else "retriever_learning_rate"
+            rate = (
+                "llm_learning_rate" if name in ("loss_lm", "judged", "llm_gradient_norm") else "retriever_learning_rate"
+            )
             raise UserError(
                 f"train: {name} is {value} at step {step + 1}; nothing was changed by this step, and the last saved state stands; "
                 f"lower {rate}"

@@ -99,7 +99,7 @@ class Session:
         """Measure and say whether the LLM reads its passages, and so whether joint training can work: see `jmlr.training.judging`."""
         found = judge_check(self.llm, self.passages, self.questions, self.step_settings, seed=self.seed)
         report(found, name)
-        return vars(found) if found else None
+        return {**vars(found), "works": found.works} if found else None
 
     def run(self, *, round: int, rounds: int, scratch: Path, key: str, name: str) -> list[dict[str, Any]]:
         """Train one round: its share of all steps, on one learning-rate schedule over all rounds."""

@@ -133,7 +133,9 @@ def judge_and_rank(
     raw, scaled = score_again(retriever, passages, batch, scores, mask, columns, picked, settings)  # with gradient
     trusted = losses - settings.prior_weight * index_scores(batch, columns, picked).to(losses)
     # All scores of a question equal: no scale, no signal.
-    apart = (scores.masked_fill(~mask, float("-inf")).amax(1) > scores.masked_fill(~mask, float("inf")).amin(1))[:, None]
+    apart = (scores.masked_fill(~mask, float("-inf")).amax(1) > scores.masked_fill(~mask, float("inf")).amin(1))[
+        :, None
+    ]
     there = picked.to(where, non_blocking=True)
     counted = (picked & apart).to(where, non_blocking=True) if settings.target == "llm_rank" else there
     n = len(batch)
@@ -312,7 +314,9 @@ def read_and_answer(
     ]
     where = next(llm.parameters()).device
     total = torch.zeros((), device=where)
-    for part in in_parts([len(p) + len(q.answer) for p, q in zip(prompts, batch, strict=True)], settings.forward_tokens):
+    for part in in_parts(
+        [len(p) + len(q.answer) for p, q in zip(prompts, batch, strict=True)], settings.forward_tokens
+    ):
         with autocast(where, settings.train_bf16):
             losses = answer_losses(llm, [prompts[i] for i in part], [batch[i].answer for i in part])
         loss = losses.sum() / len(batch)

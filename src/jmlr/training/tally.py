@@ -1,8 +1,8 @@
 """Figures of a step, added up on the device over its parts and over all ranks, and brought to the host once.
 
-    tally = Tally(where)
-    tally.add({"loss_lm": (total, questions)})
-    values = tally.read(asked=stop.asked)        # {"loss_lm": 1.3, ...}
+tally = Tally(where)
+tally.add({"loss_lm": (total, questions)})
+values = tally.read(asked=stop.asked)        # {"loss_lm": 1.3, ...}
 """
 
 from __future__ import annotations

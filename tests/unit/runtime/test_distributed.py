@@ -29,7 +29,9 @@ def test_tasks_of_one_srun_find_each_other_on_its_first_node():
     assert from_environment({**SLURM, "MASTER_PORT": "29999"})[1]["MASTER_PORT"] == "29999"
 
 
-@pytest.mark.parametrize("env", [{}, {"SLURM_NTASKS": "4", "SLURM_PROCID": "0"}, {**SLURM, "SLURM_STEP_NUM_TASKS": "1"}])
+@pytest.mark.parametrize(
+    "env", [{}, {"SLURM_NTASKS": "4", "SLURM_PROCID": "0"}, {**SLURM, "SLURM_STEP_NUM_TASKS": "1"}]
+)
 def test_a_process_that_was_started_once_is_alone(env):
     assert from_environment(env) == (Ranks(), {})
 

@@ -32,7 +32,9 @@ def test_both_boards_get_every_figure_that_is_known(tmp_path, monkeypatch):
         def close(self):
             sent.append("closed")
 
-    run = SimpleNamespace(log=lambda figures, step: sent.append((figures, step)), finish=lambda: sent.append("finished"))
+    run = SimpleNamespace(
+        log=lambda figures, step: sent.append((figures, step)), finish=lambda: sent.append("finished")
+    )
     board, service = ModuleType("torch.utils.tensorboard"), ModuleType("wandb")
     board.SummaryWriter, service.init = Writer, lambda **about: sent.append(about) or run
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", board)

@@ -19,9 +19,7 @@ def test_the_check_compares_the_gold_passage_with_another_candidate(session):
     found = judge_check(session.llm, session.passages, session.questions, session.step_settings, seed=0, most=6)
     assert found.questions == 6
     assert found.present > 0
-    assert found == judge_check(
-        session.llm, session.passages, session.questions, session.step_settings, seed=0, most=6
-    )
+    assert found == judge_check(session.llm, session.passages, session.questions, session.step_settings, seed=0, most=6)
     question = session.questions[0]
     present, absent = with_and_without(question, session.passages)
     assert present in question.gold

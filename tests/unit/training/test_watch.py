@@ -12,7 +12,9 @@ def said(capsys, steps, cut=None):
     for figures in steps:
         watch.look(figures)
     watch.cut(
-        SimpleNamespace(cut=cut or {}, llm_passage_tokens=64, llm_question_tokens=128, llm_answer_tokens=16, llm_tokens=512)
+        SimpleNamespace(
+            cut=cut or {}, llm_passage_tokens=64, llm_question_tokens=128, llm_answer_tokens=16, llm_tokens=512
+        )
     )
     out, err = capsys.readouterr()
     return [line for line in (out + err).splitlines() if "warning" in line]
