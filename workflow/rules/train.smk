@@ -6,6 +6,11 @@ rule train:
             model_input(cfg.systems[w.system].retriever, w.seed) if cfg.train_options(w.system).joint else []
         ),
         candidates=lambda w: searches(w.system, w.seed)[: int(w.round)][-1:],
+        index=lambda w: (
+            f"{os.path.dirname(searches(w.system, w.seed)[int(w.round) - 1])}/index"
+            if cfg.train_options(w.system).live_candidates
+            else []
+        ),
         previous=lambda w: trained(w.system, w.seed, int(w.round) - 1) if int(w.round) > 1 else [],
         vectors=lambda w: (
             [f"{base(w.system, w.seed)}/encode/{part}" for part in PARTS] if cfg.train_options(w.system).keeps_passages else []
@@ -29,6 +34,7 @@ rule train:
         candidates=lambda w, input: option("--candidates", input.candidates),
         previous=lambda w, input: option("--previous", input.previous),
         vectors=lambda w, input: option("--vectors", input.vectors),
+        index=lambda w, input: option("--index", input.index),
         rounds=lambda w: cfg.systems[w.system].rounds,
         scratch="scratch/{run}/{system}/seed{seed}/r{round}/train",
         options=lambda w: flags(cfg.train_options(w.system), cfg.reading, cfg.retrieval),
@@ -37,4 +43,5 @@ rule train:
     shell:
         "OMP_NUM_THREADS={threads} jmlr train --out {output} --prepared {input.prepared} --seed {wildcards.seed}"
         " --round {wildcards.round} --rounds {params.rounds} --scratch {params.scratch}"
-        " {params.llm} {params.retriever} {params.candidates} {params.previous} {params.vectors} {params.options} 2> >(tee {log} >&2)"
+        " {params.llm} {params.retriever} {params.candidates} {params.previous} {params.vectors} {params.index} {params.options}"
+        " 2> >(tee {log} >&2)"

@@ -114,7 +114,10 @@ def _cpu_seconds() -> float:
 
 def _gpus() -> int:
     torch = sys.modules.get("torch")  # a stage without torch uses no GPU
-    return torch.cuda.device_count() if torch is not None and torch.cuda.is_available() else 0
+    if torch is None or not torch.cuda.is_available():
+        return 0
+    dist = torch.distributed
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else torch.cuda.device_count()
 
 
 def _hardware() -> dict[str, Any]:
@@ -123,5 +126,7 @@ def _hardware() -> dict[str, Any]:
         "machine": platform.machine(),
         "cores": os.cpu_count(),
         "threads": os.environ.get("OMP_NUM_THREADS"),
-        "gpus": [torch.cuda.get_device_name(i) for i in range(_gpus())] if torch is not None else [],
+        "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+        if torch is not None and _gpus()
+        else [],
     }

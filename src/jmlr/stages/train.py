@@ -3,6 +3,9 @@
 `results/{run}/{system}/seed{seed}/r{round}/train/` holds `adapter/` (PEFT), `retriever/` (where it is trained; a
 sentence-transformers or PyLate directory, or one each for queries and passages) and `metrics.jsonl`. Round r goes on from
 round r-1 with the candidates of its refreshed index.
+
+Several ranks share one training: `torchrun --nproc-per-node=2 -m jmlr train ...`; what the environment must hold is told in
+`jmlr.runtime.distributed`. Each computes its share of every batch, gradients are added up, and the first rank alone writes.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +39,7 @@ def train(
     candidates: Path | None = None,
     previous: Path | None = None,
     vectors: list[Path] | None = None,
+    index: Path | None = None,
 ) -> None:
     """Fine-tune the LLM, jointly with its retriever or without.
 
@@ -50,32 +55,48 @@ def train(
         candidates: output of `search`; none for a closed-book system
         previous: output of `train` of the round before
         vectors: outputs of `encode` for the passages, where their encoder stays as it is: none is encoded again
+        index: output of `index` of this round; for --live-candidates only
     """
     if not 1 <= round <= rounds or (round > 1) != (previous is not None):
         raise UserError(f"--round {round} of --rounds {rounds}: rounds count from 1, and a later one needs --previous")
-    _check(options, retriever, candidates, vectors)
+    _check(options, retriever, candidates, vectors, index)
+    from jmlr.runtime.distributed import joined
+    from jmlr.training.boards import keep
     from jmlr.training.session import Session
 
-    inputs = {"prepared": prepared, "candidates": candidates, "previous": previous, "vectors": vectors,
+    key = _key(locals())
+    inputs = {"prepared": prepared, "candidates": candidates, "previous": previous, "vectors": vectors, "index": index,
               "llm": Path(llm), "retriever": Path(retriever) if retriever else None}  # fmt: skip
-    with stage_output(out, "train", inputs=inputs, options=[options, reading, retrieval], seed=seed) as (folder, notes):
+    here: Any = nullcontext((out, {}))
+    whole: Any = stage_output(out, "train", inputs=inputs, options=[options, reading, retrieval], seed=seed)
+    with joined() as ranks, whole if ranks.rank == 0 else here as (folder, notes):
         session = Session.open(
             prepared=prepared, llm=llm, retriever=retriever if options.joint else None,
             candidates=candidates if options.passages or options.joint else None, previous=previous, vectors=vectors or [],
-            seed=seed, options=options.model_dump(), reading=reading.model_dump(), retrieval=retrieval.model_dump(),
+            index=index, seed=seed, options=options.model_dump(), reading=reading.model_dump(), retrieval=retrieval.model_dump(),
         )  # fmt: skip
         say("\n".join(map(str, session.groups)))
-        notes.update(llm=llm, retriever=retriever, candidates=str(candidates) if candidates else None,
-                     groups=[vars(g) for g in session.groups], questions=len(session.questions))  # fmt: skip
-        notes["training_tokens_cut"] = session.passages.prompter.cut
         name = f"train {out.parts[-4] if len(out.parts) > 3 else out.name} r{round}"
-        history = session.run(round=round, rounds=rounds, scratch=scratch, key=_key(locals()), name=name)
-        session.save(folder, history, round)
-        _write_cards(folder, prepared, locals(), options, reading, retrieval)
-    shutil.rmtree(scratch, ignore_errors=True)
+        notes.update(llm=llm, retriever=retriever, candidates=str(candidates) if candidates else None, ranks=ranks.size,
+                     groups=[vars(g) for g in session.groups], questions=len(session.questions),
+                     training_tokens_cut=session.passages.prompter.cut,
+                     judge=session.judge(name) if options.joint else None)  # fmt: skip
+        history = session.run(round=round, rounds=rounds, scratch=scratch, key=key, name=name)
+        if ranks.rank == 0:
+            session.save(folder, history, round)
+            _write_cards(folder, prepared, locals(), options, reading, retrieval)
+    if ranks.rank == 0:
+        keep(scratch, out)
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _check(options: TrainOptions, retriever: str | None, candidates: Path | None, vectors: list[Path] | None) -> None:
+def _check(
+    options: TrainOptions,
+    retriever: str | None,
+    candidates: Path | None,
+    vectors: list[Path] | None,
+    index: Path | None,
+) -> None:
     """Refuse options that need an input which was not given, or the other way round."""
     if options.joint and (retriever is None or candidates is None):
         raise UserError(f"--target {options.target} trains a retriever: give --retriever and --candidates")
@@ -83,6 +104,8 @@ def _check(options: TrainOptions, retriever: str | None, candidates: Path | None
         raise UserError(f"--passages {options.passages}: give --candidates, or --passages 0 for a closed book")
     if vectors and not options.keeps_passages:
         raise UserError("--vectors are those of a passage encoder that stays as it is: --retriever-encoders query_only")
+    if options.live_candidates and (not options.joint or index is None):
+        raise UserError("--live-candidates: give --index, and a --target that trains the retriever")
 
 
 def _write_cards(folder: Path, prepared: Path, given: dict[str, Any], *options: Closed) -> None:
@@ -103,7 +126,7 @@ def _key(given: dict[str, object]) -> str:
     parts = [stage_digest("train")]
     for name in ("options", "reading", "retrieval"):
         parts.append(given[name].model_dump_json())  # type: ignore[attr-defined]
-    for name in ("prepared", "candidates", "previous"):
+    for name in ("prepared", "candidates", "previous", "index"):
         folder = given[name]
         parts.append(json.dumps(read_manifest(folder)["outputs"]) if isinstance(folder, Path) else "")
     parts += [str(given[name]) for name in ("llm", "retriever", "seed", "round", "rounds")]
