@@ -18,7 +18,6 @@ from jmlr.models.load import pretrained
 from jmlr.runtime.devices import has_bf16
 from jmlr.runtime.errors import UserError
 
-
 PROBE = "A patient with fever"
 
 
