@@ -18,9 +18,15 @@ from jmlr.models.load import pretrained
 from jmlr.runtime.devices import has_bf16
 from jmlr.runtime.errors import UserError
 
+PROBE = "A patient with fever"
+
 
 def load_tokenizer(path: str) -> Any:
-    """Load a model's tokenizer; one without an end-of-text token is refused, since answers must end."""
+    """Load a model's tokenizer; one without an end-of-text token is refused, since answers must end.
+
+    So is one that loses words: for some kinds of model transformers takes a tokenizer class of its own instead of the saved one,
+    and where the saved one works in another way, texts vanish without a word.
+    """
     from transformers import AutoTokenizer
 
     tokenizer = pretrained(AutoTokenizer, path, "tokenizer of")
@@ -28,6 +34,15 @@ def load_tokenizer(path: str) -> Any:
         raise UserError(
             f"tokenizer of '{path}': it has no end-of-text token (eos_token); JMLR needs one to end answers"
         )
+    ids, saved = tokenizer(PROBE, add_special_tokens=False)["input_ids"], Path(path) / "tokenizer.json"
+    if "".join(tokenizer.decode(ids).split()) != "".join(PROBE.split()) and saved.is_file():
+        from tokenizers import Tokenizer
+
+        if ids != Tokenizer.from_file(str(saved)).encode(PROBE, add_special_tokens=False).ids:
+            raise UserError(
+                f"tokenizer of '{path}': it loses words; transformers loads it as {type(tokenizer).__name__}, because of the "
+                "model_type in config.json, and the saved tokenizer.json is not of that kind"
+            )
     return tokenizer
 
 

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from jmlr.corpus.prompt import Prompter
+from jmlr.models.fresh import train_tokenizer
 from jmlr.models.llm import answer_losses, load_adapter, load_llm, merge_adapter, save_adapter
 from jmlr.options import ReadingOptions, RetrievalOptions, TrainOptions
 from jmlr.runtime.errors import UserError
@@ -45,9 +46,9 @@ READING = ReadingOptions()
 
 def made(folder, tiny, family, padding=24, **settings):
     """Make a model whose tokenizer has no padding and no begin-of-text token, and whose embedding has rows to spare."""
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoConfig, AutoModelForCausalLM
 
-    tokenizer = AutoTokenizer.from_pretrained(tiny / "llm")
+    tokenizer = train_tokenizer(pq.read_table(tiny / "prepare/passages.parquet")["text"].to_pylist(), 500)
     tokenizer.pad_token = tokenizer.bos_token = None
     torch.manual_seed(0)
     settings = {**FAMILIES[family], **settings, "vocab_size": len(tokenizer) + padding}
@@ -173,6 +174,16 @@ def test_bfloat16_holds_the_model_s_weights_and_trains_the_adapter_in_float32(ti
     half.loss_lm.backward()
     session.optimiser.step()
     assert torch.isfinite(joint(session).loss_lm)
+
+
+def test_a_tokenizer_that_loses_words_is_refused(tiny, tmp_path):
+    from transformers import AutoTokenizer
+
+    folder = made(tmp_path / "llm", tiny, "qwen2")
+    words = AutoTokenizer.from_pretrained(tiny / "llm")  # of whole words; transformers reads it as Qwen's byte pairs
+    words.save_pretrained(folder)
+    with pytest.raises(UserError, match="it loses words; transformers loads it as Qwen2Tokenizer"):
+        load_llm(str(folder))
 
 
 def test_a_tokenizer_larger_than_the_embedding_is_refused_with_both_sizes(tiny, tmp_path):
