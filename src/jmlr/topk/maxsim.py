@@ -9,14 +9,28 @@ The score (Khattab and Zaharia 2020, equation 3) and its order of additions are 
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from jmlr.topk import _topk
-from jmlr.topk.arrays import as_count, as_ids, as_matrix, as_storage, thread_count, to_numpy
+from jmlr.topk.arrays import (
+    as_count,
+    as_ids,
+    as_lengths,
+    as_matrix,
+    as_offsets,
+    as_storage,
+    on_gpu,
+    query_shape,
+    thread_count,
+    to_numpy,
+)
 
-MAX_TOKENS = 65536  # of a query
+if TYPE_CHECKING:
+    import torch
+
+    from jmlr.topk.cuda_maxsim import CudaMaxSimIndex
 
 
 class MaxSimIndex:
@@ -32,16 +46,23 @@ class MaxSimIndex:
         self._scanner = _topk.MaxSimScanner(storage, tokens, codes, scale, residual, norm, offsets, ids)
 
     @classmethod
-    def build(cls, tokens: Any, offsets: Any, storage: str = "float32", *, ids: Any = None) -> MaxSimIndex:
+    def build(
+        cls, tokens: Any, offsets: Any, storage: str = "float32", *, ids: Any = None
+    ) -> MaxSimIndex | CudaMaxSimIndex:
         """Return an index in memory over a copy of `tokens` [M, D], finite and convertible to float32.
 
         offsets: integers [N + 1] from 0 to M; passage p has the tokens offsets[p] to offsets[p + 1] - 1, at least one.
         storage: what the scan reads, "float32", "bfloat16" or "int8"; the answer is the same, speed and memory differ.
         ids: distinct int64 [N] that are not negative; default 0..N-1. Raises TypeError or ValueError, saying where.
+        Tokens on a GPU give an index there, which takes and returns tensors on that device: see `jmlr.topk.cuda_maxsim`.
         """
+        if on_gpu(tokens):
+            from jmlr.topk.cuda_maxsim import CudaMaxSimIndex
+
+            return CudaMaxSimIndex.build(tokens, offsets, storage, ids=ids)
         as_storage(storage)
         matrix = as_matrix(tokens, "tokens")
-        bounds = _as_offsets(offsets, len(matrix))
+        bounds = as_offsets(offsets, len(matrix))
         return cls(storage, matrix.copy(), bounds, _optional_ids(ids, bounds))
 
     def search(
@@ -90,10 +111,14 @@ def maxsim_topk(
     query_lengths: Any = None,
     ids: Any = None,
     threads: int | None = None,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return what `MaxSimIndex.build(tokens, offsets, ids=ids).search(query_tokens, k)` would, without a copy."""
+) -> tuple[np.ndarray, np.ndarray] | tuple[torch.Tensor, torch.Tensor]:
+    """Return what `MaxSimIndex.build(tokens, offsets, ids=ids).search(query_tokens, k)` would, without a copy on the CPU."""
+    if on_gpu(tokens):
+        from jmlr.topk.cuda_maxsim import CudaMaxSimIndex
+
+        return CudaMaxSimIndex.build(tokens, offsets, ids=ids).search(query_tokens, k, query_lengths=query_lengths)
     matrix = as_matrix(tokens, "tokens")
-    bounds = _as_offsets(offsets, len(matrix))
+    bounds = as_offsets(offsets, len(matrix))
     index = MaxSimIndex("float32", matrix, bounds, _optional_ids(ids, bounds))
     return index.search(query_tokens, k, threads, query_lengths=query_lengths)
 
@@ -102,52 +127,14 @@ def _optional_ids(ids: Any, offsets: np.ndarray) -> np.ndarray | None:
     return None if ids is None else as_ids(ids, len(offsets) - 1, "passage")
 
 
-def _as_integers(values: Any, name: str) -> np.ndarray:
-    array = to_numpy(values, name)
-    if array.dtype.kind not in "iu":
-        raise TypeError(f"{name}: dtype {array.dtype}; allowed: integers")
-    if array.ndim != 1:
-        raise ValueError(f"{name}: shape {array.shape}; allowed: 1 dimension")
-    return np.array(array, dtype=np.int64, order="C")  # a copy: later writes must not change it
-
-
-def _as_offsets(values: Any, tokens: int) -> np.ndarray:
-    offsets = _as_integers(values, "offsets")
-    if not len(offsets):
-        raise ValueError("offsets: empty; allowed: [N + 1] integers from 0 to the number of tokens")
-    if offsets[0] != 0 or offsets[-1] != tokens:
-        raise ValueError(
-            f"offsets: from {offsets[0]} to {offsets[-1]}; allowed: from 0 to {tokens}, the tokens' number"
-        )
-    fall = np.flatnonzero(offsets[1:] <= offsets[:-1])
-    if len(fall):
-        p = int(fall[0])
-        fault = "has no tokens" if offsets[p] == offsets[p + 1] else f"ends at {offsets[p + 1]}, before its start"
-        raise ValueError(f"offsets: passage {p}, from {offsets[p]}, {fault}; allowed: one token or more in each")
-    return offsets
-
-
 def _as_queries(values: Any, lengths: Any, dim: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the queries' tokens one after another, [sum of lengths, D], and where each query starts, [B + 1]."""
     array = to_numpy(values, "query_tokens")
-    if array.ndim == 2:
-        array = array[None]
-    if array.ndim != 3:
-        raise ValueError(f"query_tokens: shape {array.shape}; allowed: [B, T, D], or [T, D] for one query")
-    count, most = array.shape[:2]
-    if not 1 <= most <= MAX_TOKENS:
-        raise ValueError(f"query_tokens: T = {most}; allowed: 1 to {MAX_TOKENS} tokens in a query")
-    if lengths is None:
-        held = np.full(count, most, np.int64)
-        packed = array.reshape(count * most, array.shape[2])
-    else:
-        held = _as_integers(lengths, "query_lengths")
-        if len(held) != count:
-            raise ValueError(f"query_lengths: {len(held)}; allowed: {count}, one for every query")
-        wrong = np.flatnonzero((held < 1) | (held > most))
-        if len(wrong):
-            raise ValueError(f"query_lengths: {held[wrong[0]]} for query {wrong[0]}; allowed: 1 to T = {most}")
-        packed = array[np.arange(most) < held[:, None]]
+    count, most, width = query_shape(array.shape)
+    held = as_lengths(lengths, count, most)
+    packed = array.reshape(count * most, width)
+    if lengths is not None:
+        packed = packed[(np.arange(most) < held[:, None]).reshape(-1)]
     starts = np.concatenate([[0], np.cumsum(held)]).astype(np.int64)
 
     def place(row: int) -> str:
