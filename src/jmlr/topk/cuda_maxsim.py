@@ -20,12 +20,11 @@ BATCH_BYTES = 256 << 20  # of the tokens of the queries that are searched togeth
 
 
 class Batch(NamedTuple):
-    """Queries [first, first + count) on their way: everything that the device reads and writes."""
+    """Some queries, from number `first` on, on their way: everything that the device reads and writes."""
 
     first: int
-    count: int
     call: Any
-    slots: np.ndarray  # int64 [count, 2]: where each query's tokens stand
+    slots: np.ndarray  # int64 [B, 2]: where each query's tokens stand
     bad: torch.Tensor
     overflow: torch.Tensor
     kept: tuple[torch.Tensor, ...]  # what else `call` points to
@@ -157,7 +156,7 @@ class CudaMaxSimIndex:
         )
         self._native.search(call, cuda.stream_of(self.device))
         return Batch(
-            first, count, call, slots.astype(np.int64), bad, overflow, (ranges, groups, placed, workspace, reach)
+            first, call, slots.astype(np.int64), bad, overflow, (ranges, groups, placed, workspace, reach)
         )
 
     def _finish(self, batches: list[Batch], tokens: torch.Tensor) -> None:
