@@ -1,9 +1,9 @@
 // MaxSim: where passages lie in tiles of rows, and queries in tiles of columns. Index arithmetic for host and device.
 //
-// Consecutive passages share a *chunk* of up to kChunkRows token rows, which begins at a tile of its own; a longer
-// passage is a chunk. Rows past a chunk's last passage are zero and belong to none. A block scans whole chunks, so the
-// maxima of a passage never leave it. In the same way a *group* is a tile of columns (slots, each a query's token) that
-// whole queries share, or all the tiles of one query that needs more.
+// Consecutive passages, kChunkPassages at most, share a *chunk* of up to kChunkRows token rows, which begins at a tile
+// of its own; a longer passage is a chunk. Rows past a chunk's last passage are zero and belong to none. A block scans
+// whole chunks, so the maxima of a passage never leave it. In the same way a *group* is a tile of columns (slots, each
+// a query's token) that whole queries share, or all the tiles of one query that needs more.
 #pragma once
 
 #include <stdexcept>
@@ -14,6 +14,7 @@
 namespace jmlr::cuda {
 
 constexpr uint32_t kChunkRows = 8 * kTileRows;
+constexpr uint32_t kChunkPassages = 256;
 constexpr uint32_t kMaxRows = 0x7fffff80u;
 
 // Columns that a scan multiplies at a time: tensor cores take 128, of which an int8 token has two.
@@ -51,7 +52,7 @@ inline PassageLayout layout_of(const int64_t* offsets, size_t count) {
   uint64_t next = 0;
   for (size_t p = 0; p < count; ++p) {
     const auto length = static_cast<uint64_t>(offsets[p + 1] - offsets[p]);
-    if (p != 0 && next + length > first + kChunkRows) {
+    if (p != 0 && (next + length > first + kChunkRows || p - layout.chunk.back() == kChunkPassages)) {
       layout.chunk.push_back(static_cast<uint32_t>(p));
       first = next = round_to(next, uint64_t{kTileRows});
     }

@@ -19,7 +19,7 @@ struct PassageTile {
   float scores[kTileRows][kWidth + kScorePad];
 };
 struct Partial {
-  double sums[kChunkRows];  // by passage of the chunk; only for a query of several tiles
+  double sums[kChunkPassages];  // by passage of the chunk; only for a query of several tiles
 };
 
 JMLR_DEVICE void nominate_passage(const PassageScan& a, uint32_t passage, uint32_t query, double sum) {
@@ -138,6 +138,7 @@ JMLR_DEVICE void walk_chunks(const PassageScan& a, const Tile& tile) {
 constexpr size_t kMmaPassageShared = kMmaStages * 2 * kMmaTileBytes + sizeof(Partial);
 static_assert(sizeof(PassageTile<kMmaColumns>) <= kMmaStages * 2 * kMmaTileBytes,
               "scores take the place of the stages");
+static_assert(kMmaPassageShared <= 99 * 1024, "what the smallest of the architectures has for a block");
 
 // `s`: two neighbouring columns of row r, as scores into the tile.
 template <typename Code, uint32_t kWidth>

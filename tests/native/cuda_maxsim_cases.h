@@ -12,7 +12,7 @@ int test_passage_layout(int& wrong) {
   std::uniform_int_distribution<int64_t> length(1, 300);
   std::vector<int64_t> offsets{0}, lengths;
   for (int i = 0; i < 3000; ++i) {
-    lengths.push_back(i % 50 == 7 ? 1500 : length(random));
+    lengths.push_back(i % 50 == 7 ? 1500 : i < 1000 ? 1 + i % 3 : length(random));
     offsets.push_back(offsets.back() + lengths.back());
   }
   const PassageLayout passages = layout_of(offsets.data(), lengths.size());
@@ -25,7 +25,8 @@ int test_passage_layout(int& wrong) {
       wrong += passages.rows[p].begin != next || passages.rows[p].end - next != lengths[p];
       next = passages.rows[p].end;
     }
-    wrong += next > passages.padded || (next - begin > kChunkRows && passages.chunk[c + 1] - passages.chunk[c] != 1);
+    wrong += next > passages.padded || passages.chunk[c + 1] - passages.chunk[c] > kChunkPassages ||
+             (next - begin > kChunkRows && passages.chunk[c + 1] - passages.chunk[c] != 1);
   }
   for (const uint32_t width : {64u, 128u}) {
     const QueryLayout queries = query_layout_of(lengths.data(), lengths.size(), width);

@@ -155,9 +155,7 @@ class CudaMaxSimIndex:
             workspace=workspace.data_ptr(),
         )
         self._native.search(call, cuda.stream_of(self.device))
-        return Batch(
-            first, call, slots.astype(np.int64), bad, overflow, (ranges, groups, placed, workspace, reach)
-        )
+        return Batch(first, call, slots.astype(np.int64), bad, overflow, (ranges, groups, placed, workspace, reach))
 
     def _finish(self, batches: list[Batch], tokens: torch.Tensor) -> None:
         """Wait for what the batches found; refuse what is not finite; answer the queries that lack a certificate."""
