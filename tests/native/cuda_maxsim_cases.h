@@ -131,4 +131,17 @@ int test_maxsim(bool quick, int& wrong) {
   return cases;
 }
 
+// The best passages are those that the tensor cores' truncation takes most from.
+int test_maxsim_rounding(int& wrong) {
+  const uint32_t dim = 512;
+  TokenRows x{rows_that_truncation_misorders(dim), {}};
+  x.offsets.resize(x.values.size() / dim + 1);
+  std::iota(x.offsets.begin(), x.offsets.end(), int64_t{0});
+  const TokenRows q{Matrix(3 * dim, 1.0f), {0, 3}};
+  size_t exact = 0;
+  const bool same = maxsim_found(Storage::bfloat16, x, q, dim, 5, &exact) == maxsim_reference(x, q, dim, 5);
+  wrong += !same || exact != 0;
+  return 1;
+}
+
 }  // namespace

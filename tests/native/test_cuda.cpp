@@ -16,6 +16,7 @@ int main(int argc, char** argv) {
   cases += test_rounding(wrong);
   cases += test_passage_layout(wrong);
   cases += test_maxsim(quick, wrong);
+  cases += test_maxsim_rounding(wrong);
   std::printf("%d cases, %d wrong\n", cases, wrong);
   return wrong != 0;
 }
