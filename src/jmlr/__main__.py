@@ -21,7 +21,7 @@ from pydantic import BaseModel, ValidationError
 
 from jmlr import __version__
 from jmlr.config import ConfigError
-from jmlr.runtime.errors import UserError
+from jmlr.runtime.errors import UserError, full_disk
 from jmlr.runtime.validation import nearest, one_line
 
 STAGES = {
@@ -68,6 +68,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"jmlr {name}: interrupted", file=sys.stderr)
         return 130
+    except Exception as error:
+        if not full_disk(error):
+            raise
+        print(f"jmlr {name}: {full_disk(error)}", file=sys.stderr)
+        return 2
     return 0
 
 

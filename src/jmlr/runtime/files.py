@@ -28,9 +28,12 @@ def fresh_directory(target: Path) -> Iterator[Path]:
     try:
         yield work
         _sync(work)
+        old = work.with_name(work.name.replace(".partial", ".old.partial"))
         if target.exists():
-            shutil.rmtree(target)
+            os.replace(target, old)  # steps aside whole: removing it here would show half of it to who looks now
         os.replace(work, target)
+        _sync_folder(target.parent)
+        shutil.rmtree(old, ignore_errors=True)
     except BaseException:
         shutil.rmtree(work, ignore_errors=True)
         raise
@@ -49,16 +52,28 @@ def fresh_file(target: Path) -> Iterator[Path]:
         with work.open("rb") as f:
             os.fsync(f.fileno())
         os.replace(work, target)
+        _sync_folder(target.parent)
     except BaseException:
         work.unlink(missing_ok=True)
         raise
 
 
 def _sync(folder: Path) -> None:
-    for path in folder.rglob("*"):
+    for path in [*folder.rglob("*"), folder]:
         if path.is_file():
             with path.open("rb") as f:
                 os.fsync(f.fileno())
+        elif path.is_dir():
+            _sync_folder(path)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Bring a folder's entries to disk, so that a rename outlives a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def sha256(path: Path) -> str:

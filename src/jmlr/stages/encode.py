@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Literal
 
 from jmlr.options import EncodeOptions, RetrievalOptions
-from jmlr.runtime.errors import UserError
 from jmlr.runtime.manifest import stage_output
+from jmlr.runtime.shards import shard_of, shard_rows
 
 
 def encode(
@@ -28,7 +28,7 @@ def encode(
         part: what is encoded
         shard: 'i/n': the i-th of n equal runs of rows, counted from 0
     """
-    number, count = _shard(shard)
+    _, count = shard_of(shard)
     import numpy as np
 
     from jmlr.models.dense import DenseRetriever
@@ -40,7 +40,7 @@ def encode(
     ) as (folder, notes):
         model = DenseRetriever.load(retriever).to(device()).eval()
         table = read_table(prepared / f"{part}.parquet")
-        first, last = len(table) * number // count, len(table) * (number + 1) // count
+        first, last = shard_rows(shard, len(table))
         rows = table.slice(first, last - first).to_pylist()
         if part == "passages":
             ids = model.tokenize([passage_text(r["title"], r["text"]) for r in rows], retrieval.passage_tokens)
@@ -62,10 +62,3 @@ def encode(
             full_length=sum(len(i) >= min(most, model.max_tokens) for i in ids),
             depth=vectors.shape[1],
         )
-
-
-def _shard(text: str) -> tuple[int, int]:
-    number, _, count = text.partition("/")
-    if not (number.isdecimal() and count.isdecimal() and int(number) < int(count)):
-        raise UserError(f"--shard '{text}': give 'i/n' with 0 <= i < n, e.g. 0/4")
-    return int(number), int(count)
