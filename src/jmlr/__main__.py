@@ -39,6 +39,7 @@ STAGES = {
 PEOPLE = {
     "ask": "ask a finished run a question",
     "config": "check a configuration, or write the generated files of config/",
+    "plan": "what a run submits to a cluster and costs, before anything runs",
 }
 
 

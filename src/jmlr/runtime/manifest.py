@@ -96,8 +96,11 @@ def _cpu_seconds() -> float:
 
 
 def _gpus() -> int:
+    """Return how many GPUs this stage holds: those seen here, or one for each process where several nodes compute."""
     torch = sys.modules.get("torch")  # a stage without torch uses no GPU
-    return torch.cuda.device_count() if torch is not None and torch.cuda.is_available() else 0
+    if torch is None or not torch.cuda.is_available():
+        return 0
+    return max(torch.cuda.device_count(), int(os.environ.get("WORLD_SIZE", "1")))
 
 
 def _hardware() -> dict[str, Any]:
@@ -106,5 +109,6 @@ def _hardware() -> dict[str, Any]:
         "machine": platform.machine(),
         "cores": os.cpu_count(),
         "threads": os.environ.get("OMP_NUM_THREADS"),
-        "gpus": [torch.cuda.get_device_name(i) for i in range(_gpus())] if torch is not None else [],
+        "ranks": int(os.environ.get("WORLD_SIZE", "1")),
+        "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if torch is not None else [],
     }
