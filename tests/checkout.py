@@ -31,7 +31,9 @@ class Checkout:
         command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
         listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout.splitlines()
         hidden = (".venv", ".git", "results", "logs", "scratch", "build", ".snakemake")
-        names = listed or [str(p.relative_to(ROOT)) for p in ROOT.rglob("*") if p.relative_to(ROOT).parts[0] not in hidden]
+        names = listed or [
+            str(p.relative_to(ROOT)) for p in ROOT.rglob("*") if p.relative_to(ROOT).parts[0] not in hidden
+        ]
         for name in names:
             source, target = ROOT / name, folder / name
             if source.is_symlink() or source.is_file():

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from checkout import Checkout, failure
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")

@@ -26,7 +26,10 @@ CORPUS = 25_000_000
 def plan_table() -> str:
     """Return the table of the paper's run by model and nodes."""
     rates, run = yaml.safe_load((HERE / "rates.yaml").read_text()), read_config(HERE / "paper.yaml")
-    rows = ["| LLM | nodes | jobs | encode, h | index, h | search, h | train, h | answer, h | GPU hours | kept, TB |", "|" + "---|" * 10]
+    rows = [
+        "| LLM | nodes | jobs | encode, h | index, h | search, h | train, h | answer, h | GPU hours | kept, TB |",
+        "|" + "---|" * 10,
+    ]
     for name, title in MODELS.items():
         for nodes in NODES:
             sizes = Sizes(CORPUS, QUESTIONS, TESTED, 4, 1.0, nodes, 4)

@@ -132,7 +132,9 @@ class Config(Closed):
         """
         options = self.train_options(system)
         if options.target == "frozen":
-            read = f"to answer from its K = {options.passages} best passages" if options.passages else "without passages"
+            read = (
+                f"to answer from its K = {options.passages} best passages" if options.passages else "without passages"
+            )
             return f"the LLM learns {read}"
         judged = f"S = {options.samples} of C = {self.search.candidates}, judged by the LLM's loss ({options.target})"
         return f"the LLM learns to answer from K = {options.passages} passages, the retriever from {judged}"

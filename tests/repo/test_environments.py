@@ -14,7 +14,12 @@ ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 ENVIRONMENTS = {path.stem: yaml.safe_load(path.read_text()) for path in sorted((ROOT / "envs").glob("*.yaml"))}
 # conda package -> pip package, where the names differ
-CONDA = {"pytorch-cpu": "torch", "pytorch-gpu": "torch", "matplotlib-base": "matplotlib", "snakemake-minimal": "snakemake"}
+CONDA = {
+    "pytorch-cpu": "torch",
+    "pytorch-gpu": "torch",
+    "matplotlib-base": "matplotlib",
+    "snakemake-minimal": "snakemake",
+}
 BUILD = {"python", "pip", "cxx-compiler", "cuda-version"}  # not from pip
 BIOCONDA = {"snakemake-minimal", "snakemake-executor-plugin-slurm", "snakefmt"}
 
@@ -67,7 +72,10 @@ def test_an_environment_holds_what_the_package_needs_in_the_versions_that_pip_ta
 
 @pytest.mark.parametrize("name", ENVIRONMENTS)
 def test_packages_come_from_channels_that_have_them(name):
-    channels, entries = ENVIRONMENTS[name]["channels"], {e.partition("=")[0] for e in ENVIRONMENTS[name]["dependencies"]}
+    channels, entries = (
+        ENVIRONMENTS[name]["channels"],
+        {e.partition("=")[0] for e in ENVIRONMENTS[name]["dependencies"]},
+    )
     assert channels[0] == "conda-forge"
     assert channels[-1] == "nodefaults"
     assert ("bioconda" in channels) == bool(entries & BIOCONDA)

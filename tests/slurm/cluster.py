@@ -70,7 +70,11 @@ def _start(folder: Path, nodes: int, environment: dict[str, str]) -> None:
         _run(["slurmd", "-N", f"node{n + 1}"], environment)
     for _ in range(150):
         idle = subprocess.run(
-            ["sinfo", "-h", "-N", "-o", "%N %T"], env={**os.environ, **environment}, capture_output=True, text=True, check=False
+            ["sinfo", "-h", "-N", "-o", "%N %T"],
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if len({line for line in idle.stdout.splitlines() if line.endswith(" idle")}) == nodes:
             return

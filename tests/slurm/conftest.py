@@ -9,6 +9,7 @@ from pathlib import Path
 
 import cluster
 import pytest
+
 from checkout import Checkout
 
 

@@ -10,6 +10,7 @@ import threading
 import time
 
 import pytest
+
 from checkout import MINI, Checkout, failure, results
 
 pytestmark = pytest.mark.slow
@@ -65,7 +66,9 @@ def train_alone(copy: Checkout, finished: Checkout, *arguments: str) -> list[dic
     """Train the joint system's first round anew through SLURM on a copy of the finished run; return its history."""
     subprocess.run(["cp", "-a", f"{finished.folder}/results", f"{finished.folder}/.snakemake", copy.folder], check=True)
     target = "results/mini/jmlr/seed0/r1/train"
-    done = copy.snakemake("--profile", "slurm", "--configfile", MINI, *SOON, *arguments, "--forcerun", "train", "--", target)
+    done = copy.snakemake(
+        "--profile", "slurm", "--configfile", MINI, *SOON, *arguments, "--forcerun", "train", "--", target
+    )
     assert done.returncode == 0, failure(done)
     return [json.loads(line) for line in (copy.folder / target / "metrics.jsonl").read_text().splitlines()]
 
@@ -89,7 +92,10 @@ def test_two_ranks_train_like_one(finished: Checkout, clone: Checkout, resources
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (("--default-resources", "slurm_partition=mian"), "no partition 'mian' (did you mean 'main'?); set slurm_partition"),
+        (
+            ("--default-resources", "slurm_partition=mian"),
+            "no partition 'mian' (did you mean 'main'?); set slurm_partition",
+        ),
         (("--set-resources", "train:gpu=3"), "train: 3 GPU(s) on a node, but partition 'main' has at most 2; set gpu"),
         (("--set-resources", "train:mem_mb=99000"), "train: 99000 MB, but a node of partition 'main' has 16000"),
         (("--set-resources", "train:gpu_model=h100", "train:gpu=1"), "train: 1 GPU(s) of model 'h100' on a node"),

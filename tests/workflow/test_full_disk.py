@@ -7,8 +7,8 @@ import resource
 import subprocess
 
 import pytest
-from checkout import Checkout
 
+from checkout import Checkout
 from jmlr.__main__ import STAGES
 
 pytestmark = pytest.mark.slow
@@ -28,7 +28,9 @@ def test_a_stage_without_room_for_its_output_fails_in_one_line_and_leaves_nothin
     made = finished.folder / re.search(r"--out (\S+)", line)[1]
     largest = max(p.stat().st_size for p in made.rglob("*") if p.is_file())
     out = finished.folder / "full" / stage
-    line = re.sub(r"--out \S+", f"--out {out}", line).replace("--scratch ", f"--scratch {finished.folder}/full/scratch/")
+    line = re.sub(r"--out \S+", f"--out {out}", line).replace(
+        "--scratch ", f"--scratch {finished.folder}/full/scratch/"
+    )
     done = subprocess.run(
         ["bash", "-c", line], cwd=finished.folder, env=finished.environment, capture_output=True, text=True, check=False,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (largest - 1, largest - 1)),

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from checkout import MINI, Checkout, failure, results
 
 pytestmark = pytest.mark.slow
@@ -85,9 +86,13 @@ def test_a_run_killed_at_random_points_of_every_stage_ends_with_the_same_bytes(f
     command = ["snakemake", "--cores", "2", "--retries", "9", "--quiet", "rules", "--configfile", MINI, str(overlay)]
     killer = Killer(copy.folder, seconds_of_stages(finished.folder), seed=int(time.time()))
     killer.start()
-    first = subprocess.Popen(command, cwd=copy.folder, env=copy.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    first = subprocess.Popen(
+        command, cwd=copy.folder, env=copy.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     try:
-        while not any(stage == "train" for stage, _, _ in killer.done):  # the workflow itself dies in mid-run, its jobs do not
+        while not any(
+            stage == "train" for stage, _, _ in killer.done
+        ):  # the workflow itself dies in mid-run, its jobs do not
             assert first.poll() is None, killer.done
             time.sleep(0.1)
     finally:
@@ -103,4 +108,4 @@ def test_a_run_killed_at_random_points_of_every_stage_ends_with_the_same_bytes(f
     assert len(killer.done) >= 20
     assert {stage for stage, _, _ in killer.done} == set(KILLS)
     assert results(copy.folder) == results(finished.folder)
-    assert not [p for p in (copy.folder / "results").rglob("*.partial")]
+    assert not list((copy.folder / "results").rglob("*.partial"))

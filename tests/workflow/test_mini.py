@@ -8,6 +8,7 @@ import re
 import subprocess
 
 import pytest
+
 from checkout import MINI, ROOT, Checkout, jobs_of
 
 JOBS = {

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+
 from checkout import MINI, Checkout
 
 pytestmark = pytest.mark.slow

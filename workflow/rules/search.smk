@@ -25,7 +25,7 @@ rule search:
         options=lambda w: flags(cfg.search),
     message:
         "Retrieval: for every question its C = {cfg.search.candidates} passages with the largest inner product, exactly,"
-        " by {wildcards.origin} after round {wildcards.round}{wildcards.shard}"
+        " by {wildcards.origin} after round {wildcards.round} (part {params.shard})"
     shell:
         "OMP_NUM_THREADS={threads} jmlr search --out {output} --prepared {input.prepared}"
         " {params.index} {params.queries} {params.parts} --shard {params.shard} {params.options} 2> >(tee {log} >&2)"

@@ -8,7 +8,9 @@ import re
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # Rust's libraries and NumPy say it in words only: "Os { code: 28, ...", "os error 28", "512 requested and 0 written".
-FULL_WORDS = re.compile(rf"(?:os error|code:|errno:?) ({'|'.join(map(str, FULL))})\b|\d+ requested and \d+ written", re.I)
+FULL_WORDS = re.compile(
+    rf"(?:os error|code:|errno:?) ({'|'.join(map(str, FULL))})\b|\d+ requested and \d+ written", re.I
+)
 
 
 class UserError(Exception):
@@ -23,7 +25,11 @@ def full_disk(error: BaseException | None) -> str:
     while error is not None:
         words = FULL_WORDS.search(str(error))
         if (isinstance(error, OSError) and error.errno in FULL) or words:
-            code = error.errno if isinstance(error, OSError) and error.errno in FULL else int((words and words[1]) or FULL[0])
+            code = (
+                error.errno
+                if isinstance(error, OSError) and error.errno in FULL
+                else int((words and words[1]) or FULL[0])
+            )
             where = f" '{error.filename}'" if isinstance(error, OSError) and error.filename else ""
             return f"cannot write{where}: {os.strerror(code).lower()}; nothing half-written was left; make room and run it again"
         error = error.__cause__ or error.__context__

@@ -18,7 +18,7 @@ from jmlr.runtime.errors import UserError
 # srun gives each node's shell SLURM's variables; job numbers spread the ports of trainings that share a node.
 MEET = (
     "exec torchrun --nnodes={nodes} --nproc-per-node={each} --rdzv-backend=c10d --rdzv-id=$SLURM_JOB_ID"
-    " --rdzv-endpoint=$SLURM_LAUNCH_NODE_IPADDR:$((20000 + SLURM_JOB_ID % 20000)) --no-python \"$@\""
+    ' --rdzv-endpoint=$SLURM_LAUNCH_NODE_IPADDR:$((20000 + SLURM_JOB_ID % 20000)) --no-python "$@"'
 )
 
 

@@ -72,7 +72,9 @@ def check_corpus(key: str, files: Iterable[str], pattern: str) -> None:
     files = list(files)
     taken = [f for f in files if fnmatchcase(f, pattern) or fnmatchcase(f, f"*/{pattern}")]
     if not taken:
-        raise UserError(f"config: {key}: no file '{pattern}' among {len(files)} of its source: zero passages; mend 'file'")
+        raise UserError(
+            f"config: {key}: no file '{pattern}' among {len(files)} of its source: zero passages; mend 'file'"
+        )
     if not any(map(_holds_text, taken)):
         raise UserError(f"config: {key}: '{taken[0]}'{' and others' * (len(taken) > 1)}: empty: zero passages")
 
@@ -97,7 +99,7 @@ def check_jobs(jobs: Iterable[Any], *, local: bool) -> None:
 def check_machine(requests: Iterable[Request]) -> None:
     """Raise UserError if a job that runs on this machine asks for more GPUs than it has; JMLR_DEVICE=cpu asks for none."""
     device = os.environ.get("JMLR_DEVICE", "")
-    have = len([p for p in Path("/dev").glob("nvidia*") if re.fullmatch(r"nvidia\d+", p.name)])
+    have = gpus_here()
     for request in requests:
         wanted = 0 if device.startswith("cpu") else max(request.gpus, int(device.startswith("cuda")))
         if wanted > have:
@@ -106,6 +108,11 @@ def check_machine(requests: Iterable[Request]) -> None:
                 f"{request.rule}: {reason}, but this machine has {have}; set JMLR_DEVICE=cpu to compute on the CPU, "
                 "or run where there are GPUs"
             )
+
+
+def gpus_here() -> int:
+    """Return how many GPUs this machine shows, without loading anything that computes."""
+    return len([p for p in Path("/dev").glob("nvidia*") if re.fullmatch(r"nvidia\d+", p.name)])
 
 
 def check_cluster(requests: Iterable[Request], nodes: Iterable[Nodes]) -> None:
@@ -127,9 +134,13 @@ def check_cluster(requests: Iterable[Request], nodes: Iterable[Nodes]) -> None:
         if each and not fit:
             known = sorted({m for n in own for m in n.gpu_models})
             best = f"at most {max(n.gpus for n in own)}" + (f" (models: {', '.join(known)})" if known else "")
-            raise UserError(f"{asked}, but partition '{name}' has {best}; set gpu, gpu_model or slurm_partition in {where}")
+            raise UserError(
+                f"{asked}, but partition '{name}' has {best}; set gpu, gpu_model or slurm_partition in {where}"
+            )
         if request.nodes > sum(n.count for n in fit):
-            raise UserError(f"{request.rule}: {request.nodes} nodes, but partition '{name}' has {sum(n.count for n in fit)}")
+            raise UserError(
+                f"{request.rule}: {request.nodes} nodes, but partition '{name}' has {sum(n.count for n in fit)}"
+            )
         if request.mem_mb > max(n.mem_mb for n in fit):
             raise UserError(
                 f"{request.rule}: {request.mem_mb} MB, but a node of partition '{name}' has {max(n.mem_mb for n in fit)}; "

@@ -22,13 +22,13 @@ def summary(run: str, begun: float) -> str:
     """
     jobs = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(Path(run).rglob(NAME))]
     seconds, gpu_hours = (sum(job[key] for job in jobs) for key in ("seconds", "gpu_hours"))
-    peak = max(jobs, key=lambda job: job["peak_bytes"], default={"peak_bytes": 0, "stage": "none"})
+    peak, stage = max(((job["peak_bytes"], job["stage"]) for job in jobs), default=(0, "none"))
     page = Path(run, "report", "report.html")
     lines = [f"report: {page}"] if page.is_file() else []
     return "\n".join([
         *lines,
         f"cost: {duration(time.monotonic() - begun)} of wall time for this call; the run's {len(jobs)} jobs: {duration(seconds)}"
-        f" of computing, {gpu_hours:.2f} GPU hours, peak memory {peak['peak_bytes'] / 2**30:.1f} GiB ({peak['stage']})",
+        f" of computing, {gpu_hours:.2f} GPU hours, peak memory {peak / 2**30:.1f} GiB ({stage})",
     ])  # fmt: skip
 
 

@@ -76,18 +76,19 @@ def plan(
     """
     import yaml
 
-    from jmlr.stages.config import read_config
-
     known = yaml.safe_load(existing(rates, "--rates").read_text(encoding="utf-8"))
     if device not in known["devices"]:
         raise UserError(f"--device '{device}'{nearest(device, known['devices'])}; rates: {rates}")
     if min(passages, questions, nodes) < 1:
         raise UserError(f"--passages {passages}, --questions {questions}, --nodes {nodes}: all are 1 or more")
     sizes = Sizes(passages, questions, test_questions, options, fill, nodes, gpus_per_node)
-    lines = costs(read_config(config), sizes, known, device, llm)
+    run = Config.load(yaml.safe_load(existing(config, "CONFIG").read_text(encoding="utf-8")) or {})
+    lines = costs(run, sizes, known, device, llm)
     lines.append(total(lines))
     print(f"{'stage':10}{'jobs':>6}{'hours':>10}{'GPU hours':>11}{'GB':>10}")
-    print("\n".join(f"{x.stage:10}{x.jobs:>6}{x.hours:>10.2f}{x.gpu_hours:>11.2f}{x.bytes / 1e9:>10.2f}" for x in lines))
+    print(
+        "\n".join(f"{x.stage:10}{x.jobs:>6}{x.hours:>10.2f}{x.gpu_hours:>11.2f}{x.bytes / 1e9:>10.2f}" for x in lines)
+    )
     for name, rate in {**known["devices"][device], **known["everywhere"]}.items():
         print(f"{name}: {float(rate['value']):.3g} {rate['unit']}; {rate['source']}")
 
@@ -111,10 +112,12 @@ def jobs(run: Config) -> dict[str, int]:
     """Return how many jobs of each stage the workflow submits for a run."""
     seeds, found, shards = len(run.seeds), searches(run), run.shards
     bases = {m for s in run.systems.values() for m in (s.llm, s.retriever) if run.models[m].pretrain}
-    parts = (*run.prepare.corpora, *run.prepare.questions, *run.prepare.documents)
+    prepare = run.prepare
+    sources = {p.source for p in prepare.corpora} | {p.source for p in prepare.questions}
+    sources |= {p.source for p in prepare.documents if p.source}
     each = len(run.systems) * seeds
     numbers = (
-        len({p.source for p in parts if p.source}), 1, len(bases) * seeds, found * (shards + 1), found,
+        len(sources), 1, len(bases) * seeds, found * (shards + 1), found,
         found * (shards + 1 if shards > 1 else 1), sum(s.rounds for s in run.systems.values()) * seeds, each, each, 1,
     )  # fmt: skip
     return dict(zip(STAGES, numbers, strict=True))
@@ -147,7 +150,9 @@ def costs(run: Config, sizes: Sizes, known: dict[str, Any], device: str, llm: st
     hours = (texts + asked) / rate["encode_flops"] / 3600 * found
     lines["encode"] = Line("encode", count["encode"], hours / run.shards, hours * one_gpu, vectors * found)
     stored = {"float32": 4.0, "bfloat16": 6.0, "int8": 6.0}[run.index.storage] * depth * s.passages
-    lines["index"] = Line("index", count["index"], 2 * stored / rate["disk_bytes_per_s"] / 3600 * found, 0.0, stored * found)
+    lines["index"] = Line(
+        "index", count["index"], 2 * stored / rate["disk_bytes_per_s"] / 3600 * found, 0.0, stored * found
+    )
     hours = 2.0 * s.questions * s.passages * depth / rate[f"search_{run.index.storage}_ops"] / 3600 * found
     rows = 2 * s.questions * run.search.candidates * 32.0
     lines["search"] = Line("search", count["search"], hours / run.shards, 0.0, rows * found)
@@ -157,7 +162,9 @@ def costs(run: Config, sizes: Sizes, known: dict[str, Any], device: str, llm: st
     lines["train"] = Line("train", count["train"], hours, gpu_hours, kept)
     flops = 0.0
     for name, system in run.systems.items():
-        prompt = s.fill * (run.reading.llm_question_tokens + run.train_options(name).passages * run.reading.llm_passage_tokens)
+        prompt = s.fill * (
+            run.reading.llm_question_tokens + run.train_options(name).passages * run.reading.llm_passage_tokens
+        )
         flops += shape(run, system.llm, known, llm).forward(min(prompt, run.reading.llm_tokens), s.options)
     hours = flops * s.test_questions * seeds / rate["read_flops"] / 3600
     lines["answer"] = Line("answer", count["answer"], hours / len(run.systems) / seeds, hours * one_gpu)

@@ -38,10 +38,13 @@ def search(
     import pyarrow.parquet as pq
 
     shard_of(shard)
-    if bool(parts) == bool(index and queries):
+    if bool(parts) == bool(index or queries) or bool(index) != bool(queries):
         raise UserError("give either --index and --queries, or --parts")
     with stage_output(
-        out, "search", inputs={"index": index, "queries": queries, "prepared": prepared, "parts": parts}, options=[options]
+        out,
+        "search",
+        inputs={"index": index, "queries": queries, "prepared": prepared, "parts": parts},
+        options=[options],
     ) as (folder, notes):
         names = pq.read_table(prepared / "passages.parquet", columns=["id"])["id"].to_numpy(zero_copy_only=False)
         questions = pq.read_table(prepared / "questions.parquet", columns=["id"])["id"].to_pylist()
@@ -80,17 +83,13 @@ def _gather(parts: list[Path], questions: list[str], candidates: int) -> tuple[A
 
     from jmlr.topk import merge
 
-    found = []
+    found: list[tuple[Any, Any]] = []
     for part in parts:
         table = pq.read_table(existing(part / "candidates.parquet", "--parts"))
         if table["question_id"].to_pylist() != questions:
             raise UserError(f"--parts '{part}': not a search for the questions of --prepared")
-        found.append(
-            tuple(
-                np.array(table[column].to_pylist(), dtype).reshape(len(questions), -1)
-                for column, dtype in (("scores", np.float32), ("passages", np.int64))
-            )
-        )
+        scores = np.array(table["scores"].to_pylist(), np.float32).reshape(len(questions), -1)
+        found.append((scores, np.array(table["passages"].to_pylist(), np.int64).reshape(len(questions), -1)))
     return merge(found, candidates)
 
 
