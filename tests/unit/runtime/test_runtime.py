@@ -43,3 +43,21 @@ def test_a_stage_is_digested_with_what_it_imports_and_nothing_else():
 def test_every_stage_has_a_digest_of_its_own():
     stages = [p.stem for p in Path(digest.PACKAGE / "stages").glob("*.py") if p.stem != "__init__"]
     assert len({digest.stage_digest(s) for s in stages}) == len(stages)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("int a;\n", "// why\nint a;\n"),
+        ("int a;\nint b;", "int a;  // why\n\n/* and\nhow */ int b;"),
+        ('auto s = "// kept";', 'auto s = "// kept";\n// dropped'),
+    ],
+)
+def test_comments_and_layout_of_the_extension_leave_its_digest_alone(tmp_path, before, after):
+    digests = []
+    for n, text in enumerate((before, after, after.replace("int a", "int c").replace("kept", "lost"))):
+        (tmp_path / f"{n}/csrc").mkdir(parents=True)
+        (tmp_path / f"{n}/CMakeLists.txt").write_text("project(x)\n" + "# why\n" * n)
+        (tmp_path / f"{n}/csrc/a.cpp").write_text(text)
+        digests.append(digest._extension(tmp_path / f"{n}/src/jmlr"))
+    assert digests[0] == digests[1] != digests[2]
