@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -51,3 +52,26 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     done = copy.snakemake("--quiet", "rules")
     assert done.returncode == 0, failure(done)
     return copy
+
+
+@pytest.fixture(scope="session")
+def candidates(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give every question of the tiny world eight candidates, its gold passage among them."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    folder = tmp_path_factory.mktemp("search")
+    ids = {p: i for i, p in enumerate(pq.read_table(tiny / "prepare/passages.parquet")["id"].to_pylist())}
+    questions = pq.read_table(tiny / "prepare/questions.parquet").to_pylist()
+    rows = [
+        sorted({ids[q["gold_ids"][0]], *((n * 5 + k * 3) % len(ids) for k in range(7))})
+        for n, q in enumerate(questions)
+    ]
+    table = {
+        "question_id": [q["id"] for q in questions],
+        "passages": pa.array(rows, pa.list_(pa.int32())),
+        "scores": [[0.0] * len(r) for r in rows],
+    }
+    pq.write_table(pa.table(table), folder / "candidates.parquet")
+    (folder / "manifest.json").write_text(json.dumps({"outputs": {}}))
+    return folder

@@ -15,10 +15,10 @@ JOBS = {
     "fetch": 2,
     "prepare": 1,
     "pretrain": 2,
-    "encode": 12,
-    "index": 4,
-    "search": 12,
-    "train": 5,
+    "encode": 9,
+    "index": 3,
+    "search": 9,
+    "train": 4,
     "answer": 3,
     "evaluate": 3,
     "report": 1,
@@ -38,7 +38,7 @@ def test_a_dry_run_lists_the_whole_dag_and_reads_like_a_method_section():
         "Corpus: passages, questions and reading documents of all sources in one schema, cut, deduplicated, split",
         "Retrieval: for every question its C = 12 passages with the largest inner product, exactly, by jmlr/seed0",
         "Training: closed_book, seed 0, round 1 of 1: the LLM learns without passages",
-        "Training: jmlr, seed 0, round 2 of 3: the LLM learns to answer from K = 3 passages, the retriever from S = 4 of C = 12,"
+        "Training: jmlr, seed 0, round 2 of 2: the LLM learns to answer from K = 3 passages, the retriever from S = 4 of C = 12,"
         " judged by the LLM's loss (llm_rank)",
     ):
         assert sentence in text
@@ -78,7 +78,7 @@ def test_a_second_run_has_nothing_to_do(finished):
         ("report={title: Another}", {"report": 1}),
         (  # fewer candidates: all that searches or trains with them, and nothing of the closed book
             "search={candidates: 10}",
-            {"search": 12, "train": 4, "encode": 9, "index": 3, "answer": 2, "evaluate": 2, "report": 1},
+            {"search": 9, "train": 3, "encode": 6, "index": 2, "answer": 2, "evaluate": 2, "report": 1},
         ),
         ("evaluate={bootstrap: 100}", {"evaluate": 3, "report": 1}),
         ("answer={option_score: mean}", {"answer": 3, "evaluate": 3, "report": 1}),

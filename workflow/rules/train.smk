@@ -4,6 +4,11 @@ rule train:
         llm=lambda w: model_input(cfg.systems[w.system].llm, w.seed),
         retriever=lambda w: model_input(cfg.systems[w.system].retriever, w.seed) if is_joint(w.system) else [],
         candidates=lambda w: searches(w.system, w.seed)[: int(w.round)][-1:],
+        index=lambda w: (
+            f"{os.path.dirname(searches(w.system, w.seed)[int(w.round) - 1])}/index"
+            if cfg.train_options(w.system).live_candidates
+            else []
+        ),
         previous=lambda w: trained(w.system, w.seed, int(w.round) - 1) if int(w.round) > 1 else [],
     output:
         directory("results/{run}/{system}/seed{seed}/r{round}/train"),
@@ -25,6 +30,7 @@ rule train:
         retriever=lambda w: words("--retriever", training_retriever(w.system, w.seed, int(w.round))),
         candidates=lambda w, input: words("--candidates", input.candidates),
         previous=lambda w, input: words("--previous", input.previous),
+        index=lambda w, input: words("--index", input.index),
         rounds=lambda w: cfg.systems[w.system].rounds,
         method=lambda w, resources: cfg.method(w.system),  # with `resources`: for people, so no reason to train again
         launch=lambda w, resources, threads: launch(gpus=resources.gpu, nodes=resources.nodes, threads=threads),
@@ -35,4 +41,4 @@ rule train:
     shell:
         "{params.launch} jmlr train --out {output} --prepared {input.prepared} --seed {wildcards.seed}"
         " --round {wildcards.round} --rounds {params.rounds} --scratch {params.scratch}"
-        " {params.llm} {params.retriever} {params.candidates} {params.previous} {params.options} 2> >(tee {log} >&2)"
+        " {params.llm} {params.retriever} {params.candidates} {params.previous} {params.index} {params.options} 2> >(tee {log} >&2)"

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from jmlr.runtime.errors import UserError
+
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
@@ -39,11 +41,26 @@ class Prompter:
         default_factory=lambda: {"passages": 0, "questions": 0, "answers": 0, "dropped_passages": 0}
     )
 
+    def __post_init__(self) -> None:
+        fixed = self.llm_answer_tokens + len(self._ids(self.answer_prompt)) + (self.tokenizer.bos_token_id is not None)
+        if self.llm_tokens <= fixed:
+            raise UserError(
+                f"llm_tokens {self.llm_tokens} leaves no room for a question; answer_prompt and "
+                f"llm_answer_tokens {self.llm_answer_tokens} alone take {fixed}"
+            )
+
     def passage(self, title: str, text: str) -> list[int]:
         """Return the tokens that introduce one passage, at most `llm_passage_tokens`."""
         ids = self._ids(self.passage_prompt.format(passage=text, title=title))
         self.cut["passages"] += len(ids) > self.llm_passage_tokens
         return ids[: self.llm_passage_tokens]
+
+    def passages(self, pairs: Sequence[tuple[str, str]]) -> list[list[int]]:
+        """Return the same of many passages, each (title, text): one call of the tokenizer."""
+        texts = [self.passage_prompt.format(passage=text, title=title) for title, text in pairs]
+        rows = self.tokenizer(texts, add_special_tokens=False)["input_ids"]
+        self.cut["passages"] += sum(len(ids) > self.llm_passage_tokens for ids in rows)
+        return [ids[: self.llm_passage_tokens] for ids in rows]
 
     def question(self, question: str, options: Sequence[str]) -> list[int]:
         """Return the tokens of the question and of the words before the answer; a long question keeps its end."""
@@ -61,7 +78,7 @@ class Prompter:
         self.cut["answers"] += len(ids) > self.llm_answer_tokens - 1
         return [*ids[: self.llm_answer_tokens - 1], self.tokenizer.eos_token_id]
 
-    def prompt(self, question: list[int], passages: Sequence[list[int]] = (), room: int = 0) -> list[int]:
+    def prompt(self, question: list[int], passages: Sequence[Sequence[int]] = (), room: int = 0) -> list[int]:
         """Join the parts, passages in the given order (the last stands next to the question).
 
         `room` tokens are kept free for the answer. Where all is longer than `llm_tokens`, the passages farthest from the
@@ -69,7 +86,7 @@ class Prompter:
         """
         bos = [] if self.tokenizer.bos_token_id is None else [self.tokenizer.bos_token_id]
         left = self.llm_tokens - len(bos) - room - len(question)
-        kept: list[list[int]] = []
+        kept: list[Sequence[int]] = []
         for ids in reversed(passages):
             left -= len(ids)
             if left < 0:

@@ -60,8 +60,8 @@ def sample(
 def llm_rank(scores: Tensor, losses: Tensor, mask: Tensor) -> Tensor:
     """Return the mean over pairs of BCE(sigmoid(s_i - s_j), [L_i < L_j]) (METHOD 3.6).
 
-    A pair with equal losses carries no signal and is left out; the mean is taken over the pairs of each question, then over
-    the questions that have one.
+    A pair with equal losses carries no signal and is left out; the mean is taken over the pairs of each question, then over all
+    questions, where one without a signal counts as 0: so the loss of a batch is the mean of the losses of its parts.
 
     Args:
         scores: [B, S] scaled scores, with gradient.
@@ -78,7 +78,7 @@ def llm_rank(scores: Tensor, losses: Tensor, mask: Tensor) -> Tensor:
     pair = F.softplus(torch.where(better, -difference, difference))  # BCE of sigmoid(difference), computed stably
     pairs = counted.sum(1)
     per_question = (pair * counted).sum(1) / pairs.clamp(min=1)
-    return per_question.sum() / (pairs > 0).sum().clamp(min=1)
+    return per_question.mean()
 
 
 def agreement(scores: Tensor, losses: Tensor, mask: Tensor) -> Tensor:

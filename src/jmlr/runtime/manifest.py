@@ -100,7 +100,8 @@ def _gpus() -> int:
     torch = sys.modules.get("torch")  # a stage without torch uses no GPU
     if torch is None or not torch.cuda.is_available():
         return 0
-    return max(torch.cuda.device_count(), int(os.environ.get("WORLD_SIZE", "1")))
+    dist = torch.distributed
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else torch.cuda.device_count()
 
 
 def _hardware() -> dict[str, Any]:
@@ -110,5 +111,7 @@ def _hardware() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "threads": os.environ.get("OMP_NUM_THREADS"),
         "ranks": int(os.environ.get("WORLD_SIZE", "1")),
-        "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if torch is not None else [],
+        "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+        if torch is not None and _gpus()
+        else [],
     }

@@ -16,9 +16,19 @@ from jmlr.runtime.errors import UserError
 
 TERMINAL_S, LOG_S = 5.0, 60.0
 
+_muted = False
+
+
+def mute(on: bool) -> None:
+    """Keep this process quiet: of several ranks only the first speaks."""
+    global _muted
+    _muted = on
+
 
 def say(text: str) -> None:
     """Print one line to standard error at once."""
+    if _muted:
+        return
     # The reader may be gone: a scheduler's signal ends the `tee` of a rule's shell line before the stage, which then
     # still has its state to save.
     with contextlib.suppress(OSError):

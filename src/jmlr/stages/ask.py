@@ -50,7 +50,7 @@ def ask(
     prompter = Prompter(tokenizer, **reading.model_dump())
     table = read_table(prepared / "passages.parquet")
     texts = Passages(table, prompter, None, 0)
-    read = [texts.for_llm(row) for row, _ in found]
+    read = [list(texts.for_llm(row)) for row, _ in found]
     for rank, (row, score) in enumerate(found, 1):
         print(f"passage {rank}  {score:+.4f}  {table['id'][row].as_py()}\n    {table['text'][row].as_py()}")
     if options:

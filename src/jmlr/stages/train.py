@@ -2,6 +2,9 @@
 
 `results/{run}/{system}/seed{seed}/r{round}/train/` holds `adapter/` (PEFT), `retriever/` (sentence-transformers; where it
 is trained) and `metrics.jsonl`. Round r goes on from round r-1 with the candidates of its refreshed index.
+
+Several ranks share one training: `torchrun --nproc-per-node=2 -m jmlr train ...`; what the environment must hold is told in
+`jmlr.runtime.distributed`. Each computes its share of every batch, gradients are added up, and the first rank alone writes.
 """
 
 from __future__ import annotations
@@ -9,7 +12,9 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 from jmlr.options import ReadingOptions, RetrievalOptions, TrainOptions
 from jmlr.runtime.digest import stage_digest
@@ -32,6 +37,7 @@ def train(
     retriever: str | None = None,
     candidates: Path | None = None,
     previous: Path | None = None,
+    index: Path | None = None,
 ) -> None:
     """Fine-tune the LLM, jointly with its retriever or without.
 
@@ -46,38 +52,56 @@ def train(
         retriever: the retriever to train; the base one in round 1, else that of the round before
         candidates: output of `search`; none for a closed-book system
         previous: output of `train` of the round before
+        index: output of `index` of this round; for --live-candidates only
     """
     joint = options.target != "frozen"
+    _check(options, joint, round, rounds, retriever, candidates, previous, index)
+    from jmlr.runtime.distributed import joined
+    from jmlr.training.boards import keep
+    from jmlr.training.session import Session
+
+    key = _key(locals())
+    models = {"llm": Path(llm), "retriever": Path(retriever) if retriever else None}
+    inputs = {"prepared": prepared, "candidates": candidates, "previous": previous, "index": index, **models}
+    here: Any = nullcontext((out, {}))
+    whole: Any = stage_output(out, "train", inputs=inputs, options=[options, reading, retrieval], seed=seed)
+    with joined() as ranks, whole if ranks.rank == 0 else here as (folder, notes):
+        session = Session.open(
+            prepared=prepared, llm=llm, retriever=retriever if joint else None, previous=previous, seed=seed,
+            candidates=candidates if options.passages or joint else None, index=index if options.live_candidates else None,
+            options=options.model_dump(), reading=reading.model_dump(), retrieval=retrieval.model_dump(),
+        )  # fmt: skip
+        say("\n".join(map(str, session.groups)))
+        name = f"train {out.parts[-4] if len(out.parts) > 3 else out.name} r{round}"
+        notes.update(llm=llm, retriever=retriever, candidates=str(candidates) if candidates else None, ranks=ranks.size)
+        notes.update(groups=[vars(g) for g in session.groups], questions=len(session.questions))
+        notes.update(training_tokens_cut=session.passages.prompter.cut, judge=session.judge(name) if joint else None)
+        history = session.run(round=round, rounds=rounds, scratch=scratch, key=key, name=name)
+        if ranks.rank == 0:
+            session.save(folder, history, round)
+    if ranks.rank == 0:
+        keep(scratch, out)
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _check(
+    options: TrainOptions,
+    joint: bool,
+    round: int,
+    rounds: int,
+    retriever: str | None,
+    candidates: Path | None,
+    previous: Path | None,
+    index: Path | None,
+) -> None:
     if joint and (retriever is None or candidates is None):
         raise UserError(f"--target {options.target} trains a retriever: give --retriever and --candidates")
     if options.passages and candidates is None:
         raise UserError(f"--passages {options.passages}: give --candidates, or --passages 0 for a closed book")
+    if options.live_candidates and (not joint or index is None):
+        raise UserError("--live-candidates: give --index, and a --target that trains the retriever")
     if not 1 <= round <= rounds or (round > 1) != (previous is not None):
         raise UserError(f"--round {round} of --rounds {rounds}: rounds count from 1, and a later one needs --previous")
-    from jmlr.training.session import Session
-
-    models = {"llm": Path(llm), "retriever": Path(retriever) if retriever else None}
-    inputs = {"prepared": prepared, "candidates": candidates, "previous": previous, **models}
-    with stage_output(out, "train", inputs=inputs, options=[options, reading, retrieval], seed=seed) as (folder, notes):
-        session = Session.open(
-            prepared=prepared,
-            llm=llm,
-            retriever=retriever if joint else None,
-            candidates=candidates if options.passages or joint else None,
-            previous=previous,
-            seed=seed,
-            options=options.model_dump(),
-            reading=reading.model_dump(),
-            retrieval=retrieval.model_dump(),
-        )
-        say("\n".join(map(str, session.groups)))
-        notes.update(llm=llm, retriever=retriever, candidates=str(candidates) if candidates else None)
-        notes.update(groups=[vars(g) for g in session.groups], questions=len(session.questions))
-        notes["training_tokens_cut"] = session.passages.prompter.cut
-        name = f"train {out.parts[-4] if len(out.parts) > 3 else out.name} r{round}"
-        history = session.run(round=round, rounds=rounds, scratch=scratch, key=_key(locals()), name=name)
-        session.save(folder, history, round)
-    shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _key(given: dict[str, object]) -> str:
@@ -85,7 +109,7 @@ def _key(given: dict[str, object]) -> str:
     parts = [stage_digest("train")]
     for name in ("options", "reading", "retrieval"):
         parts.append(given[name].model_dump_json())  # type: ignore[attr-defined]
-    for name in ("prepared", "candidates", "previous"):
+    for name in ("prepared", "candidates", "previous", "index"):
         folder = given[name]
         parts.append(json.dumps(read_manifest(folder)["outputs"]) if isinstance(folder, Path) else "")
     parts += [str(given[name]) for name in ("llm", "retriever", "seed", "round", "rounds")]

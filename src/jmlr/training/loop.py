@@ -1,28 +1,35 @@
-"""The loop around the joint step: learning rates, accumulation, clipping, figures, saves, signals."""
+"""The loop around the joint step: learning rates, accumulation, ranks, clipping, figures, saves, signals."""
 
 from __future__ import annotations
 
 import json
+import math
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from jmlr.models.dense import DenseRetriever
-from jmlr.runtime.devices import autocast
+from jmlr.runtime import distributed
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.progress import Progress, say
 from jmlr.runtime.seeds import seed_torch
+from jmlr.training.boards import Boards
 from jmlr.training.data import Passages, Question, batch_at
+from jmlr.training.live import LiveCandidates
 from jmlr.training.optimiser import learning_rate_factor, set_learning_rates
 from jmlr.training.state import load_state, save_state
 from jmlr.training.step import StepSettings, joint_step
+from jmlr.training.tally import Tally
 from jmlr.training.watch import Watch
+
+SHOWN = ("loss_lm", "loss_rank", "agreement", "hit", "questions_per_s")
 
 
 class InterruptedTrainingError(UserError):
@@ -39,20 +46,26 @@ class LoopSettings:
     batch: int
     micro_batch: int
     warmup_steps: int
-    rank_weight: float
     rank_after_steps: int
     llm_clip_norm: float
     retriever_clip_norm: float
-    train_bf16: bool
     checkpoint_min: float
 
 
+@dataclass
+class Parts:
+    """What is trained, and on what."""
+
+    llm: nn.Module
+    retriever: DenseRetriever | None
+    passages: Passages
+    questions: Sequence[Question]
+    optimiser: torch.optim.Optimizer
+    live: LiveCandidates | None = None
+
+
 def train_loop(
-    llm: nn.Module,
-    retriever: DenseRetriever | None,
-    passages: Passages,
-    questions: Sequence[Question],
-    optimiser: torch.optim.Optimizer,
+    parts: Parts,
     step_settings: StepSettings,
     settings: LoopSettings,
     *,
@@ -60,97 +73,176 @@ def train_loop(
     scratch: Path,
     key: str,
     name: str,
+    boards: Boards,
 ) -> list[dict[str, Any]]:
     """Train from `first_step` to `last_step` and return one record of figures per step.
 
     Raises:
         InterruptedTrainingError: SIGTERM or SIGUSR1 came; the state is in `scratch`.
-        UserError: a loss became NaN or infinite; the last good state stays in `scratch`.
+        UserError: a loss or a gradient became NaN or infinite; the last good state stays in `scratch`.
     """
-    about = load_state(scratch, key, llm, retriever, optimiser)
-    begin, history = (about["step"], about["history"]) if about else (settings.first_step, [])
-    if about:
-        say(f"{name}: goes on from step {begin}")
+    begin, history = _resume(parts, settings, scratch, key, name)
     progress = Progress(name, settings.last_step - settings.first_step, done=begin - settings.first_step)
-    stop = _StopSignal()
     saved = time.monotonic()
     watch = Watch(name)
-    llm.train()
-    with stop:
+    parts.llm.train()
+    with _StopSignal() as stop, ReadAhead(parts, settings.batch, seed) as ahead:
         for step in range(begin, settings.last_step):
+            began = time.perf_counter()
             factor = learning_rate_factor(
                 step, settings.total_steps, warmup=settings.warmup_steps, since=step - settings.first_step
             )
-            set_learning_rates(optimiser, factor)
-            figures = one_step(llm, retriever, passages, questions, optimiser, step_settings, settings, seed, step)
-            history.append({"step": step + 1, **figures, "llm_learning_rate": optimiser.param_groups[0]["lr"]})
+            set_learning_rates(parts.optimiser, factor)
+            ahead.ready(step, settings.last_step)
+            figures, stopping = one_step(parts, step_settings, settings, seed, step, stop)
+            figures["questions_per_s"] = round(settings.batch / (time.perf_counter() - began), 3)
+            history.append({"step": step + 1, **figures, "llm_learning_rate": parts.optimiser.param_groups[0]["lr"]})
             watch.look(figures)
-            progress.step(1, {k: v for k, v in figures.items() if v is not None and k in SHOWN})
+            boards.write(step + 1, figures)
+            progress.step(1, {k: v for k in SHOWN if (v := figures[k]) is not None})
             late = time.monotonic() - saved > 60 * settings.checkpoint_min
-            if (late or stop.asked) and step + 1 < settings.last_step:
-                save_state(scratch, step + 1, llm, retriever, optimiser, {"key": key, "history": history})
+            if (late or stopping) and step + 1 < settings.last_step:
+                _save(parts, scratch, step + 1, key, history)
                 saved = time.monotonic()
-                if stop.asked:
+                if stopping:
+                    distributed.wait_for_all()  # whoever leaves first must not take rank 0 down while it saves
                     raise InterruptedTrainingError(
                         f"{name}: stopped at step {step + 1} by a signal; the state is saved in {scratch}"
                     )
-    watch.cut(passages.prompter.cut)
+    watch.cut(parts.passages.prompter)
     return history
 
 
-SHOWN = ("loss_lm", "loss_rank", "agreement", "hit")
-
-
 def one_step(
-    llm: nn.Module,
-    retriever: DenseRetriever | None,
-    passages: Passages,
-    questions: Sequence[Question],
-    optimiser: torch.optim.Optimizer,
+    parts: Parts,
     step_settings: StepSettings,
     settings: LoopSettings,
     seed: int,
     step: int,
-) -> dict[str, float | None]:
-    """Make one optimiser step over a batch, in micro-batches if asked, and return its figures."""
-    began = time.perf_counter()
-    batch = batch_at(questions, step, settings.batch, seed)
-    size = settings.micro_batch or len(batch)
+    stop: _StopSignal,
+) -> tuple[dict[str, float | None], bool]:
+    """Make one optimiser step over a batch, shared among ranks, in micro-batches if asked; return its figures, and whether to stop."""
+    llm, retriever, optimiser = parts.llm, parts.retriever, parts.optimiser
+    batch = batch_at(parts.questions, step, settings.batch, seed)
+    own = share(batch, distributed.current())
+    size = settings.micro_batch or len(own)
     rank = retriever is not None and step >= settings.rank_after_steps
-    sums: dict[str, torch.Tensor] = {}
-    where = next(llm.parameters()).device
-    seed_torch(seed, "dropout", step)
-    for i in range(0, len(batch), size):
-        part = batch[i : i + size]
-        with autocast(where, settings.train_bf16):
-            result = joint_step(llm, retriever, passages, part, step_settings, seed, step, rank)
-        loss = result.loss_lm if result.loss_rank is None else result.loss_lm + settings.rank_weight * result.loss_rank
-        (loss * (len(part) / len(batch))).backward()
-        shown = {
-            "loss_lm": result.loss_lm,
-            **({} if result.loss_rank is None else {"loss_rank": result.loss_rank}),
-            **result.figures,
-        }
-        for k, v in shown.items():
-            sums[k] = sums.get(k, torch.zeros(())) + v.detach().float().cpu() * (len(part) / len(batch))
-    values = {k: float(v) for k, v in sums.items()}
-    for k in ("loss_lm", "loss_rank"):
-        if k in values and not torch.isfinite(sums[k]):
-            raise UserError(
-                f"train: {k} is {values[k]} at step {step + 1}; lower llm_learning_rate or retriever_learning_rate"
-            )
-    for model, most in ((llm, settings.llm_clip_norm), (retriever, settings.retriever_clip_norm)):
-        if model is not None and most:
-            nn.utils.clip_grad_norm_([p for p in model.parameters() if p.grad is not None], most)
+    tally = Tally(next(llm.parameters()).device)
+    seed_torch(seed, "dropout", step, distributed.current().rank)
+    for i in range(0, len(own), size):
+        part = own[i : i + size]
+        if parts.live is not None:
+            part = parts.live.renew(part, step_settings)
+        result = joint_step(
+            llm, retriever, parts.passages, part, step_settings, seed, step, rank,
+            backward=_backward(len(part) / len(batch)),
+        )  # fmt: skip
+        losses = {"loss_lm": result.loss_lm, "loss_rank": result.loss_rank}
+        tally.add({k: (v * len(part), len(part)) for k, v in losses.items() if v is not None})
+        tally.add(result.figures)
+    norms = {}
+    for name, model, most in (
+        ("llm", llm, settings.llm_clip_norm),
+        ("retriever", retriever, settings.retriever_clip_norm),
+    ):
+        if model is not None:
+            norms[f"{name}_gradient_norm"] = gather_and_clip(model, most)
+    values, stopping = tally.read(norms, stop.asked)
+    _check_finite(values, step)
     optimiser.step()
     optimiser.zero_grad(set_to_none=True)
     known: dict[str, float | None] = {"loss_lm": None, "loss_rank": None, "agreement": None, "hit": None}
-    return {**known, **values, "questions_per_s": round(len(batch) / (time.perf_counter() - began), 3)}
+    return {**known, **values}, stopping
+
+
+def share(batch: list[Question], ranks: distributed.Ranks) -> list[Question]:
+    """Return a rank's questions of a batch: a run of its order, so that ranks in order hold the batch."""
+    n = len(batch)
+    return batch[n * ranks.rank // ranks.size : n * (ranks.rank + 1) // ranks.size]
+
+
+def gather_and_clip(model: nn.Module, most: float) -> Tensor:
+    """Add up a model's gradients over the ranks, clip them to a norm (0: not at all), and return the norm before."""
+    distributed.add_up_gradients(model.parameters())
+    moved = [p for p in model.parameters() if p.grad is not None]
+    if not moved:
+        return torch.zeros(())
+    return nn.utils.clip_grad_norm_(moved, most or math.inf)
+
+
+def _backward(weight: float) -> Callable[[Tensor], None]:
+    def backward(loss: Tensor) -> None:
+        (loss * weight).backward()
+
+    return backward
+
+
+def _check_finite(values: dict[str, float], step: int) -> None:
+    for name, value in values.items():
+        if not math.isfinite(value):
+            rate = (
+                "llm_learning_rate" if name in ("loss_lm", "judged", "llm_gradient_norm") else "retriever_learning_rate"
+            )
+            raise UserError(
+                f"train: {name} is {value} at step {step + 1}; nothing was changed by this step, and the last saved state stands; "
+                f"lower {rate}"
+            )
+
+
+def _resume(
+    parts: Parts, settings: LoopSettings, scratch: Path, key: str, name: str
+) -> tuple[int, list[dict[str, Any]]]:
+    """Load the newest state, if there is one, on every rank; return the step to go on from and the figures so far."""
+    if settings.batch < distributed.current().size:
+        raise UserError(f"batch {settings.batch} is less than the {distributed.current().size} ranks that share it")
+    about = load_state(scratch, key, parts.llm, parts.retriever, parts.optimiser)
+    begin, history = (about["step"], about["history"]) if about else (settings.first_step, [])
+    hint = f"is '{scratch}' on a file system that all nodes see?"
+    distributed.same_everywhere(begin, "the step to go on from", hint)
+    if about:
+        say(f"{name}: goes on from step {begin}")
+    return begin, history
+
+
+def _save(parts: Parts, scratch: Path, step: int, key: str, history: list[dict[str, Any]]) -> None:
+    if distributed.current().rank == 0:
+        about = {"key": key, "history": history}
+        save_state(scratch, step, parts.llm, parts.retriever, parts.optimiser, about)
 
 
 def write_history(history: Sequence[dict[str, Any]], path: Path, round: int) -> None:
     """Write one JSON object per step."""
     path.write_text("".join(json.dumps({"round": round, **record}) + "\n" for record in history))
+
+
+class ReadAhead:
+    """Tokenises the candidates of the next step in a thread while the device computes this one."""
+
+    def __init__(self, parts: Parts, batch: int, seed: int) -> None:
+        self._parts, self._batch, self._seed = parts, batch, seed
+        self._pool = ThreadPoolExecutor(1)
+        self._waiting: Any = None
+
+    def __enter__(self) -> ReadAhead:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def ready(self, step: int, last: int) -> None:
+        """Wait until the passages of a step are tokenised, and begin with those of the next."""
+        if self._parts.live is not None:  # which they will be, only the search of the step can tell
+            return
+        if self._waiting is None:
+            self._waiting = self._pool.submit(self._read, step)
+        self._waiting.result()
+        if step + 1 < last:
+            self._waiting = self._pool.submit(self._read, step + 1)
+
+    def _read(self, step: int) -> None:
+        batch = batch_at(self._parts.questions, step, self._batch, self._seed)
+        own = share(batch, distributed.current())
+        self._parts.passages.read_ahead(row for q in own for row in q.candidates)
 
 
 class _StopSignal:
@@ -160,9 +252,10 @@ class _StopSignal:
         self.asked = False
         self._before: dict[int, Any] = {}
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> _StopSignal:
         for number in (signal.SIGTERM, signal.SIGUSR1):
             self._before[number] = signal.signal(number, self._remember)
+        return self
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():

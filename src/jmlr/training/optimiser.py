@@ -46,7 +46,7 @@ def make_optimiser(
             if members:
                 groups.append({"params": members, "lr": rate, "peak": rate, "weight_decay": decay})
                 table.append(Group(f"{owner} {kind}", len(members), sum(p.numel() for p in members), rate, decay))
-    fused = next(llm.parameters()).is_cuda
+    fused = next(llm.parameters()).device.type in ("cpu", "cuda", "xpu")  # one kernel for a whole group
     return torch.optim.AdamW(groups, fused=fused), table
 
 

@@ -48,7 +48,7 @@ def reference_step(
         losses_lm.append(answer_loss(llm, passages, question, chosen, settings))
     loss_rank = None
     if retriever is not None and rank:
-        loss_rank = torch.stack(losses_rank).mean() if losses_rank else torch.zeros(())
+        loss_rank = torch.stack(losses_rank).sum() / len(batch) if losses_rank else torch.zeros(())
     return StepResult(torch.stack(losses_lm).mean(), loss_rank, {})
 
 

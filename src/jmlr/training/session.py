@@ -14,9 +14,13 @@ from jmlr.corpus.prompt import Prompter
 from jmlr.models.dense import DenseRetriever
 from jmlr.models.llm import add_adapter, load_adapter, load_llm
 from jmlr.runtime.devices import device
+from jmlr.runtime.errors import UserError
 from jmlr.runtime.seeds import seed_torch
+from jmlr.training.boards import Boards
 from jmlr.training.data import Passages, Question, read_questions, read_table
-from jmlr.training.loop import LoopSettings, train_loop, write_history
+from jmlr.training.judging import judge_check, report
+from jmlr.training.live import LiveCandidates
+from jmlr.training.loop import LoopSettings, Parts, train_loop, write_history
 from jmlr.training.optimiser import Group, make_optimiser
 from jmlr.training.step import StepSettings
 
@@ -34,6 +38,7 @@ class Session:
     options: dict[str, Any]
     reading: dict[str, Any]
     seed: int
+    live: LiveCandidates | None = None
 
     @classmethod
     def open(
@@ -44,6 +49,7 @@ class Session:
         retriever: str | None,
         candidates: Path | None,
         previous: Path | None,
+        index: Path | None = None,
         seed: int,
         options: dict[str, Any],
         reading: dict[str, Any],
@@ -52,6 +58,7 @@ class Session:
         """Load models and data. `retriever` None means frozen: it is not loaded, the candidates' order stands."""
         where = device()
         model, tokenizer = load_llm(llm, where=where)
+        check_context(model.config, reading["llm_tokens"], llm)
         seed_torch(seed, "adapter")
         if previous is not None:
             model = load_adapter(model, previous / "adapter", trainable=True)
@@ -77,7 +84,22 @@ class Session:
         )
         rates = {k: options[k] for k in ("llm_learning_rate", "retriever_learning_rate", "weight_decay")}
         optimiser, groups = make_optimiser(model, dense, **rates)
-        return cls(model, dense, passages, questions, optimiser, groups, options, reading, seed)
+        live = None
+        if index is not None and dense is not None:
+            live = LiveCandidates.open(index, max(len(q.candidates) for q in questions), dense, len(passages.table))
+        return cls(model, dense, passages, questions, optimiser, groups, options, reading, seed, live)
+
+    @property
+    def step_settings(self) -> StepSettings:
+        """The options that the joint step needs."""
+        own = {f.name for f in fields(StepSettings)}
+        return StepSettings(**{k: v for k, v in {**self.options, **self.reading}.items() if k in own})
+
+    def judge(self, name: str) -> dict[str, Any] | None:
+        """Measure and say whether the LLM reads its passages, and so whether joint training can work: see `jmlr.training.judging`."""
+        found = judge_check(self.llm, self.passages, self.questions, self.step_settings, seed=self.seed)
+        report(found, name)
+        return {**vars(found), "works": found.works} if found else None
 
     def run(self, *, round: int, rounds: int, scratch: Path, key: str, name: str) -> list[dict[str, Any]]:
         """Train one round: its share of all steps, on one learning-rate schedule over all rounds."""
@@ -87,12 +109,11 @@ class Session:
             first_step=total * (round - 1) // rounds, last_step=total * round // rounds, total_steps=total,
             **{k: v for k, v in self.options.items() if k in own},
         )  # fmt: skip
-        own = {f.name for f in fields(StepSettings)}
-        step = StepSettings(**{k: v for k, v in {**self.options, **self.reading}.items() if k in own})
-        return train_loop(
-            self.llm, self.retriever, self.passages, self.questions, self.optimiser, step, loop,
-            seed=self.seed, scratch=scratch, key=key, name=name,
-        )  # fmt: skip
+        parts = Parts(self.llm, self.retriever, self.passages, self.questions, self.optimiser, self.live)
+        with Boards(scratch, wandb=self.options["wandb"], name=name) as boards:
+            return train_loop(
+                parts, self.step_settings, loop, seed=self.seed, scratch=scratch, key=key, name=name, boards=boards
+            )
 
     def save(self, folder: Path, history: Sequence[dict[str, Any]], round: int) -> None:
         """Write the adapter, the retriever if it was trained, and the figures of every step."""
@@ -100,3 +121,14 @@ class Session:
         if self.retriever is not None:
             self.retriever.save(folder / "retriever")
         write_history(history, folder / "metrics.jsonl", round)
+
+
+def check_context(config: Any, llm_tokens: int, llm: str) -> None:
+    """Refuse prompts that are longer than what the model has positions for.
+
+    Raises:
+        UserError: they may be.
+    """
+    most = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None)
+    if most is not None and llm_tokens > most:
+        raise UserError(f"llm_tokens {llm_tokens} is more than the context of '{llm}': {most} tokens")

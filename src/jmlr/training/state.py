@@ -3,7 +3,8 @@
     scratch/.../step-00000120/state.safetensors   trainable parameters of the LLM and the retriever, moments of AdamW
     scratch/.../step-00000120/state.json          the step, the digest of what is trained, the metrics so far
 
-Draws depend on (seed, step) alone (runtime.seeds), so there is no generator to save, and a resumed run equals a straight one.
+Draws depend on (seed, step, question or rank) alone (runtime.seeds), so no generator of any rank has to be saved, the position in the
+data is the step, and a resumed run equals a straight one. Rank 0 writes, every rank reads.
 """
 
 from __future__ import annotations

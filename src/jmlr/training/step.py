@@ -1,15 +1,17 @@
 """One joint training step, readable from top to bottom (METHOD section 3; the paper's Algorithm).
 
-    result = joint_step(llm, retriever, passages, batch, settings, noise, rank=True)
+    result = joint_step(llm, retriever, passages, batch, settings, seed, step, rank=True)
     (result.loss_lm + settings.rank_weight * result.loss_rank).backward()
 
 Letters: B questions, C candidates, S judged passages, K passages read, T tokens. The gradient of loss_lm reaches the LLM
-only, that of loss_rank the retriever only.
+only, that of loss_rank the retriever only. What makes it fast: texts are computed together, with others of their length
+(`parts`); the head sees the answers' positions only; a passage of several questions is encoded once; only S + 2 candidates are
+encoded with gradient; each graph is freed before the next is made; and the host waits for the device once, to choose passages.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,8 +23,12 @@ from jmlr.losses.llm_rank import agreement, llm_rank, sample, scale
 from jmlr.losses.pdist import pdist
 from jmlr.models.dense import DenseRetriever
 from jmlr.models.llm import answer_losses, at_least_float32
+from jmlr.runtime.devices import autocast
 from jmlr.runtime.seeds import python_random, stream
 from jmlr.training.data import Passages, Question
+from jmlr.training.parts import computed_in_parts, in_parts
+
+Backward = Callable[[Tensor], None]
 
 
 @dataclass(frozen=True)
@@ -34,20 +40,23 @@ class StepSettings:
     samples: int
     sampling: str
     sampling_temperature: float
+    rank_weight: float
     target_temperature: float
     score_temperature: float
     prior_weight: float
     passage_order: str
     llm_answer_tokens: int
+    forward_tokens: int
+    train_bf16: bool
 
 
 @dataclass
 class StepResult:
-    """Losses with gradient, and figures for people."""
+    """Losses, and figures for people: (sum over questions, how many questions), so that parts and ranks add up."""
 
     loss_lm: Tensor
     loss_rank: Tensor | None
-    figures: dict[str, Tensor]
+    figures: dict[str, tuple[Tensor, int]]
 
 
 def joint_step(
@@ -59,6 +68,7 @@ def joint_step(
     seed: int,
     step: int,
     rank: bool,
+    backward: Backward | None = None,
 ) -> StepResult:
     """Compute both losses of a batch, each the mean over its questions.
 
@@ -71,63 +81,104 @@ def joint_step(
         seed: of the run; with `step` and the question's number it fixes every draw, however the batch is split.
         step: number of the optimiser step.
         rank: whether the retriever's loss is due in this step.
+        backward: called with every part of loss_lm + rank_weight * loss_rank as soon as it is known; its graph is then freed, and the
+            losses come back without one. None: they come back with their graphs.
     """
-    figures: dict[str, Tensor] = {}
+    figures: dict[str, tuple[Tensor, int]] = {}
     order, loss_rank = [list(q.candidates) for q in batch], None
     if retriever is not None:
         with torch.no_grad():
-            scores, mask = score_candidates(retriever, passages, batch)  # [B, C]
+            scores, mask = score_candidates(retriever, passages, batch, settings)  # [B, C], on the host
         order = by_score(scores, mask, batch)
         if rank:
-            noise = (
-                uniform_noise(batch, scores.shape[1], seed, step)
-                if settings.sampling == "softmax"
-                else torch.full(scores.shape, 0.5)
+            loss_rank = judge_and_rank(
+                llm, retriever, passages, batch, settings, scores, mask, noise(batch, settings, seed, step), figures
             )
-            scaled = scale(scores, mask)
-            columns, picked = sample(
-                scaled, settings.samples, settings.sampling_temperature, noise.to(scores.device), mask
-            )
-            losses = judge(
-                llm, passages, batch, columns, picked, settings.llm_answer_tokens
-            )  # [B, S], without gradient
-            learned = score_again(retriever, passages, batch, scores, mask, columns, picked)  # [B, S], with gradient
-            trusted = losses - settings.prior_weight * index_scores(batch, columns, picked).to(losses)
-            loss_rank = rank_loss(settings, *learned, trusted, picked)
-            figures["agreement"] = agreement(scores.gather(1, columns), losses, picked)
-            figures["score_spread"] = spread(scores, mask)
-            figures["loss_spread"] = spread(losses, picked)
-            figures["judged"] = (losses * picked).sum() / picked.sum()
+            if backward is not None:
+                backward(settings.rank_weight * loss_rank)
+                loss_rank = loss_rank.detach()
     read = [
         arrange(o[: settings.passages], settings.passage_order, seed, step, q.number)
         for o, q in zip(order, batch, strict=True)
     ]
-    loss_lm = read_and_answer(llm, passages, batch, read, settings.llm_answer_tokens).mean()
+    loss_lm = read_and_answer(llm, passages, batch, read, settings, backward)
     graded = [o[0] in q.gold for o, q in zip(order, batch, strict=True) if o and q.gold]
     if graded:
-        figures["hit"] = torch.tensor(graded, dtype=torch.float32).mean()
+        figures["hit"] = torch.tensor(float(sum(graded))), len(graded)
     return StepResult(loss_lm, loss_rank, figures)
 
 
-def score_candidates(retriever: DenseRetriever, passages: Passages, batch: Sequence[Question]) -> tuple[Tensor, Tensor]:
-    """Return the scores [B, C] of all candidates and their mask (METHOD 3.2)."""
+def judge_and_rank(
+    llm: nn.Module,
+    retriever: DenseRetriever,
+    passages: Passages,
+    batch: Sequence[Question],
+    settings: StepSettings,
+    scores: Tensor,
+    mask: Tensor,
+    noise: Tensor,
+    figures: dict[str, tuple[Tensor, int]],
+) -> Tensor:
+    """Return the retriever's loss of a batch: sample, judge, compare (METHOD 3.3 to 3.6).
+
+    Args:
+        scores: [B, C] of the candidates, without gradient, on the host.
+        mask: bool [B, C], on the host.
+        noise: [B, C] of the sampling.
+        figures: filled with what a person may want to see.
+    """
+    columns, picked = sample(scale(scores, mask), settings.samples, settings.sampling_temperature, noise, mask)
+    losses = judge(llm, passages, batch, columns, picked, settings)  # [B, S], without gradient
+    where = losses.device
+    raw, scaled = score_again(retriever, passages, batch, scores, mask, columns, picked, settings)  # with gradient
+    trusted = losses - settings.prior_weight * index_scores(batch, columns, picked).to(losses)
+    # All scores of a question equal: no scale, no signal.
+    apart = (scores.masked_fill(~mask, float("-inf")).amax(1) > scores.masked_fill(~mask, float("inf")).amin(1))[
+        :, None
+    ]
+    there = picked.to(where, non_blocking=True)
+    counted = (picked & apart).to(where, non_blocking=True) if settings.target == "llm_rank" else there
+    n = len(batch)
+    figures["agreement"] = agreement(scores.gather(1, columns).to(where), losses, there) * n, n
+    figures["score_spread"] = spread(scores, mask) * n, n
+    figures["loss_spread"] = spread(losses, there) * n, n
+    figures["judged"] = (losses * there).sum(), int(picked.sum())
+    return rank_loss(settings, raw, scaled, trusted, counted)
+
+
+def score_candidates(
+    retriever: DenseRetriever, passages: Passages, batch: Sequence[Question], settings: StepSettings
+) -> tuple[Tensor, Tensor]:
+    """Return the scores [B, C] of all candidates and their mask, on the host: passages are chosen there (METHOD 3.2)."""
     most = max(len(q.candidates) for q in batch)
     columns = torch.arange(most).expand(len(batch), most)
     counts = torch.tensor([len(q.candidates) for q in batch])
     mask = columns < counts[:, None]
-    scores = score_columns(retriever, passages, batch, torch.where(mask, columns, 0))
-    return scores, mask.to(scores.device)
+    return score_columns(retriever, passages, batch, torch.where(mask, columns, 0), settings).cpu(), mask
 
 
-def score_columns(retriever: DenseRetriever, passages: Passages, batch: Sequence[Question], columns: Tensor) -> Tensor:
+def score_columns(
+    retriever: DenseRetriever, passages: Passages, batch: Sequence[Question], columns: Tensor, settings: StepSettings
+) -> Tensor:
     """Return the scores [B, n] of the candidates numbered `columns` [B, n]; a passage that several places hold is encoded once."""
     chosen = [[q.candidates[c] for c in cs] for q, cs in zip(batch, columns.tolist(), strict=True)]
     rows = sorted({row for held in chosen for row in held})
     place = {row: i for i, row in enumerate(rows)}
-    queries = retriever.encode([q.query for q in batch])  # [B, D]
-    encoded = retriever.encode([passages.for_retriever(r) for r in rows])  # [U, D]
-    places = torch.tensor([[place[row] for row in held] for held in chosen], device=queries.device)
-    return at_least_float32(queries @ encoded.T).gather(1, places)
+    queries = encode(retriever, [q.query for q in batch], settings)  # [B, D]
+    encoded = encode(retriever, [passages.for_retriever(r) for r in rows], settings)  # [U, D]
+    places = torch.tensor([[place[row] for row in held] for held in chosen]).to(queries.device, non_blocking=True)
+    return (queries @ encoded.T).gather(1, places)
+
+
+def encode(retriever: DenseRetriever, texts: Sequence[Sequence[int]], settings: StepSettings) -> Tensor:
+    """Return the vectors [n, D] of texts, at least float32, computed with others of their length."""
+    where = next(retriever.parameters()).device
+
+    def compute(part: list[int]) -> Tensor:
+        with autocast(where, settings.train_bf16):
+            return at_least_float32(retriever.encode([texts[i] for i in part]))
+
+    return computed_in_parts(compute, [len(t) for t in texts], settings.forward_tokens, where)
 
 
 def score_again(
@@ -138,6 +189,7 @@ def score_again(
     mask: Tensor,
     columns: Tensor,
     picked: Tensor,
+    settings: StepSettings,
 ) -> tuple[Tensor, Tensor]:
     """Return (raw, scaled) scores [B, S] of the sampled candidates, with gradient.
 
@@ -148,8 +200,8 @@ def score_again(
     high = scores.masked_fill(~mask, float("-inf")).argmax(1, keepdim=True)
     needed = torch.cat([columns, low, high], 1)
     present = torch.cat([picked, torch.ones_like(low, dtype=torch.bool), torch.ones_like(low, dtype=torch.bool)], 1)
-    raw = score_columns(retriever, passages, batch, torch.where(present, needed, low))
-    return raw[:, :-2], scale(raw, present)[:, :-2]
+    raw = score_columns(retriever, passages, batch, torch.where(present, needed, low), settings)
+    return raw[:, :-2], scale(raw, present.to(raw.device, non_blocking=True))[:, :-2]
 
 
 def spread(values: Tensor, mask: Tensor) -> Tensor:
@@ -174,15 +226,23 @@ def by_score(scores: Tensor, mask: Tensor, batch: Sequence[Question]) -> list[li
     return [[q.candidates[c] for c in cs if c < len(q.candidates)] for q, cs in zip(batch, columns, strict=True)]
 
 
-def uniform_noise(batch: Sequence[Question], width: int, seed: int, step: int) -> Tensor:
-    """Return noise [B, C] in (0, 1) that depends on the seed, the step and the question only."""
+def noise(batch: Sequence[Question], settings: StepSettings, seed: int, step: int) -> Tensor:
+    """Return noise [B, C] in (0, 1) that depends on the seed, the step and the question only; 0.5 where the best are taken."""
+    width = max(len(q.candidates) for q in batch)
+    if settings.sampling != "softmax":
+        return torch.full((len(batch), width), 0.5)
     rows = [np.random.default_rng(stream(seed, "sample", step, q.number)).random(width) for q in batch]
     return torch.from_numpy(np.stack(rows)).float()
 
 
 @torch.no_grad()
 def judge(
-    llm: nn.Module, passages: Passages, batch: Sequence[Question], columns: Tensor, picked: Tensor, room: int
+    llm: nn.Module,
+    passages: Passages,
+    batch: Sequence[Question],
+    columns: Tensor,
+    picked: Tensor,
+    settings: StepSettings,
 ) -> Tensor:
     """Return the LLM's loss of each question's answer given one passage at a time: [B, S] (METHOD 3.5).
 
@@ -196,12 +256,21 @@ def judge(
         for s, c in enumerate(cs)
         if c < len(q.candidates)
     ]
+    room = settings.llm_answer_tokens
     prompts = [passages.prompter.prompt(batch[b].prompt, [passages.for_llm(row)], room) for b, _, row in jobs]
-    values = answer_losses(llm, prompts, [batch[b].answer for b, _, _ in jobs])
-    losses = torch.zeros(picked.shape, device=values.device, dtype=values.dtype)
-    losses[[b for b, _, _ in jobs], [s for _, s, _ in jobs]] = values
+    answers = [batch[b].answer for b, _, _ in jobs]
+    where = next(llm.parameters()).device
+
+    def compute(part: list[int]) -> Tensor:
+        with autocast(where, settings.train_bf16):
+            return answer_losses(llm, [prompts[i] for i in part], [answers[i] for i in part])
+
+    lengths = [len(p) + len(a) for p, a in zip(prompts, answers, strict=True)]
+    values = computed_in_parts(compute, lengths, settings.forward_tokens, where)
+    losses = torch.zeros(picked.numel(), device=where, dtype=values.dtype)
+    places = torch.tensor([b * picked.shape[1] + s for b, s, _ in jobs]).to(where, non_blocking=True)
     llm.train(training)
-    return losses
+    return losses.index_copy(0, places, values).view(picked.shape)
 
 
 def rank_loss(settings: StepSettings, scores: Tensor, scaled: Tensor, losses: Tensor, mask: Tensor) -> Tensor:
@@ -231,11 +300,28 @@ def arrange(rows: list[int], order: str, seed: int, step: int, number: int) -> l
 
 
 def read_and_answer(
-    llm: nn.Module, passages: Passages, batch: Sequence[Question], read: Sequence[Sequence[int]], room: int
+    llm: nn.Module,
+    passages: Passages,
+    batch: Sequence[Question],
+    read: Sequence[Sequence[int]],
+    settings: StepSettings,
+    backward: Backward | None,
 ) -> Tensor:
-    """Return the loss of each question's answer given its K passages: [B], with gradient to the LLM (METHOD 3.7)."""
+    """Return the mean loss of the questions' answers given their K passages, with gradient to the LLM (METHOD 3.7)."""
     prompts = [
-        passages.prompter.prompt(q.prompt, [passages.for_llm(r) for r in rows], room)
+        passages.prompter.prompt(q.prompt, [passages.for_llm(r) for r in rows], settings.llm_answer_tokens)
         for q, rows in zip(batch, read, strict=True)
     ]
-    return answer_losses(llm, prompts, [q.answer for q in batch])
+    where = next(llm.parameters()).device
+    total = torch.zeros((), device=where)
+    for part in in_parts(
+        [len(p) + len(q.answer) for p, q in zip(prompts, batch, strict=True)], settings.forward_tokens
+    ):
+        with autocast(where, settings.train_bf16):
+            losses = answer_losses(llm, [prompts[i] for i in part], [batch[i].answer for i in part])
+        loss = losses.sum() / len(batch)
+        if backward is not None:
+            backward(loss)
+            loss = loss.detach()
+        total = total + loss
+    return total

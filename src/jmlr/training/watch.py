@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from jmlr.corpus.prompt import Prompter
 from jmlr.runtime.progress import say
 
 WINDOW = 50  # steps that are averaged at either end before "has not fallen" is said
@@ -53,13 +54,17 @@ class Watch:
                     "retriever_learning_rate, or lower sampling_temperature",
                 )
 
-    def cut(self, counts: Mapping[str, int]) -> None:
-        """Say how many texts were cut to fit, given the counts of a `Prompter`."""
-        held = ", ".join(f"{count} {what.replace('_', ' ')}" for what, count in counts.items() if count)
+    def cut(self, prompter: Prompter) -> None:
+        """Say how many texts were cut to fit, and at what length."""
+        at = {
+            "passages": f"at {prompter.llm_passage_tokens} tokens (llm_passage_tokens)",
+            "questions": f"at {prompter.llm_question_tokens} (llm_question_tokens)",
+            "answers": f"at {prompter.llm_answer_tokens} (llm_answer_tokens)",
+            "dropped_passages": f"from prompts of {prompter.llm_tokens} (llm_tokens)",
+        }
+        held = [f"{count} {what.replace('_', ' ')} {at[what]}" for what, count in prompter.cut.items() if count]
         if held:
-            self._warn(
-                "cut", f"cut to fit: {held} (llm_passage_tokens, llm_question_tokens, llm_answer_tokens, llm_tokens)"
-            )
+            self._warn("cut", f"cut to fit: {', '.join(held)}")
 
     def _warn(self, about: str, text: str) -> None:
         if about not in self._said:

@@ -11,13 +11,16 @@ def test_one_process_needs_no_launcher():
 
 
 def test_the_cores_of_a_node_are_shared_by_its_processes():
-    assert launch(gpus=4, nodes=1, threads=8).startswith("OMP_NUM_THREADS=2 torchrun --standalone --nproc-per-node=4 ")
+    line = launch(gpus=4, nodes=1, threads=8)
+    assert line.startswith("OMP_NUM_THREADS=2 TORCHELASTIC_SIGNALS_TO_HANDLE=")
+    assert line.endswith(" torchrun --standalone --nproc-per-node=4 --no-python")
     assert launch(gpus=4, nodes=1, threads=2).startswith("OMP_NUM_THREADS=1 ")
 
 
 def test_several_nodes_meet_where_slurm_says():
     line = launch(gpus=8, nodes=2, threads=16)
-    assert line.startswith("OMP_NUM_THREADS=4 srun --nodes=2 --ntasks=2 --ntasks-per-node=1 bash -c '")
+    assert line.startswith("OMP_NUM_THREADS=4 ")
+    assert " srun --nodes=2 --ntasks=2 --ntasks-per-node=1 bash -c '" in line
     assert "--nnodes=2 --nproc-per-node=4" in line
     assert "SLURM_LAUNCH_NODE_IPADDR" in line
 

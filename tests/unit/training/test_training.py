@@ -1,8 +1,5 @@
-import json
 from dataclasses import replace
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -26,26 +23,6 @@ OPTIONS = TrainOptions(
     llm_learning_rate=1e-2,
     retriever_learning_rate=1e-2,
 )
-
-
-@pytest.fixture(scope="module")
-def candidates(tiny, tmp_path_factory):
-    """Give every question eight candidates, its gold passage among them."""
-    folder = tmp_path_factory.mktemp("search")
-    ids = {p: i for i, p in enumerate(pq.read_table(tiny / "prepare/passages.parquet")["id"].to_pylist())}
-    questions = pq.read_table(tiny / "prepare/questions.parquet").to_pylist()
-    rows = [
-        sorted({ids[q["gold_ids"][0]], *((n * 5 + k * 3) % len(ids) for k in range(7))})
-        for n, q in enumerate(questions)
-    ]
-    table = {
-        "question_id": [q["id"] for q in questions],
-        "passages": pa.array(rows, pa.list_(pa.int32())),
-        "scores": [[0.0] * len(r) for r in rows],
-    }
-    pq.write_table(pa.table(table), folder / "candidates.parquet")
-    (folder / "manifest.json").write_text(json.dumps({"outputs": {}}))
-    return folder
 
 
 def open_session(tiny, candidates, **changes):
@@ -243,15 +220,6 @@ def test_muon_equals_the_one_of_torch():
     moved = (ours - start).norm()
     assert moved > 0.1
     assert (ours - theirs).norm() / moved < 0.05  # both multiply in bfloat16, in another order
-
-
-def test_candidates_twice_or_missing_are_refused_naming_the_question(tiny, candidates, tmp_path):
-    table = pq.read_table(candidates / "candidates.parquet").to_pylist()
-    for bad, word in (([1, 2, 2], "twice"), ([], "no candidates")):
-        table[0] = {**table[0], "passages": bad, "scores": [0.0] * len(bad)}
-        pq.write_table(pa.Table.from_pylist(table), tmp_path / "candidates.parquet")
-        with pytest.raises(UserError, match=f"'train-0'.*{word}"):
-            open_session(tiny, tmp_path)
 
 
 def test_a_joint_target_without_candidates_is_refused(tiny, tmp_path):

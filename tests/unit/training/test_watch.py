@@ -1,5 +1,7 @@
 """Every early warning is said once, at the sign that it names, and not without it."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from jmlr.training.watch import WINDOW, Watch
@@ -9,7 +11,11 @@ def said(capsys, steps, cut=None):
     watch = Watch("train")
     for figures in steps:
         watch.look(figures)
-    watch.cut(cut or {})
+    watch.cut(
+        SimpleNamespace(
+            cut=cut or {}, llm_passage_tokens=64, llm_question_tokens=128, llm_answer_tokens=16, llm_tokens=512
+        )
+    )
     out, err = capsys.readouterr()
     return [line for line in (out + err).splitlines() if "warning" in line]
 
@@ -35,4 +41,4 @@ def test_a_healthy_training_is_not_warned_of(capsys):
 
 def test_cut_texts_are_counted_by_kind(capsys):
     (line,) = said(capsys, [], {"answers": 2, "passages": 0, "dropped_passages": 3})
-    assert "2 answers, 3 dropped passages" in line
+    assert "2 answers at 16 (llm_answer_tokens), 3 dropped passages from prompts of 512" in line

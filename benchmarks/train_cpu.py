@@ -1,0 +1,422 @@
+"""The joint step against its slow twin and against the released code's order of work: in alternation in one process.
+
+python benchmarks/train_cpu.py                  # tiny models on the CPU, float32
+python benchmarks/train_cpu.py --minutes 30     # shapes in order; stops when the time is up
+
+Where CUDA is, a language model of Llama's 1B shape with random weights joins in, in bfloat16, with its model FLOPs utilisation. Writes
+train_cpu.json beside this file after every shape, then the tables of docs/llm_rank.md. All contestants compute the same losses and
+make the same optimiser step; the twin and the fast step are compared in float64 by tests/unit/training. Peak memory is that of one
+step above models, gradients' owners and optimiser, each contestant in a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+import jmlr.training.step as fast
+from jmlr.corpus.prompt import Prompter
+from jmlr.losses.llm_rank import llm_rank, sample, scale
+from jmlr.models.dense import DenseRetriever
+from jmlr.models.llm import add_adapter, causal
+from jmlr.options import ReadingOptions, TrainOptions
+from jmlr.training.data import Question
+from jmlr.training.optimiser import make_optimiser
+from jmlr.training.reference import answer_loss, reference_step
+
+HERE = Path(__file__).resolve().parent
+PAGE = HERE.parent / "docs" / "llm_rank.md"
+REPEATS = 7
+CONTESTANTS = ("fast", "twin", "released")
+PHASES = ("score_candidates", "judge", "score_again", "read_and_answer")
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Sizes of models and data; lengths are drawn evenly from [low, high]."""
+
+    name: str
+    llm: tuple[int, int, int, int, int]  # width, inner width, layers, heads, key-value heads
+    vocabulary: int
+    retriever: tuple[int, int, int, int]  # width, inner width, layers, heads
+    batch: int
+    candidates: int
+    samples: int
+    passages: int
+    passage_tokens: tuple[int, int]
+    question_tokens: tuple[int, int]
+    answer_tokens: tuple[int, int]
+    bf16: bool = False
+
+
+SHAPES = (
+    Shape("demo", (128, 256, 2, 4, 4), 2000, (96, 192, 1, 4), 16, 30, 10, 3, (20, 50), (20, 50), (2, 5)),
+    Shape("7 M", (256, 688, 4, 4, 4), 16000, (128, 512, 2, 2), 8, 30, 10, 5, (60, 128), (40, 120), (2, 8)),
+)
+GPU_SHAPE = Shape(
+    "1B", (2048, 8192, 16, 32, 8), 128256, (384, 1536, 6, 12), 8, 30, 10, 7, (100, 512), (100, 300), (2, 8), bf16=True
+)
+PEAK_FLOPS = {"H200": 989e12, "H100": 989e12, "A100": 312e12}  # dense bfloat16, from the makers' data sheets
+
+
+class Texts:
+    """Passages of random tokens, in the place of `jmlr.training.data.Passages`."""
+
+    def __init__(self, shape: Shape, rng: np.random.Generator, count: int) -> None:
+        tokenizer = SimpleNamespace(bos_token_id=1, eos_token_id=2)
+        reading = ReadingOptions(answer_prompt="", llm_tokens=8192)
+        self.prompter = Prompter(tokenizer, **reading.model_dump())
+        self._llm = [tokens(rng, shape.passage_tokens, shape.vocabulary) for _ in range(count)]
+        self._retriever = [[t % 2000 for t in ids] for ids in self._llm]
+
+    def for_llm(self, row: int) -> list[int]:
+        """Return what the LLM reads."""
+        return self._llm[row]
+
+    def for_retriever(self, row: int) -> list[int]:
+        """Return what the retriever encodes."""
+        return self._retriever[row]
+
+
+def tokens(rng: np.random.Generator, lengths: tuple[int, int], vocabulary: int) -> list[int]:
+    """Return random token ids."""
+    return rng.integers(3, vocabulary, rng.integers(lengths[0], lengths[1] + 1)).tolist()
+
+
+@dataclass
+class Bench:
+    """Models, data and optimiser of one shape."""
+
+    shape: Shape
+    llm: Any
+    retriever: DenseRetriever
+    texts: Texts
+    batch: list[Question]
+    optimiser: torch.optim.Optimizer
+    settings: fast.StepSettings
+
+    @classmethod
+    def make(cls, shape: Shape, where: str) -> Bench:
+        """Make everything at random."""
+        from transformers import BertConfig, BertModel, LlamaConfig, LlamaForCausalLM
+
+        torch.manual_seed(0)
+        width, inner, layers, heads, kv = shape.llm
+        config = LlamaConfig(
+            vocab_size=shape.vocabulary, hidden_size=width, intermediate_size=inner, num_hidden_layers=layers, num_attention_heads=heads,
+            num_key_value_heads=kv, max_position_embeddings=8192, tie_word_embeddings=True,
+        )  # fmt: skip
+        llm = LlamaForCausalLM(config).to(where, torch.bfloat16 if shape.bf16 else torch.float32)
+        llm = add_adapter(llm, rank=8, alpha=16, dropout=0.0, targets=["all-linear"], modules=[])
+        width, inner, layers, heads = shape.retriever
+        encoder = BertModel(BertConfig(
+            vocab_size=2000, hidden_size=width, intermediate_size=inner, num_hidden_layers=layers, num_attention_heads=heads,
+            hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
+        ), add_pooling_layer=False)  # fmt: skip
+        retriever = DenseRetriever(encoder, None).to(where)
+        rng = np.random.default_rng(0)
+        count = shape.batch * shape.candidates
+        texts = Texts(shape, rng, count)
+        rows = rng.permutation(count).reshape(shape.batch, shape.candidates).tolist()
+        batch = [
+            Question(
+                n,
+                tokens(rng, (10, 40), 2000),
+                tokens(rng, shape.question_tokens, shape.vocabulary),
+                [*tokens(rng, shape.answer_tokens, shape.vocabulary), 2],
+                row,
+                [0.0] * shape.candidates,
+                frozenset(),
+            )
+            for n, row in enumerate(rows)
+        ]
+        options = {
+            **TrainOptions().model_dump(),
+            "target": "llm_rank",
+            "samples": shape.samples,
+            "passages": shape.passages,
+        }
+        options |= {"llm_answer_tokens": 16, "train_bf16": shape.bf16, "passage_order": "best_last"}
+        settings = fast.StepSettings(**{k: options[k] for k in fast.StepSettings.__dataclass_fields__})
+        optimiser, _ = make_optimiser(
+            llm, retriever, llm_learning_rate=0.0, retriever_learning_rate=0.0, weight_decay=0.0
+        )  # rates of 0: the work of a step, and the same weights for all
+        return cls(shape, llm.train(), retriever, texts, batch, optimiser, settings)
+
+    def step(self, contestant: str) -> float:
+        """Make one optimiser step and return the sum of both losses."""
+        arguments = (self.llm, self.retriever, self.texts, self.batch, self.settings, 0, 0, True)
+        if contestant == "fast":
+            result = fast.joint_step(*arguments, backward=torch.Tensor.backward)
+            total = result.loss_lm + result.loss_rank
+        elif contestant == "twin":
+            with self.precision():
+                result = reference_step(*arguments)
+                total = result.loss_lm + result.loss_rank
+            total.backward()
+        else:
+            total = torch.stack([self.released(question) for question in self.batch]).sum()
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        return float(total)
+
+    def released(self, question: Question) -> torch.Tensor:
+        """Compute one question as the released code does: one passage after another, whole logits, a backward pass for each question."""
+        with self.precision():
+            encoded = self.retriever.encode([self.texts.for_retriever(row) for row in question.candidates])
+            scores = (self.retriever.encode([question.query]) @ encoded.T).float()
+            scaled = scale(scores)
+            noise = fast.noise([question], self.settings, 0, 0).to(scores.device)
+            columns, picked = sample(scaled, self.settings.samples, self.settings.sampling_temperature, noise)
+            self.llm.eval()
+            with torch.no_grad():
+                losses = [
+                    answer_loss(self.llm, self.texts, question, [question.candidates[c]], self.settings)
+                    for c in columns[0].tolist()
+                ]
+            self.llm.train()
+            loss = llm_rank(scaled.gather(1, columns), torch.stack(losses)[None], picked)
+            best = scores[0].argsort(descending=True, stable=True)[: self.settings.passages].flip(0).tolist()
+            loss = loss + answer_loss(
+                self.llm, self.texts, question, [question.candidates[c] for c in best], self.settings
+            )
+        loss = loss / len(self.batch)
+        loss.backward()
+        return loss.detach()
+
+    def precision(self) -> torch.autocast:
+        """Return the precision that the shape asks for."""
+        return fast.autocast(next(self.llm.parameters()).device, self.shape.bf16)
+
+    def model_flops(self) -> dict[str, float]:
+        """Return the operations that the method needs, by phase; padding and recomputation not counted.
+
+        A multiply-add is two. Linear layers: 2 a weight and token forward, 2 more backward to their input, 2 more where they are
+        trained; the head at the answers' positions alone; causal attention half of the square.
+        """
+        base, adapter, head = 0, 0, causal(self.llm).get_output_embeddings().weight.numel()
+        for name, module in self.llm.named_modules():
+            if isinstance(module, nn.Linear) and "lm_head" not in name:
+                trained = module.weight.requires_grad
+                adapter, base = adapter + trained * module.weight.numel(), base + (not trained) * module.weight.numel()
+        encoder = sum(m.weight.numel() for m in self.retriever.modules() if isinstance(m, nn.Linear))
+        width, layers = self.shape.llm[0], self.shape.llm[2]
+        passages = np.mean([len(self.texts.for_llm(r)) for q in self.batch for r in q.candidates])
+        judged = read = scored = 0.0
+        attention = {1: 0.0, self.shape.passages: 0.0}
+        head_tokens = 0
+        for q in self.batch:
+            own = len(q.prompt) + len(q.answer) + 1
+            judged += self.shape.samples * (own + passages)
+            read += own + self.shape.passages * passages
+            scored += self.shape.candidates * passages
+            head_tokens += len(q.answer)
+            for k in attention:
+                attention[k] += 2 * layers * width * (own + k * passages) ** 2
+        again = (self.shape.samples + 2) / self.shape.candidates * scored
+        return {
+            "judge": 2 * (base + adapter) * judged + self.shape.samples * (attention[1] + 2 * head * head_tokens),
+            "read_and_answer": (4 * base + 6 * adapter) * read
+            + 3 * attention[self.shape.passages]
+            + 4 * head * head_tokens,
+            "score_candidates": 2 * encoder * scored,
+            "score_again": 4 * encoder * again,
+        }
+
+
+@contextmanager
+def phases(seconds: dict[str, float]) -> Iterator[None]:
+    """Add up the seconds of the fast step's phases; of loss_rank's backward pass and of the optimiser nothing is taken."""
+    kept = {name: getattr(fast, name) for name in PHASES}
+
+    def timed(name: str) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            start = time.perf_counter()
+            try:
+                return kept[name](*arguments)
+            finally:
+                synchronize()
+                seconds[name] = seconds.get(name, 0.0) + time.perf_counter() - start
+
+        return call
+
+    for name in PHASES:
+        setattr(fast, name, timed(name))
+    try:
+        yield
+    finally:
+        for name, function in kept.items():
+            setattr(fast, name, function)
+
+
+def synchronize() -> None:
+    """Wait for the GPU, if there is one."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def measure(shape: Shape, where: str) -> dict[str, Any]:
+    """Return the figures of one shape."""
+    bench = Bench.make(shape, where)
+    seconds: dict[str, list[float]] = {name: [] for name in CONTESTANTS}
+    losses: dict[str, float] = {}
+    for repeat in range(REPEATS + 1):  # the first warms up
+        for name in CONTESTANTS:
+            synchronize()
+            start = time.perf_counter()
+            losses[name] = bench.step(name)
+            synchronize()
+            if repeat:
+                seconds[name].append(time.perf_counter() - start)
+    shares: dict[str, float] = {}
+    with phases(shares):
+        start = time.perf_counter()
+        bench.step("fast")
+        synchronize()
+        shares["loss_rank's backward pass, optimiser"] = time.perf_counter() - start - sum(shares.values())
+    flops = bench.model_flops()
+    medians = {name: statistics.median(times) for name, times in seconds.items()}
+    return {
+        "shape": asdict(shape),
+        "device": torch.cuda.get_device_name() if where == "cuda" else processor(),
+        "losses": losses,
+        "median_s": medians,
+        "questions_per_s": {name: shape.batch / s for name, s in medians.items()},
+        "peak_bytes": {name: peak(shape, where, name) for name in CONTESTANTS},
+        "phase_s": shares,
+        "model_flops": flops,
+        "flops_per_s": sum(flops.values()) / medians["fast"],
+        "ceiling_flops_per_s": ceiling(where, shape.bf16),
+    }
+
+
+def ceiling(where: str, bf16: bool) -> float:
+    """Return the floating-point operations per second of large matrix products on this device: the best of ten."""
+    n = 8192 if where == "cuda" else 2048
+    x = torch.randn(n, n, device=where, dtype=torch.bfloat16 if bf16 else torch.float32)
+    best = 0.0
+    for _ in range(10):
+        synchronize()
+        start = time.perf_counter()
+        x @ x
+        synchronize()
+        best = max(best, 2 * n**3 / (time.perf_counter() - start))
+    return best
+
+
+def peak(shape: Shape, where: str, contestant: str) -> int:
+    """Return the peak of memory of one step above what stands before it, measured in a process of its own."""
+    words = [sys.executable, __file__, "--peak", shape.name, "--contestant", contestant, "--where", where]
+    env = {
+        **os.environ,
+        "MALLOC_MMAP_THRESHOLD_": "65536",
+        "MALLOC_TRIM_THRESHOLD_": "65536",
+    }  # what is freed goes back at once
+    return int(subprocess.run(words, check=True, capture_output=True, text=True, env=env).stdout.split()[-1])
+
+
+def peak_here(shape: Shape, where: str, contestant: str) -> int:
+    """Return the same, measured in this process."""
+    bench = Bench.make(shape, where)
+    bench.step(contestant)
+    gc.collect()
+    if where == "cuda":
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        bench.step(contestant)
+        return torch.cuda.max_memory_allocated() - before
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew (Linux)
+    before = status("VmRSS")
+    bench.step(contestant)
+    return status("VmHWM") - before
+
+
+def status(key: str) -> int:
+    """Return a number of bytes that Linux keeps about this process."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * int(next(line.split()[1] for line in lines if line.startswith(key + ":")))
+
+
+def processor() -> str:
+    """Return the processor's name."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return next((line.split(":")[1].strip() for line in lines if "model name" in line), "unknown")
+
+
+def table(result: dict[str, Any]) -> list[str]:
+    """Return the Markdown between the page's markers."""
+    lines = [
+        f"{result['cells'][0]['device']}, {result['threads']} threads, torch {result['versions']['torch']}; medians of {REPEATS} in alternation. "
+        "Memory: the peak of one step above models and optimiser.",
+        "",
+        "| LLM | B, C, S, K | questions/s: fast | twin | released order | fast / twin | fast / released | peak MB: fast | twin | released | fast / twin |",
+        "|---" * 11 + "|",
+    ]
+    for cell in result["cells"]:
+        shape, rate, held = cell["shape"], cell["questions_per_s"], cell["peak_bytes"]
+        sizes = ", ".join(str(shape[k]) for k in ("batch", "candidates", "samples", "passages"))
+        lines.append(
+            f"| {shape['name']} | {sizes} | {rate['fast']:.2f} | {rate['twin']:.2f} | {rate['released']:.2f} "
+            f"| **{rate['fast'] / rate['twin']:.1f}** (goal 4) | {rate['fast'] / rate['released']:.1f} "
+            f"| {held['fast'] / 1e6:.0f} | {held['twin'] / 1e6:.0f} | {held['released'] / 1e6:.0f} "
+            f"| **{held['fast'] / held['twin']:.2f}** (goal 0.5) |"
+        )
+    lines += ["", "Where the fast step's time goes, and what share of the speed of large matrix products it reaches:", "",
+              "| LLM | " + " | ".join(f"`{p}`" for p in PHASES) + " | the rest | model GFLOP/s | share of the ceiling |", "|---" * 8 + "|"]  # fmt: skip
+    for cell in result["cells"]:
+        spent = list(cell["phase_s"].values())
+        shares = " | ".join(f"{s / sum(spent):.0%}" for s in spent)
+        share = cell["flops_per_s"] / cell["ceiling_flops_per_s"]
+        lines.append(f"| {cell['shape']['name']} | {shares} | {cell['flops_per_s'] / 1e9:.1f} | {share:.0%} |")
+        named = [v for k, v in PEAK_FLOPS.items() if k in cell["device"]]
+        if named:
+            lines += ["", f"Model FLOPs utilisation on {cell['device']}: {cell['flops_per_s'] / named[0]:.0%}."]
+    return lines
+
+
+def main() -> None:
+    """Measure, write the figures, and put them into the page."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else "")
+    parser.add_argument("--minutes", type=float, default=60.0, help="begin no further shape after so long")
+    parser.add_argument("--peak", help="measure the peak of one contestant on this shape, and print it")
+    parser.add_argument("--contestant", choices=CONTESTANTS, default="fast")
+    parser.add_argument("--where", default="cpu")
+    given = parser.parse_args()
+    threads = len(os.sched_getaffinity(0))
+    torch.set_num_threads(threads)
+    if given.peak:
+        print(peak_here(next(s for s in (*SHAPES, GPU_SHAPE) if s.name == given.peak), given.where, given.contestant))
+        return
+    end = time.monotonic() + 60 * given.minutes
+    result: dict[str, Any] = {"threads": threads, "versions": {"torch": torch.__version__}, "cells": []}
+    for shape in (*SHAPES, *([GPU_SHAPE] if torch.cuda.is_available() else [])):
+        if result["cells"] and time.monotonic() > end:
+            break
+        result["cells"].append(measure(shape, "cuda" if shape is GPU_SHAPE else "cpu"))
+        result["load"] = os.getloadavg()[0]
+        (HERE / "train_cpu.json").write_text(json.dumps(result, indent=1) + "\n")
+    text = "\n".join(table(result))
+    head, _, rest = PAGE.read_text().partition("<!-- train_cpu begin -->")
+    tail = rest.partition("<!-- train_cpu end -->")[2]
+    PAGE.write_text(f"{head}<!-- train_cpu begin -->\n{text}\n<!-- train_cpu end -->{tail}")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+"""Candidates that follow the retriever within a round: each step's queries are encoded and searched anew (option live_candidates).
+
+    live = LiveCandidates.open(Path("results/demo/jmlr/seed0/r1/index"), 30, retriever)
+    batch = live.renew(batch, settings)
+
+The passages' vectors stay those of the round's index: encoding them all again is what the next round does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from jmlr.models.dense import DenseRetriever
+from jmlr.runtime.errors import UserError
+from jmlr.topk import Index
+from jmlr.training.data import Question
+from jmlr.training.step import StepSettings, encode
+
+
+@dataclass(frozen=True)
+class LiveCandidates:
+    """A round's index, searched by the retriever in training."""
+
+    index: Any
+    retriever: DenseRetriever
+    count: int
+
+    @classmethod
+    def open(cls, folder: Path, count: int, retriever: DenseRetriever, passages: int) -> LiveCandidates:
+        """Open the index of a round.
+
+        Args:
+            folder: output of `index`.
+            count: candidates per question (C).
+            retriever: the one in training.
+            passages: how many there are in passages.parquet.
+
+        Raises:
+            UserError: the index is of another depth than the retriever, or of other passages.
+        """
+        index = Index.open(folder / "index")
+        with torch.no_grad():
+            depth = retriever.encode(retriever.tokenize(["depth"], 8, "query")).shape[1]
+        if index.dim != depth:
+            raise UserError(
+                f"'{folder}' holds vectors of depth {index.dim}, the retriever makes {depth}; index it with this retriever"
+            )
+        if len(index) != passages:
+            raise UserError(f"'{folder}' holds {len(index)} vectors, passages.parquet {passages} passages")
+        return cls(index, retriever, min(count, len(index)))
+
+    @torch.no_grad()
+    def renew(self, batch: Sequence[Question], settings: StepSettings) -> list[Question]:
+        """Return the questions with the candidates, and their scores, that the index gives to the present queries."""
+        if not batch:
+            return []
+        queries = encode(self.retriever, [q.query for q in batch], settings)
+        scores, rows = self.index.search(queries.float().cpu().numpy(), self.count)
+        found = zip(batch, rows.tolist(), scores.tolist(), strict=True)
+        return [replace(q, candidates=list(r), scores=list(s)) for q, r, s in found]

@@ -1,0 +1,60 @@
+"""Figures reach the boards, numbers only, and what is asked for and missing is said."""
+
+import sys
+from types import ModuleType, SimpleNamespace
+
+import pytest
+
+import jmlr.training.boards as boards
+from jmlr.runtime.errors import UserError
+from jmlr.training.boards import Boards, keep
+
+
+def test_weights_and_biases_asked_for_and_not_installed_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(boards, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match="wandb is not installed"):
+        Boards(tmp_path, wandb="project")
+    with Boards(tmp_path) as quiet:
+        quiet.write(1, {"loss_lm": 1.0})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_both_boards_get_every_figure_that_is_known(tmp_path, monkeypatch):
+    sent = []
+
+    class Writer:
+        def __init__(self, folder):
+            sent.append(("folder", folder))
+
+        def add_scalar(self, key, value, step):
+            sent.append((key, value, step))
+
+        def close(self):
+            sent.append("closed")
+
+    run = SimpleNamespace(
+        log=lambda figures, step: sent.append((figures, step)), finish=lambda: sent.append("finished")
+    )
+    board, service = ModuleType("torch.utils.tensorboard"), ModuleType("wandb")
+    board.SummaryWriter, service.init = Writer, lambda **about: sent.append(about) or run
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", board)
+    monkeypatch.setitem(sys.modules, "wandb", service)
+    monkeypatch.setattr(boards, "find_spec", lambda name: object())
+    with Boards(tmp_path / "scratch", wandb="project", name="train r1") as both:
+        both.write(3, {"loss_lm": 1.5, "hit": None})
+    assert sent == [
+        ("folder", str(tmp_path / "scratch/tensorboard")),
+        {"project": "project", "name": "train r1", "dir": str(tmp_path / "scratch")},
+        ("loss_lm", 1.5, 3),
+        ({"loss_lm": 1.5}, 3),
+        "closed",
+        "finished",
+    ]
+
+
+def test_the_events_of_a_finished_training_stay_beside_its_output(tmp_path):
+    (tmp_path / "scratch/tensorboard").mkdir(parents=True)
+    (tmp_path / "scratch/tensorboard/events").write_text("x")
+    (tmp_path / "out").mkdir()
+    keep(tmp_path / "scratch", tmp_path / "out")
+    assert (tmp_path / "out/tensorboard/events").read_text() == "x"

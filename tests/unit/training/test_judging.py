@@ -1,0 +1,56 @@
+"""Whether joint training can work is said before it begins."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from test_training import open_session
+
+import jmlr.training.judging as judging
+from jmlr.training.judging import Judgement, answer_pattern, judge_check, report, with_and_without
+
+
+@pytest.fixture(scope="module")
+def session(tiny, candidates):
+    return open_session(tiny, candidates)
+
+
+def test_the_check_compares_the_gold_passage_with_another_candidate(session):
+    found = judge_check(session.llm, session.passages, session.questions, session.step_settings, seed=0, most=6)
+    assert found.questions == 6
+    assert found.present > 0
+    assert found == judge_check(session.llm, session.passages, session.questions, session.step_settings, seed=0, most=6)
+    question = session.questions[0]
+    present, absent = with_and_without(question, session.passages)
+    assert present in question.gold
+    assert absent not in question.gold
+
+
+def test_without_gold_the_answer_s_words_tell_which_passage_holds_it(session):
+    question = session.questions[0]
+    title, _ = session.passages.title_and_text(question.candidates[0])
+    pair = with_and_without(replace(question, gold=frozenset(), answer_text=title), session.passages)
+    assert pair is None or answer_pattern(title).search(" ".join(session.passages.title_and_text(pair[0])))
+    assert with_and_without(replace(question, gold=frozenset(), answer_text="no"), session.passages) is None
+    assert answer_pattern("Beta-blocker").search("a BETA blocker, given")
+    assert not answer_pattern("aspirin").search("aspirins")
+
+
+def test_a_judge_that_reads_works_and_one_that_does_not_is_warned_of(session, capsys, monkeypatch):
+    def reads(llm, passages, part, columns, picked, settings):
+        return torch.tensor([[0.5 + 0.01 * i, 2.0] for i in range(len(part))])
+
+    monkeypatch.setattr(judging, "judge", reads)
+    found = judge_check(session.llm, session.passages, session.questions, session.step_settings, seed=0)
+    assert found.works
+    report(found, "train")
+    assert "warning" not in capsys.readouterr().err
+    report(Judgement(64, 2.0, 2.01, 0.1), "train")
+    assert "nothing to teach the retriever" in capsys.readouterr().err.replace("\n", " ")
+    report(None, "train")
+    assert "cannot be told" in capsys.readouterr().err
+
+
+def test_no_question_with_both_kinds_of_passage_gives_no_figure(session):
+    bare = [replace(q, gold=frozenset(), answer_text="") for q in session.questions]
+    assert judge_check(session.llm, session.passages, bare, session.step_settings, seed=0) is None

@@ -1,0 +1,41 @@
+"""Texts of uneven length in parts with little padding; figures that add up over parts."""
+
+import random
+
+import pytest
+import torch
+
+from jmlr.training import parts
+from jmlr.training.parts import computed_in_parts, in_parts
+from jmlr.training.tally import Tally
+
+
+@pytest.mark.parametrize("most", [1, 100, 1000, 10**9])
+def test_every_text_is_in_one_part_within_the_limits(most):
+    lengths = [random.Random(0).randint(1, 300) for _ in range(200)]
+    found = in_parts(lengths, most)
+    assert sorted(i for part in found for i in part) == list(range(200))
+    for part in found:
+        longest = max(lengths[i] for i in part)
+        assert len(part) == 1 or len(part) * longest <= most
+        assert sum(longest - lengths[i] for i in part) <= parts.PADDING_TOKENS
+    assert max(map(len, found)) > 1 or most <= 300
+
+
+def test_rows_come_back_in_the_order_of_the_texts():
+    lengths = [3, 900, 5, 1, 900, 40]
+    rows = computed_in_parts(lambda part: torch.tensor([[float(i)] for i in part]), lengths, 1000, torch.device("cpu"))
+    assert rows[:, 0].tolist() == [0, 1, 2, 3, 4, 5]
+
+
+def test_a_tally_weighs_every_part_by_its_questions_and_keeps_what_is_not_a_number():
+    tally = Tally(torch.device("cpu"))
+    tally.add({"loss_lm": (torch.tensor(6.0), 3), "hit": (torch.tensor(1.0), 1)})
+    tally.add({"loss_lm": (torch.tensor(2.0), 1), "loss_rank": (torch.tensor(float("nan")), 1)})
+    values, asked = tally.read({"llm_gradient_norm": torch.tensor(0.5)}, asked=False)
+    assert values["loss_lm"] == 2.0
+    assert values["hit"] == 1.0
+    assert values["loss_rank"] != values["loss_rank"]
+    assert values["llm_gradient_norm"] == 0.5
+    assert "judged" not in values
+    assert not asked
