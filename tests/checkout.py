@@ -53,7 +53,7 @@ class Checkout:
         own = {"PYTHONPATH": path, "PATH": binaries, "COLUMNS": "200", "OMP_NUM_THREADS": "1"}
         return {**os.environ, **own, **self.extra}
 
-    def run(self, *command: str, timeout: float = 900, **environment: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *command: str, timeout: float = 2400, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run a command in the copy."""
         return subprocess.run(
             command, cwd=self.folder, env={**self.environment, **environment}, capture_output=True, text=True,

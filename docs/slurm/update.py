@@ -51,14 +51,15 @@ def paper_hours() -> float:
 def check_table() -> str:
     """Return the table of measured runs beside the plan of the same runs (docs/slurm/measured.csv)."""
     rates = yaml.safe_load((HERE / "rates.yaml").read_text())
-    rows = ["| run | stage | jobs | planned, s | measured, s | planned, MB | measured, MB |", "|" + "---|" * 7]
+    rows = ["| run | stage | jobs | planned, CPU s | measured, CPU s | planned, MB | measured, MB |", "|" + "---|" * 7]
     for record in csv.DictReader((HERE / "measured.csv").open()):
         run = Config.load(yaml.safe_load((HERE / record["config"]).read_text()) or {})
         names = ("passages", "questions", "test_questions", "options", "fill", "nodes", "gpus_per_node")
         sizes = Sizes(**{k: float(record[k]) if k == "fill" else int(record[k]) for k in names})
-        line = next(x for x in costs(run, sizes, rates, "cpu") if x.stage == record["stage"])
+        line = next(x for x in costs(run, sizes, rates, "cpu-thread") if x.stage == record["stage"])
         jobs = str(line.jobs) if line.jobs == int(record["jobs"]) else f"{line.jobs} (made: {record['jobs']})"
-        planned, size = f"{line.hours * 3600:.1f}", f"{line.bytes / 1e6:.1f}"
+        serial = len(run.systems) * len(run.seeds) if line.stage == "answer" else 1
+        planned, size = f"{line.hours * serial * 3600:.0f}", f"{line.bytes / 1e6:.0f}"
         cells = [record["run"], line.stage, jobs, planned, record["seconds"], size, record["megabytes"]]
         rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows)

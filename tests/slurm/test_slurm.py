@@ -30,7 +30,7 @@ class Canceller(threading.Thread):
         self.over = threading.Event()
 
     def run(self) -> None:
-        while len(self.done) < self.kills and not self.over.wait(self.random.uniform(4, 15)):
+        while len(self.done) < self.kills and not self.over.wait(self.random.uniform(10, 60)):
             jobs = self.copy.run("squeue", "--noheader", "--states=R", "--format=%i %k").stdout.split("\n")
             jobs = [j for j in jobs if j.strip()]
             if jobs:

@@ -146,8 +146,9 @@ def costs(run: Config, sizes: Sizes, known: dict[str, Any], device: str, llm: st
     depth = base.width
     texts = s.passages * base.forward(s.fill * run.retrieval.passage_tokens)
     asked = s.questions * base.forward(s.fill * run.retrieval.query_tokens)
-    vectors = 4.0 * depth * s.passages
-    hours = (texts + asked) / rate["encode_flops"] / 3600 * found
+    vectors = 4.0 * depth * (s.passages + s.questions)
+    start = rate["start_s"] / 3600
+    hours = (texts + asked) / rate["encode_flops"] / 3600 * found + count["encode"] * start
     lines["encode"] = Line("encode", count["encode"], hours / run.shards, hours * one_gpu, vectors * found)
     stored = {"float32": 4.0, "bfloat16": 6.0, "int8": 6.0}[run.index.storage] * depth * s.passages
     lines["index"] = Line(
@@ -166,7 +167,7 @@ def costs(run: Config, sizes: Sizes, known: dict[str, Any], device: str, llm: st
             run.reading.llm_question_tokens + run.train_options(name).passages * run.reading.llm_passage_tokens
         )
         flops += shape(run, system.llm, known, llm).forward(min(prompt, run.reading.llm_tokens), s.options)
-    hours = flops * s.test_questions * seeds / rate["read_flops"] / 3600
+    hours = flops * s.test_questions * seeds / rate["read_flops"] / 3600 + count["answer"] * start
     lines["answer"] = Line("answer", count["answer"], hours / len(run.systems) / seeds, hours * one_gpu)
     return list(lines.values())
 
@@ -187,6 +188,7 @@ def _training(
     )  # fmt: skip
     gpus = max(1, sizes.gpus_per_node * sizes.nodes)
     share = 1.0 if gpus == 1 else rate["several_gpus"] if sizes.nodes == 1 else rate["several_nodes"]
-    hours = flops / (rate["train_flops"] * gpus * share) / 3600
-    kept = 4.0 * run.systems[system].rounds * (reader.lora(options.lora_rank) + (dense.body if dense else 0))
+    rounds = run.systems[system].rounds
+    hours = flops / (rate["train_flops"] * gpus * share) / 3600 + rounds * rate["start_s"] / 3600
+    kept = 4.0 * rounds * (reader.lora(options.lora_rank) + (dense.body + dense.head if dense else 0))
     return hours, hours * gpus * bool(sizes.gpus_per_node), kept
