@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import os
 import re
 import runpy
@@ -96,7 +97,7 @@ def test_the_picture_of_the_workflow_shows_the_workflow_as_it_is():
     text = (ROOT / "docs/dag/dag.svg").read_text()
     titles = re.findall(r'class="(node|edge)">\s*<title>([^<]*)</title>(.*?)</g>', text, re.S)
     names = {i: re.search(r">([a-z]+)</text>", rest)[1] for kind, i, rest in titles if kind == "node"}
-    drawn = {tuple(names[n] for n in i.replace("&#45;", "-").split("->")) for kind, i, _ in titles if kind == "edge"}
+    drawn = {tuple(names[n] for n in html.unescape(i).split("->")) for kind, i, _ in titles if kind == "edge"}
     command = ["snakemake", "--cores", "1", "--forceall", "--rulegraph", "dot"]
     graph = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     labels = dict(re.findall(r'^\s*(\d+)\[.*?label = "(\w+)"', graph, re.M))
