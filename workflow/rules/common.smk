@@ -39,7 +39,7 @@ except (ConfigError, UserError) as error:
 
 RUN = f"results/{cfg.run}"
 SHARDS = [f"-{i}-of-{cfg.shards}" for i in range(cfg.shards)]
-PARTS = ["passages" + shard for shard in SHARDS]
+PARTS = [f"passages{shard}" for shard in SHARDS]
 
 
 wildcard_constraints:
@@ -138,5 +138,5 @@ def other_costs():
     for search in dict.fromkeys(s for system in cfg.systems for n in cfg.seeds for s in searches(system, n)):
         origin = os.path.dirname(search)
         found += [f"{origin}/encode/{part}" for part in ["questions", *PARTS]]
-        found += [f"{origin}/index", *(search + shard for shard in SHARDS if gathers("")), search]
+        found += [f"{origin}/index", *(f"{search}{shard}" for shard in SHARDS if gathers("")), search]
     return found

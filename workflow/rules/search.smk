@@ -21,7 +21,7 @@ rule search:
         index=lambda w, input: words("--index", input.index),
         queries=lambda w, input: words("--queries", input.queries),
         parts=lambda w, input: words("--parts", input.parts),
-        shard=lambda w: w.shard.removeprefix("-").replace("-of-", "/") or "0/1",
+        shard=lambda w: re.sub(r"-(\d+)-of-", r"\1/", w.shard) or "0/1",
         options=lambda w: flags(cfg.search),
     message:
         "Retrieval: for every question its C = {cfg.search.candidates} passages with the largest inner product, exactly,"
