@@ -8,6 +8,7 @@ assert copy.planned("--configfile", MINI) == {}
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -86,7 +87,17 @@ def jobs_of(text: str) -> dict[str, int]:
 def results(folder: Path) -> dict[str, str]:
     """Return the SHA-256 of every file that a run made, by its path, but for what tells of the run itself."""
     files = [p for p in sorted((folder / "results").rglob("*")) if p.is_file() and p.name not in NOT_COMPARED]
-    return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+    return {str(p.relative_to(folder)): hashlib.sha256(_content(p)).hexdigest() for p in files}
+
+
+def _content(path: Path) -> bytes:
+    """Return a file's bytes, but for what two libraries write there: modules in the order of a set, the way to the hub."""
+    if path.name not in ("adapter_config.json", "tokenizer_config.json"):
+        return path.read_bytes()
+    content = json.loads(path.read_text())
+    content.pop("local_files_only", None)
+    modules = content.get("target_modules")
+    return json.dumps({**content, "target_modules": sorted(modules) if modules else modules}, sort_keys=True).encode()
 
 
 def failure(done: subprocess.CompletedProcess[str]) -> str:

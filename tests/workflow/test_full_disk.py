@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 def commands(finished: Checkout) -> dict[str, str]:
     """Return one shell line of every stage of the finished run, without its log."""
     done = finished.snakemake("--dry-run", "--forceall", "--printshellcmds")
-    found = re.findall(r"^\s+(OMP_NUM_THREADS=\d+ +jmlr (\w+) .*?) 2> >\(tee", done.stdout + done.stderr, re.M)
+    found = re.findall(r"(OMP_NUM_THREADS=\d+ +jmlr (\w+) .*?) 2> >\(tee", done.stdout + done.stderr, re.S)
     return {stage: line for line, stage in found}
 
 

@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO, Any, cast
 
 from jmlr.runtime.errors import UserError
 
@@ -74,6 +75,25 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+class _Checked:
+    """A file that NumPy does not take for one: it then writes through Python, which reports what the disk refused."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.write = file.write
+
+
+def save_array(path: Path, array: Any) -> None:
+    """Write a NumPy array as an .npy file; raise OSError if not all of it could be written.
+
+    NumPy's own way into a file ignores an error that shows only when the file is closed: on a full disk it leaves a file
+    whose end is missing, and says nothing.
+    """
+    import numpy as np
+
+    with path.open("wb") as file:
+        np.save(cast(Any, _Checked(file)), array, allow_pickle=False)
 
 
 def sha256(path: Path) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from jmlr.options import EncodeOptions, RetrievalOptions
+from jmlr.runtime.files import save_array
 from jmlr.runtime.manifest import stage_output
 from jmlr.runtime.shards import shard_of, shard_rows
 
@@ -29,8 +30,6 @@ def encode(
         shard: 'i/n': the i-th of n equal runs of rows, counted from 0
     """
     _, count = shard_of(shard)
-    import numpy as np
-
     from jmlr.models.dense import DenseRetriever
     from jmlr.runtime.devices import device
     from jmlr.training.data import passage_text, query_text, read_table
@@ -54,7 +53,7 @@ def encode(
             most = retrieval.query_tokens
         name = f"encode {part}" + (f" {shard}" if count > 1 else "")
         vectors = model.encode_all(ids, batch_tokens=options.batch_tokens, bf16=options.encode_bf16, name=name)
-        np.save(folder / "vectors.npy", vectors.numpy(), allow_pickle=False)
+        save_array(folder / "vectors.npy", vectors.numpy())
         notes.update(
             retriever=retriever,
             texts=len(ids),

@@ -1,9 +1,12 @@
+import resource
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import jmlr.runtime.digest as digest
-from jmlr.runtime.files import fresh_directory, fresh_file
+from jmlr.runtime.errors import full_disk
+from jmlr.runtime.files import fresh_directory, fresh_file, save_array
 from jmlr.runtime.seeds import stream
 
 
@@ -26,6 +29,23 @@ def test_a_file_keeps_its_old_content_when_writing_fails(tmp_path):
         raise RuntimeError
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("numbers", [1200, 1300, 1500, 100_000])
+def test_an_array_is_written_whole_or_with_an_error(tmp_path, numbers):
+    """NumPy alone fails this at 1,300 and 1,500: it ignores what the disk refuses when the file is closed."""
+    array, limit = np.arange(numbers, dtype=np.float32), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5000, limit[1]))
+    try:
+        if array.nbytes + 128 > 5000:
+            with pytest.raises(OSError, match="File too large") as caught:
+                save_array(tmp_path / "a.npy", array)
+            assert full_disk(caught.value)
+        else:
+            save_array(tmp_path / "a.npy", array)
+            assert np.array_equal(np.load(tmp_path / "a.npy"), array)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
 
 
 def test_streams_differ_by_name_and_repeat_for_the_same():
