@@ -72,11 +72,11 @@ clean:  ## remove results, logs and builds; the environment stays
 	@touch $@
 
 .venv/.test: .venv/.workflow
-	@$(PIP) --no-build-isolation --editable '.[workflow,test]'
+	@$(PIP) --no-build-isolation --editable '.[workflow,slurm,test]'
 	@touch $@
 
 .venv/.lint: .venv/.test
-	@$(PIP) --no-build-isolation --editable '.[workflow,test,lint]'
+	@$(PIP) --no-build-isolation --editable '.[workflow,slurm,test,lint]'
 	@touch $@
 
 .venv/.bench: .venv/.workflow

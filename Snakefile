@@ -6,6 +6,7 @@ fetch -> prepare -> pretrain -> encode -> index -> search -> train -> answer -> 
     results/{run}/{model}/seed{seed}/pretrain
     results/{run}/{origin}/r{round}/encode/{part}     part = questions | passages-{i}-of-{n}
     results/{run}/{origin}/r{round}/index, search     origin = {system}/seed{seed} | {model}/seed{seed} | {model}
+    results/{run}/{origin}/r{round}/search-{i}-of-{n} where there are shards: what `search` puts together
     results/{run}/{system}/seed{seed}/r{round}/train
     results/{run}/{system}/seed{seed}/answer, evaluate
     results/{run}/report
@@ -48,5 +49,9 @@ rule all:
         expand(rules.report.output, run=cfg.run),
 
 
+onstart:
+    check_jobs(workflow.dag.needrun_jobs(), local=workflow.local_exec)
+
+
 onsuccess:
-    print(f"report: {RUN}/report/report.html")
+    print(summary(RUN, BEGUN))

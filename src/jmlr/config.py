@@ -91,7 +91,7 @@ class Config(Closed):
     retrieval: RetrievalOptions = option(RetrievalOptions, "how a retriever reads")
     reading: ReadingOptions = option(ReadingOptions, "how a language model reads and answers")
     encode: EncodeOptions = option(EncodeOptions, "from texts to vectors")
-    shards: Positive = option(1, "parts in which the passages are encoded, as separate jobs")
+    shards: Positive = option(1, "parts in which the passages are encoded and searched, as separate jobs")
     index: IndexOptions = option(IndexOptions, "from vectors to an index")
     search: SearchOptions = option(SearchOptions, "the best passages of every question")
     train: TrainOptions = option(TrainOptions, "fine-tuning, common to all systems")
@@ -130,6 +130,21 @@ class Config(Closed):
         """Return the training options of a system: the common ones with its own on top."""
         return TrainOptions.model_validate({**self.train.model_dump(), **self.systems[system].train})
 
+    def method(self, system: str) -> str:
+        """Say in one clause how a system learns, for the messages of a dry run.
+
+        >>> Config().method("rag")
+        'the LLM learns to answer from its K = 3 best passages'
+        """
+        options = self.train_options(system)
+        if options.target == "frozen":
+            read = (
+                f"to answer from its K = {options.passages} best passages" if options.passages else "without passages"
+            )
+            return f"the LLM learns {read}"
+        judged = f"S = {options.samples} of C = {self.search.candidates}, judged by the LLM's loss ({options.target})"
+        return f"the LLM learns to answer from K = {options.passages} passages, the retriever from {judged}"
+
     @classmethod
     def load(cls, data: dict[str, Any]) -> Config:
         """Check a mapping (of parsed YAML); raise ConfigError with one line per fault, naming the nearest valid key."""
@@ -137,6 +152,12 @@ class Config(Closed):
             return cls.model_validate(data)
         except ValidationError as error:
             raise ConfigError("config: " + one_line(error, cls)) from None
+
+
+def words(name: str, value: str | list[str] | None) -> str:
+    """Write one option with its value or values, quoted for a shell; nothing if there is no value."""
+    values = [value] if isinstance(value, str) else list(value or [])
+    return shlex.join([name, *values]) if values and values != [""] else ""
 
 
 def flags(*models: BaseModel) -> str:

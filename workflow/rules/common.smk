@@ -1,40 +1,30 @@
 # The only functions of the workflow: the checked configuration, and which folder feeds which. All else is in the stages.
 import os
 import re
-import shlex
 import sys
-from fnmatch import fnmatchcase
+import time
 from pathlib import Path
 
-from jmlr.config import Config, ConfigError, flags
-from jmlr.runtime import environment
+from jmlr.config import Config, ConfigError, flags, words
 from jmlr.runtime.digest import stage_digest
 from jmlr.runtime.errors import UserError
+from jmlr.runtime.launch import launch
+from jmlr.runtime.preflight import check_corpus, check_jobs, files_of, located
+from jmlr.runtime.summary import summary
 
+BEGUN = time.monotonic()
 # In every rule's shell line `2> >(tee {log} >&2)` sends progress to terminal and log; a stage cannot see the terminal for itself.
 os.environ.setdefault("JMLR_PROGRESS_S", "5" if sys.stderr.isatty() else "60")
+os.environ.setdefault("JMLR_CHECKOUT", str(workflow.basedir))  # what envs/*.post-deploy.sh install
 TORCH_ENV = f"../../envs/{os.environ.get('JMLR_HARDWARE', 'cpu')}.yaml"  # under --sdm conda, where a stage uses torch
-
-
-def located(path, key, local=False):
-    """Return a path of the configuration with its environment variables put in; a local one must exist."""
-    full = environment.expand(path, f"config: {key}")
-    if (local or os.path.isabs(full) or full.startswith(".")) and not os.path.exists(full):
-        raise UserError(f"config: {key}: there is no '{full}'" + (f" (from '{path}')" if full != path else ""))
-    return full
-
-
-def files_of(path, patterns=()):
-    """Return the files of a local file or folder as inputs, so that Snakemake sees their content; none for a hub name."""
-    if os.path.isfile(path):
-        return [path]
-    names = (str(f.relative_to(path)) for f in Path(path).rglob("[!.]*") if f.is_file())
-    return sorted(os.path.join(path, n) for n in names if not patterns or any(fnmatchcase(n, p) for p in patterns))
-
 
 try:
     cfg = Config.load(config)
     SOURCES = {k: located(s.path, f"sources.{k}.path", True) for k, s in cfg.sources.items() if s.origin == "local"}
+    for number, part in enumerate(cfg.prepare.corpora):
+        if part.source in SOURCES and workflow.is_main_process:
+            files = files_of(SOURCES[part.source], cfg.sources[part.source].files)
+            check_corpus(f"prepare.corpora[{number}]", files, part.file)
     READY = {k: located(m.path, f"models.{k}.path") for k, m in cfg.models.items() if m.path}
     PRETRAINED = {
         k: m.pretrain.model_copy(
@@ -47,7 +37,8 @@ except (ConfigError, UserError) as error:
     sys.exit(str(error))  # one line, before anything runs
 
 RUN = f"results/{cfg.run}"
-PARTS = [f"passages-{i}-of-{cfg.shards}" for i in range(cfg.shards)]
+SHARDS = [f"-{i}-of-{cfg.shards}" for i in range(cfg.shards)]
+PARTS = [f"passages{shard}" for shard in SHARDS]
 
 
 wildcard_constraints:
@@ -59,6 +50,7 @@ wildcard_constraints:
     seed=r"\d+",
     round=r"\d+",
     part=r"questions|passages-\d+-of-\d+",
+    shard=r"(-\d+-of-\d+)?",
 
 
 def sources_used():
@@ -114,6 +106,11 @@ def searches(system, seed):
     return [search_of(system, seed, n) for n in range(last + 1)] if options.joint or options.passages else []
 
 
+def gathers(shard):
+    """Tell whether a search puts the results of shards together: the one without a number, where there are several."""
+    return cfg.shards > 1 and not shard
+
+
 def retriever(origin, round):
     """Return the retriever of an origin after `round` rounds: (input of a rule, folder or hub name)."""
     name, seed = Path(origin).parts[0], origin.rpartition("seed")[2]
@@ -140,11 +137,6 @@ def other_costs():
     for search in dict.fromkeys(s for system in cfg.systems for n in cfg.seeds for s in searches(system, n)):
         own = os.path.dirname(search)
         index = index_of(own)
-        found += [f"{own}/encode/questions", *(f"{os.path.dirname(index)}/encode/{p}" for p in PARTS), index, search]
+        found += [f"{own}/encode/questions", *(f"{os.path.dirname(index)}/encode/{p}" for p in PARTS), index]
+        found += [*(f"{search}{shard}" for shard in SHARDS if gathers("")), search]
     return list(dict.fromkeys(found))
-
-
-def option(name, value):
-    """Return an option with its value or values, quoted; nothing if there is no value."""
-    values = [value] if isinstance(value, str) else list(value or [])
-    return shlex.join([name, *values]) if values and values != [""] else ""

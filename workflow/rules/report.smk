@@ -27,10 +27,10 @@ rule report:
     params:
         code=stage_digest("report"),
         out=subpath(output.page, parent=True),
-        systems=lambda w: option("--systems", json.dumps(ROWS)),
+        systems=lambda w: words("--systems", json.dumps(ROWS)),
         options=lambda w: flags(cfg.report),
     message:
-        "write the report"
+        "Report: one page and one table of all systems and seeds"
     shell:
         "OMP_NUM_THREADS={threads} jmlr report --out {params.out} --run {wildcards.run} --prepared {input.prepared}"
         " --evaluations {input.evaluations} --answers {input.answers} --trainings {input.trainings}"

@@ -35,12 +35,12 @@ class Record:
 
 
 def files_of(folder: Path, pattern: str) -> list[Path]:
-    """Return the files of a fetched folder that match a glob pattern, in the order of their names; never its manifest.
+    """Return the files of a fetched folder that match a glob pattern, in the order of their names; never its manifest, never hidden ones.
 
     Raises:
         UserError: none matches.
     """
-    files = {str(p.relative_to(folder)): p for p in sorted(folder.rglob("*")) if p.is_file()}
+    files = {str(p.relative_to(folder)): p for p in sorted(folder.rglob("[!.]*")) if p.is_file()}
     files.pop("manifest.json", None)
     found = [path for name, path in files.items() if fnmatchcase(name, pattern)]
     if not found:

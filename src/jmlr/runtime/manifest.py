@@ -113,6 +113,7 @@ def _cpu_seconds() -> float:
 
 
 def _gpus() -> int:
+    """Return how many GPUs this stage holds: those seen here, or one for each process where several nodes compute."""
     torch = sys.modules.get("torch")  # a stage without torch uses no GPU
     if torch is None or not torch.cuda.is_available():
         return 0
@@ -126,6 +127,7 @@ def _hardware() -> dict[str, Any]:
         "machine": platform.machine(),
         "cores": os.cpu_count(),
         "threads": os.environ.get("OMP_NUM_THREADS"),
+        "ranks": int(os.environ.get("WORLD_SIZE", "1")),
         "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
         if torch is not None and _gpus()
         else [],

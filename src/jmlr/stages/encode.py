@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Literal
 
 from jmlr.options import EncodeOptions, RetrievalOptions
-from jmlr.runtime.errors import UserError
 from jmlr.runtime.manifest import stage_output
+from jmlr.runtime.shards import shard_of, shard_rows
 
 
 def encode(
@@ -30,7 +30,7 @@ def encode(
         part: what is encoded
         shard: 'i/n': the i-th of n equal runs of rows, counted from 0
     """
-    number, count = _shard(shard)
+    _, count = shard_of(shard)
     from jmlr.models.retriever import load_retriever
     from jmlr.runtime.devices import device
     from jmlr.topk.stored import StoredVectors
@@ -42,7 +42,7 @@ def encode(
         model = load_retriever(retriever, query_tokens=retrieval.query_tokens, passage_tokens=retrieval.passage_tokens)
         model = model.to(device()).eval()
         table = read_table(prepared / f"{part}.parquet")
-        first, last = len(table) * number // count, len(table) * (number + 1) // count
+        first, last = shard_rows(shard, len(table))
         rows = table.slice(first, last - first).to_pylist()
         if part == "passages":
             kind, texts = "passage", [passage_text(r["title"], r["text"]) for r in rows]
@@ -63,10 +63,3 @@ def encode(
             vectors=len(vectors),
             depth=vectors.shape[1],
         )
-
-
-def _shard(text: str) -> tuple[int, int]:
-    number, _, count = text.partition("/")
-    if not (number.isdecimal() and count.isdecimal() and int(number) < int(count)):
-        raise UserError(f"--shard '{text}': give 'i/n' with 0 <= i < n, e.g. 0/4")
-    return int(number), int(count)

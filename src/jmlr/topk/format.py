@@ -113,6 +113,14 @@ def verify_blocks(blocks: list[tuple[Path, int, str]]) -> None:
                 raise IndexFormatError(f"{path}: damaged between bytes {first} and {last} (checksum does not match)")
 
 
+def touches(block: tuple[Path, int, str], columns: Arrays, first: int, last: int) -> bool:
+    """Tell whether a block (file, number, checksum) holds bytes of rows first..last-1 of the file's column."""
+    path, number, _ = block
+    begin, end = number * BLOCK_BYTES - HEADER_BYTES, (number + 1) * BLOCK_BYTES - HEADER_BYTES
+    row_bytes = columns[path.stem].strides[0]
+    return begin < last * row_bytes and end > first * row_bytes
+
+
 class _ColumnWriter:
     """Appends rows to an .npy file whose length is known only at the end."""
 

@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from jmlr.runtime.errors import UserError
-from jmlr.runtime.files import existing
+from jmlr.runtime.files import existing, save_array
+from jmlr.runtime.shards import shard_rows
 from jmlr.topk.index import Index
 from jmlr.topk.maxsim import MaxSimIndex
 
@@ -35,9 +36,9 @@ class StoredVectors:
 
     def save(self, folder: Path) -> None:
         """Write vectors.npy and, for token vectors, offsets.npy."""
-        np.save(folder / VECTORS, self.vectors, allow_pickle=False)
+        save_array(folder / VECTORS, self.vectors)
         if self.offsets is not None:
-            np.save(folder / OFFSETS, self.offsets, allow_pickle=False)
+            save_array(folder / OFFSETS, self.offsets)
 
     @classmethod
     def open(cls, folder: Path, what: str = "vectors") -> StoredVectors:
@@ -78,18 +79,29 @@ def build_stored(shards: list[Path], folder: Path, *, storage: str) -> tuple[int
         offsets.append(part.offsets[1:] + begin)
         begin += len(part.vectors)
     tokens.flush()
-    np.save(folder / OFFSETS, np.concatenate(offsets), allow_pickle=False)
+    save_array(folder / OFFSETS, np.concatenate(offsets))
     (folder / ABOUT).write_text(json.dumps({"storage": storage}) + "\n")
     return sum(map(len, parts)), total, dim
 
 
 def open_stored(folder: Path) -> Index | MaxSimIndex:
     """Open what `build_stored` wrote. Token vectors are read into memory; a dense index is mapped."""
+    return open_shard(folder, "0/1")[0]
+
+
+def open_shard(folder: Path, shard: str) -> tuple[Index | MaxSimIndex, int]:
+    """Open the passages of shard 'i/n' alone, under the numbers they have in the whole; also return how many that has."""
     if not (existing(folder, "--index") / ABOUT).is_file():
-        return Index.open(folder)
+        index = Index.open(folder)
+        return (index if shard == "0/1" else index.rows(*shard_rows(shard, len(index)))), len(index)
     storage = json.loads((folder / ABOUT).read_text())["storage"]
     tokens = np.load(folder / TOKENS, mmap_mode="r", allow_pickle=False)
-    return MaxSimIndex.build(tokens, np.load(folder / OFFSETS, allow_pickle=False), storage)
+    offsets = np.load(folder / OFFSETS, allow_pickle=False)
+    first, last = shard_rows(shard, len(offsets) - 1)
+    held = tokens[offsets[first] : offsets[last]]
+    part = MaxSimIndex.build(held, offsets[first : last + 1] - offsets[first], storage, ids=np.arange(first, last))
+    assert isinstance(part, MaxSimIndex)
+    return part, len(offsets) - 1
 
 
 def search_stored(index: Index | MaxSimIndex, queries: StoredVectors, k: int) -> tuple[np.ndarray, np.ndarray]:
