@@ -131,7 +131,8 @@ def score_columns(retriever: Retriever, passages: Passages, batch: Sequence[Ques
     if passages.kept is None:
         return retriever.scores([q.query for q in batch], [passages.for_retriever(r) for r in rows], places)
     queries = retriever.encode([q.query for q in batch], "query")
-    return retriever.interact(queries, passages.kept.take(rows, queries), places)
+    with torch.autocast(next(retriever.parameters()).device.type, enabled=False):  # bfloat16 scores would tie too often
+        return retriever.interact(queries, passages.kept.take(rows, queries), places)
 
 
 def score_again(
