@@ -2,11 +2,15 @@ rule train:
     input:
         prepared="results/{run}/prepare",
         llm=lambda w: model_input(cfg.systems[w.system].llm, w.seed),
-        retriever=lambda w: model_input(cfg.systems[w.system].retriever, w.seed) if cfg.train_options(w.system).joint else [],
+        retriever=lambda w: (
+            model_input(cfg.systems[w.system].retriever, w.seed) if cfg.train_options(w.system).joint else []
+        ),
         candidates=lambda w: searches(w.system, w.seed)[: int(w.round)][-1:],
         previous=lambda w: trained(w.system, w.seed, int(w.round) - 1) if int(w.round) > 1 else [],
         vectors=lambda w: (
-            [f"{base(w.system, w.seed)}/encode/{part}" for part in PARTS] if cfg.train_options(w.system).keeps_passages else []
+            [f"{base(w.system, w.seed)}/encode/{part}" for part in PARTS]
+            if cfg.train_options(w.system).keeps_passages
+            else []
         ),
     output:
         directory("results/{run}/{system}/seed{seed}/r{round}/train"),
