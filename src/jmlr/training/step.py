@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -130,9 +131,10 @@ def score_columns(retriever: Retriever, passages: Passages, batch: Sequence[Ques
     places = torch.tensor([[place[row] for row in held] for held in chosen])
     if passages.kept is None:
         return retriever.scores([q.query for q in batch], [passages.for_retriever(r) for r in rows], places)
-    queries = retriever.encode([q.query for q in batch], "query")
+    encoder: Any = retriever  # what it encodes to depends on its kind, dense or ColBERT
+    queries = encoder.encode([q.query for q in batch], "query")
     with torch.autocast(next(retriever.parameters()).device.type, enabled=False):  # bfloat16 scores would tie too often
-        return retriever.interact(queries, passages.kept.take(rows, queries), places)
+        return encoder.interact(queries, passages.kept.take(rows, queries), places)
 
 
 def score_again(
