@@ -25,7 +25,7 @@ def snakemake(folder: Path, *arguments: str) -> str:
     command = ["snakemake", "--cores", "2", "--directory", str(folder), *arguments]
     command += ["--configfile", str(ROOT / "tests/workflow/mini.yaml"), str(folder / "rows.yaml")]
     environment = {**os.environ, "COLUMNS": "200"}
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, env=environment, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=1500, env=environment, check=False)
     assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
     return done.stdout + done.stderr
 

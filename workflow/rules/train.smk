@@ -13,7 +13,9 @@ rule train:
         ),
         previous=lambda w: trained(w.system, w.seed, int(w.round) - 1) if int(w.round) > 1 else [],
         vectors=lambda w: (
-            [f"{base(w.system, w.seed)}/encode/{part}" for part in PARTS] if cfg.train_options(w.system).keeps_passages else []
+            [f"{base(w.system, w.seed)}/encode/{part}" for part in PARTS]
+            if cfg.train_options(w.system).keeps_passages
+            else []
         ),
     output:
         directory("results/{run}/{system}/seed{seed}/r{round}/train"),
