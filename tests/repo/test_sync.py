@@ -24,6 +24,7 @@ CONDA = {
     "pytorch-gpu": "torch",
     "matplotlib-base": "matplotlib",
     "snakemake-minimal": "snakemake",
+    "python-xxhash": "xxhash",
 }
 UNPINNED = {"cxx-compiler", "pip"}
 
