@@ -2,12 +2,13 @@
 
     prepare:
       questions:
-        - dataset: medmcqa            # config/datasets/medmcqa.yaml; every key given beside it wins over the card's
+        - dataset: medmcqa            # config/datasets/medmcqa.yaml; what stands beside it wins over the card
       corpora:
-        - corpus: medrag_textbooks    # config/corpora/medrag_textbooks.yaml
+        - corpus: medrag_textbooks    # config/corpora/medrag_textbooks.yaml; a source beside it replaces the card's
 
 A card says what it is (`about`), where it comes from (`sources`, which a run's own source of the same name replaces),
 how it is read (`entry`), and what differs where it does not come from the hub but in the published files (`original`).
+A run's `fields` are laid over those of the card one by one, its other keys as a whole.
 """
 
 from __future__ import annotations
@@ -38,11 +39,11 @@ def with_cards(data: dict[str, Any], folder: Path = FOLDER) -> dict[str, Any]:
             continue
         filled[kind] = []
         for entry in entries:
-            if isinstance(entry, dict) and entry.get(key) and not entry.get("source"):
+            if isinstance(entry, dict) and entry.get(key) and (key == "corpus" or not entry.get("source")):
                 name, card = _card(str(entry[key]), folder / place, f"prepare.{kind}: {key}")
-                for source, options in card.get("sources", {}).items():
-                    sources.setdefault(source, options)
-                entry = _filled(entry, name, key, card, sources.get(name))
+                if not entry.get("source"):
+                    sources = {**card.get("sources", {}), **sources}
+                entry = _filled(entry, name, key, card, sources.get(entry.get("source", name)))
             filled[kind].append(entry)
     return {**data, "prepare": filled, **({"sources": sources} if sources else {})}
 
@@ -83,4 +84,6 @@ def _filled(entry: dict[str, Any], name: str, key: str, card: dict[str, Any], so
     from_hub = isinstance(source, dict) and source.get("origin") == "hub"
     under = {**card.get("entry", {}), **({} if from_hub else card.get("original", {}))}
     own = {k: v for k, v in entry.items() if k != key}
+    if isinstance(own.get("fields"), dict):
+        own["fields"] = {**under.get("fields", {}), **own["fields"]}
     return {"source": name, **({"dataset": name} if key == "dataset" else {}), **under, **own}
