@@ -1,6 +1,6 @@
 """Texts that contain a test question: found by n-grams of words, so that they can be dropped and listed.
 
-    tests = TestQuestions([{"id": "q1", "dataset": "medqa", "question": "...", "answer_text": "..."}])
+    tests = HeldOut([{"id": "q1", "dataset": "medqa", "question": "...", "answer_text": "..."}])
     tests.in_text("...")              # None, or Match(id="q1", dataset="medqa", share=0.8)
 
 A text contains a question if it holds at least `share` of the question's n-grams: 13 words in passages (the length that
@@ -40,7 +40,7 @@ class Match:
 
 
 @dataclass
-class TestQuestions:
+class HeldOut:
     """The test questions as n-grams; memory is bounded by them, whatever is checked against them.
 
     Args:

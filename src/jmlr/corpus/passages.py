@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jmlr.corpus.chunks import Chunks
-from jmlr.corpus.contamination import TestQuestions, dropped
+from jmlr.corpus.contamination import HeldOut, dropped
 from jmlr.corpus.duplicates import Duplicates, Rows
 from jmlr.corpus.fields import Fields, as_id
 from jmlr.corpus.records import Record
@@ -120,7 +120,7 @@ class PassageWriter:
         *,
         deduplicate: bool = True,
         near: float = 0.0,
-        tests: TestQuestions | None = None,
+        tests: HeldOut | None = None,
         listed: Callable[[dict[str, Any]], None] = lambda row: None,
     ) -> None:
         self.folder, self.chunks, self.gold, self.tests, self.listed = folder, chunks, gold, tests, listed

@@ -11,6 +11,7 @@ Messages never quote a record's text, which may be clinical.
 
 from __future__ import annotations
 
+import codecs
 import csv
 import difflib
 import gzip
@@ -67,7 +68,7 @@ def read_records(path: Path, encoding: str = "utf-8", columns: Sequence[str] = (
         UserError: an unknown format or encoding, or a damaged record: with the file and the line.
     """
     try:
-        b"".decode(encoding)
+        codecs.lookup(encoding)
     except LookupError:
         raise UserError(f"{path}: unknown encoding '{encoding}'; allowed: utf-8, cp1252, latin-1, utf-16, ...") from None
     plain = path.name.removesuffix(".gz")

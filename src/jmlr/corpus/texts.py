@@ -26,6 +26,7 @@ _TAG = re.compile(
     re.I,
 )
 _INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u200c\u200d\u2060\ufeff"))
+_PAGE_END = re.compile(r"\s*(?:\n[ \t]*\d{1,4}[ \t]*\n?)?\f\s*(?:\d{1,4}[ \t]*\n\s*)?")
 # UTF-8's lead bytes of Latin, Greek and punctuation as Windows-1252 shows them, with what follows: "Â°", "â€™"
 _MISREAD = re.compile("[\u00c2\u00c3\u00ce\u00cf\u00e2][\u0080-\u00bf\u0152\u0153\u0160\u0161\u0178\u017d\u017e\u0192\u02c6\u02dc\u2013-\u203a\u20ac\u2122]{1,3}")  # fmt: skip
 
@@ -91,10 +92,9 @@ def sections(text: str) -> Iterator[tuple[list[str], str]]:
 def unwrapped(text: str) -> str:
     """Return a text with lines that were broken to fit a page joined, and words hyphenated there made whole.
 
-    A form feed ends a page, not a paragraph; a line of digits alone is a page number.
+    A form feed ends a page, not a paragraph; a line of digits alone beside it is a page number.
     """
-    text = text.replace("\r\n", "\n").replace("\f", "\n")
-    text = re.sub(r"^[ \t]*\d{1,4}[ \t]*\n", "", text, flags=re.M)
+    text = _PAGE_END.sub("\n", text.replace("\r\n", "\n"))
     text = re.sub(r"(?<=[a-zß-ÿ])-\n[ \t]*(?=[a-zß-ÿ])", "", text)
     return "\n\n".join(" ".join(p.split()) for p in re.split(r"\n[ \t]*\n", text) if p.strip())
 

@@ -109,7 +109,7 @@ def _questions(sources: dict[str, Path], parts: list[QuestionsOptions], dropped:
 
 def _tests(asked: list[Row], how: DecontaminateOptions) -> Any:
     """Return the test questions that nothing else may contain; None if there is to be no check."""
-    from jmlr.corpus.contamination import TestQuestions
+    from jmlr.corpus.contamination import HeldOut
 
     if not how.splits:
         return None
@@ -118,7 +118,7 @@ def _tests(asked: list[Row], how: DecontaminateOptions) -> Any:
         found = sorted({q["split"] for q in asked})
         raise UserError(f"decontaminate: no question is in split '{unknown[0]}'{nearest(unknown[0], found)}")
     tests = (q for q in asked if q["split"] in how.splits)
-    return TestQuestions(tests, how.passage_ngram, how.question_ngram, how.share)
+    return HeldOut(tests, how.passage_ngram, how.question_ngram, how.share)
 
 
 def _without_tests(asked: list[Row], tests: Any, how: DecontaminateOptions, dropped: Callable[[Row], None]) -> list[Row]:
