@@ -12,7 +12,11 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 RUNS = sorted(p.stem for p in (ROOT / "config/runs").glob("*.yaml"))
 STAND_INS = {
-    "JMLR_DATA": ["data/openstax/a.jsonl.gz", "data/original/pubmedqa_a.json.gz", "models/all-MiniLM-L6-v2/config.json"],
+    "JMLR_DATA": [
+        "data/openstax/a.jsonl.gz",
+        "data/original/pubmedqa_a.json.gz",
+        "models/all-MiniLM-L6-v2/config.json",
+    ],
     "CLINICAL_NOTES": ["notes.csv.gz"],
     "MEDQA_RATIONALES": ["rationales.jsonl"],
 }

@@ -121,7 +121,7 @@ class PassageWriter:
         deduplicate: bool = True,
         near: float = 0.0,
         tests: HeldOut | None = None,
-        listed: Callable[[dict[str, Any]], None] = lambda row: None,
+        listed: Callable[[dict[str, Any]], None] | None = None,
     ) -> None:
         self.folder, self.chunks, self.gold, self.tests, self.listed = folder, chunks, gold, tests, listed
         self.counts: dict[str, Counter[str]] = {}
@@ -156,9 +156,7 @@ class PassageWriter:
             raise UserError(f"{source}: no passages: {reason}")
         return read
 
-    def _add(
-        self, record: Record, fields: Fields, source: str, text: str, how: How, counts: Counter[str]
-    ) -> None:
+    def _add(self, record: Record, fields: Fields, source: str, text: str, how: How, counts: Counter[str]) -> None:
         if not text:
             fields.text(record, "text", required=True)  # says which of the two it is: missing, or empty
         id = f"{source}-{counts['records'] - 1:07d}" if how.make_ids else fields.id(record)
@@ -180,9 +178,9 @@ class PassageWriter:
         kept = []
         for name, title, text in pieces:
             match = self.tests.touched(text) if self.tests else None
-            if match:
+            if match and self.listed:
                 self.listed(dropped("passage", name, source, "", match))
-            else:
+            if not match:
                 kept.append((name, title, text))
         return kept
 
@@ -219,9 +217,10 @@ class PassageWriter:
     def _copy(self, rows: Rows) -> None:
         """Copy the draft without the given rows, and number what is left."""
         written, read = 0, 0
-        with pq.ParquetFile(self._draft) as file, pq.ParquetWriter(
-            self.folder / "passages.parquet", SCHEMA, compression="zstd"
-        ) as table:
+        with (
+            pq.ParquetFile(self._draft) as file,
+            pq.ParquetWriter(self.folder / "passages.parquet", SCHEMA, compression="zstd") as table,
+        ):
             for batch in file.iter_batches(batch_size=BATCH, columns=list(NAMES)):
                 first, last = np.searchsorted(rows, [read, read + len(batch)])
                 keep = np.ones(len(batch), bool)

@@ -41,7 +41,7 @@ SCHEMA = pa.schema(
 MOST_OPTIONS = len(string.ascii_uppercase)
 
 
-class _Unusable(Exception):
+class _UnusableError(Exception):
     """Options or an answer that make no question of a record; the message follows its place."""
 
 
@@ -128,7 +128,7 @@ class QuestionReader:
         question = fields.text(record, "question", required=True)
         try:
             options, index, answer_text = self._options_and_answer(record, fields, where)
-        except _Unusable as error:
+        except _UnusableError as error:
             if self.unusable == "error":
                 raise UserError(f"{where}: {error}; 'unusable: drop' lists such questions and goes on") from None
             what = {"kind": "question", "id": id, "dataset": dataset, "split": self._split(record, fields, id)}
@@ -163,10 +163,10 @@ class QuestionReader:
             index = _answer(options, answer, answer_text, where, named, first=self.same_text == "first")
             return list(options.values()), index, list(options.values())[index]
         if not self.open:
-            raise _Unusable("no options; allowed: at least two in 'options', or 'open: true'")
+            raise _UnusableError("no options; allowed: at least two in 'options', or 'open: true'")
         answer_text = answer_text or fields.text(record, "answer")
         if not answer_text:
-            raise _Unusable("an open question without an answer; allowed: a text in 'answer'")
+            raise _UnusableError("an open question without an answer; allowed: a text in 'answer'")
         return [], -1, answer_text
 
     def _split(self, record: Record, fields: Fields, key: str) -> str:
@@ -189,7 +189,7 @@ def _options(value: Any, where: str) -> dict[str, str]:
         try:
             value = json.loads(value)
         except json.JSONDecodeError:
-            raise _Unusable("'options' is a text that is no JSON; allowed: an object or a list") from None
+            raise _UnusableError("'options' is a text that is no JSON; allowed: an object or a list") from None
     if isinstance(value, list):
         while value and value[-1] in (None, ""):
             value = value[:-1]
@@ -197,11 +197,11 @@ def _options(value: Any, where: str) -> dict[str, str]:
     if not value:
         return {}
     if not isinstance(value, dict) or not 2 <= len(value) <= MOST_OPTIONS:
-        raise _Unusable(f"'options' must be 2 to {MOST_OPTIONS} texts: an object of letters, or a list")
+        raise _UnusableError(f"'options' must be 2 to {MOST_OPTIONS} texts: an object of letters, or a list")
     options = {str(key).strip(): as_text(text, f"{where}: option '{key}'") for key, text in value.items()}
     for key, text in options.items():
         if not text:
-            raise _Unusable(f"option '{key}' is empty")
+            raise _UnusableError(f"option '{key}' is empty")
     return options
 
 
@@ -209,7 +209,7 @@ def _number_at(count: int, value: Any, first: int, where: str) -> int:
     """Return the index of the option that a number names, counted from `first`."""
     word = as_text(value, f"{where}: 'answer'")
     if not word.isdecimal() or not 0 <= int(word) - first < count:
-        raise _Unusable(f"answer {_shown(word)} is none of the options; allowed: {first} to {count - 1 + first}")
+        raise _UnusableError(f"answer {_shown(word)} is none of the options; allowed: {first} to {count - 1 + first}")
     return int(word) - first
 
 
@@ -223,14 +223,14 @@ def _answer(
     """Return the index of the right option; `named` is it where the answer is a number.
 
     Raises:
-        _Unusable: no reading of the answer names an option, two readings name different ones, `answer_text` disagrees,
+        _UnusableError: no reading of the answer names an option, two readings name different ones, `answer_text` disagrees,
             or another option has the same text, unless `first`: then the first of these is the answer, since their
             scores are equal and the first would be chosen. (Two wrong options with one text stay as published.)
     """
     keys, texts = list(options), [" ".join(t.split()) for t in options.values()]
     given = answer_text if value is None or value == "" else value
     if given == "":
-        raise _Unusable(f"no answer; allowed: one of {', '.join(keys)} in 'answer'")
+        raise _UnusableError(f"no answer; allowed: one of {', '.join(keys)} in 'answer'")
     word = " ".join(as_text(given, f"{where}: 'answer'").split())
     readings = {named} if named is not None else _readings(keys, texts, word, first)
     # published: options {"A": "B", "B": "C", "C": "A"}, answer "C", answer_text "A"
@@ -238,16 +238,16 @@ def _answer(
         readings = {i for i in readings if normalised(texts[i]) == normalised(answer_text)} or readings
     if not readings:
         allowed = f"{', '.join(keys)}, an index from 0 to {len(keys) - 1}, or an option's text"
-        raise _Unusable(f"answer {_shown(word)} is none of the options; allowed: {allowed}")
+        raise _UnusableError(f"answer {_shown(word)} is none of the options; allowed: {allowed}")
     right = min(readings)
     same = [keys[i] for i, t in enumerate(texts) if t == texts[right]]
     if len(same) > 1 and not first:
-        raise _Unusable(f"options {' and '.join(same)} are the same text, and one of them is the answer")
+        raise _UnusableError(f"options {' and '.join(same)} are the same text, and one of them is the answer")
     if len(readings) > 1:
-        raise _Unusable(f"answer '{word[:3]}' is the key of one option and the text of another")
+        raise _UnusableError(f"answer '{word[:3]}' is the key of one option and the text of another")
     if answer_text and normalised(answer_text) != normalised(texts[right]):
         hint = "is an index counted from 1?"
-        raise _Unusable(f"'answer' names option {keys[right]}, but 'answer_text' is not its text; {hint}")
+        raise _UnusableError(f"'answer' names option {keys[right]}, but 'answer_text' is not its text; {hint}")
     return keys.index(same[0])
 
 

@@ -70,7 +70,9 @@ def read_records(path: Path, encoding: str = "utf-8", columns: Sequence[str] = (
     try:
         codecs.lookup(encoding)
     except LookupError:
-        raise UserError(f"{path}: unknown encoding '{encoding}'; allowed: utf-8, cp1252, latin-1, utf-16, ...") from None
+        raise UserError(
+            f"{path}: unknown encoding '{encoding}'; allowed: utf-8, cp1252, latin-1, utf-16, ..."
+        ) from None
     plain = path.name.removesuffix(".gz")
     kind = Path(plain).suffix.lower()
     if kind == ".tar" or path.name.endswith(".tgz"):

@@ -28,7 +28,10 @@ _TAG = re.compile(
 _INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u200c\u200d\u2060\ufeff"))
 _PAGE_END = re.compile(r"\s*(?:\n[ \t]*\d{1,4}[ \t]*\n?)?\f\s*(?:\d{1,4}[ \t]*\n\s*)?")
 # UTF-8's lead bytes of Latin, Greek and punctuation as Windows-1252 shows them, with what follows: "Â°", "â€™"
-_MISREAD = re.compile("[\u00c2\u00c3\u00ce\u00cf\u00e2][\u0080-\u00bf\u0152\u0153\u0160\u0161\u0178\u017d\u017e\u0192\u02c6\u02dc\u2013-\u203a\u20ac\u2122]{1,3}")  # fmt: skip
+_CONTINUATION = (  # 0x80 to 0xBF as Windows-1252 shows them
+    "\u0080-\u00bf\u0152\u0153\u0160\u0161\u0178\u017d\u017e\u0192\u02c6\u02dc\u2013-\u203a\u20ac\u2122"
+)
+_MISREAD = re.compile(f"[\u00c2\u00c3\u00ce\u00cf\u00e2][{_CONTINUATION}]{{1,3}}")
 
 
 def plain(text: str) -> str:

@@ -8,7 +8,8 @@
 
 A card says what it is (`about`), where it comes from (`sources`, which a run's own source of the same name replaces),
 how it is read (`entry`), and what differs where it does not come from the hub but in the published files (`original`).
-A run's `fields` are laid over those of the card one by one, its other keys as a whole.
+A run's `fields` are laid over those of the card one by one, its other keys as a whole. Reading documents are the passages
+where such a run names none.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ def with_cards(data: dict[str, Any], folder: Path = FOLDER) -> dict[str, Any]:
                 name, card = _card(str(entry[key]), folder / place, f"prepare.{kind}: {key}")
                 if not entry.get("source"):
                     sources = {**card.get("sources", {}), **sources}
+                filled.setdefault("documents", [{"plain": True}])  # the default is the demo's, which is not here
                 entry = _filled(entry, name, key, card, sources.get(entry.get("source", name)))
             filled[kind].append(entry)
     return {**data, "prepare": filled, **({"sources": sources} if sources else {})}

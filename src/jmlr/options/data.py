@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from jmlr.options.base import Closed, Count, Name, Positive, option
+from jmlr.options.base import Closed, Count, Positive, option
 
 NameOrNone = Annotated[str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9_.-]*)?$")]
 Share = Annotated[float, Field(ge=0, le=1)]

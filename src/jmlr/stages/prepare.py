@@ -121,7 +121,9 @@ def _tests(asked: list[Row], how: DecontaminateOptions) -> Any:
     return HeldOut(tests, how.passage_ngram, how.question_ngram, how.share)
 
 
-def _without_tests(asked: list[Row], tests: Any, how: DecontaminateOptions, dropped: Callable[[Row], None]) -> list[Row]:
+def _without_tests(
+    asked: list[Row], tests: Any, how: DecontaminateOptions, dropped: Callable[[Row], None]
+) -> list[Row]:
     """Return the questions without those of other splits that contain a test question."""
     from jmlr.corpus import contamination
 

@@ -99,5 +99,5 @@ def test_short_and_empty_texts_have_signatures(tmp_path: Path) -> None:
 
 
 def test_a_similarity_that_banding_cannot_find_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="near_duplicates 0.5: allowed: 0 .no check., or 0.7 to 1"):
+    with pytest.raises(UserError, match=r"near_duplicates 0.5: allowed: 0 .no check., or 0.7 to 1"):
         Duplicates(tmp_path, near=0.5)

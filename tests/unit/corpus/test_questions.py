@@ -142,10 +142,12 @@ def test_a_renamed_field_that_no_record_has_is_an_error() -> None:
 # ---------------------------------------------------------------------------------------------- published sets' own ways
 def test_a_number_counts_from_where_the_card_says() -> None:
     options = ["1", "2", "3"]
-    assert [read(without(options=options, answer=2), answer_index=how)[0]["answer"] for how in ("from_0", "from_1")] == [2, 1]
+    assert [
+        read(without(options=options, answer=2), answer_index=how)[0]["answer"] for how in ("from_0", "from_1")
+    ] == [2, 1]
     assert read(without(options=["B", "A"], answer=0), answer_index="from_0")[0]["answer_text"] == "B"
     for answer, how in ((3, "from_0"), (0, "from_1"), (-1, "from_0"), ("a", "from_0")):
-        with pytest.raises(UserError, match="is none of the options; allowed: [01] to [23]; 'unusable: drop'"):
+        with pytest.raises(UserError, match=r"is none of the options; allowed: [01] to [23]; 'unusable: drop'"):
             read(without(options=options, answer=answer), answer_index=how)
 
 
@@ -164,7 +166,10 @@ def test_one_set_of_choices_serves_all_questions() -> None:
 def test_the_first_of_equal_options_is_the_answer_where_that_is_asked_for() -> None:
     options = {"A": "same", "B": "right", "C": "x", "D": "right"}
     assert read(without(options=options, answer="D"), same_text="first")[0]["answer"] == 1
-    assert read(without(options=list(options.values()), answer=4), same_text="first", answer_index="from_1")[0]["answer"] == 1
+    assert (
+        read(without(options=list(options.values()), answer=4), same_text="first", answer_index="from_1")[0]["answer"]
+        == 1
+    )
     assert read(without("answer", options=options, answer_text="right"), same_text="first")[0]["answer"] == 1
 
 

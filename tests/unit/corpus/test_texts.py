@@ -58,7 +58,7 @@ def test_bookshelf_xml_becomes_a_record_a_section() -> None:
         ("Acute Gout: Care", "Rest & drink.\n\nCold"),
         ("Acute Gout: Drugs", "Colchicine."),
     ]
-    with pytest.raises(UserError, match="a.nxml: malformed XML"):
+    with pytest.raises(UserError, match=r"a.nxml: malformed XML"):
         list(read_document("a.nxml", "<a>", "a.nxml"))
 
 
@@ -81,7 +81,7 @@ def test_other_encodings_are_read_when_they_are_named(tmp_path: Path) -> None:
     path = tmp_path / "a.csv.gz"
     path.write_bytes(gzip.compress("id,text\n1,fièvre – 38 °C\n".encode("cp1252")))
     assert next(read_records(path, "cp1252")).fields["text"] == "fièvre – 38 °C"
-    with pytest.raises(UserError, match="line 2: not UTF-8 .* or give its 'encoding'"):
+    with pytest.raises(UserError, match=r"line 2: not UTF-8 .* or give its 'encoding'"):
         list(read_records(path))
     with pytest.raises(UserError, match="unknown encoding 'utf-9'"):
         read_records(path, "utf-9")

@@ -199,12 +199,19 @@ class Gated(BaseHTTPRequestHandler):
             self.answer(403, X_Error_Code="GatedRepo", X_Error_Message="Access to this dataset is restricted.")
         elif "/api/datasets/" in self.path:
             files = [{"rfilename": "train.jsonl"}, {"rfilename": "README.md"}]
-            info = {"id": "some/notes", "sha": "0" * 40, "gated": "manual", "siblings": files, "tags": [], "private": False}
+            info = {
+                "id": "some/notes",
+                "sha": "0" * 40,
+                "gated": "manual",
+                "siblings": files,
+                "tags": [],
+                "private": False,
+            }
             self.answer(200, json.dumps(info).encode(), Content_Type="application/json")
         else:
             self.answer(404, X_Error_Code="EntryNotFound")
 
-    do_HEAD = do_GET
+    do_HEAD = do_GET  # noqa: N815
 
     def log_message(self, *args: Any) -> None:
         pass
