@@ -14,6 +14,7 @@ from pathlib import Path
 
 from jmlr.corpus.sentences import Measure, cut, words_in
 from jmlr.corpus.texts import sections
+from jmlr.runtime.environment import expand
 from jmlr.runtime.errors import UserError
 
 
@@ -52,13 +53,14 @@ def tokens_in(name: str) -> Measure:
     """Return what counts the tokens of texts, without the special ones that a model adds.
 
     Args:
-        name: a tokenizer.json, a folder that holds one, or the name of a model on the hub
+        name: a tokenizer.json, a folder that holds one, or the name of a model on the hub; may hold environment variables
 
     Raises:
         UserError: there is none, or none that the library `tokenizers` reads.
     """
     from tokenizers import Tokenizer
 
+    name = expand(name, "tokenizer")
     path = Path(name) / "tokenizer.json" if Path(name).is_dir() else Path(name)
     try:
         if path.is_file():

@@ -39,7 +39,9 @@ def test_no_piece_has_more_tokens_than_allowed_and_no_sentence_is_lost(tokenizer
     assert repeated == 0 if not overlap else repeated >= len(pieces) - 1
 
 
-def test_a_file_and_its_folder_count_alike(tokenizer: Path) -> None:
+def test_a_file_and_its_folder_count_alike(tokenizer: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOME_MODELS", str(tokenizer.parent))
+    assert Chunks(50, 0, "${SOME_MODELS}/" + tokenizer.name)("", TEXT) == Chunks(50, 0, str(tokenizer))("", TEXT)
     assert Chunks(50, 0, str(tokenizer / "tokenizer.json"))("", TEXT) == Chunks(50, 0, str(tokenizer))("", TEXT)
 
 
