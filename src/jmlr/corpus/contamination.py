@@ -4,9 +4,10 @@
     tests.in_text("...")              # None, or Match(id="q1", dataset="medqa", share=0.8)
 
 A text contains a question if it holds at least `share` of the question's n-grams: 13 words in passages (the length that
-Brown et al. 2020, appendix C, use for overlap between corpus and test sets), 8 in other questions. A question shorter than
-one n-gram is not looked for in passages, where "most common cause of gout" may simply be a sentence; among questions it is
-found by its whole text together with its answer.
+Brown et al. 2020, appendix C, use for overlap between corpus and test sets), 8 in other questions; and at least `LEAST` of
+them, or all where it has fewer: "which of the following is not a feature of" is most of many short questions and makes none
+of them. A question shorter than one n-gram is not looked for in passages, where "most common cause of gout" may simply be a
+sentence; among questions it is found by its whole text together with its answer.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ DROPPED = pa.schema(
     ]
 )
 REASON = "contains a test question"
+LEAST = 13
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class HeldOut:
             self.names.append((question["id"], question["dataset"]))
             words.append(word_hashes(question["question"]))
         self.too_short = sum(len(w) < self.passage_ngram for w in words)
-        self._tables = {n: _Table(words, n) for n in {self.passage_ngram, self.question_ngram}}
+        self._tables = {n: _Table(words, n, self.share) for n in {self.passage_ngram, self.question_ngram}}
 
     def in_text(self, text: str) -> Match | None:
         """Return the test question that a passage or document contains most of; None if there is none."""
@@ -73,7 +75,7 @@ class HeldOut:
 
     def touched(self, text: str) -> Match | None:
         """Return the test question that a text has any n-gram of: of the pieces of a text that contains one."""
-        return self._match(self._tables[self.passage_ngram].best(word_hashes(text)), 0.0)
+        return self._match(self._tables[self.passage_ngram].best(word_hashes(text), enough=False))
 
     def in_question(self, question: dict[str, Any]) -> Match | None:
         """Return the test question that a question of another split contains or repeats."""
@@ -82,38 +84,39 @@ class HeldOut:
             return Match(*self.names[same], 1.0)
         return self._match(self._tables[self.question_ngram].best(word_hashes(question["question"])))
 
-    def _match(self, best: tuple[int, float], share: float | None = None) -> Match | None:
-        number, found = best
-        wanted = self.share if share is None else share
-        return Match(*self.names[number], found) if number >= 0 and found >= wanted else None
+    def _match(self, best: tuple[int, float] | None) -> Match | None:
+        return Match(*self.names[best[0]], best[1]) if best else None
 
 
 class _Table:
-    """The n-grams of all test questions, sorted, each with the question it is of."""
+    """The n-grams of all test questions, sorted, each with the question it is of, and how many make one."""
 
-    def __init__(self, questions: list[Hashes], n: int) -> None:
+    def __init__(self, questions: list[Hashes], n: int, share: float) -> None:
         self.n = n
         grams = [np.unique(ngrams(words, n)) for words in questions]
         self.sizes = np.array([max(1, len(g)) for g in grams])
+        self.needed = np.minimum(self.sizes, np.maximum(LEAST, np.ceil(share * self.sizes)))
         joined = np.concatenate([*grams, np.empty(0, np.uint64)])
         owners = np.repeat(np.arange(len(grams)), [len(g) for g in grams])
         order = np.argsort(joined, kind="stable")
         self.grams, self.owners = joined[order], owners[order]
 
-    def best(self, words: Hashes) -> tuple[int, float]:
-        """Return (the question with the largest share of its n-grams in a text, that share); -1 where it has none."""
+    def best(self, words: Hashes, enough: bool = True) -> tuple[int, float] | None:
+        """Return (the question with the largest share of its n-grams in a text, that share), of those with enough."""
         found = np.unique(ngrams(words, self.n))
         begins = np.searchsorted(self.grams, found, "left")
         hits = begins < len(self.grams)
         hits[hits] = self.grams[begins[hits]] == found[hits]
         if not hits.any():
-            return -1, 0.0
+            return None
         ends = np.searchsorted(self.grams, found[hits], "right")
         owners = np.concatenate([self.owners[b:e] for b, e in zip(begins[hits], ends, strict=True)])
         numbers, counts = np.unique(owners, return_counts=True)
+        if enough:
+            kept = counts >= self.needed[numbers]
+            numbers, counts = numbers[kept], counts[kept]
         shares = counts / self.sizes[numbers]
-        best = int(np.argmax(shares))
-        return int(numbers[best]), float(shares[best])
+        return (int(numbers[np.argmax(shares)]), float(shares.max())) if len(numbers) else None
 
 
 def dropped(kind: str, id: str, dataset: str, split: str, match: Match) -> dict[str, Any]:

@@ -242,7 +242,9 @@ def _answer(
     right = min(readings)
     same = [keys[i] for i, t in enumerate(texts) if t == texts[right]]
     if len(same) > 1 and not first:
-        raise _UnusableError(f"options {' and '.join(same)} are the same text, and one of them is the answer")
+        raise _UnusableError(
+            f"options {' and '.join(same)} are the same text, and one of them is the answer ('same_text: first' takes it)"
+        )
     if len(readings) > 1:
         raise _UnusableError(f"answer '{word[:3]}' is the key of one option and the text of another")
     if answer_text and normalised(answer_text) != normalised(texts[right]):

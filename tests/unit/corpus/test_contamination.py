@@ -61,6 +61,15 @@ def test_a_training_question_that_was_reworded_at_its_end_is_found() -> None:
     assert TESTS.in_question(question(reworded, "another")) is not None
 
 
+def test_the_phrases_of_short_questions_make_no_match_and_the_whole_of_one_does() -> None:
+    tests = HeldOut([question("Which of the following is not a feature of anaphylaxis?", id="short")])
+    other = question("Which of the following is not a feature of brain death?", "b")
+    assert tests.in_question(other) is None
+    copied = question("So tell me: which of the following is NOT a feature of anaphylaxis, and why?", "c")
+    assert tests.in_question(copied) is not None
+    assert tests.touched("Which of the following is not a feature of anaphylaxis?") is None, "shorter than an n-gram"
+
+
 def test_texts_without_any_common_run_are_clean() -> None:
     rng = random.Random(0)
     words = (VIGNETTE + " " + OTHER).split()
