@@ -80,6 +80,7 @@ class QuestionReader:
     make_ids: bool = False
     found: Counter[str] = field(default_factory=Counter, init=False)
     dropped: list[dict[str, Any]] = field(default_factory=list, init=False)
+    _numbers: Counter[tuple[str, str]] = field(default_factory=Counter, init=False)
 
     def __post_init__(self) -> None:
         if self.split == "hash":
@@ -149,7 +150,6 @@ class QuestionReader:
 
     def _made_id(self, record: Record, fields: Fields, dataset: str) -> str:
         split = self.split if self.split and self.split != "hash" else fields.text(record, "split")
-        self._numbers = getattr(self, "_numbers", Counter())
         self._numbers[dataset, split] += 1
         return as_id("-".join(p for p in (dataset, split, f"{self._numbers[dataset, split] - 1:05d}") if p))
 
