@@ -29,7 +29,7 @@ def word_hashes(text: str) -> Hashes:
     return np.fromiter(map(_hash, words), np.uint64, len(words))
 
 
-@lru_cache(maxsize=1 << 18)
+@lru_cache(maxsize=1 << 16)
 def _hash(word: str) -> int:
     return xxhash.xxh3_64_intdigest(word.encode())
 
