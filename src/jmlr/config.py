@@ -36,6 +36,7 @@ from jmlr.options import (
     TrainOptions,
 )
 from jmlr.options.base import Count, Name, Positive, option
+from jmlr.options.cards import with_cards
 from jmlr.runtime.validation import nearest, one_line
 
 
@@ -102,15 +103,18 @@ class Config(Closed):
 
     @model_validator(mode="after")
     def _names_resolve(self) -> Config:
-        known = set(self.sources)
         p = self.prepare
-        for source in [
-            *(c.source for c in p.corpora),
-            *(q.source for q in p.questions),
-            *(d.source for d in p.documents),
-        ]:
-            if source and source not in known:
-                raise ValueError(f"prepare: no source '{source}'{nearest(source, known)}")
+        for part in [*p.corpora, *p.questions]:
+            if not part.source:
+                raise ValueError("prepare: an entry without a source; allowed: a 'source', or a card (docs/data.md)")
+        for source in self.sources_read():
+            if source not in self.sources:
+                raise ValueError(f"prepare: no source '{source}'{nearest(source, self.sources)}")
+        for name, origin in ((n, s.origin) for n, s in self.sources.items() if s.private):
+            if origin != "local":
+                raise ValueError(f"sources.{name}: private, and origin '{origin}'; allowed: local")
+            if self.report.examples:
+                raise ValueError(f"report.examples: allowed: 0, since source '{name}' is private")
         for name, system in self.systems.items():
             if name in self.models:
                 raise ValueError(f"systems.{name}: a model has this name already; both become folders under results/")
@@ -125,6 +129,13 @@ class Config(Closed):
                 if key not in allowed:
                     raise ValueError(f"systems.{name}: no model '{key}'{nearest(key, allowed)}")
         return self
+
+    def sources_read(self) -> list[str]:
+        """Return the names of the sources that `prepare` reads, in the order of their use."""
+        p = self.prepare
+        asked = [s for q in p.questions for s in (q.source, *(f.partition("/")[0] for f in q.split_ids.values()))]
+        found = [*(c.source for c in p.corpora), *asked, *(d.source for d in p.documents)]
+        return [source for source in dict.fromkeys(found) if source]
 
     def train_options(self, system: str) -> TrainOptions:
         """Return the training options of a system: the common ones with its own on top."""
@@ -149,9 +160,11 @@ class Config(Closed):
     def load(cls, data: dict[str, Any]) -> Config:
         """Check a mapping (of parsed YAML); raise ConfigError with one line per fault, naming the nearest valid key."""
         try:
-            return cls.model_validate(data)
+            return cls.model_validate(with_cards(data))
         except ValidationError as error:
             raise ConfigError("config: " + one_line(error, cls)) from None
+        except ValueError as error:
+            raise ConfigError(f"config: {error}") from None
 
 
 def words(name: str, value: str | list[str] | None) -> str:

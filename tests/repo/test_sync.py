@@ -26,6 +26,7 @@ CONDA = {
     "pytorch-gpu": "torch",
     "matplotlib-base": "matplotlib",
     "snakemake-minimal": "snakemake",
+    "python-xxhash": "xxhash",
 }
 UNPINNED = {"cxx-compiler", "pip"}
 

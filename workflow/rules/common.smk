@@ -55,8 +55,7 @@ wildcard_constraints:
 
 def sources_used():
     """Return the fetched folders that `prepare` reads."""
-    parts = (*cfg.prepare.corpora, *cfg.prepare.questions, *cfg.prepare.documents)
-    return [f"{RUN}/fetch/{source}" for source in dict.fromkeys(p.source for p in parts if p.source)]
+    return [f"{RUN}/fetch/{source}" for source in cfg.sources_read()]
 
 
 def tokenizer_source(model):

@@ -25,7 +25,7 @@ def fresh_directory(target: Path) -> Iterator[Path]:
     for stale in target.parent.glob(f".{target.name}.*.partial"):  # what a killed run of this very stage left behind
         shutil.rmtree(stale, ignore_errors=True)
     work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent))
-    work.chmod(0o755)
+    work.chmod(0o777 & ~_umask())
     try:
         yield work
         _sync(work)
@@ -47,7 +47,7 @@ def fresh_file(target: Path) -> Iterator[Path]:
     handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent)
     os.close(handle)
     work = Path(name)
-    work.chmod(0o644)
+    work.chmod(0o666 & ~_umask())
     try:
         yield work
         with work.open("rb") as f:
@@ -57,6 +57,13 @@ def fresh_file(target: Path) -> Iterator[Path]:
     except BaseException:
         work.unlink(missing_ok=True)
         raise
+
+
+def _umask() -> int:
+    """Return what the person's umask takes from files: `umask 077` keeps private data private."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
 
 
 def _sync(folder: Path) -> None:

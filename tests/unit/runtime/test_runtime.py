@@ -1,3 +1,4 @@
+import os
 import resource
 from pathlib import Path
 
@@ -19,6 +20,20 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path):
     with fresh_directory(target) as folder:
         (folder / "whole").write_text("x")
     assert [p.name for p in target.iterdir()] == ["whole"]
+
+
+def test_outputs_keep_to_the_umask_so_that_private_data_stays_private(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        with fresh_directory(tmp_path / "out") as folder:
+            (folder / "notes.parquet").touch()
+        with fresh_file(tmp_path / "file") as target:
+            target.touch()
+    finally:
+        os.umask(before)
+    assert (tmp_path / "out").stat().st_mode & 0o777 == 0o700
+    assert (tmp_path / "out/notes.parquet").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o600
 
 
 def test_a_file_keeps_its_old_content_when_writing_fails(tmp_path):
