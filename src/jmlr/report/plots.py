@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
+from jmlr.metrics.interval import wilson
+from jmlr.report.calibration import Calibration
 from jmlr.report.finding import best_row, chance, hits
 from jmlr.report.load import Row, Run
 from jmlr.report.pool import headline, lookup
@@ -120,6 +122,34 @@ def _curve(run: Run, key: str) -> Callable[[Any], None]:
         axes.set_xlabel("step")
         if len(named) > 1:
             axes.legend(frameon=False, fontsize=8)
+
+    return draw
+
+
+def reliability_plot(run: Run, found: Sequence[Calibration]) -> Markup:
+    """Draw accuracy beside confidence for each system; the diagonal is perfect calibration."""
+    columns = min(len(found), 4)
+    rows = -(-len(found) // columns) if found else 0
+    drawings = [_reliability(run, c, i % columns == 0, len(found) - i <= columns) for i, c in enumerate(found)]
+    return _svg(drawings, 7.6, 2.35 * rows, "reliability of each system", columns) if found else Markup("")
+
+
+def _reliability(run: Run, found: Calibration, left: bool, lowest: bool) -> Callable[[Any], None]:
+    def draw(axes: Any) -> None:
+        tint, most = colour(run, found.system.name), max(b.n for b in found.bins)
+        axes.plot([0, 100], [0, 100], color=INK, linewidth=0.8, linestyle=(0, (4, 4)), alpha=0.6)
+        for b in found.bins:
+            low, high = wilson(b.accuracy, max(b.n // found.seeds, 1))
+            axes.plot([100 * b.confidence] * 2, [100 * low, 100 * high], color=tint, linewidth=2, alpha=0.4)
+            axes.plot([100 * b.confidence], [100 * b.accuracy], "o", color=tint, markersize=3 + 5 * (b.n / most) ** 0.5)
+        axes.set_xlim(0, 100)
+        axes.set_ylim(0, 100)
+        axes.set_aspect("equal")
+        axes.set_title(f"{found.system.title}\nECE {100 * found.ece:.1f} %", fontsize=9, loc="left")
+        if lowest:
+            axes.set_xlabel("confidence, %")
+        if left:
+            axes.set_ylabel("accuracy, %")
 
     return draw
 
