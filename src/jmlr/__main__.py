@@ -39,6 +39,7 @@ STAGES = {
 PEOPLE = {
     "ask": "ask a finished run a question",
     "config": "check a configuration, or write the generated files of config/",
+    "review": "make blinded review pages of a finished run, or merge what reviewers sent back",
 }
 
 
