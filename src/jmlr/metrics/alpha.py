@@ -29,7 +29,9 @@ def krippendorff_alpha(ratings: np.ndarray, level: Literal["nominal", "ordinal",
     ratings = np.asarray(ratings, np.float64)
     known = ~np.isnan(ratings)
     values = np.unique(ratings[known])
-    counts = np.stack([((ratings == v) & known).sum(0) for v in values]) if len(values) else np.zeros((0, 0))  # [V, units]
+    counts = (
+        np.stack([((ratings == v) & known).sum(0) for v in values]) if len(values) else np.zeros((0, 0))
+    )  # [V, units]
     counts = counts[:, counts.sum(0) > 1].astype(np.float64)
     if counts.size == 0:
         return float("nan")

@@ -93,7 +93,9 @@ def extractor(name: str) -> Extractor:
     module, _, function = name.partition(":")
     where = f"concepts '{name}'"
     if not module or not function:
-        raise UserError(f"{where}: allowed: 'module:function', a function text -> concepts, or empty: the open vocabulary")
+        raise UserError(
+            f"{where}: allowed: 'module:function', a function text -> concepts, or empty: the open vocabulary"
+        )
     try:
         found = getattr(importlib.import_module(module), function)
     except (ImportError, AttributeError) as error:

@@ -47,11 +47,8 @@ def reliability(confidence: np.ndarray, correct: np.ndarray, bins: int = BINS) -
     found = []
     for b in np.unique(place):
         own = place == b
-        found.append(
-            Bin(
-                b / bins, (b + 1) / bins, int(own.sum()), float(confidence[own].mean()), float(correct[own].mean())
-            )  # fmt: skip
-        )
+        says, does = float(confidence[own].mean()), float(correct[own].mean())
+        found.append(Bin(b / bins, (b + 1) / bins, int(own.sum()), says, does))
     return found
 
 

@@ -42,7 +42,9 @@ def total(name: str, jobs: Iterable[Job], share: float = 1.0) -> Cost:
     """Add jobs up; `share` divides the sums, for means over seeds."""
     jobs = list(jobs)
     models = [m for j in jobs for m in (j.manifest.get("models") or {}).values()]
-    told = [v for j in jobs for k, v in (j.manifest.get("energy") or {}).items() if k.endswith("_joules") and v is not None]
+    told = [
+        v for j in jobs for k, v in (j.manifest.get("energy") or {}).items() if k.endswith("_joules") and v is not None
+    ]
     return Cost(
         name, len(jobs),
         sum(j.seconds for j in jobs) * share, sum(j.cpu_seconds for j in jobs) * share,
@@ -137,7 +139,9 @@ def _chain(run: Run, model: str) -> list[str]:
     names = [model]
     while True:
         inits = {_init(j) for j in run.jobs if j.origin == names[-1]} - {""}
-        before = {i.removeprefix("model:") if i.startswith("model:") else locate(Path(i)).system for i in inits} - {None}
+        before = {i.removeprefix("model:") if i.startswith("model:") else locate(Path(i)).system for i in inits} - {
+            None
+        }
         before -= set(names)
         if not before:
             return names

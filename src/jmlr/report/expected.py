@@ -67,13 +67,15 @@ def plain(dataset: str) -> str:
 
 def judge(ours: Row, theirs: Value, okish: float) -> str:
     """Return OK, OKISH or FAIL; see the head of this file."""
-    inside = ours.low is not None and ours.high is not None and ours.low <= theirs.value <= ours.high
-    known = theirs.low is not None and theirs.high is not None
-    if inside or (known and theirs.low <= ours.value <= theirs.high):  # type: ignore[operator]
+    mine, given = _interval(ours), _interval(theirs)
+    if (mine and mine[0] <= theirs.value <= mine[1]) or (given and given[0] <= ours.value <= given[1]):
         return "OK"
-    apart = abs(ours.value - theirs.value)
-    meet = known and ours.low is not None and ours.high is not None and ours.low <= theirs.high and theirs.low <= ours.high  # type: ignore[operator]
-    return "OKISH" if meet or apart <= okish + 1e-9 else "FAIL"
+    meet = mine is not None and given is not None and mine[0] <= given[1] and given[0] <= mine[1]
+    return "OKISH" if meet or abs(ours.value - theirs.value) <= okish + 1e-9 else "FAIL"
+
+
+def _interval(figure: Row | Value) -> tuple[float, float] | None:
+    return None if figure.low is None or figure.high is None else (figure.low, figure.high)
 
 
 def read_expected(path: Path | None) -> Expected:
@@ -115,4 +117,4 @@ def _value(given: Any, n: int | None, where: str) -> Value:
         value = float(given) / 100
     except (TypeError, ValueError, KeyError):
         raise UserError(f"{where}: {given!r}; allowed: a percentage, or {{value, low, high}}") from None
-    return Value(value, *(wilson(value, n) if n else (None, None)), n)
+    return Value(value, *wilson(value, n), n) if n else Value(value)

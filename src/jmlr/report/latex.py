@@ -9,7 +9,9 @@ from jmlr.report.finding import pct
 from jmlr.report.load import ALL, Row, Run
 from jmlr.report.pool import headline, lookup
 
-SPECIAL = str.maketrans({c: f"\\{c}" for c in "&%$#_{}"} | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\^{}"})
+SPECIAL = str.maketrans(
+    {c: f"\\{c}" for c in "&%$#_{}"} | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\^{}"}
+)
 
 
 def results_tex(run: Run, expected: Expected) -> str:

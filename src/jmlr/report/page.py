@@ -29,7 +29,15 @@ RATIONALES = {
 
 
 def render(
-    run: Run, *, title: str, remark: str, command: str, examples: int, expected: Expected, pairs: list[Pair], judge: Path | None
+    run: Run,
+    *,
+    title: str,
+    remark: str,
+    command: str,
+    examples: int,
+    expected: Expected,
+    pairs: list[Pair],
+    judge: Path | None,
 ) -> str:
     """Return the page of a run as HTML."""
     environment = Environment(
@@ -111,7 +119,9 @@ def _retrieval(run: Run) -> list[dict[str, Any]]:
     """Return one record per dataset, retriever and round: hit@k for its cut-offs, nDCG at the one nearest 10, and MRR."""
     split = headline(run)[1]
     depths = sorted({r.k for r in run.pooled if r.metric == "ndcg" and r.k}, key=lambda k: abs(k - 10))[:1]
-    chosen = [("hit", k) for k in sorted({r.k for r in run.pooled if r.metric == "hit" and r.k})]
+    chosen: list[tuple[str, int | None]] = [
+        ("hit", k) for k in sorted({r.k for r in run.pooled if r.metric == "hit" and r.k})
+    ]
     chosen += [*(("ndcg", k) for k in depths), ("mrr", None)]
     heads = [*(f"{ {'hit': 'hit', 'ndcg': 'nDCG'}[m] }@{k}" for m, k in chosen if k), "MRR"]
     return _by_round(run, chosen, heads, split)
@@ -196,7 +206,7 @@ def _environment(jobs: Sequence[Job]) -> dict[str, Any]:
     """Return versions, hardware, the code digest of every stage that ran, and the digests of the prepared data."""
     last = max((j.manifest for j in jobs), key=lambda m: len(m.get("versions", {})), default={})
     codes = {j.stage: j.manifest.get("code", "?") for j in jobs}
-    data = next((j.manifest.get("outputs", {}) for j in jobs if j.stage == "prepare"), {})
+    data: dict[str, str] = next((j.manifest.get("outputs", {}) for j in jobs if j.stage == "prepare"), {})
     return {
         "versions": last.get("versions", {}),
         "hardware": last.get("hardware", {}),

@@ -15,7 +15,9 @@ from jmlr.metrics.paired import paired_p
 from jmlr.report.load import Run, System
 from jmlr.report.pool import Estimate, bootstrap, differences, headline, main_joint, resample
 
-MOST_SYSTEMS = 4  # with more of them every pair would be a long family; then the joint system is tested against each other
+MOST_SYSTEMS = (
+    4  # with more of them every pair would be a long family; then the joint system is tested against each other
+)
 COLUMNS = ("first", "second", "difference", "low", "high", "p_bootstrap", "p_bootstrap_holm", "first_only", "second_only",
            "mcnemar_seed", "p_mcnemar", "p_mcnemar_holm", "n")  # fmt: skip
 

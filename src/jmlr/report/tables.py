@@ -58,12 +58,9 @@ def lines(run: Run, expected: Expected | None = None) -> list[Line]:
         after = values[-1] if len(values) > 1 else None
         row = best_row(run, system)
         wanted = expected.of("accuracy", system.name, dataset) if row else None
-        made.append(
-            Line(
-                system, row, seeds, k, values[0] if values else None, after, seconds, unparsed(run, system), wanted,
-                expected.verdict("accuracy", row),
-            )  # fmt: skip
-        )
+        before, verdict = (values[0] if values else None), expected.verdict("accuracy", row)
+        failed = unparsed(run, system)
+        made.append(Line(system, row, seeds, k, before, after, seconds, failed, wanted, verdict))
     return made
 
 

@@ -47,7 +47,9 @@ def counts() -> dict[str, dict[str, float]]:
             continue
         inner, trained = _parameters(model)
         again = 2 * inner if getattr(model, "is_gradient_checkpointing", False) else 0
-        own = found.setdefault(what, {"parameters": inner, "trained": 0, "tokens_forward": 0, "tokens_gradient": 0, "flops": 0})
+        own = found.setdefault(
+            what, {"parameters": inner, "trained": 0, "tokens_forward": 0, "tokens_gradient": 0, "flops": 0}
+        )
         own["parameters"] = max(own["parameters"], inner)
         own["trained"] = max(own["trained"], trained if tokens["gradient"] else 0)
         own["tokens_forward"] += tokens["forward"]

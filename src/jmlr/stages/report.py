@@ -39,12 +39,8 @@ def report(
         judge: output of `judge`, where language models compared the answers
     """
     from jmlr.report.expected import read_expected
-    from jmlr.report.latex import results_tex
     from jmlr.report.load import read_run
-    from jmlr.report.page import render
     from jmlr.report.pool import pooled_rows
-    from jmlr.report.significance import pairs, significance_csv
-    from jmlr.report.tables import results_csv, table_markdown, table_text
 
     inputs: dict[str, Path | list[Path] | None] = {
         "prepared": prepared,
@@ -59,22 +55,31 @@ def report(
         folders = [*(costs or []), *([judge] if judge else [])]
         read = read_run(run, systems, prepared, evaluations, answers, trainings or [], folders)
         read = replace(read, pooled=pooled_rows(read))
-        tested = pairs(read)
-        page = render(
-            read, title=options.title, remark=options.remark, command=_command(options, run), examples=options.examples,
-            expected=wanted, pairs=tested, judge=judge,
-        )  # fmt: skip
-        made = {
-            "results.csv": results_csv(read),
-            "results.tex": results_tex(read, wanted),
-            "significance.csv": significance_csv(tested),
-            "table.txt": table_text(read, wanted),
-            "table.md": table_markdown(read),
-            "report.html": page,
-        }
-        for name, text in made.items():
+        for name, text in _files(read, options, wanted, judge).items():
             (folder / name).write_text(text, encoding="utf-8")
         notes["rows"] = len(read.rows) + len(read.pooled)
+
+
+def _files(read: Any, options: ReportOptions, wanted: Any, judge: Path | None) -> dict[str, str]:
+    """Return what the report consists of, by name."""
+    from jmlr.report.latex import results_tex
+    from jmlr.report.page import render
+    from jmlr.report.significance import pairs, significance_csv
+    from jmlr.report.tables import results_csv, table_markdown, table_text
+
+    tested = pairs(read)
+    page = render(
+        read, title=options.title, remark=options.remark, command=_command(options, read.name), examples=options.examples,
+        expected=wanted, pairs=tested, judge=judge,
+    )  # fmt: skip
+    return {
+        "results.csv": results_csv(read),
+        "results.tex": results_tex(read, wanted),
+        "significance.csv": significance_csv(tested),
+        "table.txt": table_text(read, wanted),
+        "table.md": table_markdown(read),
+        "report.html": page,
+    }
 
 
 def _command(options: ReportOptions, run: str) -> str:

@@ -45,7 +45,9 @@ def review(
         _merge(out, files or [])
 
 
-def _make(out: Path, run: Path, systems: list[str], reviewers: list[str], questions: int, seed: int, secret: int) -> None:
+def _make(
+    out: Path, run: Path, systems: list[str], reviewers: list[str], questions: int, seed: int, secret: int
+) -> None:
     from jmlr.report.review.kit import make_kit
 
     if len(systems) != 2 or systems[0] == systems[1]:
@@ -54,7 +56,9 @@ def _make(out: Path, run: Path, systems: list[str], reviewers: list[str], questi
     if wrong is not None or len(set(reviewers)) < len(reviewers):
         raise UserError(f"--reviewers {json.dumps(reviewers)}: names of letters, digits, - and _, each once")
     if out.exists():
-        raise UserError(f"--out: '{out}' is there already; a new kit would make files of the old one worthless: give another folder")
+        raise UserError(
+            f"--out: '{out}' is there already; a new kit would make files of the old one worthless: give another folder"
+        )
     number = secrets.randbits(63) if secret < 0 else secret
     kit = make_kit(run, (systems[0], systems[1]), seed=seed, reviewers=reviewers, questions=questions, secret=number)
     with fresh_directory(out) as folder:
@@ -63,7 +67,9 @@ def _make(out: Path, run: Path, systems: list[str], reviewers: list[str], questi
         for reviewer, page in kit.pages.items():
             (folder / "pages" / f"{reviewer}.html").write_text(page, encoding="utf-8")
         (folder / KEY).write_text(json.dumps(kit.key, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    say(f"review: {len(kit.pages)} pages of {len(kit.key['questions'])} questions in '{out / 'pages'}'; '{out / KEY}' stays with you")
+    say(
+        f"review: {len(kit.pages)} pages of {len(kit.key['questions'])} questions in '{out / 'pages'}'; '{out / KEY}' stays with you"
+    )
 
 
 def _merge(out: Path, files: list[Path]) -> None:

@@ -50,7 +50,7 @@ def test_wilson_is_that_of_scipy():
 def test_ece_of_a_hand_worked_example():
     """Four answers at .95, three of them right; six at .55, three right: .4 x |.75 - .95| + .6 x |.5 - .55| = .11."""
     confidence = np.array([0.95] * 4 + [0.55] * 6)
-    correct = np.array([1, 1, 1, 0] + [1, 1, 1, 0, 0, 0])
+    correct = np.array([1, 1, 1, 0, 1, 1, 1, 0, 0, 0])
     assert ece(confidence, correct) == pytest.approx(0.11)
     found = reliability(confidence, correct)
     assert [(b.n, round(b.low, 1), round(b.accuracy, 2)) for b in found] == [(6, 0.5, 0.5), (4, 0.9, 0.75)]

@@ -64,7 +64,9 @@ def test_umls_f_is_the_f1_of_two_sets():
 
 
 def test_an_extractor_comes_by_import_path(tmp_path, monkeypatch):
-    (tmp_path / "my_umls.py").write_text("def concepts(text):\n    return {w for w in text.split() if w.startswith('C0')}\n")
+    (tmp_path / "my_umls.py").write_text(
+        "def concepts(text):\n    return {w for w in text.split() if w.startswith('C0')}\n"
+    )
     monkeypatch.syspath_prepend(tmp_path)
     assert extractor("my_umls:concepts")("C01 x C02") == {"C01", "C02"}
     sys.modules.pop("my_umls")

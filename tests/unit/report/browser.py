@@ -38,7 +38,13 @@ class Browser:
         self._read, theirs_out = os.pipe()
         # the protocol is spoken on file descriptors 3 and 4
         command = f'exec "$0" "$@" 3<&{theirs_in} 4>&{theirs_out}'
-        arguments = [program, *FLAGS, f"--user-data-dir={folder / 'profile'}", f"--window-size={width},{height}", "about:blank"]
+        arguments = [
+            program,
+            *FLAGS,
+            f"--user-data-dir={folder / 'profile'}",
+            f"--window-size={width},{height}",
+            "about:blank",
+        ]
         self._process = subprocess.Popen(["bash", "-c", command, *arguments], pass_fds=(theirs_in, theirs_out),
                                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
         os.close(theirs_in)
@@ -119,7 +125,13 @@ class Browser:
         text = {"text": key} if len(key) == 1 else {}
         number = code or (ord(key.upper()) if len(key) == 1 else 0)
         for kind in ("keyDown", "keyUp"):
-            self.send("Input.dispatchKeyEvent", type=kind, key=key, windowsVirtualKeyCode=number, **(text if kind == "keyDown" else {}))
+            self.send(
+                "Input.dispatchKeyEvent",
+                type=kind,
+                key=key,
+                windowsVirtualKeyCode=number,
+                **(text if kind == "keyDown" else {}),
+            )
 
     def downloaded(self, name: str) -> Path:
         """Return a file once it has been downloaded whole."""

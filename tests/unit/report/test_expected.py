@@ -50,7 +50,9 @@ def test_the_papers_table_is_read_with_intervals_from_its_n():
     means = {s: expected.of("accuracy", s, "all").value for s in expected.titles}
     parts = ("MedQA", "AMBOSS", "MMLU-Med", "MedMCQA")
     for system, mean in means.items():  # the paper's average is that of its four columns, rounded
-        assert sum(expected.of("accuracy", system, d).value for d in parts) / 4 == pytest.approx(mean, abs=1.1e-3), system
+        assert sum(expected.of("accuracy", system, d).value for d in parts) / 4 == pytest.approx(mean, abs=1.1e-3), (
+            system
+        )
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
@@ -66,9 +68,9 @@ def test_the_demos_expected_values_are_those_of_its_committed_results():
     assert written == update.expected(ROOT / "docs/demo/results.csv"), "run docs/demo/update.py"
     rows = list(csv.DictReader((ROOT / "docs/demo/results.csv").open()))
     last = next(r for r in reversed(rows) if (r["system"], r["seed"], r["metric"]) == ("jmlr", "all", "accuracy"))
-    assert read_expected(ROOT / "config/expected/demo.yaml").of("accuracy", "jmlr", last["dataset"]).value == pytest.approx(
-        float(last["value"]), abs=1e-4
-    )
+    assert read_expected(ROOT / "config/expected/demo.yaml").of(
+        "accuracy", "jmlr", last["dataset"]
+    ).value == pytest.approx(float(last["value"]), abs=1e-4)
 
 
 @pytest.mark.parametrize(

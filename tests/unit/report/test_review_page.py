@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
+from browser import Browser, find
 
 from jmlr.report.review.kit import CRITERIA, make_kit
 from jmlr.report.review.merge import merge
-
-from browser import Browser, find
 
 PROGRAM = find()
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="no chromium or google-chrome on PATH")

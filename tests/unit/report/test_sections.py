@@ -47,7 +47,11 @@ def made(folders, tmp_path, **more):
 
 def test_every_pair_is_tested_and_corrected(folders):
     found = pairs(read(folders))
-    assert [(x.first.name, x.second.name) for x in found] == [("rag", "closed_book"), ("jmlr", "closed_book"), ("jmlr", "rag")]
+    assert [(x.first.name, x.second.name) for x in found] == [
+        ("rag", "closed_book"),
+        ("jmlr", "closed_book"),
+        ("jmlr", "rag"),
+    ]
     best = found[1]
     assert best.estimate.value == pytest.approx(24 / 40)
     assert best.first_only - best.second_only == 24
@@ -88,7 +92,11 @@ def test_calibration_is_that_of_the_stored_probabilities(folders):
 def test_the_conventional_road_is_set_beside_joint_training(folders):
     models = {"llm": {"parameters": 1, "trained": 1, "tokens_forward": 0, "tokens_gradient": 10, "flops": 60}}
     for folder in folders.trainings:
-        change(folder, models=models, energy={"cpu_joules": 5.0, "gpu_joules": None, "cpu_why": "", "gpu_why": "no NVIDIA driver"})
+        change(
+            folder,
+            models=models,
+            energy={"cpu_joules": 5.0, "gpu_joules": None, "cpu_why": "", "gpu_why": "no NVIDIA driver"},
+        )
     arguments = folders.arguments()
     arguments["systems"] = {k: dict(v) for k, v in arguments["systems"].items()}
     arguments["systems"]["closed_book"]["llm"] = "continued"
@@ -97,7 +105,12 @@ def test_the_conventional_road_is_set_beside_joint_training(folders):
         folder.mkdir(parents=True)
         source = folders.base / f"llm/seed{seed}/pretrain/manifest.json"
         (folder / "manifest.json").write_text(source.read_text())
-        change(folder, options={"init": f"results/small/llm/seed{seed}/pretrain"}, seconds=60.0, models={"llm": {**models["llm"], "flops": 300}})
+        change(
+            folder,
+            options={"init": f"results/small/llm/seed{seed}/pretrain"},
+            seconds=60.0,
+            models={"llm": {**models["llm"], "flops": 300}},
+        )
         arguments["costs"].append(folder)
     run = read_run(**{"name" if k == "run" else k: v for k, v in arguments.items()})
     run = replace(run, pooled=pooled_rows(run))
@@ -113,7 +126,9 @@ def test_the_conventional_road_is_set_beside_joint_training(folders):
 
 
 def test_tokens_flops_and_joules_of_stages_are_sums(folders, tmp_path):
-    models = {"llm": {"parameters": 1, "trained": 1, "tokens_forward": 2_000_000, "tokens_gradient": 500_000, "flops": 4e12}}
+    models = {
+        "llm": {"parameters": 1, "trained": 1, "tokens_forward": 2_000_000, "tokens_gradient": 500_000, "flops": 4e12}
+    }
     for folder in folders.trainings:
         change(folder, models=models)
     stage = next(c for c in cost.by_stage(read(folders)) if c.name == "train")

@@ -119,7 +119,10 @@ def test_where_no_gold_is_known_the_answers_words_are_looked_for(given: dict[str
 def test_rationales_are_measured_with_the_runs_own_terms(given: dict[str, Any]) -> None:
     questions = pq.read_table(given["prepared"] / "questions.parquet")
     questions = questions.append_column("explanation", pa.array(["", "Fokzum causes fever.", "", "", ""]))
-    pq.write_table(questions.append_column("answer_text", pa.array(["", "", "", "", "fokzum"])), given["prepared"] / "questions.parquet")
+    pq.write_table(
+        questions.append_column("answer_text", pa.array(["", "", "", "", "fokzum"])),
+        given["prepared"] / "questions.parquet",
+    )
     write(given["prepared"] / "passages.parquet", {"id": ["a"], "text": [""], "title": ["Some title"]})
     path = given["answers"] / "answers.parquet"
     table = pq.read_table(path).append_column("rationale", pa.array(["", "Fokzum, so cough [P1] [P3].", ""]))

@@ -47,7 +47,9 @@ class Kit:
     key: dict[str, Any]
 
 
-def make_kit(run: Path, systems: tuple[str, str], *, seed: int, reviewers: Sequence[str], questions: int, secret: int) -> Kit:
+def make_kit(
+    run: Path, systems: tuple[str, str], *, seed: int, reviewers: Sequence[str], questions: int, secret: int
+) -> Kit:
     """Make the pages and the key.
 
     Args:
@@ -107,7 +109,11 @@ def _items(
 def _reply(answer: dict[str, Any], options: Sequence[str], texts: dict[int, str]) -> dict[str, Any]:
     chosen = answer["predicted"]
     said = options[chosen] if chosen >= 0 else "(no answer that could be read)"
-    return {"answer": said, "rationale": answer.get("rationale") or "", "passages": [texts[row] for row in answer["passages"]]}
+    return {
+        "answer": said,
+        "rationale": answer.get("rationale") or "",
+        "passages": [texts[row] for row in answer["passages"]],
+    }
 
 
 def _order(drawn: Sequence[str], secret: int, reviewer: str) -> list[str]:
@@ -127,7 +133,9 @@ def _page(kit: str, reviewer: str, items: list[dict[str, Any]]) -> str:
     data = {"kit": kit, "reviewer": reviewer, "items": items,
             "criteria": [{"id": i, "title": t, "text": x} for i, t, x in CRITERIA]}  # fmt: skip
     folder = resources.files(__package__)
-    parts = {name: (folder / file).read_text(encoding="utf-8") for name, file in (("css", "page.css"), ("js", "page.js"))}
+    parts = {
+        name: (folder / file).read_text(encoding="utf-8") for name, file in (("css", "page.css"), ("js", "page.js"))
+    }
     template = Environment(autoescape=True, undefined=StrictUndefined).from_string(
         (folder / "page.html.jinja").read_text(encoding="utf-8")
     )

@@ -45,7 +45,7 @@ def merge(key: Mapping[str, Any], files: Mapping[str, Any]) -> dict[str, Any]:
             raise UserError(f"'{name}': a second file of reviewer '{reviewer}'; give the last one only")
         ratings[reviewer] = found["answers"]
     items = list(key["questions"])
-    rows = [_criterion(c, _worth(key, ratings, items, c), key["systems"]) for c in key["criteria"]]
+    rows = [_criterion(c, _worth(key, ratings, items, c)) for c in key["criteria"]]
     for row, p in zip(rows, holm([r["p"] for r in rows]), strict=True):
         row["p_holm"] = p
     missing = len(ratings) * len(items) * len(rows) - sum(r["ratings"] for r in rows)
@@ -87,7 +87,7 @@ def _worth(
     return worth
 
 
-def _criterion(name: str, worth: np.ndarray, systems: Sequence[str]) -> dict[str, Any]:
+def _criterion(name: str, worth: np.ndarray) -> dict[str, Any]:
     known = ~np.isnan(worth)
     rated = known.any(0)
     means = np.array([worth[known[:, i], i].mean() for i in np.flatnonzero(rated)])
@@ -121,8 +121,15 @@ def table(result: Mapping[str, Any]) -> str:
     ]
     for row in result["criteria"]:
         known = row["preference"] is not None
-        share = f"{100 * row['preference']:.1f} | {100 * row['low']:.1f} to {100 * row['high']:.1f}" if known else "- | -"
+        share = (
+            f"{100 * row['preference']:.1f} | {100 * row['low']:.1f} to {100 * row['high']:.1f}" if known else "- | -"
+        )
         alpha = "-" if row["alpha"] is None else f"{row['alpha']:.2f}"
-        lines.append(f"| {row['criterion']} | {share} | {row['first']} | {row['neither']} | {row['second']} | {row['p_holm']:.3f} | {alpha} |")
-    lines += ["", "A preference of 50 % is none. alpha: Krippendorff's, ordinal; 1 agreement, 0 chance; '-' where it is not defined."]
+        lines.append(
+            f"| {row['criterion']} | {share} | {row['first']} | {row['neither']} | {row['second']} | {row['p_holm']:.3f} | {alpha} |"
+        )
+    lines += [
+        "",
+        "A preference of 50 % is none. alpha: Krippendorff's, ordinal; 1 agreement, 0 chance; '-' where it is not defined.",
+    ]
     return "\n".join(lines) + "\n"
