@@ -18,7 +18,7 @@ from jmlr.report.finding import pct, sentences
 from jmlr.report.load import ALL, Job, Row, Run
 from jmlr.report.pool import headline, lookup, main_joint
 from jmlr.report.significance import Pair, p_value
-from jmlr.report.tables import lines, verdicts
+from jmlr.report.tables import lines, verdict_line, verdicts
 from jmlr.runtime.errors import UserError
 
 RATIONALES = {
@@ -62,6 +62,7 @@ def render(
         lines=lines(run, expected),
         expected=expected,
         verdicts=verdicts(run, expected),
+        summary=verdict_line(run, expected),
         beside=_beside(run, expected),
         pairs=pairs,
         colours={s.name: plots.colour(run, s.name) for s in run.systems},
