@@ -70,6 +70,15 @@ def retrieval_rows(
         yield round, dataset, split, "mrr", "", [reciprocal_rank(found, gold) for found, gold in pairs]
 
 
+def change_rows(before: Iterable[Row], after: Iterable[Row], round: int) -> Iterator[Row]:
+    """Yield hit_change: a round's hit less that of round 0, question by question, so that its interval is a paired one."""
+    start = {row[1:5]: row[5] for row in before}
+    for _, dataset, split, metric, k, values in after if round else ():
+        known = start.get((dataset, split, metric, k))
+        if metric == "hit" and known:
+            yield round, dataset, split, "hit_change", k, [b - a for a, b in zip(known, values, strict=True)]
+
+
 def answer_hit_rows(
     ranked: Mapping[str, list[str]],
     questions: Mapping[str, Record],

@@ -16,6 +16,7 @@ from jmlr.report.load import Job, Run, System, locate
 
 STAGES = ("fetch", "prepare", "pretrain", "encode", "index", "search", "train", "answer", "judge", "evaluate")
 REFRESH = ("encode", "index", "search")
+ANSWERING = ("answer", "evaluate")
 PAPER = (  # METHOD section 1: wall hours, GPU hours
     ("JMLR-13B", 37.0, 148.0),
     ("pre-training, then fine-tuning", 144.0, None),
@@ -113,8 +114,9 @@ def of_system(run: Run, system: System) -> SystemCost:
     share = 1 / max(len(seeds), 1)
     own = [j for j in run.jobs if j.origin == system.name and j.seed in seeds]
     models = {*_chain(run, system.llm), *(_chain(run, system.retriever) if system.reads or system.joint else ())}
-    once = [j for j in run.jobs if j.origin in models and j.seed is None]  # ready-made models: one index for all seeds
-    each = [j for j in run.jobs if j.origin in models and j.seed in seeds]
+    made = [j for j in run.jobs if j.origin in models - {system.name} and j.stage not in ANSWERING]
+    once = [j for j in made if j.seed is None]  # ready-made models: one index for all seeds
+    each = [j for j in made if j.seed in seeds]
     base = [total("base", [j for j in each if not _continues(j)], share), total("base", once)]
     return SystemCost(
         system=system,
@@ -122,7 +124,7 @@ def of_system(run: Run, system: System) -> SystemCost:
         continued=total("continued", [j for j in each if _continues(j)], share),
         training=total("training", [j for j in own if j.stage == "train"], share),
         refresh=total("refresh", [j for j in own if j.stage in REFRESH], share),
-        answering=total("answering", [j for j in own if j.stage in ("answer", "evaluate")], share),
+        answering=total("answering", [j for j in own if j.stage in ANSWERING], share),
     )
 
 

@@ -107,8 +107,13 @@ def _retriever(run: Run, joint: System) -> list[str]:
     before, after = rows[min(rows)], rows[max(rows)]
     what = "a gold passage stands first" if k == 1 else f"a gold passage is among the first {k}"
     head = f"Its retriever saw no relevance label; {what} for {_interval(before)} of the questions before training and for {_interval(after)} after"
-    if overlap(before, after):
-        return [head + ": the intervals overlap, so no change is claimed."]
+    change = lookup(run, joint.name, "hit_change", k=k).get(max(rows))
+    if change is None or change.low is None or change.high is None:
+        if overlap(before, after):
+            return [head + ": the intervals overlap, so no change is claimed."]
+    elif change.low <= 0 <= change.high:
+        interval = f"{100 * change.low:+.1f} to {100 * change.high:+.1f}"
+        return [head + f": the change question by question, {interval} points, cannot be told from zero."]
     factor = f", {after.value / before.value:.1f} times as many" if after.value > before.value > 0 else ""
     return [head + factor + "."]
 

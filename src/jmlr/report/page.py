@@ -123,8 +123,9 @@ def _retrieval(run: Run) -> list[dict[str, Any]]:
     chosen: list[tuple[str, int | None]] = [
         ("hit", k) for k in sorted({r.k for r in run.pooled if r.metric == "hit" and r.k})
     ]
-    chosen += [*(("ndcg", k) for k in depths), ("mrr", None)]
-    heads = [*(f"{ {'hit': 'hit', 'ndcg': 'nDCG'}[m] }@{k}" for m, k in chosen if k), "MRR"]
+    ks = [k for _, k in chosen]
+    chosen += [*(("ndcg", k) for k in depths), ("mrr", None), *(("hit_change", k) for k in ks[:1])]
+    heads = [*(f"hit@{k}" for k in ks), *(f"nDCG@{k}" for k in depths), "MRR", *(f"hit@{k}, change" for k in ks[:1])]
     return _by_round(run, chosen, heads, split)
 
 

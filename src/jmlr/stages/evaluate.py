@@ -1,9 +1,10 @@
 """Stage `evaluate`: answers and candidates -> metrics.csv, one row per number, with its 95 % interval and n.
 
 Columns: run, system, seed, round, dataset, split, metric, k, value, low, high, n. Metrics: accuracy, unparsed and ece
-(questions with options), hit, recall, ndcg and mrr (questions whose gold passages are known), answer_hit (datasets
-without gold passages), citation_grounded, citation_precision and umls_f (answers with a rationale). The dataset 'all' is
-the mean over datasets. Rounds are the retriever's; an answer has that of the retriever behind it (none: 0).
+(questions with options); hit, recall, ndcg, mrr and hit_change, a round's hit less that of round 0, question by question
+(questions whose gold passages are known); answer_hit (datasets without gold passages); citation_grounded,
+citation_precision and umls_f (answers with a rationale). The dataset 'all' is the mean over datasets. Rounds are the
+retriever's; an answer has that of the retriever behind it (none: 0).
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def evaluate(
         searches: outputs of `search`, of rounds 0, 1, ...; none for a closed-book system
     """
     from jmlr.metrics.qrels import write_qrels
-    from jmlr.metrics.table import answer_rows, calibration_rows, rationale_rows
+    from jmlr.metrics.table import answer_rows, calibration_rows, change_rows, rationale_rows
 
     inputs = {"prepared": prepared, "answers": answers, "searches": searches}
     with stage_output(out, "evaluate", inputs=inputs, options=[options]) as (folder, notes):
@@ -62,8 +63,11 @@ def evaluate(
         last = max(len(searches or []) - 1, 0)
         find = _concepts(answered, questions, prepared, options.concepts)
         rows = [*answer_rows(answered, last), *rationale_rows(answered, questions, find, last)]
+        start: list[Any] = []
         for number, path in enumerate(searches or []):
-            rows += _search_rows(path, prepared, questions, splits, number, options.retrieval_k, notes)
+            found = _search_rows(path, prepared, questions, splits, number, options.retrieval_k, notes)
+            start = start or found
+            rows += [*found, *change_rows(start, found, number)]
         with (folder / "metrics.csv").open("w", newline="", encoding="utf-8") as f:
             table = csv.writer(f, lineterminator="\n")
             table.writerow(COLUMNS)

@@ -138,7 +138,20 @@ def test_open_questions_have_no_accuracy_and_one_dataset_has_no_mean(given: dict
     evaluate(**given)
     found = rows(given["out"])
     assert [k[1] for k in found if k[3] == "accuracy"] == ["mcq"]
-    assert len(found) == 2 + 2 * 7 * 3  # accuracy and unparsed; two rounds, seven numbers, two datasets and their mean
+    # accuracy and unparsed; two rounds, seven numbers, two datasets and their mean; the change of two hits in one round
+    assert len(found) == 2 + 2 * 7 * 3 + 2 * 3
+
+
+def test_a_change_of_hits_is_paired_and_stands_at_later_rounds_only(given: dict[str, Any]) -> None:
+    evaluate(**given)
+    changes = {k: v for k, v in rows(given["out"]).items() if k[3] == "hit_change"}
+    assert {k[0] for k in changes} == {"1"}
+    assert changes["1", "mcq", "test", "hit_change", "1"] == (0.5, 2)
+    assert changes["1", "terms", "test", "hit_change", "1"] == (0.0, 1)
+    assert changes["1", "terms", "test", "hit_change", "2"] == (1.0, 1)
+    with (given["out"] / "metrics.csv").open() as f:
+        [row] = [r for r in csv.DictReader(f) if (r["dataset"], r["metric"], r["k"]) == ("mcq", "hit_change", "2")]
+    assert (float(row["value"]), float(row["low"]), float(row["high"])) == (0.0, 0.0, 0.0)  # both questions: no change
 
 
 def test_cut_offs_beyond_the_candidates_are_left_out_with_a_note(given: dict[str, Any], capsys: Any) -> None:
