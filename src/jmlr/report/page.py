@@ -21,6 +21,7 @@ from jmlr.report.significance import Pair, p_value
 from jmlr.report.tables import lines, verdict_line, verdicts
 from jmlr.runtime.errors import UserError
 
+MOST_HITS = 4  # columns of hit@k
 RATIONALES = {
     "citation_grounded": "citations of a passage that was read",
     "citation_precision": "citations of a gold passage",
@@ -94,11 +95,12 @@ def _points(share: float) -> str:
     return f"{100 * share:+.1f}"
 
 
-def _beside(run: Run, expected: Expected) -> list[tuple[str, Any]]:
-    """Return the expected rows of systems that this run has not: (title, value on the headline's dataset)."""
-    dataset, own = headline(run)[0], {s.name for s in run.systems}
-    found = [(expected.titles[s], expected.of("accuracy", s, dataset)) for s in expected.titles if s not in own]
-    return [(title, value) for title, value in found if value]
+def _beside(run: Run, expected: Expected) -> list[tuple[str, dict[str, Any]]]:
+    """Return the expected rows of systems that this run has not: (title, {dataset: value}), if any dataset is the run's."""
+    names = dict.fromkeys([headline(run)[0], *(r.dataset for r in run.pooled if r.metric == "accuracy")])
+    others = [s for s in expected.titles if s not in {system.name for system in run.systems}]
+    found = [(expected.titles[s], {n: v for n in names if (v := expected.of("accuracy", s, n))}) for s in others]
+    return [(title, values) for title, values in found if values]
 
 
 def _datasets(run: Run) -> tuple[list[str], list[tuple[Any, list[Row | None]]]]:
@@ -123,6 +125,8 @@ def _retrieval(run: Run) -> list[dict[str, Any]]:
     chosen: list[tuple[str, int | None]] = [
         ("hit", k) for k in sorted({r.k for r in run.pooled if r.metric == "hit" and r.k})
     ]
+    if len(chosen) > MOST_HITS:  # results.csv has them all
+        chosen = [chosen[0], *chosen[1 - MOST_HITS :]]
     ks = [k for _, k in chosen]
     chosen += [*(("ndcg", k) for k in depths), ("mrr", None), *(("hit_change", k) for k in ks[:1])]
     heads = [*(f"hit@{k}" for k in ks), *(f"nDCG@{k}" for k in depths), "MRR", *(f"hit@{k}, change" for k in ks[:1])]

@@ -14,7 +14,7 @@ from jmlr.report.finding import best_row, hits, pct, sentences
 from jmlr.report.load import ALL, COLUMNS, Row, Run, System
 from jmlr.report.pool import fields, headline, lookup, ordered
 
-WIDTH = 100
+WIDTH, MOST_FAILED = 100, 3
 
 
 @dataclass(frozen=True)
@@ -91,9 +91,11 @@ def verdict_line(run: Run, expected: Expected) -> str:
     if not found:
         return ""
     counts = ", ".join(f"{sum(v == name for *_, v in found)} {name}" for name in ("OK", "OKISH", "FAIL"))
-    worst = [f"{run.system(row.system).title}, {row.metric}: {pct(row.value)} for {pct(value.value)}"
-             for row, value, v in found if v == "FAIL"]  # fmt: skip
-    return f"Beside the expected values ({expected.source}): {counts}{'. FAIL: ' + '; '.join(worst) if worst else ''}."
+    failed = [f"{run.system(row.system).title}, {row.metric}{'' if row.k is None else f'@{row.k}'} on {row.dataset}: "
+              f"{pct(row.value)} for {pct(value.value)}" for row, value, v in found if v == "FAIL"]  # fmt: skip
+    more = f"; and {len(failed) - MOST_FAILED} more" if len(failed) > MOST_FAILED else ""
+    told = f". FAIL: {'; '.join(failed[:MOST_FAILED])}{more}" if failed else ""
+    return f"Beside the expected values ({expected.source}): {counts}{told}."
 
 
 def _cells(run: Run, line: Line) -> list[str]:

@@ -67,8 +67,9 @@ def test_expected_values_get_verdicts_and_others_stand_beside(folders, tmp_path)
     assert page.count('class="tag right">OK<') == 1  # JMLR's 85.0
     assert page.count('class="tag wrong">FAIL<') == 2  # RAG's accuracy, JMLR's hit
     assert "GPT-4 &amp; co, not run here" in page
-    assert "1 OK, 0 OKISH, 2 FAIL. FAIL: RAG, accuracy: 40.0 for 90.0; JMLR, hit: 70.0 for 10.0" in " ".join(
-        (tmp_path / "out/table.txt").read_text().split()
+    assert (
+        "1 OK, 0 OKISH, 2 FAIL. FAIL: RAG, accuracy on made: 40.0 for 90.0; JMLR, hit@1 on made: 70.0 for 10.0"
+        in " ".join((tmp_path / "out/table.txt").read_text().split())
     )
     tex = (tmp_path / "out/results.tex").read_text()
     assert r"JMLR & 85.0 {\scriptsize [" in tex
