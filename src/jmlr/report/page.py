@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from jmlr.report import cost, plots
 from jmlr.report.calibration import calibrations
+from jmlr.report.contamination import contamination
 from jmlr.report.examples import changes
 from jmlr.report.expected import Expected
 from jmlr.report.finding import pct, sentences
@@ -86,7 +87,7 @@ def render(
         most=max((c.seconds for c in stages), default=1.0) or 1.0,
         sources=_sources(run.jobs),
         prepared=_notes(run.jobs, "prepare"),
-        contamination=_contamination(run.jobs),
+        contamination=contamination(run),
         environment=_environment(run.jobs),
     )  # fmt: skip
 
@@ -200,12 +201,6 @@ def _sources(jobs: Sequence[Job]) -> list[dict[str, Any]]:
 
 def _notes(jobs: Sequence[Job], stage: str) -> dict[str, Any]:
     return next((dict(j.manifest.get("notes", {})) for j in jobs if j.stage == stage), {})
-
-
-def _contamination(jobs: Sequence[Job]) -> list[tuple[str, str]]:
-    """Return what `prepare` noted on test questions found in passages or training questions; nothing where it did not look."""
-    found = _notes(jobs, "prepare").get("decontamination") or {}
-    return [(k.replace("_", " "), f"{v:,}" if isinstance(v, int) else str(v)) for k, v in found.items()]
 
 
 def _environment(jobs: Sequence[Job]) -> dict[str, Any]:

@@ -7,6 +7,8 @@ import io
 import json
 from dataclasses import replace
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from jmlr.options import ReportOptions
@@ -166,9 +168,18 @@ def test_what_judges_found_is_shown(folders, tmp_path):
 def test_contamination_is_shown_or_said_not_to_have_been_examined(folders, tmp_path):
     assert "not examined" in made(folders, tmp_path)
     notes = json.loads((folders.prepared / "manifest.json").read_text())["notes"]
-    change(folders.prepared, notes={**notes, "decontamination": {"passages_dropped": 1234, "ngram": 13}})
+    looked = {"test_questions": {"checked_against": 1273, "too_short_for_passages": 7}}
+    how = {"decontaminate": {"passage_ngram": 13, "question_ngram": 8}}
+    change(folders.prepared, notes={**notes, **looked}, options=how)
     page = made(folders, tmp_path)
-    assert "passages dropped: 1,234; ngram: 13" in page
+    assert "1,273, by n-grams of 13 words in passages and documents, 8 in other questions" in page
+    assert "dropped: nothing" in page
+    row = {"kind": "passage", "reason": "contains a test question", "test_dataset": "medqa"}
+    rows = [row, row, {"kind": "question", "reason": "no answer", "test_dataset": ""}]
+    pq.write_table(pa.Table.from_pylist(rows), folders.prepared / "dropped.parquet")
+    page = made(folders, tmp_path)
+    assert "passages dropped, contains a test question: 2 of medqa" in page
+    assert "questions dropped, no answer: 1<" in page
     assert "not examined" not in page
 
 
