@@ -6,13 +6,28 @@ padding included. `jmlr.models` reports each model with `watch`; `stage_output` 
 FLOPs by the rule 6 N T (Kaplan et al. 2020, arXiv 2001.08361, section 2.1), taken apart: 2 N T forward; with gradient 2 N T
 more for the activations and 2 N' T for the N' parameters that are trained (N' = N gives 6 N T; LoRA about 4 N T), and
 2 N T once more where activations are recomputed. N leaves embeddings and the head out, as there; attention scores are not counted.
+Where several ranks share a training, this rank's tokens count for each: their shares are equal but for padding.
 """
 
 from __future__ import annotations
 
+import sys
+import weakref
+from dataclasses import dataclass
 from typing import Any
 
-_watched: list[tuple[str, Any, dict[str, int]]] = []
+
+@dataclass
+class _Passes:
+    """What went through a model with or without gradient; N, N' and recomputation are those of the first such pass."""
+
+    tokens: int = 0
+    inner: int = 0
+    trained: int = 0
+    again: bool = False
+
+
+_watched: list[tuple[str, dict[bool, _Passes]]] = []
 
 
 def reset() -> None:
@@ -21,41 +36,56 @@ def reset() -> None:
 
 
 def watch(what: str, model: Any) -> Any:
-    """Count the tokens of a Hugging Face model from now on; return the model. One without an embedding of tokens is left alone."""
+    """Count the tokens of a Hugging Face model from now on; return the model. One without an embedding of tokens is left alone.
+
+    The model is not kept alive: a stage that drops one to make room for the next gets its memory back.
+    """
     try:
         layer = model.get_input_embeddings()
     except (AttributeError, NotImplementedError):
         return model
-    tokens = {"forward": 0, "gradient": 0}
+    passes, alive = {False: _Passes(), True: _Passes()}, weakref.ref(model)
 
-    def count(_: Any, inputs: tuple[Any, ...]) -> None:
+    def count(
+        _: Any, inputs: tuple[Any, ...]
+    ) -> None:  # a copy of the layer (peft's modules_to_save) goes on counting here
         import torch
 
-        if inputs:  # a closure over plain numbers: copies of the layer (peft's modules_to_save) go on counting here
-            tokens["gradient" if torch.is_grad_enabled() else "forward"] += inputs[0].numel()
+        own, owner = passes[torch.is_grad_enabled()], alive()
+        if not own.tokens and owner is not None:
+            own.inner, own.trained = _parameters(owner)
+            own.again = bool(getattr(owner, "is_gradient_checkpointing", False))
+        own.tokens += inputs[0].numel() if inputs else 0
 
     layer.register_forward_pre_hook(count)
-    _watched.append((what, model, tokens))
+    _watched.append((what, passes))
     return model
 
 
-def counts() -> dict[str, dict[str, float]]:
+def counts() -> dict[str, dict[str, int]]:
     """Return {model: {parameters, trained, tokens_forward, tokens_gradient, flops}} of the models that computed something."""
-    found: dict[str, dict[str, float]] = {}
-    for what, model, tokens in _watched:
-        if not any(tokens.values()):
+    found: dict[str, dict[str, int]] = {}
+    ranks = _ranks()
+    for what, passes in _watched:
+        forward, gradient = passes[False], passes[True]
+        if not forward.tokens + gradient.tokens:
             continue
-        inner, trained = _parameters(model)
-        again = 2 * inner if getattr(model, "is_gradient_checkpointing", False) else 0
         own = found.setdefault(
-            what, {"parameters": inner, "trained": 0, "tokens_forward": 0, "tokens_gradient": 0, "flops": 0}
+            what, {"parameters": 0, "trained": 0, "tokens_forward": 0, "tokens_gradient": 0, "flops": 0}
         )
-        own["parameters"] = max(own["parameters"], inner)
-        own["trained"] = max(own["trained"], trained if tokens["gradient"] else 0)
-        own["tokens_forward"] += tokens["forward"]
-        own["tokens_gradient"] += tokens["gradient"]
-        own["flops"] += 2 * inner * tokens["forward"] + (4 * inner + 2 * trained + again) * tokens["gradient"]
+        own["parameters"] = max(own["parameters"], forward.inner, gradient.inner)
+        own["trained"] = max(own["trained"], gradient.trained)
+        own["tokens_forward"] += ranks * forward.tokens
+        own["tokens_gradient"] += ranks * gradient.tokens
+        times = (6 if gradient.again else 4) * gradient.inner + 2 * gradient.trained
+        own["flops"] += ranks * (2 * forward.inner * forward.tokens + times * gradient.tokens)
     return found
+
+
+def _ranks() -> int:
+    torch = sys.modules.get("torch")
+    shared = torch is not None and torch.distributed.is_available() and torch.distributed.is_initialized()
+    return torch.distributed.get_world_size() if torch is not None and shared else 1
 
 
 def _parameters(model: Any) -> tuple[int, int]:

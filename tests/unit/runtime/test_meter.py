@@ -73,6 +73,26 @@ def test_two_models_of_a_kind_add_up_and_a_reset_forgets_them():
     assert meter.counts() == {}
 
 
+def test_a_model_that_is_dropped_is_counted_and_not_kept_alive():
+    import gc
+    import weakref
+
+    model = meter.watch("llm", Small())
+    model(torch.zeros(1, 3, dtype=torch.long))
+    gone = weakref.ref(model)
+    del model
+    gc.collect()
+    assert gone() is None
+    assert meter.counts()["llm"]["flops"] == 6 * WIDTH * WIDTH * 3
+
+
+def test_recomputed_activations_cost_two_more():
+    model = meter.watch("llm", Small())
+    model.is_gradient_checkpointing = True
+    model(torch.zeros(1, 3, dtype=torch.long))
+    assert meter.counts()["llm"]["flops"] == 8 * WIDTH * WIDTH * 3
+
+
 def test_a_copy_of_the_embedding_goes_on_counting():
     """As peft does where it trains the embedding in full."""
     import copy
