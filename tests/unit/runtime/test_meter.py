@@ -142,3 +142,46 @@ def test_energy_that_is_not_told_is_absent_with_the_reason(tmp_path, monkeypatch
     (tmp_path / "intel-rapl:0/energy_uj").unlink()
     assert EnergyMeter(tmp_path).read()["cpu_why"] == "RAPL can be read by root only"
     assert "torch" in sys.modules
+
+
+class Nvml:
+    """As much of NVML as the meter calls: two GPUs whose counters go up by 1,000 and 7,000 mJ between two readings."""
+
+    def __init__(self) -> None:
+        self.readings, self.gpu = 0, 0
+
+    def nvmlInit_v2(self):  # noqa: N802
+        self.readings += 1
+        return 0
+
+    def nvmlShutdown(self):  # noqa: N802
+        return 0
+
+    def nvmlDeviceGetCount_v2(self, count):  # noqa: N802
+        count._obj.value = 2
+        return 0
+
+    def nvmlDeviceGetHandleByIndex_v2(self, i, handle):  # noqa: N802
+        self.gpu = i
+        return 0
+
+    def nvmlDeviceGetUUID(self, handle, text, size):  # noqa: N802
+        text.value = f"GPU-{self.gpu}".encode()
+        return 0
+
+    def nvmlDeviceGetTotalEnergyConsumption(self, handle, total):  # noqa: N802
+        total._obj.value = 50 + self.readings * (1000, 7000)[self.gpu]
+        return 0
+
+
+def test_gpu_energy_is_that_of_the_gpus_in_use(tmp_path, monkeypatch):
+    import types
+
+    nvml = Nvml()
+    monkeypatch.setattr("jmlr.runtime.energy.ctypes.CDLL", lambda name: nvml)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda i: types.SimpleNamespace(uuid="1"))
+    assert EnergyMeter(tmp_path).read()["gpu_joules"] == 7.0  # the second GPU alone is visible to torch
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda i: types.SimpleNamespace(uuid="other"))
+    assert EnergyMeter(tmp_path).read()["gpu_why"] == "NVML does not know the GPUs in use"
