@@ -53,7 +53,7 @@ def accuracy_plot(run: Run) -> Markup:
         guess = chance(run)
         if guess is not None:
             axes.axvline(100 * guess, color=INK, linewidth=0.8, linestyle=(0, (4, 4)), alpha=0.6)
-            axes.text(100 * guess + 0.8, len(rows) - 0.45, "guessing", fontsize=8, va="top")
+            axes.text(100 * guess + 0.8, -0.55, "guessing", fontsize=8, va="bottom")
 
     return _svg([draw], 5.4, 0.6 + 0.42 * len(rows), "accuracy of each system")
 
