@@ -41,6 +41,7 @@ PEOPLE = {
     "config": "check a configuration, or write the generated files of config/",
     "export": "write a finished run's models for others, the language model with its adapter merged",
     "plan": "what a run submits to a cluster and costs, before anything runs",
+    "review": "make blinded review pages of a finished run, or merge what reviewers sent back",
 }
 
 

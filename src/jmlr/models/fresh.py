@@ -12,6 +12,7 @@ from jmlr.models.colbert import ColbertRetriever
 from jmlr.models.dense import DenseRetriever
 from jmlr.models.load import pretrained, quiet
 from jmlr.runtime.errors import UserError
+from jmlr.runtime.meter import watch
 
 SPECIAL = {"pad_token": "<pad>", "unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>"}
 
@@ -72,7 +73,7 @@ def fresh_model(architecture: dict[str, Any], tokenizer: Any, embedding_std: flo
     with torch.no_grad():
         weight = model.get_input_embeddings().weight
         weight.mul_(embedding_std / weight.std())
-    return model
+    return watch("llm" if causal else "retriever", model)
 
 
 def fresh_retriever(encoder: Any, tokenizer: Any, colbert_depth: int) -> DenseRetriever | ColbertRetriever:

@@ -1,7 +1,8 @@
 """What every stage writes beside its output: how it came to be, and what it cost.
 
 `manifest.json` holds the stage, its options, the digests of inputs and outputs, the code digest, the seed, versions,
-hardware, seconds, CPU seconds, GPU hours and the peak of memory in bytes. It never holds clinical text.
+hardware, seconds, CPU seconds, GPU hours, energy where the hardware tells it, the tokens and FLOPs of every model, and the
+peak of memory in bytes. It never holds clinical text.
 
     with stage_output(out, "encode", inputs={"retriever": retriever}, options=[options]) as (folder, notes):
         ...
@@ -23,7 +24,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from jmlr.runtime import meter
 from jmlr.runtime.digest import stage_digest
+from jmlr.runtime.energy import EnergyMeter
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.files import fresh_directory, sha256
 
@@ -43,6 +46,8 @@ def stage_output(
     """Yield (a fresh folder, a dictionary for notes); on success write the manifest and put the folder in place of `out`."""
     begun, clock, cpu = datetime.now(UTC), time.perf_counter(), _cpu_seconds()
     notes: dict[str, Any] = {}
+    meter.reset()
+    energy = EnergyMeter()
     with fresh_directory(out) as folder:
         yield folder, notes
         seconds = time.perf_counter() - clock
@@ -59,6 +64,8 @@ def stage_output(
             "seconds": round(seconds, 3),
             "cpu_seconds": round(_cpu_seconds() - cpu, 3),
             "gpu_hours": round(seconds / 3600 * _gpus(), 6),
+            "energy": energy.read(),
+            "models": meter.counts(),
             "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             * (1 if sys.platform == "darwin" else 1024),
             "notes": notes,
