@@ -28,6 +28,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from tables.train import PHASES, REPEATS, table
 from torch import nn
 
 import jmlr.training.step as fast
@@ -42,9 +43,7 @@ from jmlr.training.reference import answer_loss, reference_step
 
 HERE = Path(__file__).resolve().parent
 PAGE = HERE.parent / "docs" / "llm_rank.md"
-REPEATS = 7
 CONTESTANTS = ("fast", "twin", "released")
-PHASES = ("score_candidates", "judge", "score_again", "read_and_answer")
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,6 @@ SHAPES = (
 GPU_SHAPE = Shape(
     "1B", (2048, 8192, 16, 32, 8), 128256, (384, 1536, 6, 12), 8, 30, 10, 7, (100, 512), (100, 300), (2, 8), bf16=True
 )
-PEAK_FLOPS = {"H200": 989e12, "H100": 989e12, "A100": 312e12}  # dense bfloat16, from the makers' data sheets
 
 
 class Texts:
@@ -81,7 +79,7 @@ class Texts:
     def __init__(self, shape: Shape, rng: np.random.Generator, count: int) -> None:
         tokenizer = SimpleNamespace(bos_token_id=1, eos_token_id=2)
         reading = ReadingOptions(answer_prompt="", llm_tokens=8192)
-        self.prompter = Prompter(tokenizer, **reading.model_dump())
+        self.prompter = Prompter(tokenizer, **reading.model_dump(exclude={"llm_precision"}))
         self._llm = [tokens(rng, shape.passage_tokens, shape.vocabulary) for _ in range(count)]
         self._retriever = [[t % 2000 for t in ids] for ids in self._llm]
 
@@ -357,37 +355,6 @@ def processor() -> str:
     """Return the processor's name."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     return next((line.split(":")[1].strip() for line in lines if "model name" in line), "unknown")
-
-
-def table(result: dict[str, Any]) -> list[str]:
-    """Return the Markdown between the page's markers."""
-    lines = [
-        f"{result['cells'][0]['device']}, {result['threads']} threads, torch {result['versions']['torch']}; medians of {REPEATS} in alternation. "
-        "Memory: the peak of one step above models and optimiser.",
-        "",
-        "| LLM | B, C, S, K | questions/s: fast | twin | released order | fast / twin | fast / released | peak MB: fast | twin | released | fast / twin |",
-        "|---" * 11 + "|",
-    ]
-    for cell in result["cells"]:
-        shape, rate, held = cell["shape"], cell["questions_per_s"], cell["peak_bytes"]
-        sizes = ", ".join(str(shape[k]) for k in ("batch", "candidates", "samples", "passages"))
-        lines.append(
-            f"| {shape['name']} | {sizes} | {rate['fast']:.2f} | {rate['twin']:.2f} | {rate['released']:.2f} "
-            f"| **{rate['fast'] / rate['twin']:.1f}** (goal 4) | {rate['fast'] / rate['released']:.1f} "
-            f"| {held['fast'] / 1e6:.0f} | {held['twin'] / 1e6:.0f} | {held['released'] / 1e6:.0f} "
-            f"| **{held['fast'] / held['twin']:.2f}** (goal 0.5) |"
-        )
-    lines += ["", "Where the fast step's time goes, and what share of the speed of large matrix products it reaches:", "",
-              "| LLM | " + " | ".join(f"`{p}`" for p in PHASES) + " | the rest | model GFLOP/s | share of the ceiling |", "|---" * 8 + "|"]  # fmt: skip
-    for cell in result["cells"]:
-        spent = list(cell["phase_s"].values())
-        shares = " | ".join(f"{s / sum(spent):.0%}" for s in spent)
-        share = cell["flops_per_s"] / cell["ceiling_flops_per_s"]
-        lines.append(f"| {cell['shape']['name']} | {shares} | {cell['flops_per_s'] / 1e9:.1f} | {share:.0%} |")
-        named = [v for k, v in PEAK_FLOPS.items() if k in cell["device"]]
-        if named:
-            lines += ["", f"Model FLOPs utilisation on {cell['device']}: {cell['flops_per_s'] / named[0]:.0%}."]
-    return lines
 
 
 def main() -> None:

@@ -18,6 +18,7 @@ from jmlr.runtime.files import existing
 from jmlr.runtime.flops import Shape, training_flops
 from jmlr.runtime.validation import nearest
 
+LONGEST = 512  # tokens of a text whose limit is that of its retriever: what most encoders read
 STAGES = ("fetch", "prepare", "pretrain", "encode", "index", "search", "train", "answer", "evaluate", "report")
 
 
@@ -99,25 +100,29 @@ def total(lines: list[Line]) -> Line:
     return Line("all", jobs, *(sum(getattr(x, k) for x in lines) for k in ("hours", "gpu_hours", "bytes")))
 
 
-def searches(run: Config) -> int:
-    """Return how many times passages are encoded, indexed and searched: once for each retriever, system, seed and round."""
+def searches(run: Config, indexed: bool = False) -> int:
+    """Return how many times questions are encoded and searched; `indexed`: only those for which passages are, too."""
     seeds = len(run.seeds)
-    reading = {n for n in run.systems if (o := run.train_options(n)).target != "frozen" or o.passages}
-    bases = {run.systems[n].retriever for n in reading}
-    own = sum(run.systems[n].rounds for n in reading if run.train_options(n).target != "frozen")
+    options = {name: run.train_options(name) for name in run.systems}
+    reading = [name for name, o in options.items() if o.joint or o.passages]
+    bases = {run.systems[n].retriever for n in reading} & set(run.models)  # a system's retriever is counted as its own
+    moved = [n for n in reading if options[n].joint and not (indexed and options[n].keeps_passages)]
+    own = sum(run.systems[n].rounds for n in moved)
     return sum(seeds if run.models[m].pretrain else 1 for m in bases) + own * seeds
 
 
 def jobs(run: Config) -> dict[str, int]:
     """Return how many jobs of each stage the workflow submits for a run."""
-    seeds, found, shards = len(run.seeds), searches(run), run.shards
-    bases = {m for s in run.systems.values() for m in (s.llm, s.retriever) if run.models[m].pretrain}
+    seeds, found, indexed, shards = len(run.seeds), searches(run), searches(run, True), run.shards
+    bases = {
+        m for s in run.systems.values() for m in (s.llm, s.retriever) if m in run.models and run.models[m].pretrain
+    }
     prepare = run.prepare
     sources = {p.source for p in prepare.corpora} | {p.source for p in prepare.questions}
     sources |= {p.source for p in prepare.documents if p.source}
     each = len(run.systems) * seeds
     numbers = (
-        len(sources), 1, len(bases) * seeds, found * (shards + 1), found,
+        len(sources), 1, len(bases) * seeds, found + indexed * shards, indexed,
         found * (shards + 1 if shards > 1 else 1), sum(s.rounds for s in run.systems.values()) * seeds, each, each, 1,
     )  # fmt: skip
     return dict(zip(STAGES, numbers, strict=True))
@@ -138,21 +143,21 @@ def shape(run: Config, name: str, known: dict[str, Any], llm: str = "") -> Shape
 def costs(run: Config, sizes: Sizes, known: dict[str, Any], device: str, llm: str = "") -> list[Line]:
     """Return the plan stage by stage. Of fetch, prepare, pretrain, evaluate and report only the jobs are told."""
     rate = {k: float(v["value"]) for k, v in {**known["devices"][device], **known["everywhere"]}.items()}
-    count, found, seeds, s = jobs(run), searches(run), len(run.seeds), sizes
+    count, found, indexed, seeds, s = jobs(run), searches(run), searches(run, True), len(run.seeds), sizes
     one_gpu = 1 if s.gpus_per_node else 0
     lines = {stage: Line(stage, number) for stage, number in count.items()}
 
-    base = shape(run, next(iter(run.systems.values())).retriever, known)
+    base = shape(run, next(r for s in run.systems.values() if (r := s.retriever) in run.models), known)
     depth = base.width
-    texts = s.passages * base.forward(s.fill * run.retrieval.passage_tokens)
-    asked = s.questions * base.forward(s.fill * run.retrieval.query_tokens)
-    vectors = 4.0 * depth * (s.passages + s.questions)
+    texts = s.passages * base.forward(s.fill * (run.retrieval.passage_tokens or LONGEST))
+    asked = s.questions * base.forward(s.fill * (run.retrieval.query_tokens or LONGEST))
     start = rate["start_s"] / 3600
-    hours = (texts + asked) / rate["encode_flops"] / 3600 * found + count["encode"] * start
-    lines["encode"] = Line("encode", count["encode"], hours / run.shards, hours * one_gpu, vectors * found)
+    hours = (texts * indexed + asked * found) / rate["encode_flops"] / 3600 + count["encode"] * start
+    vectors = 4.0 * depth * (s.passages * indexed + s.questions * found)
+    lines["encode"] = Line("encode", count["encode"], hours / run.shards, hours * one_gpu, vectors)
     stored = {"float32": 4.0, "bfloat16": 6.0, "int8": 6.0}[run.index.storage] * depth * s.passages
     lines["index"] = Line(
-        "index", count["index"], 2 * stored / rate["disk_bytes_per_s"] / 3600 * found, 0.0, stored * found
+        "index", count["index"], 2 * stored / rate["disk_bytes_per_s"] / 3600 * indexed, 0.0, stored * indexed
     )
     hours = 2.0 * s.questions * s.passages * depth / rate[f"search_{run.index.storage}_ops"] / 3600 * found
     rows = 2 * s.questions * run.search.candidates * 32.0
@@ -178,13 +183,13 @@ def _training(
     """Return (hours, GPU hours, bytes) of one system's training for one seed."""
     options, read, fill = run.train_options(system), run.reading, sizes.fill
     reader = shape(run, run.systems[system].llm, known, llm)
-    dense = shape(run, run.systems[system].retriever, known) if options.target != "frozen" else None
+    dense = shape(run, run.systems[system].retriever, known) if options.joint else None
     asked = fill * read.llm_question_tokens + read.llm_answer_tokens
     flops = options.steps * options.batch * training_flops(
         reader, dense, recompute=options.gradient_checkpointing, answer=read.llm_answer_tokens,
         prompt=min(asked + options.passages * fill * read.llm_passage_tokens, read.llm_tokens),
         judged=asked + fill * read.llm_passage_tokens, samples=options.samples, candidates=run.search.candidates,
-        passage=fill * run.retrieval.passage_tokens, query=fill * run.retrieval.query_tokens,
+        passage=fill * (run.retrieval.passage_tokens or LONGEST), query=fill * (run.retrieval.query_tokens or LONGEST),
     )  # fmt: skip
     gpus = max(1, sizes.gpus_per_node * sizes.nodes)
     share = 1.0 if gpus == 1 else rate["several_gpus"] if sizes.nodes == 1 else rate["several_nodes"]

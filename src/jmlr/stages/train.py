@@ -44,7 +44,7 @@ def train(
     """Fine-tune the LLM, jointly with its retriever or without.
 
     Args:
-        out: folder to make: adapter/, retriever/, metrics.jsonl
+        out: folder to make
         prepared: output of `prepare`
         llm: the base language model: folder or hub name
         seed: of this training
@@ -52,24 +52,20 @@ def train(
         round: which round this is, from 1
         rounds: how many rounds share the steps
         retriever: the retriever to train; the base one in round 1, else that of the round before
-        candidates: output of `search`; none for a closed-book system
+        candidates: output of `search`; none for a closed book
         previous: output of `train` of the round before
         vectors: outputs of `encode` for the passages, where their encoder stays as it is: none is encoded again
         index: output of `index` of this round; for --live-candidates only
     """
-    if not 1 <= round <= rounds or (round > 1) != (previous is not None):
-        raise UserError(f"--round {round} of --rounds {rounds}: rounds count from 1, and a later one needs --previous")
-    _check(options, retriever, candidates, vectors, index)
+    _check(options, round, rounds, previous, retriever, candidates, vectors, index)
     from jmlr.runtime.distributed import joined
-    from jmlr.training.boards import keep
     from jmlr.training.session import Session
 
     key = _key(locals())
     inputs = {"prepared": prepared, "candidates": candidates, "previous": previous, "vectors": vectors, "index": index,
               "llm": Path(llm), "retriever": Path(retriever) if retriever else None}  # fmt: skip
-    here: Any = nullcontext((out, {}))
     whole: Any = stage_output(out, "train", inputs=inputs, options=[options, reading, retrieval], seed=seed)
-    with joined() as ranks, whole if ranks.rank == 0 else here as (folder, notes):
+    with joined() as ranks, whole if ranks.rank == 0 else nullcontext((out, {})) as (folder, notes):
         session = Session.open(
             prepared=prepared, llm=llm, retriever=retriever if options.joint else None,
             candidates=candidates if options.passages or options.joint else None, previous=previous, vectors=vectors or [],
@@ -86,18 +82,29 @@ def train(
             session.save(folder, history, round)
             _write_cards(folder, prepared, locals(), options, reading, retrieval)
     if ranks.rank == 0:
-        keep(scratch, out)
-        shutil.rmtree(scratch, ignore_errors=True)
+        _clear(scratch, out)
+
+
+def _clear(scratch: Path, out: Path) -> None:
+    from jmlr.training.boards import keep
+
+    keep(scratch, out)
+    shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _check(
     options: TrainOptions,
+    round: int,
+    rounds: int,
+    previous: Path | None,
     retriever: str | None,
     candidates: Path | None,
     vectors: list[Path] | None,
     index: Path | None,
 ) -> None:
     """Refuse options that need an input which was not given, or the other way round."""
+    if not 1 <= round <= rounds or (round > 1) != (previous is not None):
+        raise UserError(f"--round {round} of --rounds {rounds}: rounds count from 1, and a later one needs --previous")
     if options.joint and (retriever is None or candidates is None):
         raise UserError(f"--target {options.target} trains a retriever: give --retriever and --candidates")
     if options.passages and candidates is None:
