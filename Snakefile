@@ -1,5 +1,5 @@
 """JMLR from raw text to the paper's table:
-fetch -> prepare -> pretrain -> encode -> index -> search -> train -> answer -> evaluate -> report.
+fetch -> prepare -> pretrain -> encode -> index -> search -> train -> answer -> evaluate -> judge -> report.
 
     results/{run}/fetch/{source}
     results/{run}/prepare
@@ -8,7 +8,7 @@ fetch -> prepare -> pretrain -> encode -> index -> search -> train -> answer -> 
     results/{run}/{origin}/r{round}/index, search     origin = {system}/seed{seed} | {model}/seed{seed} | {model}
     results/{run}/{system}/seed{seed}/r{round}/train
     results/{run}/{system}/seed{seed}/answer, evaluate
-    results/{run}/report
+    results/{run}/judge, report
 
 r0 is the models before fine-tuning: those that `pretrain` makes have a seed, ready-made ones have none. r{n}/train is made
 from r{n-1}/search; r{n}/encode, index and search use the retriever of r{n}/train. logs/{run}/ and benchmarks/rules/{run}/
@@ -39,6 +39,7 @@ include: "workflow/rules/search.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/answer.smk"
 include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/judge.smk"
 include: "workflow/rules/report.smk"
 
 
@@ -46,6 +47,7 @@ rule all:
     default_target: True
     input:
         expand(rules.report.output, run=cfg.run),
+        JUDGED,
 
 
 onsuccess:

@@ -23,8 +23,10 @@ from jmlr.options import (
     AnswerOptions,
     Closed,
     EncodeOptions,
+    EndpointOptions,
     EvaluateOptions,
     IndexOptions,
+    JudgeOptions,
     ModelOptions,
     PrepareOptions,
     PretrainOptions,
@@ -62,10 +64,12 @@ class SystemOptions(Closed):
     """A row of the table: what distinguishes one system from the others, as data."""
 
     title: str = option(..., "name in tables")
-    llm: Name = option("llm", "model it starts from (a key of models)")
+    llm: Name = option("llm", "model it starts from (a key of models), or who answers (a key of endpoints)")
     retriever: Name = option("retriever", "retriever it starts from (a key of models)")
-    rounds: Positive = option(1, "rounds of training, with a fresh index after each")
+    rounds: Count = option(1, "rounds of training, with a fresh index after each; 0: none, the LLM as it is")
     train: dict[str, Any] = option(dict, "what differs from the section train")
+    reading: dict[str, Any] = option(dict, "what differs from the section reading")
+    answer: dict[str, Any] = option(dict, "what differs from the section answer")
 
 
 def _demo_systems() -> dict[str, SystemOptions]:
@@ -92,9 +96,11 @@ class Config(Closed):
     index: IndexOptions = option(IndexOptions, "from vectors to an index")
     search: SearchOptions = option(SearchOptions, "the best passages of every question")
     train: TrainOptions = option(TrainOptions, "fine-tuning, common to all systems")
+    endpoints: dict[Name, EndpointOptions] = option(dict, "language models behind OpenAI-compatible servers, by name")
     systems: dict[Name, SystemOptions] = option(_demo_systems, "rows of the table")
     answer: AnswerOptions = option(AnswerOptions, "one answer per question")
     evaluate: EvaluateOptions = option(EvaluateOptions, "metrics with intervals")
+    judge: JudgeOptions = option(JudgeOptions, "language models compare systems' answers")
     report: ReportOptions = option(ReportOptions, "the page")
 
     @model_validator(mode="after")
@@ -108,21 +114,106 @@ class Config(Closed):
         ]:
             if source and source not in known:
                 raise ValueError(f"prepare: no source '{source}'{nearest(source, known)}")
-        for name, system in self.systems.items():
-            if name in self.models:
-                raise ValueError(f"systems.{name}: a model has this name already; both become folders under results/")
-            for key in (system.llm, system.retriever):
-                if key not in self.models:
-                    raise ValueError(f"systems.{name}: no model '{key}'{nearest(key, self.models)}")
-            try:
-                self.train_options(name)
-            except ValidationError as error:
-                raise ValueError(f"systems.{name}.train: {one_line(error, TrainOptions)}") from None
+        for name, model in self.models.items():
+            self._check_chain(name, model)
+        both = sorted(set(self.models) & set(self.endpoints))
+        if both:
+            raise ValueError(f"endpoints.{both[0]}: a model has this name already")
+        for name in self.systems:
+            self._check_system(name)
+        for name in self.judge.judges:
+            if name not in {**self.models, **self.endpoints}:
+                raise ValueError(f"judge.judges: no endpoint or model '{name}'{nearest(name, [*self.endpoints, *self.models])}")
+        for name in (n for pair in self.judge.pairs for n in pair):
+            if name not in self.systems:
+                raise ValueError(f"judge.pairs: no system '{name}'{nearest(name, self.systems)}")
+        if bool(self.judge.judges) != bool(self.judge.pairs):
+            raise ValueError("judge: it takes both judges and pairs, or neither")
         return self
+
+    def _check_chain(self, name: str, model: ModelOptions) -> None:
+        """Refuse a model that continues one that is not there, or itself."""
+        seen = [name]
+        while model.pretrain and model.pretrain.init.startswith("model:"):
+            key = model.pretrain.init.removeprefix("model:")
+            if key not in self.models:
+                raise ValueError(f"models.{seen[-1]}.pretrain.init: no model '{key}'{nearest(key, self.models)}")
+            if key in seen:
+                raise ValueError(f"models.{name}.pretrain.init: '{key}' continues itself ({' -> '.join([*seen, key])})")
+            seen.append(key)
+            model = self.models[key]
+
+    def _check_system(self, name: str) -> None:
+        system, where = self.systems[name], f"systems.{name}"
+        if name in self.models:
+            raise ValueError(f"{where}: a model has this name already; both become folders under results/")
+        if system.llm not in {**self.models, **self.endpoints}:
+            raise ValueError(f"{where}: no model '{system.llm}'{nearest(system.llm, [*self.models, *self.endpoints])}")
+        sections = (("train", self.train_options), ("reading", self.reading_options), ("answer", self.answer_options))
+        for section, merged in sections:
+            try:
+                merged(name)
+            except ValidationError as error:
+                raise ValueError(f"{where}.{section}: {one_line(error, type(getattr(self, section)))}") from None
+        train, answer = self.train_options(name), self.answer_options(name)
+        if (train.passages or train.target != "frozen") and system.retriever not in self.models:
+            raise ValueError(f"{where}: no model '{system.retriever}'{nearest(system.retriever, self.models)}")
+        if system.rounds and system.llm in self.endpoints:
+            raise ValueError(f"{where}: an endpoint cannot be trained; say rounds: 0")
+        if system.llm in self.endpoints and answer.method != "generate":
+            raise ValueError(f"{where}.answer: an endpoint tells no likelihoods; method: generate is wanted")
+        if not system.rounds and train.target != "frozen":
+            raise ValueError(f"{where}: rounds: 0 trains nothing, but train.target is {train.target} (allowed: frozen)")
+        prompt = self.reading_options(name).question_prompt
+        if not system.rounds and answer.method == "generate" and "{options}" not in prompt:
+            raise ValueError(
+                f"{where}: an untrained model that writes its answer must see the options; "
+                f"put {{options}} into reading.question_prompt (given: {prompt!r})"
+            )
 
     def train_options(self, system: str) -> TrainOptions:
         """Return the training options of a system: the common ones with its own on top."""
         return TrainOptions.model_validate({**self.train.model_dump(), **self.systems[system].train})
+
+    def reading_options(self, system: str) -> ReadingOptions:
+        """Return how a system reads: the common options with its own on top."""
+        return ReadingOptions.model_validate({**self.reading.model_dump(), **self.systems[system].reading})
+
+    def answer_options(self, system: str) -> AnswerOptions:
+        """Return how a system answers: the common options with its own on top; an endpoint can only write."""
+        can_only = {"method": "generate"} if self.systems[system].llm in self.endpoints else {}
+        return AnswerOptions.model_validate({**self.answer.model_dump(), **can_only, **self.systems[system].answer})
+
+    def is_joint(self, system: str) -> bool:
+        """Tell whether a system trains its retriever."""
+        return self.train_options(system).target != "frozen"
+
+    def reads(self, system: str) -> int:
+        """Return how many passages a system's LLM reads."""
+        return self.train_options(system).passages
+
+    def models_of(self, system: str) -> list[str]:
+        """Return the names of all models behind a system: what it starts from, and what those were continued from."""
+        found: list[str] = []
+        queue = [self.systems[system].llm, self.systems[system].retriever]
+        while queue:
+            model = self.models.get(name := queue.pop(0))
+            if model and name not in found:
+                found.append(name)
+                init = model.pretrain.init if model.pretrain else ""
+                queue += [init.removeprefix("model:")] if init.startswith("model:") else []
+        return found
+
+    def endpoint_json(self, name: str) -> str:
+        """Return an endpoint's settings as JSON for a command line; "" if no endpoint has this name. They hold no key."""
+        return json.dumps(self.endpoints[name].model_dump(mode="json")) if name in self.endpoints else ""
+
+    def seeds_of(self, system: str) -> list[int]:
+        """Return the seeds for which a system answers: the first alone where nothing in it depends on a seed."""
+        row = self.systems[system]
+        used = [row.llm, *([row.retriever] if self.reads(system) else [])]
+        fixed = not row.rounds and all(m in self.endpoints or self.models[m].path for m in used)
+        return self.seeds[:1] if fixed else list(self.seeds)
 
     @classmethod
     def load(cls, data: dict[str, Any]) -> Config:

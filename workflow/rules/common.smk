@@ -75,23 +75,21 @@ def tokenizer_source(model):
 
 
 def model(name, seed):
-    """Return a model before fine-tuning: a folder or a hub name."""
-    return READY[name] if name in READY else f"{RUN}/{name}/seed{seed}/pretrain"
+    """Return a model before fine-tuning: a folder or a hub name; "" for an endpoint, which is no file."""
+    return "" if name in cfg.endpoints else READY.get(name, f"{RUN}/{name}/seed{seed}/pretrain")
 
 
 def model_input(name, seed):
     """Return the same as an input of a rule."""
-    return files_of(READY[name]) if name in READY else model(name, seed)
+    return files_of(READY[name]) if name in READY else model(name, seed) or []
 
 
-def is_joint(system):
-    """Tell whether a system trains its retriever."""
-    return cfg.train_options(system).target != "frozen"
-
-
-def reads(system):
-    """Return how many passages a system's LLM reads."""
-    return cfg.train_options(system).passages
+def initial(name, seed):
+    """Return what a model is continued from: (input of a rule, folder or hub name); `model:NAME` is another of the run."""
+    kind, _, base = PRETRAINED[name].init.partition("model:")
+    if base and not kind:
+        return model_input(base, seed), model(base, seed)
+    return (files_of(PRETRAINED[name].init) if PRETRAINED[name].init else []), PRETRAINED[name].init
 
 
 def trained(system, seed, round):
@@ -100,7 +98,7 @@ def trained(system, seed, round):
 
 def search_of(system, seed, round):
     """Return the search that serves a system after `round` rounds: its own, or that of the retriever it starts from."""
-    if round and is_joint(system):
+    if round and cfg.is_joint(system):
         return f"{RUN}/{system}/seed{seed}/r{round}/search"
     name = cfg.systems[system].retriever
     return f"{RUN}/{name if name in READY else f'{name}/seed{seed}'}/r0/search"
@@ -108,9 +106,9 @@ def search_of(system, seed, round):
 
 def searches(system, seed):
     """Return all searches of a system, in the order of rounds; none for a closed book."""
-    if is_joint(system):
+    if cfg.is_joint(system):
         return [search_of(system, seed, n) for n in range(cfg.systems[system].rounds + 1)]
-    return [search_of(system, seed, 0)] if reads(system) else []
+    return [search_of(system, seed, 0)] if cfg.reads(system) else []
 
 
 def retriever(origin, round):
@@ -124,19 +122,19 @@ def retriever(origin, round):
 
 def training_retriever(system, seed, round):
     """Return the retriever that a round of training goes on from; none where it stays frozen."""
-    if not is_joint(system):
+    if not cfg.is_joint(system):
         return ""
     return f"{trained(system, seed, round - 1)}/retriever" if round > 1 else model(cfg.systems[system].retriever, seed)
 
 
 def every(stage):
     """Return a stage's folders for every system and seed."""
-    return [f"{RUN}/{system}/seed{seed}/{stage}" for system in cfg.systems for seed in cfg.seeds]
+    return [f"{RUN}/{system}/seed{seed}/{stage}" for system in cfg.systems for seed in cfg.seeds_of(system)]
 
 
 def other_costs():
     """Return the run's folders that stand behind the report without being read by it."""
-    bases = [m for row in cfg.systems.values() for m in (row.llm, row.retriever) if m in PRETRAINED]
+    bases = [m for system in cfg.systems for m in cfg.models_of(system) if m in PRETRAINED]
     found = [*sources_used(), *(f"{RUN}/{m}/seed{n}/pretrain" for m in dict.fromkeys(bases) for n in cfg.seeds)]
     for search in dict.fromkeys(s for system in cfg.systems for n in cfg.seeds for s in searches(system, n)):
         origin = os.path.dirname(search)

@@ -2,7 +2,7 @@ rule train:
     input:
         prepared="results/{run}/prepare",
         llm=lambda w: model_input(cfg.systems[w.system].llm, w.seed),
-        retriever=lambda w: model_input(cfg.systems[w.system].retriever, w.seed) if is_joint(w.system) else [],
+        retriever=lambda w: model_input(cfg.systems[w.system].retriever, w.seed) if cfg.is_joint(w.system) else [],
         candidates=lambda w: searches(w.system, w.seed)[: int(w.round)][-1:],
         previous=lambda w: trained(w.system, w.seed, int(w.round) - 1) if int(w.round) > 1 else [],
     output:
@@ -25,7 +25,7 @@ rule train:
         previous=lambda w, input: option("--previous", input.previous),
         rounds=lambda w: cfg.systems[w.system].rounds,
         scratch="scratch/{run}/{system}/seed{seed}/r{round}/train",
-        options=lambda w: flags(cfg.train_options(w.system), cfg.reading, cfg.retrieval),
+        options=lambda w: flags(cfg.train_options(w.system), cfg.reading_options(w.system), cfg.retrieval),
     message:
         "train {wildcards.system}, seed {wildcards.seed}, round {wildcards.round}"
     shell:

@@ -32,10 +32,10 @@ def _language_model(
     from jmlr.models.llm import load_llm
     from jmlr.runtime.devices import device
     from jmlr.runtime.seeds import seed_torch
-    from jmlr.training.data import read_table
+    from jmlr.training.data import passage_text, read_table
     from jmlr.training.pretrain_llm import pretrain_llm, tokenize_documents
 
-    table = read_table(prepared / "documents.parquet")
+    table = read_table(prepared / f"{options.reads}.parquet")
     where = device()
     if options.init:
         llm, tokenizer = load_llm(options.init, where=where)
@@ -44,6 +44,8 @@ def _language_model(
         seed_torch(seed, "weights")
         llm = fresh_model(options.architecture, tokenizer, options.embedding_std, causal=True).to(where)
     records = (r for batch in table.to_batches(max_chunksize=1024) for r in batch.to_pylist())
+    if options.reads == "passages":
+        records = ({"text": passage_text(r["title"], r["text"]), "targets": []} for r in records)
     documents, cut = tokenize_documents(tokenizer, records, options.max_tokens, options.context_weight)
     figures = pretrain_llm(
         llm, documents, seed=seed, steps=options.steps, batch=options.batch, learning_rate=options.learning_rate,
