@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,3 +42,14 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
             root / name, root / "prepare", 0, options.model_copy(update={"steps": 2, "batch": 8}), [root / "world"]
         )
     return root
+
+
+@pytest.fixture
+def server() -> Iterator[Any]:
+    """Start a chat-completions server on this machine; see chat_server.py."""
+    from chat_server import Server
+
+    made = Server()
+    yield made
+    made.http.shutdown()
+    made.http.server_close()

@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-
-import pytest
 
 
 class Server:
@@ -68,11 +66,3 @@ class Server:
     def raw(self, content: bytes, kind: str = "application/json", **headers: str) -> Callable[[Any], None]:
         """Send once what is not a reply."""
         return lambda handler: self.send(handler, content, 200, kind, **headers)
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    made = Server()
-    yield made
-    made.http.shutdown()
-    made.http.server_close()
