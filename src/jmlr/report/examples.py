@@ -122,7 +122,6 @@ def _reply(title: str, answer: dict[str, Any], question: dict[str, Any], texts: 
     passages = [
         Read(i, texts[row], i in question["gold_ids"]) for i, row in zip(answer["ids"], answer["passages"], strict=True)
     ]
-    text, probability = (
-        (question["options"][chosen], answer["probabilities"][chosen]) if chosen >= 0 else ("(not parsed)", 0.0)
-    )
+    text = question["options"][chosen] if chosen >= 0 else "(not parsed)"
+    probability = answer["probabilities"][chosen] if chosen >= 0 and answer["probabilities"] else 0.0  # written: none
     return Reply(title, text, _right(answer), probability, passages)
