@@ -69,7 +69,7 @@ def main() -> None:
     llm = LlamaForCausalLM(config).eval()
     prompts, options = cases()
     ways, seconds, scores = {"again": again, "once": once}, {"again": [], "once": []}, {}
-    for name, way in ways.items():
+    for way in ways.values():
         way(llm, prompts[:8], options[:8])  # warm
     for _ in range(ROUNDS):
         for name, way in ways.items():
@@ -78,14 +78,18 @@ def main() -> None:
             seconds[name].append(time.perf_counter() - begun)
     rate = {name: QUESTIONS / statistics.median(s) for name, s in seconds.items()}
     best = {name: [max(range(4), key=s.__getitem__) for s in held] for name, held in scores.items()}
-    apart = max(abs(x - y) for a, b in zip(scores["again"], scores["once"], strict=True) for x, y in zip(a, b, strict=True))
+    apart = max(
+        abs(x - y) for a, b in zip(scores["again"], scores["once"], strict=True) for x, y in zip(a, b, strict=True)
+    )
     found = {
         "questions": QUESTIONS, "questions_per_s": {k: round(v, 2) for k, v in rate.items()}, "speedup": round(rate["once"] / rate["again"], 2),
         "same_answers": best["again"] == best["once"], "largest_difference_nats": apart, "seconds": {k: [round(x, 2) for x in v] for k, v in seconds.items()},
         "threads": torch.get_num_threads(), "machine": platform.machine(), "cores": os.cpu_count(), "torch": torch.__version__,
     }  # fmt: skip
     (HERE / "answering.json").write_text(json.dumps(found, indent=1) + "\n")
-    print(f"every option reads the prompt: {rate['again']:.1f} questions/s; once for all: {rate['once']:.1f} ({found['speedup']} times)")
+    print(
+        f"every option reads the prompt: {rate['again']:.1f} questions/s; once for all: {rate['once']:.1f} ({found['speedup']} times)"
+    )
     print(f"same answers: {found['same_answers']}; largest difference of a score: {apart:.1e} nats")
 
 

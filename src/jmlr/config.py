@@ -123,7 +123,9 @@ class Config(Closed):
             self._check_system(name)
         for name in self.judge.judges:
             if name not in {**self.models, **self.endpoints}:
-                raise ValueError(f"judge.judges: no endpoint or model '{name}'{nearest(name, [*self.endpoints, *self.models])}")
+                raise ValueError(
+                    f"judge.judges: no endpoint or model '{name}'{nearest(name, [*self.endpoints, *self.models])}"
+                )
         for name in (n for pair in self.judge.pairs for n in pair):
             if name not in self.systems:
                 raise ValueError(f"judge.pairs: no system '{name}'{nearest(name, self.systems)}")

@@ -8,7 +8,6 @@ from jmlr.__main__ import _parse
 from jmlr.config import Config, ConfigError, flags
 from jmlr.options import TrainOptions
 
-
 GPT = {"endpoints": {"gpt": {"base_url": "https://host/v1", "model": "gpt-4", "key_env": "KEY"}}}
 ZERO = {"title": "Z", "llm": "gpt", "rounds": 0, "reading": {"question_prompt": "{question}\n{options}\n"}}
 MODELS = {"llm": {"path": "org/llm"}, "retriever": {"path": "org/retriever"}}
@@ -26,7 +25,10 @@ MODELS = {"llm": {"path": "org/llm"}, "retriever": {"path": "org/retriever"}}
         ({"models": {"llm": {}}}, "give either 'path' or 'pretrain'"),
         ({"systems": {"a": {"title": "A", "reading": {"llm_token": 3}}}}, "systems.a.reading: unknown key 'llm_token'"),
         ({"systems": {"a": {"title": "A", "answer": {"method": "guess"}}}}, "systems.a.answer: method"),
-        ({"systems": {"a": {"title": "A", "answer": {"rationale": True}}}}, "systems.a.answer: rationale: it is written"),
+        (
+            {"systems": {"a": {"title": "A", "answer": {"rationale": True}}}},
+            "systems.a.answer: rationale: it is written",
+        ),
         ({"systems": {"a": {"title": "A", "rounds": 0, "train": {"target": "pdist"}}}}, "rounds: 0 trains nothing"),
         ({"systems": {"a": {"title": "A", "rounds": 0, "answer": {"method": "generate"}}}}, "must see the options"),
         ({**GPT, "systems": {"a": {"title": "A", "llm": "gpt"}}}, "an endpoint cannot be trained; say rounds: 0"),
@@ -34,7 +36,10 @@ MODELS = {"llm": {"path": "org/llm"}, "retriever": {"path": "org/retriever"}}
         ({**GPT, "systems": {"a": {**ZERO, "llm": "gtp"}}}, "no model 'gtp' (did you mean 'gpt'?)"),
         ({"endpoints": {"llm": GPT["endpoints"]["gpt"]}}, "endpoints.llm: a model has this name already"),
         ({"endpoints": {"gpt": {"base_url": "https://h/v1"}}}, "endpoints.gpt.model: Field required"),
-        ({"models": {**MODELS, "more": {"pretrain": {"init": "model:lm"}}}}, "models.more.pretrain.init: no model 'lm'"),
+        (
+            {"models": {**MODELS, "more": {"pretrain": {"init": "model:lm"}}}},
+            "models.more.pretrain.init: no model 'lm'",
+        ),
         ({"models": {**MODELS, "more": {"pretrain": {"init": "model:more"}}}}, "'more' continues itself"),
         ({"judge": {"judges": ["gpt"], "pairs": [["rag", "jmlr"]]}}, "judge.judges: no endpoint or model 'gpt'"),
         ({"judge": {"judges": ["llm"], "pairs": [["rag", "jmrl"]]}}, "no system 'jmrl' (did you mean 'jmlr'?)"),

@@ -83,7 +83,9 @@ class Prompter:
         """
         space = self.llm_tokens - len(self.before) - len(self.after) - room
         if space < 1:
-            raise UserError(f"llm_tokens: {self.llm_tokens} leaves no room for a question beside {room} tokens of answer")
+            raise UserError(
+                f"llm_tokens: {self.llm_tokens} leaves no room for a question beside {room} tokens of answer"
+            )
         kept = self.fitting(question, passages, room)
         self.cut["dropped_passages"] += len(passages) - kept
         read = [t for ids in passages[len(passages) - kept :] for t in ids]
@@ -110,7 +112,9 @@ def frame(tokenizer: Any, chat: bool) -> tuple[list[int], list[int]]:
         raise UserError("chat: the model's tokenizer has no chat template; say false")
     mark = "<message>"
     turn = [{"role": "user", "content": mark}]
-    before, _, after = str(tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)).partition(mark)
+    before, _, after = str(tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)).partition(
+        mark
+    )
     ids = [tokenizer(part, add_special_tokens=False)["input_ids"] if part else [] for part in (before, after)]
     return ids[0], ids[1]
 
@@ -128,7 +132,7 @@ def chat_message(
     As for a local model the best passage stands last, next to the question; `numbered` puts [P1] before the best, [P2] before
     the next one, and so on. `reading` has the fields of `ReadingOptions`.
     """
-    parts = []
+    parts: list[str] = []
     for number, (title, text) in enumerate(passages, 1):
         tag = f"[P{number}] " if numbered else ""
         parts.insert(0, tag + reading["passage_prompt"].format(passage=text, title=title))

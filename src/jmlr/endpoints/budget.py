@@ -49,7 +49,9 @@ class Ledger:
         try:
             return float(json.loads(self.path.read_text(encoding="utf-8"))["spent"])
         except (ValueError, KeyError, TypeError):
-            raise UserError(f"'{self.path}': not a ledger; what was spent is unknown, so nothing more is sent") from None
+            raise UserError(
+                f"'{self.path}': not a ledger; what was spent is unknown, so nothing more is sent"
+            ) from None
 
     def _add(self, amount: float, *, checked: bool = False) -> None:
         with self._threads:
@@ -82,7 +84,10 @@ class Pace:
     """Lets at most so many requests begin in a minute, evenly spaced; 0: as many as come."""
 
     def __init__(
-        self, per_minute: float, clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep
+        self,
+        per_minute: float,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.gap_s = 60.0 / per_minute if per_minute else 0.0
         self._clock, self._sleep = clock, sleep

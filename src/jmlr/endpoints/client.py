@@ -37,7 +37,7 @@ LONGEST_BACKOFF_S = 60.0
 FRAME_TOKENS = 64  # a server's own tokens around a message; a token of text is at least one byte
 
 
-class _Again(Exception):
+class _AgainError(Exception):
     """This attempt came to nothing but another may not; `billed`: the server may charge for it all the same."""
 
     def __init__(self, reason: str, *, wait_s: float = 0.0, billed: bool = False) -> None:
@@ -45,7 +45,7 @@ class _Again(Exception):
         self.wait_s, self.billed = wait_s, billed
 
 
-class _Stopped(Exception):
+class _StoppedError(Exception):
     """Another request of the same batch failed for good."""
 
 
@@ -122,13 +122,13 @@ class Client:
         for attempt in range(1, self.tries + 1):
             self._pace.wait()
             if self._stop.is_set():
-                raise _Stopped
+                raise _StoppedError
             with self._ledger.reserved(self._price(bound, most_tokens)) as account:
                 try:
                     reply = self._send(body, prompt, (bound, most_tokens))
                     account.paid = reply.cost
                     return reply
-                except _Again as error:
+                except _AgainError as error:
                     account.paid = account.reserved if error.billed else 0.0
                     reason, wait_s = str(error), error.wait_s
                 except UserError:
@@ -147,10 +147,10 @@ class Client:
         self._count(retries=1)
         say(f"endpoint {self.model}: {reason}; attempt {attempt + 1} of {self.tries} in {pause:.1f} s")
         if self._stop.wait(pause):
-            raise _Stopped
+            raise _StoppedError
 
     def _send(self, body: dict[str, Any], prompt: str, bounds: tuple[int, int]) -> Reply:
-        """Send one request and read its reply; raise _Again where another attempt may help, else UserError."""
+        """Send one request and read its reply; raise _AgainError where another attempt may help, else UserError."""
         headers = {"Authorization": f"Bearer {self._key()}"} if self.key_env else {}
         deadline = time.monotonic() + self.timeout_s
         url = self.base_url.rstrip("/") + ("/chat/completions" if self.api == "chat" else "/completions")
@@ -158,16 +158,16 @@ class Client:
             with self._http.stream("POST", url, json=body, headers=headers) as answer:
                 raw = self._read(answer, deadline)
         except httpx2.ConnectError:
-            raise _Again("no connection") from None
+            raise _AgainError("no connection") from None
         except httpx2.TimeoutException:
-            raise _Again(f"no whole reply within {self.timeout_s:g} s", billed=True) from None
+            raise _AgainError(f"no whole reply within {self.timeout_s:g} s", billed=True) from None
         except (httpx2.TransportError, httpx2.DecodingError) as error:
-            raise _Again(f"the connection broke ({type(error).__name__})", billed=True) from None
+            raise _AgainError(f"the connection broke ({type(error).__name__})", billed=True) from None
         if answer.status_code != 200:
             raise self._refused(answer, raw, prompt)
         kind = answer.headers.get("content-type", "").split(";")[0].strip()
         if not kind.endswith("json"):
-            raise _Again(f"a reply of type '{kind}' instead of JSON", billed=True)
+            raise _AgainError(f"a reply of type '{kind}' instead of JSON", billed=True)
         return self._parsed(raw, bounds)
 
     def _read(self, answer: Any, deadline: float) -> bytes:
@@ -178,25 +178,25 @@ class Client:
             if time.monotonic() > deadline:
                 raise httpx2.ReadTimeout("deadline")
             if len(raw) > MOST_BYTES:
-                raise _Again(f"a reply of more than {MOST_BYTES >> 20} MiB", billed=True)
+                raise _AgainError(f"a reply of more than {MOST_BYTES >> 20} MiB", billed=True)
         return bytes(raw)
 
     def _parsed(self, raw: bytes, bounds: tuple[int, int]) -> Reply:
         try:
             held = json.loads(raw)
         except ValueError:
-            raise _Again("a reply that is not whole JSON", billed=True) from None
+            raise _AgainError("a reply that is not whole JSON", billed=True) from None
         try:
             choice = held["choices"][0]
             said = choice["message"] if self.api == "chat" else {"content": choice["text"]}
             text = said.get("content") or said.get("refusal") or ""
             finish, usage = str(choice.get("finish_reason") or ""), held.get("usage") or {}
-            tokens = [int(usage.get(k, b)) for k, b in zip(("prompt_tokens", "completion_tokens"), bounds, strict=True)]
+            sent, got = int(usage.get("prompt_tokens", bounds[0])), int(usage.get("completion_tokens", bounds[1]))
             if not isinstance(text, str):
                 raise TypeError
         except (KeyError, IndexError, TypeError, AttributeError, ValueError):
-            raise _Again("a reply without a choice", billed=True) from None
-        return Reply(text, finish, *tokens, self._price(*tokens))
+            raise _AgainError("a reply without a choice", billed=True) from None
+        return Reply(text, finish, sent, got, self._price(sent, got))
 
     def _refused(self, answer: Any, raw: bytes, prompt: str) -> Exception:
         """Return what to raise for a status other than 200."""
@@ -204,7 +204,7 @@ class Client:
         status = answer.status_code
         said = f"the server answers {status}{f' ({message})' if message else ''}"
         if status in AGAIN and code != "insufficient_quota":
-            return _Again(said, wait_s=_seconds(answer.headers.get("retry-after", "")))
+            return _AgainError(said, wait_s=_seconds(answer.headers.get("retry-after", "")))
         if status in (401, 403):
             said += f"; is the key in {self.key_env} right?" if self.key_env else "; it wants a key: set key_env"
         return self._error(said)
@@ -219,7 +219,9 @@ class Client:
         if self.key_env and (key := os.environ.get(self.key_env)):
             text = text.replace(key, "***")
         text = " ".join(text.split())[:200]
-        told = any(text[i : i + 24] in " ".join(prompt.split()) for i in range(max(len(text) - 23, 1))) if text else False
+        told = (
+            any(text[i : i + 24] in " ".join(prompt.split()) for i in range(max(len(text) - 23, 1))) if text else False
+        )
         return (code if told else text), code
 
     def _key(self) -> str:

@@ -61,8 +61,10 @@ def comparison(question: str, options: str, key: str, first: Shown, second: Show
         first: what stands first
         second: what stands second
     """
-    known = [f"The right answer: {key}"] if key else []
-    return "\n\n".join([rubric(), "\n".join(["### Question", question, options, *known]), first.text(1), second.text(2), "### Your reasons and verdict"])  # fmt: skip
+    asked = ["### Question", question, options, *([f"The right answer: {key}"] if key else [])]
+    return "\n\n".join(
+        [rubric(), "\n".join(asked), first.text(1), second.text(2), "### Your reasons and verdict"],
+    )
 
 
 def parse_verdict(text: str) -> str:

@@ -1,9 +1,9 @@
 """Cohen's kappa: the agreement of two raters beyond what their own frequencies give by chance (Cohen 1960).
 
-    kappa = (p_o - p_e) / (1 - p_e);  p_o: share of equal labels;  p_e = sum over labels of both raters' shares, multiplied
+kappa = (p_o - p_e) / (1 - p_e);  p_o: share of equal labels;  p_e = sum over labels of both raters' shares, multiplied
 
-    >>> cohen_kappa(["a", "a", "b", "tie"], ["a", "b", "b", "tie"])
-    0.6363636363636364
+>>> cohen_kappa(["a", "a", "b", "tie"], ["a", "b", "b", "tie"])
+0.6363636363636364
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ def option_losses(
         return [[] for _ in prompts]
     decoder: Any = causal(llm).get_decoder()
     ids, mask, positions = pad_left(prompts, where)
-    cache = DynamicCache(config=causal(llm).config)
+    cache: Any = DynamicCache(config=causal(llm).config)
     states = decoder(
         input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
     ).last_hidden_state[:, -1:][owner]  # [m, 1, H]: each prompt's last state predicts the first token of its options
@@ -64,7 +64,9 @@ def option_losses(
         states = torch.cat([states, read], 1)  # [m, A, H]
     counts = [len(a) for a in answers]
     real = torch.arange(tokens.shape[1], device=where) < torch.tensor(counts, device=where)[:, None]
-    losses = F.cross_entropy(at_least_float32(head(llm)(states[real])), tokens[real].to(states.device), reduction="none")
+    losses = F.cross_entropy(
+        at_least_float32(head(llm)(states[real])), tokens[real].to(states.device), reduction="none"
+    )
     sums = torch.zeros(len(answers), device=losses.device, dtype=losses.dtype)
     sums.index_add_(0, real.nonzero()[:, 0].to(losses.device), losses)
     flat = iter(zip(sums.tolist(), counts, strict=True))

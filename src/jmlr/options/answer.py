@@ -18,7 +18,8 @@ class AnswerOptions(Closed):
     )
     answer_batch: Positive = option(32, "questions per batch, which are of like length")
     method: Literal["likelihood", "generate"] = option(
-        "likelihood", "likelihood: the option whose text the LLM finds likeliest; generate: it writes, and we parse strictly"
+        "likelihood",
+        "likelihood: the option whose text the LLM finds likeliest; generate: it writes, and we parse strictly",
     )
     generation_prompt: str = option(
         "Please only give the correct option. Correct Answer:", "generate: the last words of the prompt (the paper's)"

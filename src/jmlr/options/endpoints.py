@@ -16,7 +16,9 @@ LOCAL = {"localhost", "127.0.0.1", "::1"}
 class EndpointOptions(Closed):
     """A language model behind an OpenAI-compatible server: a hosted one, or vLLM, llama.cpp, ... on this machine."""
 
-    base_url: str = option(..., "address of the server, up to and without /chat/completions, e.g. https://api.openai.com/v1")
+    base_url: str = option(
+        ..., "address of the server, up to and without /chat/completions, e.g. https://api.openai.com/v1"
+    )
     model: str = option(..., "name of the model at that server", min_length=1)
     api: Literal["chat", "completions"] = option(
         "chat", "chat: one message of the user; completions: the model goes on from the prompt (base models)"

@@ -47,7 +47,9 @@ def answer(
     if bool(llm) == bool(endpoint):
         raise UserError("give either --llm or --endpoint")
     if endpoint and (trained or options.method != "generate"):
-        raise UserError("--endpoint: it cannot be trained and tells no likelihoods; only --method generate, without --trained")
+        raise UserError(
+            "--endpoint: it cannot be trained and tells no likelihoods; only --method generate, without --trained"
+        )
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -89,12 +89,18 @@ def _cases(
         if unknown := [s for s in (a, b) if s not in answers]:
             raise UserError(f"--answers: none of system '{unknown[0]}' (given: {', '.join(answers)})")
         if different := set(answers[a]) ^ set(answers[b]):
-            raise UserError(f"systems '{a}' and '{b}': only one of them answered question '{min(different)}'; answer again")
+            raise UserError(
+                f"systems '{a}' and '{b}': only one of them answered question '{min(different)}'; answer again"
+            )
         drawn = sorted(answers[a], key=lambda id: stream(0, "judge", id))
         for id in sorted(drawn[: options.judged_questions or None]):
             q, pair = questions[id], [answers[s][id] for s in (a, b)]
             shown = [_shown(q, given, passages) for given in pair]
-            asked = (q["question"], option_lines(q["options"]), q["options"][q["answer"]] if options.show_key and q["answer"] >= 0 else "")
+            asked = (
+                q["question"],
+                option_lines(q["options"]),
+                q["options"][q["answer"]] if options.show_key and q["answer"] >= 0 else "",
+            )
             case = {"a": a, "b": b, "seed": seed, "question_id": id, "dataset": q["dataset"], "split": q["split"],
                     "a_right": pair[0]["predicted"] == q["answer"], "b_right": pair[1]["predicted"] == q["answer"]}  # fmt: skip
             cases.append((case, (comparison(*asked, *shown), comparison(*asked, *shown[::-1]))))
@@ -118,31 +124,25 @@ def _say(model: Any, prompts: list[str], options: JudgeOptions, progress: Progre
             client = Client(**EndpointOptions.model_validate(model).model_dump())
         except ValidationError as error:
             raise UserError(f"--models: {one_line(error, EndpointOptions)}") from None
-        replies = client.ask(prompts, options.judge_tokens, each=progress.step)
-        return [r.text for r in replies], dict(client.figures)
-    from jmlr.corpus.prompt import frame
+        said = [reply.text for reply in client.ask(prompts, options.judge_tokens, each=progress.step)]
+        return said, dict(client.figures)
     from jmlr.models.llm import load_llm
-    from jmlr.models.prefix import by_length, write
     from jmlr.runtime.devices import device
+    from jmlr.training.answering import replies
 
     llm, tokenizer = load_llm(str(model), where=device())
-    before, after = frame(tokenizer, options.judge_chat)
-    rows = [before + tokenizer(text, add_special_tokens=False)["input_ids"] + after for text in prompts]
-    most, longest = getattr(llm.config, "max_position_embeddings", None), max(map(len, rows)) + options.judge_tokens
-    if most and longest > most:
-        raise UserError(f"judge '{model}': a prompt and verdict of {longest} tokens; the model reads at most {most}")
-    said = [""] * len(rows)
-    for numbers in by_length(rows, options.judge_batch):
-        for i, text in zip(numbers, write(llm.eval(), tokenizer, [rows[i] for i in numbers], options.judge_tokens), strict=True):  # fmt: skip
-            said[i] = text
-        progress.step(len(numbers))
-    return said, {"requests": len(rows)}
+    said = replies(
+        llm.eval(), tokenizer, prompts, options.judge_tokens, options.judge_batch, options.judge_chat, progress.step
+    )
+    return said, {"requests": len(prompts)}
 
 
 def _row(name: str, case: dict[str, Any], said: list[str]) -> dict[str, Any]:
     from jmlr.judging.verdicts import combined, parse_verdict, seen_as
 
-    forward, backward = (seen_as(parse_verdict(text), swapped) for text, swapped in zip(said, (False, True), strict=True))
+    forward, backward = (
+        seen_as(parse_verdict(text), swapped) for text, swapped in zip(said, (False, True), strict=True)
+    )
     return {"judge": name, **case, "forward": forward, "backward": backward, "verdict": combined(forward, backward),
             "forward_text": said[0], "backward_text": said[1]}  # fmt: skip
 
@@ -176,7 +176,15 @@ def _compared(key: tuple[str, str, str], rows: list[dict[str, Any]], samples: in
     values = np.array([worth[r["verdict"]] for r in rows if r["verdict"] in worth])
     low, high = interval([values], samples=samples) if len(values) else (None, None)
     preference = float(values.mean()) if len(values) else None
-    return {"judge": key[0], "a": key[1], "b": key[2], **counts(rows), "preference": preference, "low": low, "high": high}
+    return {
+        "judge": key[0],
+        "a": key[1],
+        "b": key[2],
+        **counts(rows),
+        "preference": preference,
+        "low": low,
+        "high": high,
+    }
 
 
 def _agreed(judges: tuple[str, str], pair: tuple[str, str], first: list[Any], second: list[Any]) -> dict[str, Any]:

@@ -14,10 +14,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jmlr.corpus.prompt import Prompter, chat_message
+from jmlr.corpus.prompt import Prompter, chat_message, frame
 from jmlr.corpus.replies import parse_option, parse_thought
 from jmlr.endpoints.client import Client
 from jmlr.models.prefix import by_length, write
+from jmlr.runtime.errors import UserError
 from jmlr.training.reading import probabilities, score_options
 
 Done = Callable[[int], None]
@@ -110,6 +111,23 @@ def asked(
         understood(reply.text, r["options"], len(read), settings)
         for reply, r, read in zip(replies, records, passages, strict=True)
     ]
+
+
+def replies(
+    llm: Any, tokenizer: Any, messages: Sequence[str], most_tokens: int, batch: int, chat: bool, done: Done
+) -> list[str]:
+    """Return what a local model writes to each message, which is never cut; UserError where it is too long for the model."""
+    before, after = frame(tokenizer, chat)
+    rows = [before + tokenizer(text, add_special_tokens=False)["input_ids"] + after for text in messages]
+    most, longest = getattr(llm.config, "max_position_embeddings", None), max(map(len, rows), default=0) + most_tokens
+    if most and longest > most:
+        raise UserError(f"a message and its reply come to {longest} tokens; this model reads at most {most}")
+    said = [""] * len(rows)
+    for numbers in by_length(rows, batch):
+        for i, text in zip(numbers, write(llm, tokenizer, [rows[i] for i in numbers], most_tokens), strict=True):
+            said[i] = text
+        done(len(numbers))
+    return said
 
 
 def ending(settings: Mapping[str, Any]) -> tuple[str, int]:

@@ -213,7 +213,7 @@ def test_the_key_goes_into_one_header_and_nowhere_else(server, tmp_path, monkeyp
 
 def test_a_key_that_is_not_set_is_one_line_and_nothing_is_sent(server, tmp_path, monkeypatch):
     monkeypatch.delenv("TEST_KEY", raising=False)
-    with pytest.raises(UserError, match="TEST_KEY .* is not set"):
+    with pytest.raises(UserError, match=r"TEST_KEY .* is not set"):
         client(server, tmp_path, key_env="TEST_KEY").ask(["one"], 5)
     assert server.seen == []
 
@@ -228,7 +228,10 @@ def test_no_message_repeats_the_prompt(server, tmp_path, capsys):
 
 
 def test_the_cap_is_never_exceeded_and_what_was_paid_for_is_kept(server, tmp_path):
-    prices = {"price_in": 0.1, "price_out": 1.0}  # a reply of 10 + 2 tokens costs 0.003; a prompt of 9 bytes at most 0.0123
+    prices = {
+        "price_in": 0.1,
+        "price_out": 1.0,
+    }  # a reply of 10 + 2 tokens costs 0.003; a prompt of 9 bytes at most 0.0123
     capped = client(server, tmp_path, **prices, most_cost=0.05, parallel=4)
     with pytest.raises(UserError, match=r"cost cap: 0\.0\d+ of 0\.05 is spent on .* nothing was sent") as error:
         capped.ask([f"number {i:2}" for i in range(40)], 5)

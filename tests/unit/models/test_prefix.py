@@ -41,7 +41,9 @@ def test_shared_prompts_give_the_losses_of_whole_sequences_one_by_one(tiny):
         assert [count for _, count in found] == [len(o) for o in options]
         for option, (total, _) in zip(options, found, strict=True):
             logits = llm(input_ids=torch.tensor([prompt + option])).logits[0, len(prompt) - 1 : -1]
-            assert total == pytest.approx(F.cross_entropy(logits, torch.tensor(option), reduction="sum").item(), abs=1e-4)
+            assert total == pytest.approx(
+                F.cross_entropy(logits, torch.tensor(option), reduction="sum").item(), abs=1e-4
+            )
 
 
 def test_a_question_without_options_has_no_losses(tiny):
@@ -54,10 +56,8 @@ def test_a_question_without_options_has_no_losses(tiny):
 def test_scores_equal_the_plain_way_whatever_the_batch(tiny, mean):
     llm, tokenizer = trained_llm(tiny)
     prompter = Prompter(tokenizer, **ReadingOptions().model_dump())
-    words = "fever cough woman man clinic drug".split()
-    records = [
-        {"question": " ".join(words[: 1 + i % 6]), "options": words[: 2 + i % 4]} for i in range(11)
-    ]
+    words = ["fever", "cough", "woman", "man", "clinic", "drug"]
+    records = [{"question": " ".join(words[: 1 + i % 6]), "options": words[: 2 + i % 4]} for i in range(11)]
     passages = [[prompter.passage("", " ".join(words[j:])) for j in range(i % 4)] for i in range(11)]
     plain = score_options_plainly(llm, prompter, records, passages, room=16, mean=mean)
     for batch in (1, 3, 32):

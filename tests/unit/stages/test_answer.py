@@ -125,7 +125,7 @@ def test_a_local_model_thinks_with_numbered_passages(tiny, candidates, tmp_path,
 
 
 def test_a_cap_that_is_reached_leaves_no_answers_and_keeps_the_replies(tiny, tmp_path, server):
-    capped = endpoint(server, tmp_path, price_in=1.0, price_out=1.0, most_cost=0.5, parallel=1)
+    capped = endpoint(server, tmp_path, price_in=1.0, price_out=1.0, most_cost=0.25, parallel=1)
     with pytest.raises(UserError, match="cost cap"):
         run(tiny, tmp_path / "out", endpoint=capped, options=WRITTEN, reading=SHOWN)
     assert not (tmp_path / "out").exists()

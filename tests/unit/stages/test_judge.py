@@ -26,12 +26,17 @@ def given(tmp_path: Path) -> dict[str, Any]:
     questions = {"id": ids, "dataset": ["d"] * N, "split": ["test"] * N, "question": [f"Question {i}?" for i in range(N)],
                  "options": [["yes", "no"]] * N, "answer": pa.array([0] * N, pa.int32())}  # fmt: skip
     pq.write_table(pa.table(questions), prepared / "questions.parquet")
-    pq.write_table(pa.table({"title": ["", "Book"], "text": ["First text.", "Second text."]}), prepared / "passages.parquet")
+    pq.write_table(
+        pa.table({"title": ["", "Book"], "text": ["First text.", "Second text."]}), prepared / "passages.parquet"
+    )
     folders = []
     for system, right in (("good", 9), ("bad", 0)):
         folder = tmp_path / system / "seed0" / "answer"
         folder.mkdir(parents=True)
-        rows = [{"question_id": q, "predicted": 0 if i < right else (1 if i < 11 else -1), "rationale": f"Because of text {i}.", "passages": [1]} for i, q in enumerate(ids)]  # fmt: skip
+        rows = [
+            {"question_id": q, "predicted": 0 if i < right else (1 if i < 11 else -1), "rationale": f"Text {i + right} says so.", "passages": [1]}
+            for i, q in enumerate(ids)
+        ]  # fmt: skip
         pq.write_table(pa.Table.from_pylist(rows), folder / "answers.parquet")
         folders.append(folder)
     return {"out": tmp_path / "judge", "prepared": prepared, "answers": folders}
@@ -91,7 +96,9 @@ def test_two_judges_are_compared_by_kappa(given, server, tmp_path):
     models = {"x": endpoint(server, tmp_path, "x"), "y": endpoint(server, tmp_path, "y")}
     judge(**given, options=options("x", "y"), models=models)
     summary, rows = read(given["out"])
-    assert summary["agreement"] == [{"judges": ["x", "y"], "a": "good", "b": "bad", "n": N, "observed": 1.0, "kappa": 1.0}]
+    assert summary["agreement"] == [
+        {"judges": ["x", "y"], "a": "good", "b": "bad", "n": N, "observed": 1.0, "kappa": 1.0}
+    ]
     assert len(rows) == 2 * N
 
 
@@ -118,7 +125,7 @@ def test_a_sample_of_questions_is_the_same_every_time(given, server, tmp_path):
 
 def test_a_local_model_can_judge(given, tiny):
     more = {"judge_chat": False, "judge_tokens": 4, "judged_questions": 2}
-    with pytest.raises(UserError, match="the model reads at most 512"):
+    with pytest.raises(UserError, match="this model reads at most 512"):
         judge(**given, options=options("local", **{**more, "judge_tokens": 512}), models={"local": str(tiny / "llm")})
     judge(**given, options=options("local", **more), models={"local": str(tiny / "llm")})
     [found] = read(given["out"])[0]["comparisons"]
