@@ -53,7 +53,7 @@ class Prompter:
 
     def numbered(self, number: int, passage: list[int]) -> list[int]:
         """Return a passage's tokens behind its number, by which a rationale can cite it."""
-        return self._ids(f"[P{number}] ") + passage
+        return [*self._ids(f"[P{number}] "), *passage]
 
     def question(self, question: str, options: Sequence[str], last_words: str | None = None) -> list[int]:
         """Return the tokens of the question and of the words before the answer (`answer_prompt`, or what is given instead).
