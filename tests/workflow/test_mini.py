@@ -194,6 +194,19 @@ def with_others(folder: Path, url: str) -> list[str]:
     return ["--configfile", str(ROOT / "tests/workflow/mini.yaml"), str(folder / "others.yaml")]
 
 
+def test_a_system_that_is_not_trained_has_no_training_in_the_dag(tmp_path):
+    done = snakemake(tmp_path, "--dry-run", "--printshellcmds", *with_others(tmp_path, "http://127.0.0.1:9/v1"))
+    text = done.stdout + done.stderr
+    jobs = jobs_of(text)
+    assert (jobs["pretrain"], jobs["train"], jobs["answer"], jobs["judge"]) == (3, 2, 4, 1)
+    assert "--init=results/mini/llm/seed0/pretrain --reads=passages" in text
+    [remote] = [line for line in text.splitlines() if "jmlr answer" in line and "--endpoint" in line]
+    assert "gpt4/seed0/answer" in remote
+    assert "--method=generate" in remote
+    assert "--llm" not in remote.split("--endpoint")[0]
+    assert "--trained" not in remote
+
+
 @pytest.mark.slow
 def test_untrained_continued_and_remote_systems_run_and_are_judged(finished, server, tmp_path):
     server.talk = lambda prompt: "Verdict: tie" if "### Answer 1" in prompt else "C"
