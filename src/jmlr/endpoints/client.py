@@ -92,9 +92,11 @@ class Client:
         """
         self._stop.clear()
         with ThreadPoolExecutor(self.parallel) as pool:
-            jobs = {pool.submit(self._reply, prompt, most_tokens): prompt for prompt in dict.fromkeys(prompts)}
+            jobs = {pool.submit(self._attempt, prompt, most_tokens): prompt for prompt in dict.fromkeys(prompts)}
             try:
                 for job in as_completed(jobs):
+                    if isinstance(job.exception(), _StoppedError):
+                        continue  # the request that failed says why
                     job.result()
                     if each:
                         each()
@@ -104,6 +106,14 @@ class Client:
                 raise
             found = {prompt: job.result() for job, prompt in jobs.items()}
         return [found[prompt] for prompt in prompts]
+
+    def _attempt(self, prompt: str, most_tokens: int) -> Reply:
+        """Get one reply; a failure stops all other requests at once, before they cost anything more."""
+        try:
+            return self._reply(prompt, most_tokens)
+        except BaseException:
+            self._stop.set()
+            raise
 
     def _reply(self, prompt: str, most_tokens: int) -> Reply:
         said = {"messages": [{"role": "user", "content": prompt}]} if self.api == "chat" else {"prompt": prompt}
