@@ -128,6 +128,12 @@ class Config(Closed):
             raise ValueError(f"endpoints.{both[0]}: a model has this name already")
         for name in self.systems:
             self._check_system(name)
+        private = [n for n, source in self.sources.items() if source.private]
+        remote = {*self.judge.judges, *(system.llm for system in self.systems.values())} & set(self.endpoints)
+        if private and remote:
+            raise ValueError(
+                f"endpoints.{min(remote)}: source '{private[0]}' is private; allowed: no endpoint, its texts stay here"
+            )
         for name in self.judge.judges:
             if name not in {**self.models, **self.endpoints}:
                 raise ValueError(

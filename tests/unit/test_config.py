@@ -101,3 +101,17 @@ def test_the_models_behind_a_system_include_those_its_model_was_continued_from()
     more = {"b": {"pretrain": {"init": "model:llm"}}, "c": {"pretrain": {"init": "model:b"}}}
     run = Config.load({"models": {**MODELS, **more}, "systems": {"a": {"title": "A", "llm": "c"}}})
     assert run.models_of("a") == ["c", "retriever", "b", "llm"]
+
+
+def test_private_texts_and_an_endpoint_exclude_each_other():
+    notes = {"world": {"origin": "demo"}, "notes": {"origin": "local", "path": "x", "private": True}}
+    remote = {
+        "endpoints": {"gpt": {"base_url": "http://127.0.0.1:1/v1", "model": "m"}},
+        "report": {"examples": 0},
+        "sources": notes,
+    }
+    question = {"question_prompt": "{question} {options}"}
+    Config.load(remote)
+    systems = {"gpt4": {"title": "GPT", "llm": "gpt", "rounds": 0, "reading": question}}
+    with pytest.raises(ConfigError, match="'notes' is private; allowed: no endpoint"):
+        Config.load({**remote, "systems": systems})
