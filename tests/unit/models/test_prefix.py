@@ -55,7 +55,7 @@ def test_a_question_without_options_has_no_losses(tiny):
 @pytest.mark.parametrize("mean", [False, True])
 def test_scores_equal_the_plain_way_whatever_the_batch(tiny, mean):
     llm, tokenizer = trained_llm(tiny)
-    prompter = Prompter(tokenizer, **ReadingOptions().model_dump())
+    prompter = Prompter(tokenizer, **ReadingOptions().model_dump(exclude={"llm_precision"}))
     words = ["fever", "cough", "woman", "man", "clinic", "drug"]
     records = [{"question": " ".join(words[: 1 + i % 6]), "options": words[: 2 + i % 4]} for i in range(11)]
     passages = [[prompter.passage("", " ".join(words[j:])) for j in range(i % 4)] for i in range(11)]
@@ -66,7 +66,7 @@ def test_scores_equal_the_plain_way_whatever_the_batch(tiny, mean):
         assert sum(counted) == 11
         for a, b in zip(fast, plain, strict=True):
             assert a == pytest.approx(b, abs=2e-4)
-            assert a.index(max(a)) == b.index(max(b))
+            assert b[a.index(max(a))] == pytest.approx(max(b), abs=2e-4)  # two options may score alike
 
 
 def test_writing_in_a_batch_gives_the_words_of_writing_step_by_step(tiny):
@@ -110,10 +110,10 @@ CHAT = "{% for m in messages %}<s>{{ m['role'] }}: {{ m['content'] }}</s>{% endf
 def test_the_chat_template_stands_around_the_prompt(tiny):
     _, tokenizer = load_llm(str(tiny / "llm"))
     with pytest.raises(UserError, match="no chat template"):
-        Prompter(tokenizer, **ReadingOptions().model_dump(), chat=True)
-    plain = Prompter(tokenizer, **ReadingOptions().model_dump())
+        Prompter(tokenizer, **ReadingOptions().model_dump(exclude={"llm_precision"}), chat=True)
+    plain = Prompter(tokenizer, **ReadingOptions().model_dump(exclude={"llm_precision"}))
     tokenizer.chat_template = CHAT
-    framed = Prompter(tokenizer, **ReadingOptions().model_dump(), chat=True)
+    framed = Prompter(tokenizer, **ReadingOptions().model_dump(exclude={"llm_precision"}), chat=True)
     question = framed.question("fever", ["a", "b"])
     assert framed.prompt(question) == framed.before + question + framed.after
     assert framed.before[0] == tokenizer.bos_token_id
@@ -123,7 +123,7 @@ def test_the_chat_template_stands_around_the_prompt(tiny):
 
 def test_passages_that_do_not_fit_are_counted_the_same_way_as_they_are_dropped(tiny):
     _, tokenizer = load_llm(str(tiny / "llm"))
-    prompter = Prompter(tokenizer, **ReadingOptions(llm_tokens=40).model_dump())
+    prompter = Prompter(tokenizer, **ReadingOptions(llm_tokens=40).model_dump(exclude={"llm_precision"}))
     question, passages = [5] * 10, [[6] * 9, [7] * 8, [8] * 7]
     for room in (1, 10, 16, 24):
         kept = prompter.fitting(question, passages, room)
