@@ -22,7 +22,7 @@ def commands(finished: Checkout) -> dict[str, str]:
     return {stage: line for line, stage in found}
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", [s for s in STAGES if s != "judge"])  # mini.yaml asks no judge
 def test_a_stage_without_room_for_its_output_fails_in_one_line_and_leaves_nothing(finished: Checkout, commands, stage):
     line = commands[stage]
     made = finished.folder / re.search(r"--out (\S+)", line)[1]
