@@ -8,6 +8,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do $$p -c '
 CORES ?= $(shell nproc)
 SEEDS ?= 0
 DATA ?= ../shared
+RUN ?= openstax
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 PIP := .venv/bin/python -m pip install --quiet --constraint envs/constraints.txt
@@ -24,10 +25,10 @@ demo: .venv/.workflow  ## the whole workflow on the embedded demo: a few minutes
 	@snakemake --cores $(CORES) --quiet host reason --config seeds='[$(subst $(space),$(comma),$(strip $(SEEDS)))]'
 	@echo; cat results/demo/report/table.txt; echo; echo "report: $(CURDIR)/results/demo/report/report.html"
 
-real: .venv/.workflow  ## the same on real text: OpenStax textbooks and their questions, from DATA=../shared
+real: .venv/.workflow  ## the same on real text from DATA=../shared: OpenStax textbooks; RUN=pubmedqa for PubMedQA; SEEDS as above
 	@[ -d "$(DATA)/data" ] || { echo "make: no folder '$(DATA)/data'; give the folder that holds data/ and models/: make real DATA=..."; exit 1; }
-	@JMLR_DATA="$(abspath $(DATA))" snakemake --cores $(CORES) --set-threads pretrain=2 encode=2 train=2 --quiet host reason --configfile config/runs/openstax.yaml
-	@echo; cat results/openstax/report/table.txt; echo; echo "report: $(CURDIR)/results/openstax/report/report.html"
+	@JMLR_DATA="$(abspath $(DATA))" snakemake --cores $(CORES) --quiet host reason --configfile config/runs/$(RUN).yaml --config seeds='[$(subst $(space),$(comma),$(strip $(SEEDS)))]'
+	@echo; cat results/$(RUN)/report/table.txt; echo; echo "report: $(CURDIR)/results/$(RUN)/report/report.html"
 
 test: .venv/.test  ## all tests, on the CPU; ARGS="-k topk" for some
 	@python -m pytest $(ARGS)
@@ -72,11 +73,11 @@ clean:  ## remove results, logs and builds; the environment stays
 	@touch $@
 
 .venv/.test: .venv/.workflow
-	@$(PIP) --no-build-isolation --editable '.[workflow,test]'
+	@$(PIP) --no-build-isolation --editable '.[workflow,slurm,test]'
 	@touch $@
 
 .venv/.lint: .venv/.test
-	@$(PIP) --no-build-isolation --editable '.[workflow,test,lint]'
+	@$(PIP) --no-build-isolation --editable '.[workflow,slurm,test,lint]'
 	@touch $@
 
 .venv/.bench: .venv/.workflow

@@ -6,13 +6,14 @@ fetch -> prepare -> pretrain -> encode -> index -> search -> train -> answer -> 
     results/{run}/{model}/seed{seed}/pretrain
     results/{run}/{origin}/r{round}/encode/{part}     part = questions | passages-{i}-of-{n}
     results/{run}/{origin}/r{round}/index, search     origin = {system}/seed{seed} | {model}/seed{seed} | {model}
+    results/{run}/{origin}/r{round}/search-{i}-of-{n} where there are shards: what `search` puts together
     results/{run}/{system}/seed{seed}/r{round}/train
     results/{run}/{system}/seed{seed}/answer, evaluate
     results/{run}/report
 
 r0 is the models before fine-tuning: those that `pretrain` makes have a seed, ready-made ones have none. r{n}/train is made
-from r{n-1}/search; r{n}/encode, index and search use the retriever of r{n}/train. logs/{run}/ and benchmarks/rules/{run}/
-mirror results/{run}/; scratch/{run}/ holds unfinished trainings, so that a retry goes on where the last attempt stopped.
+from r{n-1}/search; r{n}/encode, index and search use the retriever of r{n}/train (where only its query encoder is trained,
+the index stays that of r0). logs/{run}/ and benchmarks/rules/{run}/ mirror results/{run}/; scratch/{run}/ holds unfinished trainings, so that a retry goes on where the last attempt stopped.
 """
 
 from snakemake.utils import min_version
@@ -48,5 +49,9 @@ rule all:
         expand(rules.report.output, run=cfg.run),
 
 
+onstart:
+    check_jobs(workflow.dag.needrun_jobs(), local=workflow.local_exec)
+
+
 onsuccess:
-    print(f"report: {RUN}/report/report.html")
+    print(summary(RUN, BEGUN))

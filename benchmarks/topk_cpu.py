@@ -181,9 +181,10 @@ def text(result: dict[str, Any]) -> str:
         if value
     )
     load = " to ".join(f"{value:.1f}" for value in result["load_before_after"])
+    after = ", ".join(map(str, result.get("measured_after", [])))
     lines = [
         f"{result['processor']}, {result['threads']} threads, load average {load} (ours included); medians of {REPEATS} in alternation; "
-        f"N = {ROWS:,}. Ceilings measured beside it: {limits}.",
+        f"N = {ROWS:,}. Ceilings measured beside it: {limits}." + (f" B = {after} was measured after the others, in a run of its own." if after else ""),
         "", *goals_table(result), "", "![Times faster than FAISS by batch size](topk.svg)", "",
         f"{len(result['cells'])} of {len(DIMS) * len(BATCHES) * len(KS)} shapes; times faster than FAISS (torch, NumPy: inexact):", "", *grid_table(result), "",
         "Rows scored exactly for each query, the price of the certificate:", "",
@@ -226,7 +227,11 @@ def main() -> None:
     """Measure, write the figures, and put them into the page."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else "")
     parser.add_argument("--minutes", type=float, default=60.0, help="stop after so long; at least one cell is measured")
-    end = time.monotonic() + 60 * parser.parse_args().minutes
+    parser.add_argument(
+        "--batches", type=int, nargs="*", help="measure these B alone; all else stays as topk_cpu.json has it"
+    )
+    args = parser.parse_args()
+    end = time.monotonic() + 60 * args.minutes
     threads = len(os.sched_getaffinity(0))
     faiss.omp_set_num_threads(threads)
     torch.set_num_threads(threads)
@@ -238,9 +243,16 @@ def main() -> None:
         "threads": threads,
         "versions": versions,
     }
-    result |= {"ceilings": ceilings(threads), "certificate": certificate(), "cells": []}
+    if args.batches:
+        result = json.loads((HERE / "topk_cpu.json").read_text())
+        result["cells"] = [c for c in result["cells"] if c["batch"] not in args.batches]
+        result["measured_after"] = args.batches
+    else:
+        result |= {"ceilings": ceilings(threads), "certificate": certificate(), "cells": []}
     matrices: dict[int, np.ndarray] = {}
     for dim, batch, k in shapes():
+        if args.batches and batch not in args.batches:
+            continue
         if result["cells"] and time.monotonic() > end:
             break
         if dim not in matrices:

@@ -28,6 +28,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from tables.train import PHASES, REPEATS, table
 from torch import nn
 
 import jmlr.training.step as fast
@@ -44,9 +45,7 @@ from jmlr.training.reference import answer_loss, reference_step
 
 HERE = Path(__file__).resolve().parent
 PAGE = HERE.parent / "docs" / "llm_rank.md"
-REPEATS = 7
 CONTESTANTS = ("fast", "fast bf16", "twin", "released")
-PHASES = ("score_candidates", "judge", "score_again", "read_and_answer")
 
 
 @dataclass(frozen=True)
@@ -74,16 +73,16 @@ SHAPES = (
 GPU_SHAPE = Shape(
     "1B", (2048, 8192, 16, 32, 8), 128256, (384, 1536, 6, 12), 8, 30, 10, 7, (100, 512), (100, 300), (2, 8), bf16=True
 )
-PEAK_FLOPS = {"H200": 989e12, "H100": 989e12, "A100": 312e12}  # dense bfloat16, from the makers' data sheets
 
 
 class Texts:
     """Passages of random tokens, in the place of `jmlr.training.data.Passages`."""
 
     def __init__(self, shape: Shape, rng: np.random.Generator, count: int) -> None:
+        self.kept = None
         tokenizer = SimpleNamespace(bos_token_id=1, eos_token_id=2)
         reading = ReadingOptions(answer_prompt="", llm_tokens=8192)
-        self.prompter = Prompter(tokenizer, **reading.model_dump())
+        self.prompter = Prompter(tokenizer, **reading.model_dump(exclude={"llm_precision"}))
         self._llm = [tokens(rng, shape.passage_tokens, shape.vocabulary) for _ in range(count)]
         self._retriever = [[t % 2000 for t in ids] for ids in self._llm]
 
@@ -133,7 +132,7 @@ class Bench:
             vocab_size=2000, hidden_size=width, intermediate_size=inner, num_hidden_layers=layers, num_attention_heads=heads,
             hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
         ), add_pooling_layer=False)  # fmt: skip
-        retriever = DenseRetriever(encoder, None).to(where)
+        retriever = DenseRetriever(encoder, None, max_tokens=512).to(where)
         rng = np.random.default_rng(0)
         count = shape.batch * shape.candidates
         texts = Texts(shape, rng, count)
@@ -366,36 +365,6 @@ def processor() -> str:
     """Return the processor's name."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     return next((line.split(":")[1].strip() for line in lines if "model name" in line), "unknown")
-
-
-def table(result: dict[str, Any]) -> list[str]:
-    """Return the Markdown between the page's markers."""
-    lines = [
-        f"{result['cells'][0]['device']}, {result['threads']} threads, torch {result['versions']['torch']}; medians of {REPEATS} in alternation. "
-        "Memory: the peak of one step above models and optimiser.",
-        "",
-        "| LLM | B, C, S, K | contestant | questions/s | times the twin's | peak MB | share of the twin's |",
-        "|---" * 7 + "|",
-    ]
-    for cell in result["cells"]:
-        shape, rate, held = cell["shape"], cell["questions_per_s"], cell["peak_bytes"]
-        sizes = ", ".join(str(shape[k]) for k in ("batch", "candidates", "samples", "passages"))
-        for name in rate:
-            lines.append(
-                f"| {shape['name']} | {sizes} | {name} | {rate[name]:.2f} | {rate[name] / rate['twin']:.1f} "
-                f"| {held[name] / 1e6:.0f} | {held[name] / held['twin']:.2f} |"
-            )
-    lines += ["", "Where the fast step's time goes, and what share of the speed of large matrix products it reaches:", "",
-              "| LLM | " + " | ".join(f"`{p}`" for p in PHASES) + " | the rest | model GFLOP/s | share of the ceiling |", "|---" * 8 + "|"]  # fmt: skip
-    for cell in result["cells"]:
-        spent = list(cell["phase_s"].values())
-        shares = " | ".join(f"{s / sum(spent):.0%}" for s in spent)
-        share = cell["flops_per_s"] / cell["ceiling_flops_per_s"]
-        lines.append(f"| {cell['shape']['name']} | {shares} | {cell['flops_per_s'] / 1e9:.1f} | {share:.0%} |")
-        named = [v for k, v in PEAK_FLOPS.items() if k in cell["device"]]
-        if named:
-            lines += ["", f"Model FLOPs utilisation on {cell['device']}: {cell['flops_per_s'] / named[0]:.0%}."]
-    return lines
 
 
 def main() -> None:

@@ -130,7 +130,8 @@ QueryBlock::QueryBlock(Storage storage, const Kernel& kernel, const float* queri
   size_t slots = 0;  // queries with padding
   for (size_t first = 0; first < count; first += full) {
     const size_t held = std::min(full, count - first);
-    const size_t width = streaming ? 1 : held <= kernel.lanes ? kernel.lanes : full;
+    const bool narrow = kernel.narrow && units % 2 == 0 && held <= kernel.lanes / 2;
+    const size_t width = streaming ? 1 : narrow ? kernel.lanes / 2 : held <= kernel.lanes ? kernel.lanes : full;
     panels_.push_back({first, held, {nullptr, units, width, nullptr, nullptr, nullptr, nullptr, 0.0f, 0}});
     slots += width;
   }
@@ -187,7 +188,11 @@ QueryBlock::QueryBlock(Storage storage, const Kernel& kernel, const float* queri
         }
       }
       bounds_[panel.first + j] = bound_of(rounding_of(storage, dim), dim, norm, loss.code_norm, loss.residual);
-      for (size_t u = 0; u < units; ++u) panel_units[u * panel.view.width + j] = packed[u];
+      const size_t side_by_side = !streaming && panel.view.width < kernel.lanes ? 2 : 1;
+      for (size_t u = 0; u < units; ++u) {
+        const size_t at = u / side_by_side * panel.view.width + j;
+        panel_units[at * side_by_side + u % side_by_side] = packed[u];
+      }
     }
     slot += panel.view.width;
   }

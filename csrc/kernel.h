@@ -19,11 +19,12 @@ struct RowBlock {
   const float* scale;  // int8 only: [count]
 };
 
-// `width` queries, interleaved: unit u of query j is units[u * width + j], as 32 bits.
+// `width` queries, interleaved: unit u of query j is units[u * width + j], as 32 bits; in a narrow panel two units of a
+// query stand side by side, units[u / 2 * 2 * width + 2 * j + u % 2], and a row is read by pairs of units.
 struct QueryPanel {
   const void* units;
   size_t unit_count;      // units of a row that count; a row holds at least as many
-  size_t width;           // 1 (the streaming path) or a multiple of the kernel's lanes, at most 2 x lanes
+  size_t width;           // 1 (the streaming path), half the kernel's lanes (narrow), its lanes, or 2 x lanes
   const float* scale;     // int8 only: [width]
   const int32_t* offset;  // int8 only: [width] 128 * sum of the query's codes (row codes are biased by 128)
   // The streaming path has arithmetic to spare, so its one query is finer than the panel's.
@@ -74,6 +75,7 @@ struct Kernel {
   const char* isa;
   size_t lanes;  // queries per vector
   ScanFn scan;
+  bool narrow = false;  // takes narrow panels too
 };
 
 struct Kernels {

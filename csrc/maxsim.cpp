@@ -14,7 +14,6 @@ constexpr size_t kChunkRows = 3072;        // token rows claimed at a time, abou
 constexpr size_t kGroupValues = 1u << 17;  // of the queries scanned together: their panels stay in cache
 constexpr size_t kQueriesAtOnce = 256;     // bounds the candidates held at a time
 constexpr size_t kExactTokens = 8;         // a query's tokens are padded to a multiple of this for the exact scores
-constexpr double kSumSlack = 0x1p-29;      // for each token, of the error: pays for sums in float64 (docs/topk.md)
 
 struct Interval {
   float low, high;  // the contract's score lies in between
@@ -37,13 +36,7 @@ class PassageScan {
     for (size_t q = 0; q < count; ++q) {
       const auto begin = static_cast<size_t>(starts[q] - starts[0]);
       const auto end = static_cast<size_t>(starts[q + 1] - starts[0]);
-      const double slack = 1.0 + static_cast<double>(end - begin + 8) * kSumSlack;
-      for (size_t t = begin; t < end; ++t) {
-        const ErrorBound& bound = block_.bound(t);
-        bounds_[q].residual += slack * static_cast<double>(bound.residual_weight);
-        bounds_[q].norm += slack * static_cast<double>(bound.norm_weight);
-        bounds_[q].constant += slack * static_cast<double>(bound.constant);
-      }
+      for (size_t t = begin; t < end; ++t) bounds_[q].add(block_.bound(t), SumBound::slack(end - begin));
       for (size_t t = begin; t < end;) {
         const size_t upto = std::min(end, (t / width_ + 1) * width_);
         pieces_[t / width_].push_back({q, t % width_, t % width_ + upto - t});
@@ -81,9 +74,8 @@ class PassageScan {
 
   // Rounding to float32 is monotonic, as the contract's is: the interval's ends need no widening for it.
   Interval interval(size_t q, size_t passage, double sum) const {
-    const Bound& bound = bounds_[q];
-    double error = bound.norm * static_cast<double>(index_.norm[passage]) + bound.constant;
-    if (storage_ != Storage::float32) error += bound.residual * static_cast<double>(index_.residual[passage]);
+    const float residual = storage_ == Storage::float32 ? 0.0f : index_.residual[passage];
+    const double error = bounds_[q].error(residual, index_.norm[passage]);
     return {static_cast<float>(sum - error), static_cast<float>(sum + error)};
   }
 
@@ -96,9 +88,6 @@ class PassageScan {
   }
 
  private:
-  struct Bound {
-    double residual = 0.0, norm = 0.0, constant = 0.0;  // the weights of the tokens, summed
-  };
   struct Piece {  // a query's lanes of a panel
     size_t query, begin, end;
   };
@@ -138,7 +127,7 @@ class PassageScan {
   const size_t count_;
   QueryBlock block_;
   std::vector<std::vector<Piece>> pieces_;  // by panel
-  std::vector<Bound> bounds_;
+  std::vector<SumBound> bounds_;
 };
 
 // A query's tokens in float64, interleaved as the exact kernel reads them.

@@ -99,6 +99,22 @@ JMLR_HD inline Rounding float32_rounding(uint64_t dim) {
 // The integer products are exact; the rest is a handful of float32 operations.
 JMLR_HD inline Rounding int8_rounding() { return {16.0 * kUnit, 16.0 * kTiny}; }
 
+// The error of a MaxSim score: what those of a query's tokens add up to (docs/topk.md, "MaxSim").
+struct SumBound {
+  double residual = 0.0, norm = 0.0, constant = 0.0;  // weights of the largest residual and norm of the passage's rows
+
+  // What pays for the sums of `tokens` terms in float64.
+  JMLR_HD static double slack(uint64_t tokens) { return 1.0 + static_cast<double>(tokens + 8) * 0x1p-29; }
+  JMLR_HD void add(const ErrorBound& bound, double slack) {
+    residual += slack * static_cast<double>(bound.residual_weight);
+    norm += slack * static_cast<double>(bound.norm_weight);
+    constant += slack * static_cast<double>(bound.constant);
+  }
+  JMLR_HD double error(float largest_residual, float largest_norm) const {
+    return residual * static_cast<double>(largest_residual) + norm * static_cast<double>(largest_norm) + constant;
+  }
+};
+
 // False where a float32 scan may overflow; such a query must be scored exactly against every row.
 JMLR_HD inline bool scannable(double norm, double max_norm) {
   return norm < 0x1p+100 && max_norm < 0x1p+100 && norm * max_norm < 0x1p+120;

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from checkout import Checkout, failure
+
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 
@@ -41,6 +43,15 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
             root / name, root / "prepare", 0, options.model_copy(update={"steps": 2, "batch": 8}), [root / "world"]
         )
     return root
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    """Run tests/workflow/mini.yaml to its end in a copy of the checkout. Who edits something there puts it back."""
+    copy = Checkout(tmp_path_factory.mktemp("finished") / "clone")
+    done = copy.snakemake("--quiet", "rules")
+    assert done.returncode == 0, failure(done)
+    return copy
 
 
 @pytest.fixture(scope="session")

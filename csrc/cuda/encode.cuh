@@ -1,7 +1,7 @@
 // From float32 to what the scans read, with everything that bounds the loss: a warp for each row or query.
 #pragma once
 
-#include "cuda/device.cuh"
+#include "cuda/warp.cuh"
 
 namespace jmlr::cuda {
 
@@ -18,25 +18,6 @@ struct EncodeRows {
   float* max_norm;          // zero before
   unsigned long long* bad;  // [1] all ones before: least row * dim + column of a NaN or infinity
 };
-
-struct PrepareQueries {
-  Storage storage;
-  Packing packing;
-  uint32_t dim;
-  Queries queries;
-  Candidates out;
-  const float* max_norm;
-  uint32_t dense_rows;  // candidates that the first phase will have put in place
-};
-
-JMLR_DEVICE double warp_sum(double value) {
-  for (uint32_t mask = 16; mask != 0; mask /= 2) value += lane_xor(value, mask);
-  return value;
-}
-JMLR_DEVICE float warp_max(float value) {
-  for (uint32_t mask = 16; mask != 0; mask /= 2) value = most(value, lane_xor(value, mask));
-  return value;
-}
 
 // Norm and largest absolute value of x [dim], the same in all lanes; reports what is not finite.
 struct Measure {

@@ -1,6 +1,8 @@
 // The scans of every architecture.
+#include "cuda/maxsim.h"
 #include "cuda/scan_float32.cuh"
 #include "cuda/scan_mma.cuh"
+#include "cuda/scan_passages.cuh"
 #include "cuda/scan_stream.cuh"
 #include "cuda/search.h"
 
@@ -37,6 +39,18 @@ void launch_scan(Path path, const Scan& scan, const Device& device, cudaStream_t
     launch_stream<StreamBfloat16>(scan, device, stream);
   } else {
     launch_stream<StreamInt8>(scan, device, stream);
+  }
+}
+
+void launch_passage_scan(const PassageScan& a, const Device& device, cudaStream_t stream) {
+  const uint64_t work = static_cast<uint64_t>(a.scan.phase.last - a.scan.phase.first) * a.group_count;
+  const auto grid = static_cast<uint32_t>(least(work, uint64_t{device.multiprocessors} * 2));
+  if (a.scan.rows.storage == Storage::float32) {
+    launch(float32_passages_kernel, grid, 1, 256, sizeof(Float32Passages), stream, a);
+  } else {
+    const bool int8 = a.scan.rows.storage == Storage::int8;
+    const auto kernel = int8 ? mma_passages_kernel<TensorInt8> : mma_passages_kernel<TensorBfloat16>;
+    launch(kernel, grid, 1, 256, kMmaPassageShared, stream, a);
   }
 }
 

@@ -57,6 +57,17 @@ JMLR_DEVICE void multiply(const Float32Tile& tile, uint32_t row, uint32_t query,
   }
 }
 
+// All coordinates of a tile of rows and one of queries.
+JMLR_DEVICE void multiply_tile(const Scan& a, Float32Tile& tile, uint32_t first_row, uint32_t first_query,
+                               float (&sums)[8][4]) {
+  for (uint32_t d0 = 0; d0 < a.rows.dim; d0 += kDepth) {
+    __syncthreads();
+    fetch(a, tile, first_row, first_query, d0);
+    __syncthreads();
+    multiply(tile, threadIdx.x / 16 * 8, threadIdx.x % 16 * 4, sums);
+  }
+}
+
 JMLR_KERNEL(256, 2) float32_kernel(Scan a) {
   auto& tile = *reinterpret_cast<Float32Tile*>(shared_memory());
   const uint32_t across = divide_up(a.queries.count, kTileQueries);
@@ -68,12 +79,7 @@ JMLR_KERNEL(256, 2) float32_kernel(Scan a) {
     const uint32_t index = a.order.tile_at(position);
     const uint32_t first_query = static_cast<uint32_t>(w % across) * kTileQueries;
     float sums[8][4] = {};
-    for (uint32_t d0 = 0; d0 < a.rows.dim; d0 += kDepth) {
-      __syncthreads();
-      fetch(a, tile, index * kTileRows, first_query, d0);
-      __syncthreads();
-      multiply(tile, row, column, sums);
-    }
+    multiply_tile(a, tile, index * kTileRows, first_query, sums);
 #pragma unroll
     for (uint32_t j = 0; j < 4; ++j) {
       const uint32_t query = first_query + column + j;

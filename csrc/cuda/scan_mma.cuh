@@ -52,6 +52,19 @@ JMLR_DEVICE void multiply_unit(uint32_t stage, uint32_t row0, uint32_t column0, 
   }
 }
 
+// All units of a tile of rows and one of columns. Before it a barrier, so that the stages are free.
+template <typename Code>
+JMLR_DEVICE void multiply_tile(uint32_t shared, const uint8_t* rows, const uint8_t* columns, uint32_t units,
+                               uint32_t row0, uint32_t column0, typename Code::Sum (&sums)[2][8][4]) {
+  for (uint32_t unit = 0; unit + 1 < kMmaStages; ++unit) start_unit(shared, rows, columns, unit, units);
+  for (uint32_t unit = 0; unit < units; ++unit) {
+    wait_for_copies<kMmaStages - 2>();  // this unit's have landed, mine
+    __syncthreads();                    // everybody's have, and the stage before this one has been read
+    start_unit(shared, rows, columns, unit + kMmaStages - 1, units);
+    multiply_unit<Code>(shared + unit % kMmaStages * 2 * kMmaTileBytes, row0, column0, sums);
+  }
+}
+
 template <typename Code>
 JMLR_DEVICE void test_sums(const Epilogue<Code>& epilogue, uint32_t row0, uint32_t column0,
                            const typename Code::Sum (&sums)[2][8][4]) {
@@ -90,13 +103,7 @@ mma_kernel(Scan a) {
     typename Code::Sum sums[2][8][4] = {};
     __syncthreads();  // the last piece of work has been read
     fill_thresholds(a, tile, column_tile * kQueries, kQueries, threadIdx.x, 256, thresholds);
-    for (uint32_t unit = 0; unit + 1 < kMmaStages; ++unit) start_unit(shared, rows, columns, unit, units);
-    for (uint32_t unit = 0; unit < units; ++unit) {
-      wait_for_copies<kMmaStages - 2>();  // this unit's have landed, mine
-      __syncthreads();                    // everybody's have, and the stage before this one has been read
-      start_unit(shared, rows, columns, unit + kMmaStages - 1, units);
-      multiply_unit<Code>(shared + unit % kMmaStages * 2 * kMmaTileBytes, row0, column0, sums);
-    }
+    multiply_tile<Code>(shared, rows, columns, units, row0, column0, sums);
     test_sums<Code>({a, position, tile, column_tile * kQueries, thresholds}, row0, column0, sums);
   }
   wait_for_copies<0>();

@@ -1,5 +1,6 @@
 #include "cuda/encode.cuh"
 #include "cuda/exact.cuh"
+#include "cuda/lists.h"
 #include "cuda/search.h"
 #include "cuda/select.cuh"
 
@@ -39,18 +40,6 @@ struct Batch {
 
 bool tensor_cores(Path path) { return path == Path::mma || path == Path::wgmma; }
 
-Candidates carve_list(Arena& arena, Storage storage, uint64_t batch, uint32_t k) {
-  Candidates list{};
-  list.capacity = plan_of(storage, k).capacity;
-  list.k = k;
-  list.low = arena.take<float>(batch * list.capacity);
-  list.high = arena.take<float>(batch * list.capacity);
-  list.row = arena.take<uint32_t>(batch * list.capacity);
-  list.count = arena.take<uint32_t>(batch);
-  list.floor = arena.take<float>(batch);
-  return list;
-}
-
 // The list comes first: the slow path takes it from the same workspace.
 Batch carve(Arena& arena, const Rows& rows, uint64_t batch, uint32_t k, Path path) {
   Batch b{};
@@ -68,7 +57,45 @@ Batch carve(Arena& arena, const Rows& rows, uint64_t batch, uint32_t k, Path pat
   return b;
 }
 
-size_t packed_bytes(const Batch& b) { return static_cast<size_t>(b.queries.padded) * b.queries.units * kUnitBytes; }
+void search_batch(const Rows& rows, const Call& call, uint64_t first, Batch b, Path path, const Device& device,
+                  cudaStream_t stream) {
+  const uint32_t count = b.queries.count;
+  b.queries.exact = call.queries + first * rows.dim;
+  b.queries.first = first;
+  b.queries.bad = call.bad;
+  b.list.overflow = call.overflow + first;
+  const Plan plan = plan_of(rows.storage, call.k);
+  const Order order = order_of(divide_up(rows.rows, kTileRows));
+  const Phase dense = next_phase(plan, order, 0);
+  prepare_queries({rows.storage, tensor_cores(path) ? Packing::tiles : Packing::streaming, rows.dim, b.queries, b.list,
+                   rows.max_norm, dense.last * kTileRows},
+                  stream);
+  if (call.k == 0) return;
+  for (Phase phase = dense; phase.first < order.tiles; phase = next_phase(plan, order, phase.last)) {
+    const Scan scan{rows, b.queries, b.list, order, phase};
+    path == Path::wgmma ? launch_wgmma(scan, device, stream) : launch_scan(path, scan, device, stream);
+    tighten(b.list, count, stream);
+  }
+  launch(exact_kernel, divide_up(plan.capacity, 128u), count, 128, 0, stream,
+         Exact{rows, b.queries.exact, nullptr, b.list, false, 0, 0, 0});
+  const Ids ids{rows.ids, rows.first_id, 0};
+  keep_best(b.list, ids, count, stream);
+  finish(b.list, ids, count, nullptr, call.scores + first * call.k, call.ids + first * call.k, stream);
+}
+
+}  // namespace
+
+Candidates carve_list(Arena& arena, Storage storage, uint64_t batch, uint32_t k) {
+  Candidates list{};
+  list.capacity = plan_of(storage, k).capacity;
+  list.k = k;
+  list.low = arena.take<float>(batch * list.capacity);
+  list.high = arena.take<float>(batch * list.capacity);
+  list.row = arena.take<uint32_t>(batch * list.capacity);
+  list.count = arena.take<uint32_t>(batch);
+  list.floor = arena.take<float>(batch);
+  return list;
+}
 
 void keep_best(const Candidates& list, const Ids& ids, uint32_t count, cudaStream_t stream) {
   launch(keep_best_kernel, count, 1, kSelectThreads, 0, stream, Select{list, ids});
@@ -82,34 +109,17 @@ void finish(const Candidates& list, const Ids& ids, uint32_t count, const int32_
          Finish{{list, ids}, count, which, scores, out_ids});
 }
 
-void search_batch(const Rows& rows, const Call& call, uint64_t first, Batch b, Path path, const Device& device,
-                  cudaStream_t stream) {
-  const uint32_t count = b.queries.count;
-  b.queries.exact = call.queries + first * rows.dim;
-  b.queries.first = first;
-  b.queries.bad = call.bad;
-  b.list.overflow = call.overflow + first;
-  const Plan plan = plan_of(rows.storage, call.k);
-  const Order order = order_of(divide_up(rows.rows, kTileRows));
-  const Phase dense = next_phase(plan, order, 0);
-  if (tensor_cores(path)) fill_bytes(b.queries.packed, 0, packed_bytes(b), stream);  // columns past the last query
-  launch(prepare_queries_kernel, divide_up(count, 8u), 1, 256, 0, stream,
-         PrepareQueries{rows.storage, tensor_cores(path) ? Packing::tiles : Packing::streaming, rows.dim, b.queries,
-                        b.list, rows.max_norm, dense.last * kTileRows});
-  if (call.k == 0) return;
-  for (Phase phase = dense; phase.first < order.tiles; phase = next_phase(plan, order, phase.last)) {
-    const Scan scan{rows, b.queries, b.list, order, phase};
-    path == Path::wgmma ? launch_wgmma(scan, device, stream) : launch_scan(path, scan, device, stream);
-    launch(tighten_kernel, count, 1, kSelectThreads, 0, stream, b.list);
-  }
-  launch(exact_kernel, divide_up(plan.capacity, 128u), count, 128, 0, stream,
-         Exact{rows, b.queries.exact, nullptr, b.list, false, 0, 0, 0});
-  const Ids ids{rows.ids, rows.first_id, 0};
-  keep_best(b.list, ids, count, stream);
-  finish(b.list, ids, count, nullptr, call.scores + first * call.k, call.ids + first * call.k, stream);
+void tighten(const Candidates& list, uint32_t count, cudaStream_t stream) {
+  launch(tighten_kernel, count, 1, kSelectThreads, 0, stream, list);
 }
 
-}  // namespace
+void prepare_queries(const PrepareQueries& prepare, cudaStream_t stream) {
+  if (prepare.packing == Packing::tiles) {  // columns past the last query are zero
+    const Queries& q = prepare.queries;
+    fill_bytes(q.packed, 0, static_cast<size_t>(q.padded) * q.units * kUnitBytes, stream);
+  }
+  launch(prepare_queries_kernel, divide_up(prepare.queries.count, 8u), 1, 256, 0, stream, prepare);
+}
 
 Path path_of(Storage storage, uint64_t queries, const Device& device) {
   if (storage == Storage::float32) return queries <= kStreamingF32 ? Path::streaming : Path::float32_tiles;
@@ -166,14 +176,10 @@ void search_exactly(const Rows& rows, const Call& call, const int32_t* which, ui
     Arena arena(call.workspace);
     const Candidates list = carve_list(arena, rows.storage, now, call.k);
     const Ids ids{rows.ids, rows.first_id, 0};
-    fill_bytes(list.count, 0, now * sizeof(uint32_t), stream);
-    for (uint32_t row = 0, kept = 0; row < rows.rows; kept = least(call.k, row)) {
-      const uint32_t taken = least(rows.rows - row, list.capacity - kept);
+    best_of_all(list, ids, now, rows.rows, stream, [&](uint32_t row, uint32_t taken, uint32_t kept) {
       launch(exact_kernel, divide_up(taken, 128u), now, 128, 0, stream,
              Exact{rows, call.queries, which + first, list, true, row, taken, kept});
-      keep_best(list, ids, now, stream);
-      row += taken;
-    }
+    });
     finish(list, ids, now, which + first, call.scores, call.ids, stream);
   }
 }

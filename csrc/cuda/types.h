@@ -52,6 +52,16 @@ struct Candidates {
   int32_t* overflow;  // [B of the call] not zero: the list is not complete, the answer is not certified
 };
 
+struct PrepareQueries {
+  Storage storage;
+  Packing packing;
+  uint32_t dim;
+  Queries queries;
+  Candidates out;
+  const float* max_norm;
+  uint32_t dense_rows;  // candidates that the first phase will have put in place
+};
+
 struct Scan {
   Rows rows;
   Queries queries;

@@ -15,6 +15,7 @@ struct Float32 {
   using Query = __m256;
   using Row = __m256;
   static constexpr size_t kLanes = 8;
+  static constexpr size_t kUnits = 1;
   static Sum zero() { return _mm256_setzero_ps(); }
   static Query query(const uint32_t* p) { return _mm256_castsi256_ps(load(p)); }
   static Row row(const char* p) { return _mm256_set1_ps(read_float(p)); }
@@ -31,6 +32,7 @@ struct Bfloat16 {
   using Query = Pair;
   using Row = Pair;
   static constexpr size_t kLanes = 8;
+  static constexpr size_t kUnits = 1;
   static Pair split(__m256i x) {
     return {_mm256_slli_epi32(x, 16), _mm256_and_si256(x, _mm256_set1_epi32(static_cast<int>(0xffff0000u)))};
   }
@@ -49,6 +51,7 @@ struct Int8 {
   using Query = Pair;
   using Row = Pair;
   static constexpr size_t kLanes = 8;
+  static constexpr size_t kUnits = 1;
   static Sum zero() { return _mm256_setzero_si256(); }
   static Query query(const uint32_t* p) {
     const __m256i q = load(p);

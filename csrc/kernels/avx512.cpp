@@ -4,7 +4,7 @@
 // could keep this copy of it for all of them. Hence no standard library beyond C headers.
 #include <immintrin.h>
 
-#include "tile.h"
+#include "narrow512.h"
 
 namespace jmlr::avx512 {
 namespace {
@@ -16,8 +16,10 @@ struct Float32 {
   using Query = __m512;
   using Row = __m512;
   static constexpr size_t kLanes = 16;
+  static constexpr size_t kUnits = 1;
   static Sum zero() { return _mm512_setzero_ps(); }
   static Query query(const uint32_t* p) { return _mm512_load_ps(p); }
+  static Row spread(__m512i units) { return _mm512_castsi512_ps(units); }
   static Row row(const char* p) { return _mm512_set1_ps(read_float(p)); }
   static Sum step(Sum sum, Row x, Query q) { return _mm512_fmadd_ps(x, q, sum); }
   static void store(Sum sum, const QueryPanel&, size_t, float, float* out) { _mm512_store_ps(out, sum); }
@@ -32,12 +34,14 @@ struct Bfloat16 {
   using Query = Pair;
   using Row = Pair;
   static constexpr size_t kLanes = 16;
+  static constexpr size_t kUnits = 1;
   static Pair split(__m512i x) {
     return {_mm512_slli_epi32(x, 16), _mm512_and_si512(x, _mm512_set1_epi32(static_cast<int>(0xffff0000u)))};
   }
   static Sum zero() { return _mm512_setzero_ps(); }
   static Query query(const uint32_t* p) { return split(_mm512_load_si512(p)); }
-  static Row row(const char* p) { return split(_mm512_set1_epi32(read_unit(p))); }
+  static Row spread(__m512i units) { return split(units); }
+  static Row row(const char* p) { return spread(_mm512_set1_epi32(read_unit(p))); }
   static Sum step(Sum sum, Row x, Query q) {
     sum = _mm512_fmadd_ps(_mm512_castsi512_ps(x.even), _mm512_castsi512_ps(q.even), sum);
     return _mm512_fmadd_ps(_mm512_castsi512_ps(x.odd), _mm512_castsi512_ps(q.odd), sum);
@@ -50,15 +54,14 @@ struct Int8 {
   using Query = Pair;
   using Row = Pair;
   static constexpr size_t kLanes = 16;
+  static constexpr size_t kUnits = 1;
   static Sum zero() { return _mm512_setzero_si512(); }
   static Query query(const uint32_t* p) {
     const __m512i q = _mm512_load_si512(p);
     return {_mm512_srai_epi16(_mm512_slli_epi16(q, 8), 8), _mm512_srai_epi16(q, 8)};
   }
-  static Row row(const char* p) {
-    const __m512i x = _mm512_set1_epi32(read_unit(p));
-    return {_mm512_and_si512(x, _mm512_set1_epi16(0xff)), _mm512_srli_epi16(x, 8)};
-  }
+  static Row spread(__m512i x) { return {_mm512_and_si512(x, _mm512_set1_epi16(0xff)), _mm512_srli_epi16(x, 8)}; }
+  static Row row(const char* p) { return spread(_mm512_set1_epi32(read_unit(p))); }
   static Sum step(Sum sum, Row x, Query q) {
     return _mm512_add_epi32(sum, _mm512_add_epi32(_mm512_madd_epi16(x.even, q.even), _mm512_madd_epi16(x.odd, q.odd)));
   }
@@ -85,7 +88,7 @@ float dot_float32(const float* query, const float* row, size_t units) {
 }
 
 void scan_float32(const QueryPanel& panel, const RowBlock& rows, float* scores) {
-  if (panel.width != 1) return scan_panel<Float32, 12>(panel, rows, scores);
+  if (panel.width != 1) return scan_panel_or_narrow<Float32, 12>(panel, rows, scores);
   for (size_t r = 0; r < rows.count; ++r) {
     const auto* row = reinterpret_cast<const float*>(row_at(rows, r));
     scores[r] = dot_float32(static_cast<const float*>(panel.units), row, panel.unit_count);
@@ -93,7 +96,7 @@ void scan_float32(const QueryPanel& panel, const RowBlock& rows, float* scores) 
 }
 
 void scan_bfloat16(const QueryPanel& panel, const RowBlock& rows, float* scores) {
-  if (panel.width != 1) return scan_panel<Bfloat16, 8>(panel, rows, scores);
+  if (panel.width != 1) return scan_panel_or_narrow<Bfloat16, 8>(panel, rows, scores);
   for (size_t r = 0; r < rows.count; ++r) {
     const char* row = row_at(rows, r);
     __m512 sum[2] = {_mm512_setzero_ps(), _mm512_setzero_ps()};
@@ -115,7 +118,7 @@ __m512i madd_int8(__m512i sum, const char* row, const char* query) {
 }
 
 void scan_int8(const QueryPanel& panel, const RowBlock& rows, float* scores) {
-  if (panel.width != 1) return scan_panel<Int8, 8>(panel, rows, scores);
+  if (panel.width != 1) return scan_panel_or_narrow<Int8, 8>(panel, rows, scores);
   for (size_t r = 0; r < rows.count; ++r) {
     __m512i high = _mm512_setzero_si512();
     __m512i low = _mm512_setzero_si512();
@@ -277,8 +280,16 @@ void raise_panel(const float* scores, size_t rows, float* peaks) {
   for (size_t v = 0; v < kVectors; ++v) _mm512_storeu_ps(peaks + kLanes * v, _mm512_max_ps(top[0][v], top[1][v]));
 }
 
+void raise_narrow(const float* scores, size_t rows, float* peaks) {
+  __m256 top = _mm256_loadu_ps(peaks);
+  for (size_t r = 0; r < rows; ++r) top = _mm256_max_ps(_mm256_loadu_ps(scores + r * kLanes / 2), top);
+  _mm256_storeu_ps(peaks, top);
+}
+
 void raise(const float* scores, size_t rows, size_t width, float* peaks) {
-  if (width == kLanes) {
+  if (width == kLanes / 2) {
+    raise_narrow(scores, rows, peaks);
+  } else if (width == kLanes) {
     raise_panel<1>(scores, rows, peaks);
   } else {
     raise_panel<2>(scores, rows, peaks);
@@ -288,7 +299,9 @@ void raise(const float* scores, size_t rows, size_t width, float* peaks) {
 }  // namespace
 
 Kernels kernels() {
-  return {{{"avx512", kLanes, scan_float32}, {"avx512", kLanes, scan_bfloat16}, {"avx512", kLanes, scan_int8}},
+  return {{{"avx512", kLanes, scan_float32, true},
+           {"avx512", kLanes, scan_bfloat16, true},
+           {"avx512", kLanes, scan_int8, true}},
           filter,
           rescore,
           max_dots,

@@ -13,6 +13,7 @@ struct Float32 {
   using Query = float32x4_t;
   using Row = float32x4_t;
   static constexpr size_t kLanes = 4;
+  static constexpr size_t kUnits = 1;
   static Sum zero() { return vdupq_n_f32(0.0f); }
   static Query query(const uint32_t* p) { return vreinterpretq_f32_u32(vld1q_u32(p)); }
   static Row row(const char* p) { return vdupq_n_f32(read_float(p)); }
@@ -28,6 +29,7 @@ struct Bfloat16 {
   using Query = Pair;
   using Row = Pair;
   static constexpr size_t kLanes = 4;
+  static constexpr size_t kUnits = 1;
   static Pair split(uint32x4_t x) {
     return {vreinterpretq_f32_u32(vshlq_n_u32(x, 16)), vreinterpretq_f32_u32(vandq_u32(x, vdupq_n_u32(0xffff0000u)))};
   }
@@ -46,6 +48,7 @@ struct Int8 {
   using Query = Pair;
   using Row = int16x8_t;
   static constexpr size_t kLanes = 4;
+  static constexpr size_t kUnits = 1;
   static Sum zero() { return vdupq_n_s32(0); }
   static Query query(const uint32_t* p) {
     const int8x16_t q = vreinterpretq_s8_u32(vld1q_u32(p));

@@ -1,8 +1,8 @@
 // The one loop shape of all SIMD kernels: kRows x kVectors sums stay in registers over the whole of a row.
 //
 // `Op` says what a unit of 32 bits means: Sum, Query, Row, kLanes, zero(), query(p), row(p), step(sum, row, query),
-// store(sum, panel, first lane, row scale, out). Everything here has internal linkage, because each file that includes
-// it is compiled for another instruction set.
+// store(sum, panel, first lane, row scale, out). A narrow panel wants two units at a time: kUnits = 2. Everything here
+// has internal linkage, because each file that includes it is compiled for another instruction set.
 #pragma once
 
 #include "../kernel.h"
@@ -17,7 +17,7 @@ void tile(const QueryPanel& panel, const char* rows, size_t stride, const float*
     for (int v = 0; v < kVectors; ++v) sum[r][v] = Op::zero();
   }
   const auto* units = static_cast<const uint32_t*>(panel.units);
-  for (size_t u = 0; u < panel.unit_count; ++u) {
+  for (size_t u = 0; u < panel.unit_count; u += Op::kUnits) {
     // So many short streams side by side are more than hardware foresees: fetch the rows of the next tile, line by
     // line.
     if (u % 16 == 0) {
@@ -25,7 +25,7 @@ void tile(const QueryPanel& panel, const char* rows, size_t stride, const float*
     }
     typename Op::Query query[kVectors];
     for (int v = 0; v < kVectors; ++v)
-      query[v] = Op::query(units + (u * kVectors + static_cast<size_t>(v)) * Op::kLanes);
+      query[v] = Op::query(units + (u / Op::kUnits * kVectors + static_cast<size_t>(v)) * Op::kLanes);
     for (int r = 0; r < kRows; ++r) {
       const typename Op::Row x = Op::row(rows + static_cast<size_t>(r) * stride + 4 * u);
       for (int v = 0; v < kVectors; ++v) sum[r][v] = Op::step(sum[r][v], x, query[v]);
@@ -35,7 +35,7 @@ void tile(const QueryPanel& panel, const char* rows, size_t stride, const float*
     for (int v = 0; v < kVectors; ++v) {
       const size_t lane = static_cast<size_t>(v) * Op::kLanes;
       Op::store(sum[r][v], panel, lane, row_scale != nullptr ? row_scale[r] : 1.0f,
-                out + static_cast<size_t>(r) * kVectors * Op::kLanes + lane);
+                out + static_cast<size_t>(r) * kVectors * Op::kLanes / Op::kUnits + lane);
     }
   }
 }
@@ -46,7 +46,7 @@ void tiles(const QueryPanel& panel, const RowBlock& rows, float* out) {
   const auto take = [&](auto run, size_t taken) {
     for (; r + taken <= rows.count; r += taken) {
       run(panel, static_cast<const char*>(rows.codes) + r * rows.stride, rows.stride,
-          rows.scale != nullptr ? rows.scale + r : nullptr, out + r * kVectors * Op::kLanes);
+          rows.scale != nullptr ? rows.scale + r : nullptr, out + r * kVectors * Op::kLanes / Op::kUnits);
     }
   };
   take(tile<Op, kRows, kVectors>, kRows);
@@ -82,6 +82,12 @@ inline float read_float(const char* p) {
 
 inline int32_t read_unit(const char* p) {
   int32_t value;
+  __builtin_memcpy(&value, p, sizeof value);
+  return value;
+}
+
+inline int64_t read_two_units(const char* p) {
+  int64_t value;
   __builtin_memcpy(&value, p, sizeof value);
   return value;
 }

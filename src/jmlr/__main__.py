@@ -21,7 +21,7 @@ from pydantic import BaseModel, ValidationError
 
 from jmlr import __version__
 from jmlr.config import ConfigError
-from jmlr.runtime.errors import UserError
+from jmlr.runtime.errors import UserError, full_disk
 from jmlr.runtime.validation import nearest, one_line
 
 STAGES = {
@@ -39,6 +39,9 @@ STAGES = {
 PEOPLE = {
     "ask": "ask a finished run a question",
     "config": "check a configuration, or write the generated files of config/",
+    "export": "write a finished run's models for others, the language model with its adapter merged",
+    "plan": "what a run submits to a cluster and costs, before anything runs",
+    "review": "make blinded review pages of a finished run, or merge what reviewers sent back",
 }
 
 
@@ -68,6 +71,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"jmlr {name}: interrupted", file=sys.stderr)
         return 130
+    except Exception as error:
+        if not full_disk(error):
+            raise
+        print(f"jmlr {name}: {full_disk(error)}", file=sys.stderr)
+        return 2
     return 0
 
 

@@ -36,6 +36,7 @@ from jmlr.options import (
     TrainOptions,
 )
 from jmlr.options.base import Count, Name, Positive, option
+from jmlr.options.cards import with_cards
 from jmlr.runtime.validation import nearest, one_line
 
 
@@ -63,7 +64,10 @@ class SystemOptions(Closed):
 
     title: str = option(..., "name in tables")
     llm: Name = option("llm", "model it starts from (a key of models)")
-    retriever: Name = option("retriever", "retriever it starts from (a key of models)")
+    retriever: Name = option(
+        "retriever",
+        "retriever it starts from (a key of models), or the system that trained it (where it stays as it is)",
+    )
     rounds: Positive = option(1, "rounds of training, with a fresh index after each")
     train: dict[str, Any] = option(dict, "what differs from the section train")
 
@@ -88,7 +92,7 @@ class Config(Closed):
     retrieval: RetrievalOptions = option(RetrievalOptions, "how a retriever reads")
     reading: ReadingOptions = option(ReadingOptions, "how a language model reads and answers")
     encode: EncodeOptions = option(EncodeOptions, "from texts to vectors")
-    shards: Positive = option(1, "parts in which the passages are encoded, as separate jobs")
+    shards: Positive = option(1, "parts in which the passages are encoded and searched, as separate jobs")
     index: IndexOptions = option(IndexOptions, "from vectors to an index")
     search: SearchOptions = option(SearchOptions, "the best passages of every question")
     train: TrainOptions = option(TrainOptions, "fine-tuning, common to all systems")
@@ -99,38 +103,74 @@ class Config(Closed):
 
     @model_validator(mode="after")
     def _names_resolve(self) -> Config:
-        known = set(self.sources)
         p = self.prepare
-        for source in [
-            *(c.source for c in p.corpora),
-            *(q.source for q in p.questions),
-            *(d.source for d in p.documents),
-        ]:
-            if source and source not in known:
-                raise ValueError(f"prepare: no source '{source}'{nearest(source, known)}")
+        for part in [*p.corpora, *p.questions]:
+            if not part.source:
+                raise ValueError("prepare: an entry without a source; allowed: a 'source', or a card (docs/data.md)")
+        for source in self.sources_read():
+            if source not in self.sources:
+                raise ValueError(f"prepare: no source '{source}'{nearest(source, self.sources)}")
+        for name, origin in ((n, s.origin) for n, s in self.sources.items() if s.private):
+            if origin != "local":
+                raise ValueError(f"sources.{name}: private, and origin '{origin}'; allowed: local")
+            if self.report.examples:
+                raise ValueError(f"report.examples: allowed: 0, since source '{name}' is private")
         for name, system in self.systems.items():
             if name in self.models:
                 raise ValueError(f"systems.{name}: a model has this name already; both become folders under results/")
-            for key in (system.llm, system.retriever):
-                if key not in self.models:
-                    raise ValueError(f"systems.{name}: no model '{key}'{nearest(key, self.models)}")
             try:
-                self.train_options(name)
+                joint = self.train_options(name).joint
             except ValidationError as error:
                 raise ValueError(f"systems.{name}.train: {one_line(error, TrainOptions)}") from None
+            lent = (
+                {} if joint else {k: s for k, s in self.systems.items() if s.train.get("target", "frozen") != "frozen"}
+            )
+            for key, allowed in ((system.llm, self.models), (system.retriever, {**self.models, **lent})):
+                if key not in allowed:
+                    raise ValueError(f"systems.{name}: no model '{key}'{nearest(key, allowed)}")
         return self
+
+    def sources_read(self) -> list[str]:
+        """Return the names of the sources that `prepare` reads, in the order of their use."""
+        p = self.prepare
+        asked = [s for q in p.questions for s in (q.source, *(f.partition("/")[0] for f in q.split_ids.values()))]
+        found = [*(c.source for c in p.corpora), *asked, *(d.source for d in p.documents)]
+        return [source for source in dict.fromkeys(found) if source]
 
     def train_options(self, system: str) -> TrainOptions:
         """Return the training options of a system: the common ones with its own on top."""
         return TrainOptions.model_validate({**self.train.model_dump(), **self.systems[system].train})
 
+    def method(self, system: str) -> str:
+        """Say in one clause how a system learns, for the messages of a dry run.
+
+        >>> Config().method("rag")
+        'the LLM learns to answer from its K = 3 best passages'
+        """
+        options = self.train_options(system)
+        if options.target == "frozen":
+            read = (
+                f"to answer from its K = {options.passages} best passages" if options.passages else "without passages"
+            )
+            return f"the LLM learns {read}"
+        judged = f"S = {options.samples} of C = {self.search.candidates}, judged by the LLM's loss ({options.target})"
+        return f"the LLM learns to answer from K = {options.passages} passages, the retriever from {judged}"
+
     @classmethod
     def load(cls, data: dict[str, Any]) -> Config:
         """Check a mapping (of parsed YAML); raise ConfigError with one line per fault, naming the nearest valid key."""
         try:
-            return cls.model_validate(data)
+            return cls.model_validate(with_cards(data))
         except ValidationError as error:
             raise ConfigError("config: " + one_line(error, cls)) from None
+        except ValueError as error:
+            raise ConfigError(f"config: {error}") from None
+
+
+def words(name: str, value: str | list[str] | None) -> str:
+    """Write one option with its value or values, quoted for a shell; nothing if there is no value."""
+    values = [value] if isinstance(value, str) else list(value or [])
+    return shlex.join([name, *values]) if values and values != [""] else ""
 
 
 def flags(*models: BaseModel) -> str:

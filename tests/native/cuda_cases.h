@@ -205,8 +205,7 @@ int test_adversarial(bool quick, int& wrong) {
 // Rows that bfloat16 holds exactly, so that nothing but the tensor cores' rounding parts a scan from the truth. All
 // hold the same numbers; the best, by a last one, begin with the large ones, so that truncation takes more from them
 // than that.
-int test_rounding(int& wrong) {
-  const uint32_t dim = 512;
+Matrix rows_that_truncation_misorders(uint32_t dim) {
   std::mt19937 random(11);
   Matrix base(dim - 1), x;
   for (float& value : base) {
@@ -219,6 +218,12 @@ int test_rounding(int& wrong) {
     if (best) std::reverse(x.end() - static_cast<long>(base.size()), x.end());
     x.push_back(best ? 0x1p-12f : 0.0f);
   }
+  return x;
+}
+
+int test_rounding(int& wrong) {
+  const uint32_t dim = 512;
+  const Matrix x = rows_that_truncation_misorders(dim);
   const Matrix q(6 * dim, 1.0f);
   const Result expected = reference(x, q, dim, 5);
   const Built index(Storage::bfloat16, x, dim);

@@ -69,7 +69,8 @@ int wrong_guesses(size_t comb, bool too_high) {
 }  // namespace
 
 int main() {
-  const size_t shapes[][4] = {{0, 3, 2, 4}, {5, 1, 1, 9}, {1000, 37, 3, 10}, {1700, 64, 40, 17}, {900, 130, 19, 5}};
+  const size_t shapes[][4] = {{0, 3, 2, 4},      {5, 1, 1, 9},       {1000, 37, 3, 10},
+                              {1300, 70, 8, 12}, {1700, 64, 40, 17}, {900, 130, 19, 5}};
   std::mt19937 random(1);
   int cases = 0;
   int wrong = 0;

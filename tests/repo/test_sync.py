@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import html
 import os
 import re
+import runpy
 import subprocess
 from pathlib import Path
 
@@ -24,6 +26,7 @@ CONDA = {
     "pytorch-gpu": "torch",
     "matplotlib-base": "matplotlib",
     "snakemake-minimal": "snakemake",
+    "python-xxhash": "xxhash",
 }
 UNPINNED = {"cxx-compiler", "pip"}
 
@@ -89,6 +92,24 @@ def test_make_help_lists_every_target():
 
 def test_the_ci_calls_the_test_command_of_the_readme():
     assert re.search(r"^\s*make test$", (ROOT / ".ci/run").read_text(), re.M)
+
+
+def test_the_picture_of_the_workflow_shows_the_workflow_as_it_is():
+    text = (ROOT / "docs/dag/dag.svg").read_text()
+    titles = re.findall(r'class="(node|edge)">\s*<title>([^<]*)</title>(.*?)</g>', text, re.S)
+    names = {i: re.search(r">([a-z]+)</text>", rest)[1] for kind, i, rest in titles if kind == "node"}
+    drawn = {tuple(names[n] for n in html.unescape(i).split("->")) for kind, i, _ in titles if kind == "edge"}
+    command = ["snakemake", "--cores", "1", "--forceall", "--rulegraph", "dot"]
+    graph = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    labels = dict(re.findall(r'^\s*(\d+)\[.*?label = "(\w+)"', graph, re.M))
+    edges = {(labels[a], labels[b]) for a, b in re.findall(r"^\s*(\d+) -> (\d+)", graph, re.M)}
+    assert drawn == edges, "run: python docs/dag/update.py"
+    assert {("fetch", "prepare"), ("train", "encode"), ("evaluate", "report")} <= edges
+
+
+def test_the_tables_of_the_page_on_clusters_are_what_the_plan_gives():
+    namespace = runpy.run_path(str(ROOT / "docs/slurm/update.py"))
+    assert (ROOT / "docs/slurm.md").read_text() == namespace["page"](), "run: python docs/slurm/update.py"
 
 
 def test_the_link_that_makes_profile_slurm_work_is_there():

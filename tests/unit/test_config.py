@@ -17,6 +17,12 @@ from jmlr.options import TrainOptions
         ({"train": {"steps": "many"}}, "train.steps: Input should be a valid integer"),
         ({"systems": {"a": {"title": "A", "train": {"target": "x"}}}}, "systems.a.train: target"),
         ({"systems": {"a": {"title": "A", "llm": "lm"}}}, "systems.a: no model 'lm' (did you mean 'llm'?)"),
+        (
+            {
+                "systems": {"a": {"title": "A"}, "b": {"title": "B", "retriever": "a"}}
+            },  # a's stays as it is: nothing to lend
+            "systems.b: no model 'a'",
+        ),
         ({"prepare": {"corpora": [{"source": "wrld"}]}}, "no source 'wrld' (did you mean 'world'?)"),
         ({"models": {"llm": {}}}, "give either 'path' or 'pretrain'"),
     ],
@@ -26,6 +32,13 @@ def test_a_wrong_key_or_value_is_one_line_that_names_it(bad, said):
         Config.load(bad)
     assert said in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_system_that_trains_no_retriever_may_take_the_one_that_another_trained():
+    joint = {"title": "A", "train": {"target": "llm_rank"}}
+    assert Config.load({"systems": {"a": joint, "b": {"title": "B", "retriever": "a"}}}).systems["b"].retriever == "a"
+    with pytest.raises(ConfigError, match=r"systems.b: no model 'a'"):
+        Config.load({"systems": {"a": joint, "b": {**joint, "retriever": "a"}}})
 
 
 def test_flags_written_for_a_shell_parse_back_to_the_same_options():

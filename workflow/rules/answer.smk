@@ -3,7 +3,7 @@ rule answer:
         prepared="results/{run}/prepare",
         llm=lambda w: model_input(cfg.systems[w.system].llm, w.seed),
         trained=lambda w: trained(w.system, w.seed, cfg.systems[w.system].rounds),
-        candidates=lambda w: searches(w.system, w.seed)[-1:] if reads(w.system) else [],
+        candidates=lambda w: searches(w.system, w.seed)[-1:] if cfg.train_options(w.system).passages else [],
     output:
         directory("results/{run}/{system}/seed{seed}/answer"),
     log:
@@ -18,12 +18,12 @@ rule answer:
         runtime=lambda wildcards, attempt: 480 * attempt,
     params:
         code=stage_digest("answer"),
-        llm=lambda w: option("--llm", model(cfg.systems[w.system].llm, w.seed)),
-        candidates=lambda w, input: option("--candidates", input.candidates),
-        passages=lambda w: reads(w.system),
+        llm=lambda w: words("--llm", model(cfg.systems[w.system].llm, w.seed)),
+        candidates=lambda w, input: words("--candidates", input.candidates),
+        passages=lambda w: cfg.train_options(w.system).passages,
         options=lambda w: flags(cfg.answer, cfg.reading),
     message:
-        "answer the questions with {wildcards.system}, seed {wildcards.seed}"
+        "Test: {wildcards.system}, seed {wildcards.seed}, answers the questions of {cfg.answer.splits}"
     shell:
         "OMP_NUM_THREADS={threads} jmlr answer --out {output} --prepared {input.prepared} {params.llm}"
         " --trained {input.trained} {params.candidates} --passages {params.passages} {params.options} 2> >(tee {log} >&2)"

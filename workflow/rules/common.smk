@@ -1,41 +1,30 @@
 # The only functions of the workflow: the checked configuration, and which folder feeds which. All else is in the stages.
-import json
 import os
 import re
-import shlex
 import sys
-from fnmatch import fnmatchcase
+import time
 from pathlib import Path
 
-from jmlr.config import Config, ConfigError, flags
-from jmlr.runtime import environment
+from jmlr.config import Config, ConfigError, flags, words
 from jmlr.runtime.digest import stage_digest
 from jmlr.runtime.errors import UserError
+from jmlr.runtime.launch import launch
+from jmlr.runtime.preflight import check_corpus, check_jobs, files_of, located
+from jmlr.runtime.summary import summary
 
+BEGUN = time.monotonic()
 # In every rule's shell line `2> >(tee {log} >&2)` sends progress to terminal and log; a stage cannot see the terminal for itself.
 os.environ.setdefault("JMLR_PROGRESS_S", "5" if sys.stderr.isatty() else "60")
+os.environ.setdefault("JMLR_CHECKOUT", str(workflow.basedir))  # what envs/*.post-deploy.sh install
 TORCH_ENV = f"../../envs/{os.environ.get('JMLR_HARDWARE', 'cpu')}.yaml"  # under --sdm conda, where a stage uses torch
-
-
-def located(path, key, local=False):
-    """Return a path of the configuration with its environment variables put in; a local one must exist."""
-    full = environment.expand(path, f"config: {key}")
-    if (local or os.path.isabs(full) or full.startswith(".")) and not os.path.exists(full):
-        raise UserError(f"config: {key}: there is no '{full}'" + (f" (from '{path}')" if full != path else ""))
-    return full
-
-
-def files_of(path, patterns=()):
-    """Return the files of a local file or folder as inputs, so that Snakemake sees their content; none for a hub name."""
-    if os.path.isfile(path):
-        return [path]
-    names = (str(f.relative_to(path)) for f in Path(path).rglob("[!.]*") if f.is_file())
-    return sorted(os.path.join(path, n) for n in names if not patterns or any(fnmatchcase(n, p) for p in patterns))
-
 
 try:
     cfg = Config.load(config)
     SOURCES = {k: located(s.path, f"sources.{k}.path", True) for k, s in cfg.sources.items() if s.origin == "local"}
+    for number, part in enumerate(cfg.prepare.corpora):
+        if part.source in SOURCES and workflow.is_main_process:
+            files = files_of(SOURCES[part.source], cfg.sources[part.source].files)
+            check_corpus(f"prepare.corpora[{number}]", files, part.file)
     READY = {k: located(m.path, f"models.{k}.path") for k, m in cfg.models.items() if m.path}
     PRETRAINED = {
         k: m.pretrain.model_copy(
@@ -48,7 +37,8 @@ except (ConfigError, UserError) as error:
     sys.exit(str(error))  # one line, before anything runs
 
 RUN = f"results/{cfg.run}"
-PARTS = [f"passages-{i}-of-{cfg.shards}" for i in range(cfg.shards)]
+SHARDS = [f"-{i}-of-{cfg.shards}" for i in range(cfg.shards)]
+PARTS = [f"passages{shard}" for shard in SHARDS]
 
 
 wildcard_constraints:
@@ -60,12 +50,12 @@ wildcard_constraints:
     seed=r"\d+",
     round=r"\d+",
     part=r"questions|passages-\d+-of-\d+",
+    shard=r"(-\d+-of-\d+)?",
 
 
 def sources_used():
     """Return the fetched folders that `prepare` reads."""
-    parts = (*cfg.prepare.corpora, *cfg.prepare.questions, *cfg.prepare.documents)
-    return [f"{RUN}/fetch/{source}" for source in dict.fromkeys(p.source for p in parts if p.source)]
+    return [f"{RUN}/fetch/{source}" for source in cfg.sources_read()]
 
 
 def tokenizer_source(model):
@@ -84,39 +74,45 @@ def model_input(name, seed):
     return files_of(READY[name]) if name in READY else model(name, seed)
 
 
-def is_joint(system):
-    """Tell whether a system trains its retriever."""
-    return cfg.train_options(system).target != "frozen"
-
-
-def reads(system):
-    """Return how many passages a system's LLM reads."""
-    return cfg.train_options(system).passages
-
-
 def trained(system, seed, round):
     return f"{RUN}/{system}/seed{seed}/r{round}/train"
 
 
+def base(system, seed):
+    """Return the results of the retriever that a system starts from: a model's, or those of the system that trained it."""
+    name = cfg.systems[system].retriever
+    rounds = cfg.systems[name].rounds if name in cfg.systems else 0
+    return f"{RUN}/{name if name in READY else f'{name}/seed{seed}'}/r{rounds}"
+
+
 def search_of(system, seed, round):
     """Return the search that serves a system after `round` rounds: its own, or that of the retriever it starts from."""
-    if round and is_joint(system):
-        return f"{RUN}/{system}/seed{seed}/r{round}/search"
-    name = cfg.systems[system].retriever
-    return f"{RUN}/{name if name in READY else f'{name}/seed{seed}'}/r0/search"
+    own = round and cfg.train_options(system).joint
+    return f"{RUN}/{system}/seed{seed}/r{round}/search" if own else f"{base(system, seed)}/search"
+
+
+def index_of(own):
+    """Return the index for the results `own` of a round: where only the query encoder moves, the base retriever's."""
+    system, seed = Path(own).relative_to(RUN).parts[:2]
+    kept = system in cfg.systems and cfg.train_options(system).keeps_passages
+    return f"{base(system, seed.removeprefix('seed')) if kept else own}/index"
 
 
 def searches(system, seed):
     """Return all searches of a system, in the order of rounds; none for a closed book."""
-    if is_joint(system):
-        return [search_of(system, seed, n) for n in range(cfg.systems[system].rounds + 1)]
-    return [search_of(system, seed, 0)] if reads(system) else []
+    options = cfg.train_options(system)
+    last = cfg.systems[system].rounds if options.joint else 0
+    return [search_of(system, seed, n) for n in range(last + 1)] if options.joint or options.passages else []
+
+
+def gathers(shard):
+    """Tell whether a search puts the results of shards together: the one without a number, where there are several."""
+    return cfg.shards > 1 and not shard
 
 
 def retriever(origin, round):
     """Return the retriever of an origin after `round` rounds: (input of a rule, folder or hub name)."""
-    name, seed = (*Path(origin).parts, "seed")[:2]
-    seed = seed.removeprefix("seed")
+    name, seed = Path(origin).parts[0], origin.rpartition("seed")[2]
     if name in cfg.models:
         return model_input(name, seed), model(name, seed)
     return trained(name, seed, round), f"{trained(name, seed, round)}/retriever"
@@ -124,9 +120,8 @@ def retriever(origin, round):
 
 def training_retriever(system, seed, round):
     """Return the retriever that a round of training goes on from; none where it stays frozen."""
-    if not is_joint(system):
-        return ""
-    return f"{trained(system, seed, round - 1)}/retriever" if round > 1 else model(cfg.systems[system].retriever, seed)
+    last = f"{trained(system, seed, round - 1)}/retriever" if round > 1 else model(cfg.systems[system].retriever, seed)
+    return last if cfg.train_options(system).joint else ""
 
 
 def every(stage):
@@ -139,12 +134,8 @@ def other_costs():
     bases = [m for row in cfg.systems.values() for m in (row.llm, row.retriever) if m in PRETRAINED]
     found = [*sources_used(), *(f"{RUN}/{m}/seed{n}/pretrain" for m in dict.fromkeys(bases) for n in cfg.seeds)]
     for search in dict.fromkeys(s for system in cfg.systems for n in cfg.seeds for s in searches(system, n)):
-        origin = os.path.dirname(search)
-        found += [*(f"{origin}/encode/{part}" for part in ["questions", *PARTS]), f"{origin}/index", search]
-    return found
-
-
-def option(name, value):
-    """Return an option with its value or values, quoted; nothing if there is no value."""
-    values = [value] if isinstance(value, str) else list(value or [])
-    return shlex.join([name, *values]) if values and values != [""] else ""
+        own = os.path.dirname(search)
+        index = index_of(own)
+        found += [f"{own}/encode/questions", *(f"{os.path.dirname(index)}/encode/{p}" for p in PARTS), index]
+        found += [*(f"{search}{shard}" for shard in SHARDS if gathers("")), search]
+    return list(dict.fromkeys(found))

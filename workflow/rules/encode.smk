@@ -16,12 +16,12 @@ rule encode:
         runtime=lambda wildcards, attempt: 240 * attempt,
     params:
         code=stage_digest("encode"),
-        retriever=lambda w: option("--retriever", retriever(w.origin, w.round)[1]),
+        retriever=lambda w: words("--retriever", retriever(w.origin, w.round)[1]),
         part=lambda w: w.part.split("-")[0],
         shard=lambda w: re.sub(r"passages-(\d+)-of-", r"\1/", w.part) if "-" in w.part else "0/1",
         options=lambda w: flags(cfg.encode, cfg.retrieval),
     message:
-        "encode {wildcards.part} with the retriever of {wildcards.origin}, round {wildcards.round}"
+        "Retrieval: encode {wildcards.part} with the retriever of {wildcards.origin} after round {wildcards.round}"
     shell:
         "OMP_NUM_THREADS={threads} jmlr encode --out {output} --prepared {input.prepared} {params.retriever}"
         " --part {params.part} --shard {params.shard} {params.options} 2> >(tee {log} >&2)"

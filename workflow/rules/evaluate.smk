@@ -17,10 +17,10 @@ rule evaluate:
         runtime=lambda wildcards, attempt: 60 * attempt,
     params:
         code=stage_digest("evaluate"),
-        searches=lambda w, input: option("--searches", input.searches),
+        searches=lambda w, input: words("--searches", input.searches),
         options=lambda w: flags(cfg.evaluate),
     message:
-        "measure {wildcards.system}, seed {wildcards.seed}"
+        "Test: accuracy and retrieval of {wildcards.system}, seed {wildcards.seed}, with 95 % intervals over questions"
     shell:
         "OMP_NUM_THREADS={threads} jmlr evaluate --out {output} --prepared {input.prepared} --answers {input.answers}"
         " {params.searches} --run {wildcards.run} --system {wildcards.system} --seed {wildcards.seed} {params.options} 2> >(tee {log} >&2)"

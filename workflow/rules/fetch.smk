@@ -15,10 +15,10 @@ rule fetch:
         runtime=lambda wildcards, attempt: 60 * attempt,
     params:
         code=stage_digest("fetch"),
-        local=lambda w: option("--local", SOURCES.get(w.source)),
+        local=lambda w: words("--local", SOURCES.get(w.source)),
         options=lambda w: flags(cfg.sources[w.source]),
     message:
-        "bring the raw data '{wildcards.source}' here"
+        "Data: bring the raw files of '{wildcards.source}' here and hold them against their checksums"
     shell:
         "OMP_NUM_THREADS={threads} jmlr fetch --out {output} --source {wildcards.source} {params.local} {params.options}"
         " 2> >(tee {log} >&2)"

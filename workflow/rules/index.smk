@@ -17,6 +17,6 @@ rule index:
         code=stage_digest("index"),
         options=lambda w: flags(cfg.index),
     message:
-        "index the passages of {wildcards.origin}, round {wildcards.round}"
+        "Retrieval: index the vectors of {wildcards.origin} after round {wildcards.round} for exact search ({cfg.index.storage})"
     shell:
         "OMP_NUM_THREADS={threads} jmlr index --out {output} --vectors {input.vectors} {params.options} 2> >(tee {log} >&2)"

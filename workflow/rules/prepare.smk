@@ -17,6 +17,6 @@ rule prepare:
         code=stage_digest("prepare"),
         options=lambda w: flags(cfg.prepare),
     message:
-        "bring passages, questions and reading documents into one schema"
+        "Corpus: passages, questions and reading documents of all sources in one schema, cut, deduplicated, split"
     shell:
         "OMP_NUM_THREADS={threads} jmlr prepare --out {output} --fetched {input.fetched} {params.options} 2> >(tee {log} >&2)"

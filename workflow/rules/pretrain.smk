@@ -17,10 +17,10 @@ rule pretrain:
         runtime=lambda wildcards, attempt: 480 * attempt,
     params:
         code=stage_digest("pretrain"),
-        fetched=lambda w: option("--fetched", tokenizer_source(w.model)),
+        fetched=lambda w: words("--fetched", tokenizer_source(w.model)),
         options=lambda w: flags(PRETRAINED[w.model]),
     message:
-        "pre-train the {wildcards.model}, seed {wildcards.seed}"
+        "Models: pre-train the {wildcards.model} on the run's own text, seed {wildcards.seed}"
     shell:
         "OMP_NUM_THREADS={threads} jmlr pretrain --out {output} --prepared {input.prepared} {params.fetched} --seed {wildcards.seed}"
         " {params.options} 2> >(tee {log} >&2)"

@@ -1,3 +1,7 @@
+import json
+
+# Values that a run of this name should find; a run of another name has none.
+EXPECTED = [f for f in [os.path.relpath(f"{workflow.basedir}/config/expected/{cfg.run}.yaml")] if os.path.isfile(f)]
 ROWS = {k: {**v.model_dump(), "train": cfg.train_options(k).model_dump()} for k, v in cfg.systems.items()}
 
 
@@ -8,9 +12,12 @@ rule report:
         answers=every("answer"),
         trainings=[trained(s, n, r + 1) for s in cfg.systems for n in cfg.seeds for r in range(cfg.systems[s].rounds)],
         costs=other_costs(),
+        expected=EXPECTED,
     output:
         page=report("results/{run}/report/report.html", caption="../report/report.rst", category="Report"),
         rows=report("results/{run}/report/results.csv", caption="../report/results.rst", category="Report"),
+        tests=report("results/{run}/report/significance.csv", caption="../report/significance.rst", category="Report"),
+        latex="results/{run}/report/results.tex",
         table="results/{run}/report/table.txt",
     log:
         "logs/{run}/report.log",
@@ -25,11 +32,12 @@ rule report:
     params:
         code=stage_digest("report"),
         out=subpath(output.page, parent=True),
-        systems=lambda w: option("--systems", json.dumps(ROWS)),
+        systems=lambda w: words("--systems", json.dumps(ROWS)),
+        expected=lambda w: words("--expected", EXPECTED),
         options=lambda w: flags(cfg.report),
     message:
-        "write the report"
+        "Report: one page and one table of all systems and seeds"
     shell:
         "OMP_NUM_THREADS={threads} jmlr report --out {params.out} --run {wildcards.run} --prepared {input.prepared}"
         " --evaluations {input.evaluations} --answers {input.answers} --trainings {input.trainings}"
-        " --costs {input.costs} {params.systems} {params.options} 2> >(tee {log} >&2)"
+        " --costs {input.costs} {params.systems} {params.expected} {params.options} 2> >(tee {log} >&2)"

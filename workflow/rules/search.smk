@@ -1,14 +1,15 @@
 rule search:
     input:
         prepared="results/{run}/prepare",
-        index="results/{run}/{origin}/r{round}/index",
-        queries="results/{run}/{origin}/r{round}/encode/questions",
+        index=lambda w: [] if gathers(w.shard) else index_of(f"{RUN}/{w.origin}/r{w.round}"),
+        queries=lambda w: [] if gathers(w.shard) else "results/{run}/{origin}/r{round}/encode/questions",
+        parts=lambda w: expand("results/{{run}}/{{origin}}/r{{round}}/search{s}", s=SHARDS) if gathers(w.shard) else [],
     output:
-        directory("results/{run}/{origin}/r{round}/search"),
+        directory("results/{run}/{origin}/r{round}/search{shard}"),
     log:
-        "logs/{run}/{origin}/r{round}/search.log",
+        "logs/{run}/{origin}/r{round}/search{shard}.log",
     benchmark:
-        "benchmarks/rules/{run}/{origin}/r{round}/search.tsv"
+        "benchmarks/rules/{run}/{origin}/r{round}/search{shard}.tsv"
     conda:
         "../../envs/cpu.yaml"
     threads: 1
@@ -17,9 +18,14 @@ rule search:
         runtime=lambda wildcards, attempt: 60 * attempt,
     params:
         code=stage_digest("search"),
+        index=lambda w, input: words("--index", input.index),
+        queries=lambda w, input: words("--queries", input.queries),
+        parts=lambda w, input: words("--parts", input.parts),
+        shard=lambda w: re.sub(r"-(\d+)-of-", r"\1/", w.shard) or "0/1",
         options=lambda w: flags(cfg.search),
     message:
-        "find the best passages of every question, {wildcards.origin}, round {wildcards.round}"
+        "Retrieval: for every question its C = {cfg.search.candidates} passages with the largest inner product, exactly,"
+        " by {wildcards.origin} after round {wildcards.round} (part {params.shard})"
     shell:
-        "OMP_NUM_THREADS={threads} jmlr search --out {output} --prepared {input.prepared} --index {input.index}"
-        " --queries {input.queries} {params.options} 2> >(tee {log} >&2)"
+        "OMP_NUM_THREADS={threads} jmlr search --out {output} --prepared {input.prepared}"
+        " {params.index} {params.queries} {params.parts} --shard {params.shard} {params.options} 2> >(tee {log} >&2)"

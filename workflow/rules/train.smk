@@ -2,14 +2,21 @@ rule train:
     input:
         prepared="results/{run}/prepare",
         llm=lambda w: model_input(cfg.systems[w.system].llm, w.seed),
-        retriever=lambda w: model_input(cfg.systems[w.system].retriever, w.seed) if is_joint(w.system) else [],
+        retriever=lambda w: (
+            model_input(cfg.systems[w.system].retriever, w.seed) if cfg.train_options(w.system).joint else []
+        ),
         candidates=lambda w: searches(w.system, w.seed)[: int(w.round)][-1:],
         index=lambda w: (
-            f"{os.path.dirname(searches(w.system, w.seed)[int(w.round) - 1])}/index"
+            index_of(os.path.dirname(searches(w.system, w.seed)[int(w.round) - 1]))
             if cfg.train_options(w.system).live_candidates
             else []
         ),
         previous=lambda w: trained(w.system, w.seed, int(w.round) - 1) if int(w.round) > 1 else [],
+        vectors=lambda w: (
+            [f"{base(w.system, w.seed)}/encode/{part}" for part in PARTS]
+            if cfg.train_options(w.system).keeps_passages
+            else []
+        ),
     output:
         directory("results/{run}/{system}/seed{seed}/r{round}/train"),
     log:
@@ -20,21 +27,27 @@ rule train:
         TORCH_ENV
     threads: 1
     resources:
+        gpu=0,
+        nodes=1,
         mem_mb=lambda wildcards, attempt: 3000 * attempt,
         runtime=lambda wildcards, attempt: 1440 * attempt,
     params:
         code=stage_digest("train"),
-        llm=lambda w: option("--llm", model(cfg.systems[w.system].llm, w.seed)),
-        retriever=lambda w: option("--retriever", training_retriever(w.system, w.seed, int(w.round))),
-        candidates=lambda w, input: option("--candidates", input.candidates),
-        previous=lambda w, input: option("--previous", input.previous),
-        index=lambda w, input: option("--index", input.index),
+        llm=lambda w: words("--llm", model(cfg.systems[w.system].llm, w.seed)),
+        retriever=lambda w: words("--retriever", training_retriever(w.system, w.seed, int(w.round))),
+        candidates=lambda w, input: words("--candidates", input.candidates),
+        previous=lambda w, input: words("--previous", input.previous),
+        vectors=lambda w, input: words("--vectors", input.vectors),
+        index=lambda w, input: words("--index", input.index),
         rounds=lambda w: cfg.systems[w.system].rounds,
+        method=lambda w, resources: cfg.method(w.system),  # with `resources`: for people, so no reason to train again
+        launch=lambda w, resources, threads: launch(gpus=resources.gpu, nodes=resources.nodes, threads=threads),
         scratch="scratch/{run}/{system}/seed{seed}/r{round}/train",
         options=lambda w: flags(cfg.train_options(w.system), cfg.reading, cfg.retrieval),
     message:
-        "train {wildcards.system}, seed {wildcards.seed}, round {wildcards.round}"
+        "Training: {wildcards.system}, seed {wildcards.seed}, round {wildcards.round} of {params.rounds}: {params.method}"
     shell:
-        "OMP_NUM_THREADS={threads} jmlr train --out {output} --prepared {input.prepared} --seed {wildcards.seed}"
+        "{params.launch} jmlr train --out {output} --prepared {input.prepared} --seed {wildcards.seed}"
         " --round {wildcards.round} --rounds {params.rounds} --scratch {params.scratch}"
-        " {params.llm} {params.retriever} {params.candidates} {params.previous} {params.index} {params.options} 2> >(tee {log} >&2)"
+        " {params.llm} {params.retriever} {params.candidates} {params.previous} {params.vectors} {params.index} {params.options}"
+        " 2> >(tee {log} >&2)"

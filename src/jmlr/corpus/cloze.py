@@ -2,7 +2,7 @@
 
     Reference: <title>. <part of a passage>            one to three of them, in any order, one of which holds the answer
     Question: <a sentence of that passage with a gap>
-    Answer: <the word of the gap>                      <- the target
+    Answer: <the word of the gap>                      <- the target; the text ends with it, as in the joint step
 
 Without that practice its losses do not say whether a passage helps. The word is a rare one of its sentence, so that it
 must be read, not guessed. Everything follows from the seed; memory is bounded by the passages drawn from, not by the
@@ -67,7 +67,7 @@ def cloze_documents(passages: Path, count: int, *, seed: int, passage_words: int
         text = "".join(REFERENCE.format(_excerpt(p, s, passage_words)) for p, s in chosen)
         gapped = re.sub(rf"(?<!\w){re.escape(word)}(?!\w)", GAP, drawn[place].sentences[sentence])
         text += QUESTION.format(gapped) + ANSWER
-        yield {"text": f"{text} {word}\n", "targets": [{"start": len(text) + 1, "end": len(text) + 1 + len(word)}]}
+        yield {"text": f"{text} {word}", "targets": [{"start": len(text) + 1, "end": len(text) + 1 + len(word)}]}
 
 
 def _drawn(path: Path, most: int, seed: int) -> list[Passage]:

@@ -14,11 +14,15 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from jmlr.corpus.records import Record, closest
+from jmlr.corpus.texts import plain
 from jmlr.runtime.errors import UserError
 
 
 class Fields:
-    """Reads our fields from records whose names differ (`mapping`: ours -> theirs, a key or a dotted path).
+    """Reads our fields from records whose names differ (`mapping`: ours -> theirs: a key, a dotted path, or several keys).
+
+    'a, b, c' is the list of those fields, such as options that stand in a column each. With `clean`, texts are cleaned by
+    `jmlr.corpus.texts.plain`.
 
     A name that was given and stands in no record at all is an error of `check_names`: a typing error must not look like
     missing data.
@@ -30,7 +34,9 @@ class Fields:
         mapping: Mapping[str, str] | None = None,
         include: Mapping[str, Sequence[str]] | None = None,
         exclude: Mapping[str, Sequence[str]] | None = None,
+        clean: bool = False,
     ) -> None:
+        self.clean = clean
         self.mapping, self.include, self.exclude = dict(mapping or {}), dict(include or {}), dict(exclude or {})
         for ours in self.mapping:
             if ours not in known:
@@ -54,7 +60,8 @@ class Fields:
 
     def value(self, record: Record, name: str) -> Any:
         """Return a field as it stands; None where there is none."""
-        return _at(record.fields, self.mapping.get(name, name))
+        value = _at(record.fields, self.mapping.get(name, name))
+        return _cleaned(value) if self.clean else value
 
     def text(self, record: Record, name: str, *, required: bool = False) -> str:
         """Return a field as text without blanks around it; a number becomes its digits, nothing becomes ''.
@@ -76,6 +83,10 @@ class Fields:
     def id(self, record: Record, name: str = "id") -> str:
         """Return an identifier; blanks inside become '_', since run files are separated by blanks."""
         return as_id(self.text(record, name, required=True))
+
+    def has(self, record: Record, name: str) -> bool:
+        """Tell whether a record has a field, whatever stands in it."""
+        return _has(record.fields, self.mapping.get(name, name))
 
     def texts(self, record: Record, name: str) -> list[str]:
         """Return a field as a list of texts; one text is a list of one, nothing is an empty list."""
@@ -107,12 +118,24 @@ def as_id(text: str) -> str:
     return "_".join(text.split())
 
 
+def _cleaned(value: Any) -> Any:
+    if isinstance(value, str):
+        return plain(value)
+    if isinstance(value, list):
+        return [_cleaned(v) for v in value]
+    return {k: _cleaned(v) for k, v in value.items()} if isinstance(value, dict) else value
+
+
 def _has(fields: Mapping[str, Any], name: str) -> bool:
+    if name not in fields and "," in name:
+        return any(_has(fields, part.strip()) for part in name.split(","))
     return name in fields or ("." in name and _at(fields, name) is not None)
 
 
 def _at(fields: Mapping[str, Any], name: str) -> Any:
-    """Return the value under a key, or along a dotted path of keys."""
+    """Return the value under a key, or along a dotted path of keys; several keys give the list of their values."""
+    if name not in fields and "," in name:
+        return [_at(fields, part.strip()) for part in name.split(",")]
     if name in fields or "." not in name:
         return fields.get(name)
     value: Any = fields

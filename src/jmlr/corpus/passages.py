@@ -1,4 +1,7 @@
-"""Passages: what a retriever finds and an LLM reads; read one by one; in memory stay 30 to 60 bytes of each.
+"""Passages: what a retriever finds and an LLM reads; read one by one, in memory that does not grow with their number.
+
+First all are written to a table beside the bucket files of `Duplicates`; then that table is copied without the repeated
+ones. What stays in memory is a few numbers for each passage that is dropped or gold.
 
 Gold passages are given by the questions (for measuring only) as the ids of passages, or as a section all of whose
 passages teach the answer. Cutting and deduplication change which passages there are; `Gold` follows them.
@@ -6,27 +9,31 @@ passages teach the answer. Cutting and deduplication change which passages there
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from jmlr.corpus.chunks import Chunks
+from jmlr.corpus.contamination import HeldOut, dropped
+from jmlr.corpus.duplicates import Duplicates, Rows
 from jmlr.corpus.fields import Fields, as_id
 from jmlr.corpus.records import Record
-from jmlr.corpus.seen import Seen, exact_hash, text_hash
-from jmlr.corpus.sentences import cut
 from jmlr.corpus.tables import TableWriter
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.progress import say
 
 FIELDS = ("id", "title", "text", "section")
-SCHEMA = pa.schema(
-    [("row", pa.int32()), *((name, pa.string()) for name in ("id", "title", "text", "source", "section"))]
-)
+NAMES = ("id", "title", "text", "source", "section")
+SCHEMA = pa.schema([("row", pa.int32()), *((name, pa.string()) for name in NAMES)])
+DRAFT = pa.schema([(name, pa.string()) for name in (*NAMES, "where")])
 SAY_EVERY = 1_000_000
+BATCH = 8192
 
 
 @dataclass
@@ -48,10 +55,42 @@ class Gold:
             if rows is not None:
                 rows.append(row)
 
+    def settle(self, final: Callable[[list[int]], list[int]]) -> None:
+        """Replace the rows noted so far by those that they became."""
+        for rows in (*self.ids.values(), *self.sections.values()):
+            rows[:] = final(rows)
+
     def passage_ids(self, ids: Iterable[str], section: str, names: dict[int, str]) -> list[str]:
         """Return the ids of a question's gold passages, as they are in the table."""
         rows = [row for i in ids for row in self.ids[i]] + self.sections.get(section, [])
         return [names[row] for row in dict.fromkeys(rows)]
+
+    def resolve(self, asked: list[dict[str, Any]], passages: Path) -> int:
+        """Put the ids of the passages of the table in place of the gold that questions were given.
+
+        Returns:
+            How much of it is not there.
+
+        Raises:
+            UserError: a dataset gives gold and none of it is in the corpus: most likely ids of another edition.
+        """
+        names = self.names(passages)
+        given: Counter[str] = Counter()
+        kept: Counter[str] = Counter()
+        missing = 0
+        for question in asked:
+            ids, section = question["gold_ids"], question.pop("gold_section")
+            given[question["dataset"]] += len(ids) + bool(section)
+            missing += sum(not self.ids[g] for g in ids) + (bool(section) and not self.sections[section])
+            question["gold_ids"] = self.passage_ids(ids, section, names)
+            kept[question["dataset"]] += len(question["gold_ids"])
+        for dataset in given:
+            if given[dataset] and not kept[dataset]:
+                raise UserError(
+                    f"{dataset}: none of its {given[dataset]} gold ids is the id (or section) of a passage; "
+                    "leave gold out, or take the corpus that it names"
+                )
+        return missing
 
     def names(self, passages: Path) -> dict[int, str]:
         """Return the ids of all rows found."""
@@ -60,36 +99,44 @@ class Gold:
         return {p["row"]: p["id"] for p in stored if p["row"] in wanted}
 
 
-@dataclass
 class PassageWriter:
     """Writes passages.parquet from one source after the other.
 
     Args:
-        table: where they go
-        words: longer passages are cut; 0: none
-        overlap: words repeated at the start of the next piece, at most
-        deduplicate: drop passages whose normalised text is already there
+        folder: where passages.parquet will be, and meanwhile everything else
+        chunks: cuts long texts
         gold: follows the gold passages
+        deduplicate: drop passages whose normalised text is already there
+        near: drop those of this similarity, too; 0: none
+        tests: the test questions that no passage may contain; None: no check
+        listed: where dropped passages are listed
     """
 
-    table: TableWriter
-    words: int
-    overlap: int
-    deduplicate: bool
-    gold: Gold
+    def __init__(
+        self,
+        folder: Path,
+        chunks: Chunks,
+        gold: Gold,
+        *,
+        deduplicate: bool = True,
+        near: float = 0.0,
+        tests: HeldOut | None = None,
+        listed: Callable[[dict[str, Any]], None] | None = None,
+    ) -> None:
+        self.folder, self.chunks, self.gold, self.tests, self.listed = folder, chunks, gold, tests, listed
+        self.counts: dict[str, Counter[str]] = {}
+        self._duplicates = Duplicates(folder, deduplicate, near)
+        self._near, self._draft = bool(near), folder / "draft.parquet"
+        self._table = TableWriter(self._draft, DRAFT, BATCH)
 
-    def __post_init__(self) -> None:
-        if self.words and self.overlap >= self.words:
-            raise UserError(f"overlap_words {self.overlap}: allowed: less than passage_words, which is {self.words}")
-        self._ids, self._texts = Seen(), Seen()
-
-    def add(self, records: Iterable[Record], fields: Fields, source: str) -> dict[str, int]:
-        """Add a source; return how many records were read, left out by filters, cut, and passages written and dropped.
+    def add(self, records: Iterable[Record], fields: Fields, source: str, how: How | None = None) -> int:
+        """Add passages of a source; return how many records were read.
 
         Raises:
-            UserError: a missing or empty field, an id given twice, a source without passages.
+            UserError: a missing or empty field, a source without passages.
         """
-        counts = {"records": 0, "left_out": 0, "cut": 0, "duplicates": 0, "passages": 0}
+        how, before = how or How(), Counter(self.counts.get(source, {}))
+        counts = self.counts.setdefault(source, Counter(records=0, left_out=0, cut=0, duplicates=0, passages=0))
         for record in records:
             counts["records"] += 1
             if counts["records"] % SAY_EVERY == 0:
@@ -97,33 +144,114 @@ class PassageWriter:
             if not fields.keeps(record):
                 counts["left_out"] += 1
                 continue
-            id, title, text, section = self._checked(record, fields)
-            pieces = cut(text, self.words, self.overlap) if self.words else [text]
-            counts["cut"] += len(pieces) > 1
-            for number, piece in enumerate(pieces, 1):
-                row = self.table.count
-                kept = self._texts.first(text_hash(piece), row) if self.deduplicate else row
-                self.gold.found(id, section, kept)
-                if kept != row:
-                    counts["duplicates"] += 1
-                    continue
-                name = f"{id}/{number}" if len(pieces) > 1 else id
-                values = {"row": row, "id": name, "title": title, "text": piece, "source": source, "section": section}
-                self.table.add(values)
-                counts["passages"] += 1
+            text = _text(record, fields)
+            if not text and how.skip_empty and fields.has(record, "text"):
+                counts["empty"] += 1
+                continue
+            self._add(record, fields, source, text, how, counts)
         fields.check_names(source)
-        if counts["records"] == counts["left_out"]:
-            read = counts["records"]
+        read = counts["records"] - before["records"]
+        if read == sum(counts[k] - before[k] for k in ("left_out", "empty")):
             reason = f"'include' and 'exclude' leave out all {read} records" if read else "its files have no records"
             raise UserError(f"{source}: no passages: {reason}")
-        return counts
+        return read
 
-    def _checked(self, record: Record, fields: Fields) -> tuple[str, str, str, str]:
-        id, text = fields.id(record), fields.text(record, "text", required=True)
-        number = len(self._ids)
-        if self._ids.first(exact_hash(id), number) != number:
-            raise UserError(f"{record.where}: id '{id}' was there before; allowed: every passage has an id of its own")
-        return id, fields.text(record, "title"), text, as_id(fields.text(record, "section"))
+    def _add(self, record: Record, fields: Fields, source: str, text: str, how: How, counts: Counter[str]) -> None:
+        if not text:
+            fields.text(record, "text", required=True)  # says which of the two it is: missing, or empty
+        id = f"{source}-{counts['records'] - 1:07d}" if how.make_ids else fields.id(record)
+        title, section = fields.text(record, "title"), as_id(fields.text(record, "section"))
+        pieces = self.chunks(title, text, how.headings)
+        names = [f"{id}/{n}" for n in range(1, len(pieces) + 1)] if len(pieces) > 1 else [id]
+        counts["cut"] += len(pieces) > 1
+        kept = [(n, t, p) for n, (t, p) in zip(names, pieces, strict=True)]
+        if self.tests and self.tests.in_text(text):
+            kept = self._without_tests(kept, source)
+            counts["contaminated"] += len(pieces) - len(kept)
+        for name, piece_title, piece in kept:
+            self.gold.found(id, section, self._table.count)
+            values = {"id": name, "title": piece_title, "text": piece, "source": source, "section": section}
+            self._table.add({**values, "where": record.where})
+        self._duplicates.add(id, [piece for _, _, piece in kept])
+
+    def _without_tests(self, pieces: list[tuple[str, str, str]], source: str) -> list[tuple[str, str, str]]:
+        kept = []
+        for name, title, text in pieces:
+            match = self.tests.touched(text) if self.tests else None
+            if match and self.listed:
+                self.listed(dropped("passage", name, source, "", match))
+            if not match:
+                kept.append((name, title, text))
+        return kept
+
+    def finish(self) -> dict[str, dict[str, int]]:
+        """Write passages.parquet and return, for every source, what was read, cut, dropped and written.
+
+        Raises:
+            UserError: two records with one id.
+        """
+        self._table.__exit__(None, None, None)
+        repeated = self._duplicates.repeated_id()
+        if repeated is not None:
+            row = next(r for i, r in enumerate(stored_passages(self._draft, ["id", "where"])) if i == repeated)
+            id = row["id"].removesuffix("/1")  # the first piece stands for the record
+            raise UserError(f"{row['where']}: id '{id}' was there before; allowed: every passage has an id of its own")
+        rows, stays, near = self._duplicates.rows()
+        self._copy(rows)
+        self._draft.unlink()
+
+        def final(drafted: list[int]) -> list[int]:
+            found = np.asarray(drafted, np.int64)
+            place = np.searchsorted(rows, found)
+            repeats = np.zeros(len(found), bool)
+            inside = place < len(rows)
+            repeats[inside] = rows[place[inside]] == found[inside]
+            found[repeats] = stays[place[repeats]]
+            return [int(row) for row in found - np.searchsorted(rows, found)]
+
+        self.gold.settle(final)
+        if self._near:
+            say(f"prepare: {near:,} passages are nearly the same as one before them")
+        return {source: dict(c) for source, c in self.counts.items()}
+
+    def _copy(self, rows: Rows) -> None:
+        """Copy the draft without the given rows, and number what is left."""
+        written, read = 0, 0
+        with (
+            pq.ParquetFile(self._draft) as file,
+            pq.ParquetWriter(self.folder / "passages.parquet", SCHEMA, compression="zstd") as table,
+        ):
+            for batch in file.iter_batches(batch_size=BATCH, columns=list(NAMES)):
+                first, last = np.searchsorted(rows, [read, read + len(batch)])
+                keep = np.ones(len(batch), bool)
+                keep[rows[first:last] - read] = False
+                read += len(batch)
+                kept = batch.filter(pa.array(keep))
+                for name, mask in (("passages", keep), ("duplicates", ~keep)):
+                    for pair in batch["source"].filter(pa.array(mask)).value_counts().to_pylist():
+                        self.counts[pair["values"]][name] += pair["counts"]
+                numbers = pa.array(np.arange(written, written + len(kept)), pa.int32())
+                table.write_batch(pa.RecordBatch.from_arrays([numbers, *kept.columns], schema=SCHEMA))
+                written += len(kept)
+            if not read:
+                table.write_table(SCHEMA.empty_table())
+
+
+@dataclass(frozen=True)
+class How:
+    """How the records of one entry become passages: see `CorpusOptions`."""
+
+    make_ids: bool = False
+    skip_empty: bool = False
+    headings: bool = False
+
+
+def _text(record: Record, fields: Fields) -> str:
+    """Return the text of a record; a list of texts becomes paragraphs."""
+    value = fields.value(record, "text")
+    if isinstance(value, list):
+        return "\n\n".join(t for t in fields.texts(record, "text") if t)
+    return fields.text(record, "text")
 
 
 def stored_passages(path: Path, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:

@@ -3,14 +3,17 @@
     {"id": "q1", "question": "...", "options": {"A": "malaria", "B": "measles"}, "answer": "B", "gold_ids": ["p7"]}
 
 Options are an object (letter -> text) or a list. The answer is a key, a letter, an index counted from 0, or the text of
-an option; where two readings of it disagree, that is an error, not a choice of ours.
+an option; where two readings of it disagree, that is an error, not a choice of ours. What published sets do otherwise
+(answers counted from 1, one set of options for all questions, a right option that stands there twice, ids that are missing)
+is said by the dataset's card.
 """
 
 from __future__ import annotations
 
 import json
 import string
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,6 +41,10 @@ SCHEMA = pa.schema(
 MOST_OPTIONS = len(string.ascii_uppercase)
 
 
+class _UnusableError(Exception):
+    """Options or an answer that make no question of a record; the message follows its place."""
+
+
 @dataclass
 class QuestionReader:
     """Turns records of one source into questions.
@@ -49,6 +56,13 @@ class QuestionReader:
             question its normalised answer, so that no term is asked for in two splits
         open: questions without options are allowed
         ids: where each id was seen, over all sources
+        split_of: id -> split, for those that have one whatever `split` says
+        splits: those to take; empty: all
+        choices: options of all questions
+        answer_index: what a number as answer means: "auto", "from_0", "from_1"
+        same_text: "first": where several options have the right one's text, the first is the answer; "error"
+        unusable: "drop": note questions without usable options or answer in `dropped`; "error"
+        make_ids: number the questions of each dataset and split
     """
 
     source: str
@@ -57,6 +71,16 @@ class QuestionReader:
     shares: Mapping[str, float] = field(default_factory=dict)
     open: bool = False
     ids: dict[str, str] = field(default_factory=dict)
+    split_of: Mapping[str, str] = field(default_factory=dict)
+    splits: Sequence[str] = ()
+    choices: Sequence[str] = ()
+    answer_index: str = "auto"
+    same_text: str = "error"
+    unusable: str = "error"
+    make_ids: bool = False
+    found: Counter[str] = field(default_factory=Counter, init=False)
+    dropped: list[dict[str, Any]] = field(default_factory=list, init=False)
+    _numbers: Counter[tuple[str, str]] = field(default_factory=Counter, init=False)
 
     def __post_init__(self) -> None:
         if self.split == "hash":
@@ -65,41 +89,57 @@ class QuestionReader:
     def read(self, records: Iterable[Record], fields: Fields) -> Iterator[dict[str, Any]]:
         """Yield one question for each record; `gold_ids` and `gold_section` as the record gives them.
 
+        `found` counts those of each split, the unusable ones among them.
+
         Raises:
             UserError: what is wrong with which record.
         """
         empty = True
         for record in records:
             empty = False
-            fields.keeps(record)
-            yield self._question(record, fields)
+            if not fields.keeps(record):
+                continue
+            question = self._question(record, fields)
+            if question and (not self.splits or question["split"] in self.splits):
+                self.found[question["split"]] += 1
+                if "reason" in question:
+                    self.dropped.append(question)
+                else:
+                    yield question
         if empty:
             raise UserError(f"{self.source}: no questions: its files have no records")
         fields.check_names(self.source)
 
+    def check_counts(self, expected: Mapping[str, int]) -> str:
+        """Return what is wrong with the number of questions of a split, in one line; "" if nothing is."""
+        for split, count in expected.items():
+            if (not self.splits or split in self.splits) and self.found[split] != count:
+                what = f"{self.found[split]:,} questions in split '{split}', {count:,} are expected"
+                mend = "'counts' can say otherwise, 'count_check: warn' goes on"
+                return f"{self.dataset or self.source}: {what}: another edition, or a damaged file; {mend}"
+        return ""
+
     def _question(self, record: Record, fields: Fields) -> dict[str, Any]:
-        id = fields.id(record)
+        dataset = self.dataset or fields.text(record, "dataset") or self.source
+        id = self._made_id(record, fields, dataset) if self.make_ids else fields.id(record)
         where = f"{record.where}: question '{id}'"
         if id in self.ids:
             raise UserError(f"{where}: the id was there before ({self.ids[id]}); allowed: one question per id")
         self.ids[id] = record.where
         question = fields.text(record, "question", required=True)
-        options = _options(fields.value(record, "options"), where)
-        if options:
-            index = _answer(options, fields.value(record, "answer"), fields.text(record, "answer_text"), where)
-            answer_text = list(options.values())[index]
-        elif self.open:
-            index, answer_text = -1, fields.text(record, "answer_text") or fields.text(record, "answer")
-            if not answer_text:
-                raise UserError(f"{where}: an open question without an answer; allowed: a text in 'answer'")
-        else:
-            raise UserError(f"{where}: no options; allowed: at least two in 'options', or 'open: true'")
+        try:
+            options, index, answer_text = self._options_and_answer(record, fields, where)
+        except _UnusableError as error:
+            if self.unusable == "error":
+                raise UserError(f"{where}: {error}; 'unusable: drop' lists such questions and goes on") from None
+            what = {"kind": "question", "id": id, "dataset": dataset, "split": self._split(record, fields, id)}
+            return {**what, "reason": f"unusable: {error}", "test_id": "", "test_dataset": "", "share": None}
         return {
             "id": id,
-            "dataset": self.dataset or fields.text(record, "dataset") or self.source,
+            "dataset": dataset,
             "split": self._split(record, fields, normalised(answer_text) if index < 0 else id),
             "question": question,
-            "options": list(options.values()),
+            "options": options,
             "answer": index,
             "answer_text": answer_text,
             "explanation": fields.text(record, "explanation"),
@@ -108,7 +148,30 @@ class QuestionReader:
             "gold_section": as_id(fields.text(record, "gold_section")),
         }
 
+    def _made_id(self, record: Record, fields: Fields, dataset: str) -> str:
+        split = self.split if self.split and self.split != "hash" else fields.text(record, "split")
+        self._numbers[dataset, split] += 1
+        return as_id("-".join(p for p in (dataset, split, f"{self._numbers[dataset, split] - 1:05d}") if p))
+
+    def _options_and_answer(self, record: Record, fields: Fields, where: str) -> tuple[list[str], int, str]:
+        value = fields.value(record, "options")
+        options = _options(list(self.choices) if self.choices else value, where)
+        answer, answer_text = fields.value(record, "answer"), fields.text(record, "answer_text")
+        if options:
+            numbered = self.answer_index != "auto" and answer not in (None, "")
+            named = _number_at(len(options), answer, int(self.answer_index[-1]), where) if numbered else None
+            index = _answer(options, answer, answer_text, where, named, first=self.same_text == "first")
+            return list(options.values()), index, list(options.values())[index]
+        if not self.open:
+            raise _UnusableError("no options; allowed: at least two in 'options', or 'open: true'")
+        answer_text = answer_text or fields.text(record, "answer")
+        if not answer_text:
+            raise _UnusableError("an open question without an answer; allowed: a text in 'answer'")
+        return [], -1, answer_text
+
     def _split(self, record: Record, fields: Fields, key: str) -> str:
+        if self.split_of and (given := self.split_of.get(fields.id(record))):
+            return given
         if self.split == "hash":
             return hash_split(key, self.shares)
         split = self.split or fields.text(record, "split")
@@ -118,56 +181,81 @@ class QuestionReader:
 
 
 def _options(value: Any, where: str) -> dict[str, str]:
-    """Return key -> text in their order; a list gets the letters as keys; a text is read as JSON (as in a CSV cell)."""
+    """Return key -> text in their order; a list gets the letters as keys; a text is read as JSON (as in a CSV cell).
+
+    What is missing at the end of a list (a fifth column where most questions have four options) is left out.
+    """
     if isinstance(value, str) and value.strip():
         try:
             value = json.loads(value)
         except json.JSONDecodeError:
-            raise UserError(f"{where}: 'options' is a text that is no JSON; allowed: an object or a list") from None
+            raise _UnusableError("'options' is a text that is no JSON; allowed: an object or a list") from None
+    if isinstance(value, list):
+        while value and value[-1] in (None, ""):
+            value = value[:-1]
+        value = dict(zip(string.ascii_uppercase, value, strict=False)) if len(value) <= MOST_OPTIONS else {"": ""}
     if not value:
         return {}
-    if isinstance(value, list):
-        value = dict(zip(string.ascii_uppercase, value, strict=False)) if len(value) <= MOST_OPTIONS else {}
     if not isinstance(value, dict) or not 2 <= len(value) <= MOST_OPTIONS:
-        raise UserError(f"{where}: 'options' must be 2 to {MOST_OPTIONS} texts: an object of letters, or a list")
+        raise _UnusableError(f"'options' must be 2 to {MOST_OPTIONS} texts: an object of letters, or a list")
     options = {str(key).strip(): as_text(text, f"{where}: option '{key}'") for key, text in value.items()}
     for key, text in options.items():
         if not text:
-            raise UserError(f"{where}: option '{key}' is empty")
+            raise _UnusableError(f"option '{key}' is empty")
     return options
 
 
-def _answer(options: Mapping[str, str], value: Any, answer_text: str, where: str) -> int:
-    """Return the index of the right option.
+def _number_at(count: int, value: Any, first: int, where: str) -> int:
+    """Return the index of the option that a number names, counted from `first`."""
+    word = as_text(value, f"{where}: 'answer'")
+    if not word.isdecimal() or not 0 <= int(word) - first < count:
+        raise _UnusableError(f"answer {_shown(word)} is none of the options; allowed: {first} to {count - 1 + first}")
+    return int(word) - first
+
+
+def _shown(word: str) -> str:
+    return f"'{word}'" if len(word) <= 3 else f"(a text of {len(word)} characters)"
+
+
+def _answer(
+    options: Mapping[str, str], value: Any, answer_text: str, where: str, named: int | None = None, first: bool = False
+) -> int:
+    """Return the index of the right option; `named` is it where the answer is a number.
 
     Raises:
-        UserError: no reading of the answer names an option, two readings name different ones, `answer_text` disagrees,
-            or another option has the same text. (Two wrong options with one text stay as they were published.)
+        _UnusableError: no reading of the answer names an option, two readings name different ones, `answer_text` disagrees,
+            or another option has the same text, unless `first`: then the first of these is the answer, since their
+            scores are equal and the first would be chosen. (Two wrong options with one text stay as published.)
     """
     keys, texts = list(options), [" ".join(t.split()) for t in options.values()]
     given = answer_text if value is None or value == "" else value
     if given == "":
-        raise UserError(f"{where}: no answer; allowed: one of {', '.join(keys)} in 'answer'")
+        raise _UnusableError(f"no answer; allowed: one of {', '.join(keys)} in 'answer'")
     word = " ".join(as_text(given, f"{where}: 'answer'").split())
-    readings = {keys.index(word)} if word in keys else set()
-    readings |= {i for i, t in enumerate(texts) if t == word}
-    if (
-        len(readings) > 1 and answer_text
-    ):  # published: options {"A": "B", "B": "C", "C": "A"}, answer "C", answer_text "A"
+    readings = {named} if named is not None else _readings(keys, texts, word, first)
+    # published: options {"A": "B", "B": "C", "C": "A"}, answer "C", answer_text "A"
+    if len(readings) > 1 and answer_text:
         readings = {i for i in readings if normalised(texts[i]) == normalised(answer_text)} or readings
-    if not readings and word.isdecimal() and int(word) < len(keys):
-        readings = {int(word)}
     if not readings:
-        shown = f"'{word}'" if len(word) <= 3 else f"(a text of {len(word)} characters)"
         allowed = f"{', '.join(keys)}, an index from 0 to {len(keys) - 1}, or an option's text"
-        raise UserError(f"{where}: answer {shown} is none of the options; allowed: {allowed}")
+        raise _UnusableError(f"answer {_shown(word)} is none of the options; allowed: {allowed}")
     right = min(readings)
     same = [keys[i] for i, t in enumerate(texts) if t == texts[right]]
-    if len(same) > 1:
-        raise UserError(f"{where}: options {' and '.join(same)} are the same text, and one of them is the answer")
+    if len(same) > 1 and not first:
+        raise _UnusableError(
+            f"options {' and '.join(same)} are the same text, and one of them is the answer ('same_text: first' takes it)"
+        )
     if len(readings) > 1:
-        raise UserError(f"{where}: answer '{word[:3]}' is the key of one option and the text of another")
+        raise _UnusableError(f"answer '{word[:3]}' is the key of one option and the text of another")
     if answer_text and normalised(answer_text) != normalised(texts[right]):
         hint = "is an index counted from 1?"
-        raise UserError(f"{where}: 'answer' names option {keys[right]}, but 'answer_text' is not its text; {hint}")
-    return right
+        raise _UnusableError(f"'answer' names option {keys[right]}, but 'answer_text' is not its text; {hint}")
+    return keys.index(same[0])
+
+
+def _readings(keys: list[str], texts: list[str], word: str, first: bool) -> set[int]:
+    """Return the options that an answer may mean: by key and by text, else by index from 0."""
+    by_key = {keys.index(word)} if word in keys else set()
+    by_text = [i for i, t in enumerate(texts) if t == word]
+    found = by_key | set(by_text[:1] if first else by_text)
+    return found or ({int(word)} if word.isdecimal() and int(word) < len(keys) else set())

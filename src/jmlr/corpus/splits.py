@@ -6,10 +6,14 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import json
 import math
 from collections.abc import Mapping
+from pathlib import Path
 
+from jmlr.corpus.records import files_of
 from jmlr.runtime.errors import UserError
 
 
@@ -22,6 +26,42 @@ def hash_split(key: str, shares: Mapping[str, float]) -> str:
         if place < reached:
             return name
     return name
+
+
+def ids_in(path: Path) -> list[str]:
+    """Return the ids that a file lists: the keys of a JSON object, a JSON array, or one a line; also gzipped.
+
+    Raises:
+        UserError: it lists none, or is no such file.
+    """
+    try:
+        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        text = data.decode("utf-8-sig").strip()
+        found = list(json.loads(text)) if text[:1] in ("{", "[") else text.split()
+    except (OSError, EOFError, ValueError, TypeError) as error:
+        raise UserError(f"{path}: no list of ids: {error}") from None
+    if not found:
+        raise UserError(f"{path}: lists no ids")
+    return [str(i) for i in found]
+
+
+def split_of(lists: Mapping[str, str], sources: Mapping[str, Path]) -> dict[str, str]:
+    """Return id -> split.
+
+    Args:
+        lists: split -> 'SOURCE/FILE' (a glob pattern): files that list its ids
+        sources: name -> folder
+
+    Raises:
+        UserError: there is no such source or file, or it lists none.
+    """
+    found: dict[str, str] = {}
+    for split, place in lists.items():
+        source, _, pattern = place.partition("/")
+        if source not in sources or not pattern:
+            raise UserError(f"split_ids: '{place}': allowed: SOURCE/FILE; sources: {', '.join(sorted(sources))}")
+        found.update((i, split) for file in files_of(sources[source], pattern) for i in ids_in(file))
+    return found
 
 
 def check_shares(shares: Mapping[str, float]) -> None:

@@ -1,6 +1,9 @@
 """Relevance judgements in TREC's format, which ranx and ir-measures read beside the run files of `search`.
 
 question-1 0 passage-17 1
+
+Tools break ties of a run's scores by passage id; our order breaks them by row (docs/topk.md), so a tool's figure may differ from
+ours where the passages of one question have the same score to the last bit.
 """
 
 from __future__ import annotations

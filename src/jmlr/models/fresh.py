@@ -8,8 +8,11 @@ from typing import Any
 
 import torch
 
+from jmlr.models.colbert import ColbertRetriever
+from jmlr.models.dense import DenseRetriever
 from jmlr.models.load import pretrained, quiet
 from jmlr.runtime.errors import UserError
+from jmlr.runtime.meter import watch
 
 SPECIAL = {"pad_token": "<pad>", "unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>"}
 
@@ -70,4 +73,13 @@ def fresh_model(architecture: dict[str, Any], tokenizer: Any, embedding_std: flo
     with torch.no_grad():
         weight = model.get_input_embeddings().weight
         weight.mul_(embedding_std / weight.std())
-    return model
+    return watch("llm" if causal else "retriever", model)
+
+
+def fresh_retriever(encoder: Any, tokenizer: Any, colbert_depth: int) -> DenseRetriever | ColbertRetriever:
+    """Make a retriever of an encoder: a ColBERT of that depth, or a dense one where it is 0."""
+    return (
+        ColbertRetriever.fresh(encoder, tokenizer, colbert_depth)
+        if colbert_depth
+        else DenseRetriever(encoder, tokenizer)
+    )

@@ -15,11 +15,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from jmlr.models.load import pretrained
+from jmlr.runtime.devices import has_bf16
 from jmlr.runtime.errors import UserError
+
+PROBE = "A patient with fever"
 
 
 def load_tokenizer(path: str) -> Any:
-    """Load a model's tokenizer; one without an end-of-text token is refused, since answers must end."""
+    """Load a model's tokenizer; one without an end-of-text token is refused, since answers must end.
+
+    So is one that loses words: for some kinds of model transformers takes a tokenizer class of its own instead of the saved one,
+    and where the saved one works in another way, texts vanish without a word.
+    """
     from transformers import AutoTokenizer
 
     tokenizer = pretrained(AutoTokenizer, path, "tokenizer of")
@@ -27,21 +34,73 @@ def load_tokenizer(path: str) -> Any:
         raise UserError(
             f"tokenizer of '{path}': it has no end-of-text token (eos_token); JMLR needs one to end answers"
         )
+    ids, saved = tokenizer(PROBE, add_special_tokens=False)["input_ids"], Path(path) / "tokenizer.json"
+    if "".join(tokenizer.decode(ids).split()) != "".join(PROBE.split()) and saved.is_file():
+        from tokenizers import Tokenizer
+
+        if ids != Tokenizer.from_file(str(saved)).encode(PROBE, add_special_tokens=False).ids:
+            raise UserError(
+                f"tokenizer of '{path}': it loses words; transformers loads it as {type(tokenizer).__name__}, because of the "
+                "model_type in config.json, and the saved tokenizer.json is not of that kind"
+            )
     return tokenizer
 
 
-def load_llm(path: str, *, dtype: torch.dtype = torch.float32, where: torch.device | None = None) -> tuple[Any, Any]:
+def load_llm(path: str, *, precision: str = "float32", where: torch.device | None = None) -> tuple[Any, Any]:
     """Load a causal language model and its tokenizer from a folder or the hub.
 
     Padding never needs a token of its own: padded positions stand right of the text, where a causal model cannot see them.
+    The embedding is never resized: rows beyond the tokenizer's, as padded vocabularies have them, stay.
+
+    Args:
+        path: folder or hub name.
+        precision: how weights are held: 'float32', 'bfloat16', or '4bit' (QLoRA's NF4 with double quantisation; embeddings, norms
+            and the head in float32, products in bfloat16 where the hardware has it).
+        where: the device; default the CPU.
 
     Raises:
-        UserError: there is no such model, or it is not a causal language model.
+        UserError: there is no such model, it is not a causal language model, its tokenizer has more tokens than its embedding
+            rows, or 4 bits are asked for and bitsandbytes is not there.
     """
     from transformers import AutoModelForCausalLM
 
-    llm = pretrained(AutoModelForCausalLM, path, "language model", dtype=dtype, use_safetensors=True)
-    return llm.to(where or torch.device("cpu")), load_tokenizer(path)
+    where = where or torch.device("cpu")
+    settings: dict[str, Any] = {"dtype": torch.bfloat16 if precision == "bfloat16" else torch.float32}
+    if precision == "4bit":
+        settings |= {"quantization_config": _four_bits(where), "device_map": {"": where}}
+    llm = pretrained(AutoModelForCausalLM, path, "language model", use_safetensors=True, **settings)
+    tokenizer = load_tokenizer(path)
+    rows, most = llm.get_input_embeddings().num_embeddings, max(tokenizer.get_vocab().values(), default=-1) + 1
+    if most > rows:
+        raise UserError(
+            f"language model '{path}': its tokenizer has token numbers up to {most - 1}, its embedding {rows} rows; give the "
+            f"tokenizer it was trained with, or save it with resize_token_embeddings({most})"
+        )
+    if precision != "4bit":
+        return llm.to(where), tokenizer
+    for module in llm.modules():
+        # Judging (without gradient) would let bitsandbytes repack weights on CPUs with AVX-512 BF16, for a product that has no
+        # backward pass: every training step after it would go wrong without a word (0.50).
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
+    return llm, tokenizer
+
+
+def _four_bits(where: torch.device) -> Any:
+    """Return transformers' settings for QLoRA (Dettmers et al. 2023, sections 2 and 3)."""
+    from transformers import BitsAndBytesConfig
+    from transformers.utils import is_accelerate_available, is_bitsandbytes_available
+
+    if not (is_bitsandbytes_available() and is_accelerate_available()):
+        raise UserError(
+            "llm_precision 4bit needs bitsandbytes and accelerate: pip install 'jmlr[qlora]', or set it to bfloat16"
+        )
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16 if has_bf16(where) else torch.float32,
+    )
 
 
 def add_adapter(
@@ -71,6 +130,29 @@ def load_adapter(llm: Any, folder: Path, *, trainable: bool) -> Any:
     from peft import PeftModel
 
     return PeftModel.from_pretrained(llm, str(folder), is_trainable=trainable)
+
+
+def save_adapter(llm: Any, folder: Path) -> None:
+    """Write the adapter and the modules trained in full as a PEFT directory, without the base model's embedding and head."""
+    llm.save_pretrained(folder, save_embedding_layers=False)
+    (folder / "README.md").unlink(missing_ok=True)  # peft's is an empty form; see jmlr.models.card
+
+
+def merge_adapter(llm: Any) -> Any:
+    """Return the base model with its adapter worked into the weights; not for a 4-bit one, whose weights would be rounded.
+
+    A head that shared its weights with the embedding gets its own where training made the two differ; else they stay shared.
+    """
+    tied = causal(llm).config.tie_word_embeddings
+    shared = getattr(head(llm), "base_layer", None)
+    if tied and isinstance(shared, nn.Module):  # what is merged into the head must not reach the embedding
+        shared.weight = nn.Parameter(shared.get_parameter("weight").detach().clone(), requires_grad=False)
+    merged = llm.merge_and_unload(safe_merge=True)
+    if tied:
+        embedding, last = merged.get_input_embeddings().weight, merged.get_output_embeddings().weight
+        merged.config.tie_word_embeddings = torch.equal(embedding, last)
+        merged.tie_weights()
+    return merged
 
 
 def pad_right(rows: Sequence[Sequence[int]], where: torch.device) -> Tensor:

@@ -9,6 +9,7 @@ import warnings
 from typing import Any
 
 from jmlr.runtime.errors import UserError
+from jmlr.runtime.meter import watch
 
 
 def pretrained(kind: Any, path: str, what: str, **settings: Any) -> Any:
@@ -25,7 +26,7 @@ def pretrained(kind: Any, path: str, what: str, **settings: Any) -> Any:
     """
     quiet()
     try:
-        return kind.from_pretrained(path, **settings)
+        return watch("llm" if what == "language model" else what, kind.from_pretrained(path, **settings))
     except (OSError, ValueError) as error:
         raise UserError(f"{what} '{path}' cannot be loaded: {str(error).strip().splitlines()[0]}") from None
 

@@ -4,6 +4,7 @@ from jmlr.options.answer import AnswerOptions, EvaluateOptions, ReportOptions
 from jmlr.options.base import Closed
 from jmlr.options.data import (
     CorpusOptions,
+    DecontaminateOptions,
     DemoOptions,
     DocumentsOptions,
     PrepareOptions,

@@ -20,8 +20,14 @@ class AnswerOptions(Closed):
 class EvaluateOptions(Closed):
     """Options of `evaluate`."""
 
-    retrieval_k: list[Positive] = option(lambda: [1, 3, 5, 10, 30], "cut-offs of hit@k and recall@k")
+    retrieval_k: list[Positive] = option(
+        lambda: [1, 3, 5, 10, 30], "cut-offs of hit@k, recall@k, nDCG@k and answer_hit@k"
+    )
     bootstrap: Positive = option(2000, "bootstrap samples for the 95 % intervals")
+    concepts: str = option(
+        "",
+        "UMLS-F: your extractor of medical concepts as 'module:function' (docs/metrics.md); empty: an open vocabulary",
+    )
 
 
 class ReportOptions(Closed):

@@ -6,7 +6,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from jmlr.options.base import Closed, Count, Name, Positive, option
+from jmlr.options.base import Closed, Count, Positive, option
+
+NameOrNone = Annotated[str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9_.-]*)?$")]
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class DemoOptions(Closed):
@@ -31,39 +34,81 @@ class SourceOptions(Closed):
     origin: Literal["demo", "local", "hub", "url"] = option(
         "local", "demo: generated; local: files on this machine; hub: a Hugging Face dataset; url: downloads"
     )
-    path: str = option("", "local: file or folder; hub: dataset id; url: address of the file")
-    files: list[str] = option(list, "glob patterns of the files to take from a local folder; empty: all")
+    path: str = option("", "local: file or folder; hub: dataset id; url: address of a file, or of a folder of `files`")
+    files: list[str] = option(
+        list, "local: glob patterns of the files to take from a folder; url: names below the address; empty: all"
+    )
     subset: str = option("", "hub: the configuration name of the dataset")
     revision: str = option("", "hub: commit or tag, so that the data cannot change under a run")
     sha256: dict[str, str] = option(dict, "expected SHA-256 by file name; a difference is an error")
+    private: bool = option(
+        False, "texts that must not leave this machine, such as clinical notes: local only, never shown in the report"
+    )
     demo: DemoOptions = option(DemoOptions, "settings of the generated world (origin: demo)")
 
 
-class CorpusOptions(Closed):
+class _ReadOptions(Closed):
+    """How records are read, whatever they become."""
+
+    source: NameOrNone = option("", "name of the source; empty: that of the card")
+    file: str = option("*", "glob pattern of its files")
+    encoding: str = option("utf-8", "of text files; Excel's CSV is often cp1252")
+    include: dict[str, list[str]] = option(dict, "keep only records whose field matches one of these values")
+    exclude: dict[str, list[str]] = option(dict, "drop records whose field matches one of these values")
+    clean: bool = option(
+        False, "take out HTML tags, resolve entities, drop invisible characters, mend UTF-8 that was read as cp1252"
+    )
+    make_ids: bool = option(False, "number the records: they have no ids of their own")
+    count_check: Literal["error", "warn"] = option("error", "what another number of records than expected is")
+
+
+class CorpusOptions(_ReadOptions):
     """Passages from one fetched source."""
 
-    source: Name = option(..., "name of the source")
-    file: str = option("*", "glob pattern of its files")
+    corpus: str = option("", "a card: the name of a file of config/corpora, or the path of one's own; then no source")
     fields: dict[str, str] = option(dict, "our field -> theirs, where they differ; ours: id, title, text, section")
-    include: dict[str, list[str]] = option(dict, "keep only records whose field has one of these values")
-    exclude: dict[str, list[str]] = option(dict, "drop records whose field matches one of these values")
+    headings: bool = option(False, "texts have Markdown headings: no passage crosses one, and it joins the title")
+    skip_empty: bool = option(False, "pass over records without a text (explanations that are missing)")
+    records: Count = option(0, "expected number of records, before any filter; 0: not checked")
 
 
-class QuestionsOptions(Closed):
+class QuestionsOptions(_ReadOptions):
     """Questions from one fetched source."""
 
-    source: Name = option(..., "name of the source")
-    file: str = option("*", "glob pattern of its files")
-    dataset: str = option("", "name of the dataset in tables; empty: the record's own, else the source's name")
+    dataset: str = option(
+        "",
+        "name of the dataset in tables; empty: the record's own, else the source's name. Without a source it is a card: "
+        "the name of a file of config/datasets, or the path of one's own",
+    )
+    files: dict[str, str] = option(dict, "split -> glob pattern of its files, instead of `file` and `split`")
     split: str = option(
         "", "split of all records; empty: the record's own; 'hash': by SHA-256 of the id, as `shares` says"
     )
     shares: dict[str, float] = option(
         lambda: {"train": 0.6, "dev": 0.1, "test": 0.3}, "shares of the splits where split is 'hash'"
     )
+    split_ids: dict[str, str] = option(
+        dict, "split -> 'SOURCE/FILE' with the ids that belong to it, whatever `split` says"
+    )
+    splits: list[str] = option(list, "splits to take; empty: all")
+    counts: dict[str, int] = option(dict, "split -> expected number of questions; those not named are not checked")
+    adapter: Literal["", "bioasq", "mirage", "mmlu"] = option("", "function of jmlr.corpus.adapters for records of a published form")  # fmt: skip
+    columns: list[str] = option(list, "names of the columns of CSV files without a header")
     open: bool = option(False, "questions without options (a term, a short answer) are allowed")
+    choices: list[str] = option(list, "the options of every question, where records have none: yes, no, maybe")
+    answer_index: Literal["auto", "from_0", "from_1"] = option(
+        "auto", "what a number as answer means; auto: a key or the text of an option, else an index from 0"
+    )
+    same_text: Literal["error", "first"] = option(
+        "error", "another option has the right one's text; first: the first of them is the answer"
+    )
+    unusable: Literal["error", "drop"] = option(
+        "error", "a question without usable options or answer; drop: list it in dropped.parquet and go on"
+    )
     fields: dict[str, str] = option(
-        dict, "our field -> theirs; ours: id, question, options, answer, explanation, gold_ids, subject"
+        dict,
+        "our field -> theirs; ours: id, question, options, answer, answer_text, explanation, gold_ids, gold_section, "
+        "subject, split; 'a, b, c' takes several fields as a list",
     )
 
 
@@ -76,6 +121,17 @@ class DocumentsOptions(Closed):
         0, "number of documents made from the passages: passages, then a sentence of one of them with a gap"
     )
     plain: bool = option(False, "the passages themselves, as running text")
+
+
+class DecontaminateOptions(Closed):
+    """Passages and questions that contain a test question, found by n-grams of words and dropped (docs/data.md)."""
+
+    splits: list[str] = option(
+        list, "splits whose questions must not be in passages, documents and other splits; empty: no check"
+    )
+    passage_ngram: Positive = option(13, "words of an n-gram in passages and documents")
+    question_ngram: Positive = option(8, "words of an n-gram in questions of other splits")
+    share: Share = option(0.5, "share of a test question's n-grams that makes a text contain it")
 
 
 class PrepareOptions(Closed):
@@ -93,5 +149,12 @@ class PrepareOptions(Closed):
     )
     passage_words: Count = option(0, "cut passages longer than this many words at sentence ends; 0: leave them")
     overlap_words: Count = option(0, "words repeated at the start of the next piece")
+    passage_tokens: Count = option(0, "the same by tokens of `tokenizer`; 0: by words")
+    overlap_tokens: Count = option(0, "tokens repeated at the start of the next piece")
+    tokenizer: str = option("", "tokenizer.json, the folder of one, or a hub name: what passage_tokens counts in")
     deduplicate: bool = option(True, "drop passages whose normalised text is already there")
+    near_duplicates: Share = option(
+        0.0, "drop passages this similar to one before (Jaccard of 5-word shingles, MinHash; 0.7 to 1); 0: no check"
+    )
+    decontaminate: DecontaminateOptions = option(DecontaminateOptions, "no test question in what is learnt from")
     seed: Count = option(0, "seed of the cloze documents")

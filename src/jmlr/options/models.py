@@ -25,7 +25,15 @@ class PretrainOptions(Closed):
     )
     vocab_size: Positive = option(8000, "size of a tokenizer trained on the documents")
     embedding_std: Rate = option(0.02, "standard deviation of fresh embeddings")
-    steps: Positive = option(450, "optimiser steps")
+    induction_heads: bool = option(
+        False,
+        "causal, from scratch, Llama-like: half of the heads of the first two layers begin as a circuit that copies; a small "
+        "model hardly finds it by itself in minutes, and a judge that cannot copy has nothing to say about passages",
+    )
+    steps: Positive = option(450, "optimiser steps; what `epochs` or `tokens` give goes before it")
+    epochs: Rate = option(0.0, "causal: passes over the documents instead of `steps`; 0: as `steps` says")
+    tokens: Count = option(0, "causal: a budget of tokens instead of `steps`; 0: as `steps` says")
+    pack: bool = option(False, "causal: documents joined to rows of `max_tokens`, so that nothing is padded or cut")
     batch: Positive = option(32, "documents (causal) or sentence pairs (inverse_cloze) per step")
     max_tokens: Positive = option(512, "tokens of a document or passage; longer ones are cut and counted")
     learning_rate: Rate = option(5e-3, "of AdamW")
@@ -36,7 +44,16 @@ class PretrainOptions(Closed):
     shuffle: bool = option(True, "draw documents at random; false: in their order (a curriculum)")
     noise_words: Count = option(0, "inverse_cloze: up to this many random words on each side of the query")
     temperature: Rate = option(0.07, "inverse_cloze: of the contrastive softmax")
+    colbert_depth: Count = option(
+        0, "inverse_cloze, from scratch: depth of a ColBERT's token vectors (the paper: 128); 0: a dense retriever"
+    )
     bf16: bool = option(True, "compute in bfloat16 where the hardware has it")
+
+    @model_validator(mode="after")
+    def _one_budget(self) -> PretrainOptions:
+        if self.epochs and self.tokens:
+            raise ValueError("give either 'epochs' or 'tokens'")
+        return self
 
 
 class ModelOptions(Closed):
@@ -56,13 +73,18 @@ class RetrievalOptions(Closed):
     """How a retriever reads: shared by encode and train."""
 
     query_options: bool = option(False, "append a question's options to the query")
-    query_tokens: Positive = option(64, "most tokens of a query")
-    passage_tokens: Positive = option(64, "most tokens of a passage")
+    query_tokens: Count = option(
+        0, "most tokens of a query (a ColBERT's queries are filled up to them); 0: what the retriever was made for"
+    )
+    passage_tokens: Count = option(0, "most tokens of a passage; 0: what the retriever was made for")
 
 
 class ReadingOptions(Closed):
     """How a language model reads and answers: shared by train and answer."""
 
+    llm_precision: Literal["float32", "bfloat16", "4bit"] = option(
+        "float32", "how the language model's own weights are held; 4bit: QLoRA (needs the extra qlora)"
+    )
     passage_prompt: str = option("Reference: {passage}\n", "introduces one passage; '{title}' may be used")
     question_prompt: str = option("Question: {question}\n", "the question; '{options}' may be used: 'A. ...' lines")
     answer_prompt: str = option("Answer:", "the last words before the answer")

@@ -26,14 +26,22 @@ class TrainOptions(Closed):
     score_temperature: Annotated[float, Field(gt=0)] = option(
         0.1, "pdist, emdr2: of the softmax over the retriever's scores"
     )
+    retriever_encoders: Literal["shared", "separate", "query_only"] = option(
+        "shared",
+        "shared: one encoder reads queries and passages; separate: one each, beginning as copies; query_only: only the "
+        "queries' is trained, so that passages keep their vectors and their index",
+    )
     prior_weight: Rate = option(
         0.0, "nats that a unit of the index's score is worth to a passage, beside the LLM's loss"
+    )
+    shuffle_losses: bool = option(
+        False, "a control: the LLM's losses are shuffled among a question's passages, so that they say nothing of them"
     )
     passage_order: Literal["best_last", "best_first", "shuffled"] = option(
         "shuffled", "order of the K passages in the prompt while training; the paper: best_last"
     )
     rank_after_steps: Count = option(0, "steps with the LM loss alone before the retriever's loss sets in")
-    steps: Positive = option(300, "optimiser steps, over all rounds")
+    steps: Count = option(300, "optimiser steps, over all rounds; 0: the LLM stays as it is (a control)")
     batch: Positive = option(16, "questions per optimiser step (B)")
     micro_batch: Count = option(0, "questions per forward pass; 0: the whole batch")
     forward_tokens: Positive = option(
@@ -61,3 +69,13 @@ class TrainOptions(Closed):
     )
     wandb: str = option("", "project of Weights & Biases to send the figures to; empty: nothing is sent")
     checkpoint_min: Annotated[float, Field(gt=0)] = option(10.0, "minutes between saves of the training state")
+
+    @property
+    def joint(self) -> bool:
+        """Whether the retriever is trained, too."""
+        return self.target != "frozen"
+
+    @property
+    def keeps_passages(self) -> bool:
+        """Whether the retriever is trained and its passages keep their vectors and their index."""
+        return self.joint and self.retriever_encoders == "query_only"

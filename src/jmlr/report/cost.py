@@ -1,19 +1,32 @@
-"""What a run cost, from the manifests: by stage, and by system with the models it starts from."""
+"""What a run cost, from the manifests: time, GPU hours, energy, tokens and FLOPs, by stage and by system.
+
+A system's cost has parts: `base`, the models it starts from as far as the run made them from scratch (the stand-in for a
+published Llama); `continued`, pre-training that goes on from a model (the conventional road); `training` and `refresh`
+(encode, index, search of later rounds); `answering`. What a road adds to a given base, `adaptation`, is continued + training
++ refresh: the paper's 37 h of JMLR-13B against 144 h of pre-training and fine-tuning.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from jmlr.report.load import Job, Run, System
+from jmlr.report.load import Job, Run, System, locate
 
-STAGES = ("fetch", "prepare", "pretrain", "encode", "index", "search", "train", "answer", "evaluate")
+STAGES = ("fetch", "prepare", "pretrain", "encode", "index", "search", "train", "answer", "judge", "evaluate")
 REFRESH = ("encode", "index", "search")
+ANSWERING = ("answer", "evaluate")
+PAPER = (  # METHOD section 1: wall hours, GPU hours
+    ("JMLR-13B", 37.0, 148.0),
+    ("pre-training, then fine-tuning", 144.0, None),
+    ("Meditron-70B", None, 42630.0),
+)
 
 
 @dataclass(frozen=True)
 class Cost:
-    """A sum over jobs; the peak is that of the largest."""
+    """A sum over jobs; the peak is that of the largest. `joules` is None where no job told its energy."""
 
     name: str
     jobs: int
@@ -21,15 +34,35 @@ class Cost:
     cpu_seconds: float
     gpu_hours: float
     peak_bytes: float
+    tokens: float = 0.0
+    flops: float = 0.0
+    joules: float | None = None
 
 
 def total(name: str, jobs: Iterable[Job], share: float = 1.0) -> Cost:
     """Add jobs up; `share` divides the sums, for means over seeds."""
     jobs = list(jobs)
+    models = [m for j in jobs for m in (j.manifest.get("models") or {}).values()]
+    told = [
+        v for j in jobs for k, v in (j.manifest.get("energy") or {}).items() if k.endswith("_joules") and v is not None
+    ]
     return Cost(
         name, len(jobs),
         sum(j.seconds for j in jobs) * share, sum(j.cpu_seconds for j in jobs) * share,
         sum(j.gpu_hours for j in jobs) * share, max((j.peak_bytes for j in jobs), default=0.0),
+        sum(m["tokens_forward"] + m["tokens_gradient"] for m in models) * share, sum(m["flops"] for m in models) * share,
+        sum(told) * share if told else None,
+    )  # fmt: skip
+
+
+def together(name: str, parts: Iterable[Cost]) -> Cost:
+    """Add costs up."""
+    parts = list(parts)
+    told = [c.joules for c in parts if c.joules is not None]
+    return Cost(
+        name, sum(c.jobs for c in parts), sum(c.seconds for c in parts), sum(c.cpu_seconds for c in parts),
+        sum(c.gpu_hours for c in parts), max((c.peak_bytes for c in parts), default=0.0),
+        sum(c.tokens for c in parts), sum(c.flops for c in parts), sum(told) if told else None,
     )  # fmt: skip
 
 
@@ -49,6 +82,7 @@ class SystemCost:
 
     system: System
     base: Cost
+    continued: Cost
     training: Cost
     refresh: Cost
     answering: Cost
@@ -56,37 +90,64 @@ class SystemCost:
     @property
     def parts(self) -> Sequence[Cost]:
         """The parts, in the order of the table."""
-        return self.base, self.training, self.refresh, self.answering
+        return self.base, self.continued, self.training, self.refresh, self.answering
 
     @property
     def all(self) -> Cost:
         """The whole: from the raw models to metrics."""
-        p = self.parts
-        return Cost("all", sum(c.jobs for c in p), sum(c.seconds for c in p), sum(c.cpu_seconds for c in p),
-                    sum(c.gpu_hours for c in p), max(c.peak_bytes for c in p))  # fmt: skip
+        return together("all", self.parts)
+
+    @property
+    def adaptation(self) -> Cost:
+        """What this road adds to a given base model."""
+        return together("adaptation", (self.continued, self.training, self.refresh))
 
 
 def by_system(run: Run) -> list[SystemCost]:
     """Return each system's cost for one seed. What several systems share (models, their first index) counts for each."""
-    return [_of(run, system) for system in run.systems]
+    return [of_system(run, system) for system in run.systems]
 
 
-def _of(run: Run, system: System) -> SystemCost:
+def of_system(run: Run, system: System) -> SystemCost:
+    """Return one system's cost for one seed."""
     seeds = run.seeds_of(system.name)
     share = 1 / max(len(seeds), 1)
     own = [j for j in run.jobs if j.origin == system.name and j.seed in seeds]
-    models = {system.llm} | ({system.retriever} if system.reads or system.joint else set())
-    once = [j for j in run.jobs if j.origin in models and j.seed is None]  # ready-made models: one index for all seeds
-    each = [j for j in run.jobs if j.origin in models and j.seed in seeds]
-    base, shared = total("base", each, share), total("base", once)
+    models = {*_chain(run, system.llm), *(_chain(run, system.retriever) if system.reads or system.joint else ())}
+    made = [j for j in run.jobs if j.origin in models - {system.name} and j.stage not in ANSWERING]
+    once = [j for j in made if j.seed is None]  # ready-made models: one index for all seeds
+    each = [j for j in made if j.seed in seeds]
+    base = [total("base", [j for j in each if not _continues(j)], share), total("base", once)]
     return SystemCost(
         system=system,
-        base=Cost("base", base.jobs + shared.jobs, base.seconds + shared.seconds, base.cpu_seconds + shared.cpu_seconds,
-                  base.gpu_hours + shared.gpu_hours, max(base.peak_bytes, shared.peak_bytes)),
+        base=together("base", base),
+        continued=total("continued", [j for j in each if _continues(j)], share),
         training=total("training", [j for j in own if j.stage == "train"], share),
         refresh=total("refresh", [j for j in own if j.stage in REFRESH], share),
-        answering=total("answering", [j for j in own if j.stage in ("answer", "evaluate")], share),
-    )  # fmt: skip
+        answering=total("answering", [j for j in own if j.stage in ANSWERING], share),
+    )
+
+
+def _init(job: Job) -> str:
+    return str((job.manifest.get("options") or {}).get("init") or "") if job.stage == "pretrain" else ""
+
+
+def _continues(job: Job) -> bool:
+    return bool(_init(job))
+
+
+def _chain(run: Run, model: str) -> list[str]:
+    """Return a model and those of the run that its pre-training went on from ('model:NAME', or a model's folder)."""
+    names = [model]
+    while True:
+        inits = {_init(j) for j in run.jobs if j.origin == names[-1]} - {""}
+        before = {i.removeprefix("model:") if i.startswith("model:") else locate(Path(i)).system for i in inits} - {
+            None
+        }
+        before -= set(names)
+        if not before:
+            return names
+        names.append(str(before.pop()))
 
 
 def training_seconds(run: Run, system: str) -> float | None:
@@ -94,6 +155,12 @@ def training_seconds(run: Run, system: str) -> float | None:
     seeds = {j.seed for j in run.jobs if j.stage == "train" and j.origin == system}
     jobs = [j.seconds for j in run.jobs if j.stage == "train" and j.origin == system]
     return sum(jobs) / len(seeds) if jobs else None
+
+
+def why_no_energy(run: Run) -> list[str]:
+    """Return why energy is not known, each reason once; nothing where every job told all of it."""
+    found = [(j.manifest.get("energy") or {"why": "older manifests do not hold it"}) for j in run.jobs]
+    return list(dict.fromkeys(str(v) for e in found for k, v in e.items() if k.endswith("why") and v))
 
 
 def duration(seconds: float) -> str:
@@ -115,3 +182,22 @@ def duration(seconds: float) -> str:
 def size(count: float) -> str:
     """Write bytes in MiB or GiB."""
     return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
+
+
+def amount(count: float | None, unit: str = "") -> str:
+    """Write a large number with a prefix of the SI.
+
+    >>> amount(1234567), amount(3.2e15, "FLOP"), amount(None)
+    ('1.23 M', '3.20 PFLOP', '–')
+    """
+    if count is None:
+        return "–"
+    for exponent, prefix in ((24, "Y"), (21, "Z"), (18, "E"), (15, "P"), (12, "T"), (9, "G"), (6, "M"), (3, "k")):
+        if count >= 10**exponent:
+            return _shown(count / 10**exponent, prefix + unit)
+    return _shown(count, unit)
+
+
+def _shown(value: float, unit: str) -> str:
+    digits = 2 if value < 10 else 1 if value < 100 else 0
+    return f"{value:.{digits}f} {unit}".rstrip() if unit else f"{value:.0f}"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from jmlr.report.load import Run, System, read_parquet
 from jmlr.report.pool import counterpart, main_joint
@@ -30,8 +31,9 @@ class Reply:
     title: str
     answer: str
     right: bool
-    probability: float
+    probability: float | None
     passages: Sequence[Read]
+    rationale: str
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,9 @@ def changes(run: Run, most: int) -> Changes | None:
 
 
 def _answers(run: Run, system: str, seed: int) -> dict[str, dict[str, Any]]:
-    return {r["question_id"]: r for r in read_parquet(run.answers[system, seed].path, COLUMNS).to_pylist()}
+    path = run.answers[system, seed].path
+    more = {"rationale"} & set(pq.read_schema(path).names)  # where the system argued
+    return {r["question_id"]: r for r in read_parquet(path, [*COLUMNS, *more]).to_pylist()}
 
 
 def _right(answer: dict[str, Any]) -> bool:
@@ -122,7 +126,6 @@ def _reply(title: str, answer: dict[str, Any], question: dict[str, Any], texts: 
     passages = [
         Read(i, texts[row], i in question["gold_ids"]) for i, row in zip(answer["ids"], answer["passages"], strict=True)
     ]
-    text, probability = (
-        (question["options"][chosen], answer["probabilities"][chosen]) if chosen >= 0 else ("(not parsed)", 0.0)
-    )
-    return Reply(title, text, _right(answer), probability, passages)
+    text = question["options"][chosen] if chosen >= 0 else "(not parsed)"
+    probability = answer["probabilities"][chosen] if chosen >= 0 and answer["probabilities"] else None
+    return Reply(title, text, _right(answer), probability, passages, answer.get("rationale") or "")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pyarrow.compute as pc
 
+from jmlr.report import cost
 from jmlr.report.load import ALL, Row, Run, System, read_parquet
 from jmlr.report.pool import Estimate, counterpart, difference, headline, lookup, main_joint
 
@@ -33,6 +34,7 @@ def sentences(run: Run) -> list[str]:
         said.append(_reading(run, frozen, closed, dataset, split))
     if joint:
         said += _retriever(run, joint)
+        said += _road(run, joint, dataset, split)
     said.append(_certainty(run))
     return said
 
@@ -105,10 +107,35 @@ def _retriever(run: Run, joint: System) -> list[str]:
     before, after = rows[min(rows)], rows[max(rows)]
     what = "a gold passage stands first" if k == 1 else f"a gold passage is among the first {k}"
     head = f"Its retriever saw no relevance label; {what} for {_interval(before)} of the questions before training and for {_interval(after)} after"
-    if overlap(before, after):
-        return [head + ": the intervals overlap, so no change is claimed."]
+    change = lookup(run, joint.name, "hit_change", k=k).get(max(rows))
+    if change is None or change.low is None or change.high is None:
+        if overlap(before, after):
+            return [head + ": the intervals overlap, so no change is claimed."]
+    elif change.low <= 0 <= change.high:
+        interval = f"{100 * change.low:+.1f} to {100 * change.high:+.1f}"
+        return [head + f": the change question by question, {interval} points, cannot be told from zero."]
     factor = f", {after.value / before.value:.1f} times as many" if after.value > before.value > 0 else ""
     return [head + factor + "."]
+
+
+def _road(run: Run, joint: System, dataset: str, split: str) -> list[str]:
+    """Compare with the conventional road, pre-training that goes on and then fine-tuning, where the run has one."""
+    ours = cost.of_system(run, joint).adaptation
+    said = []
+    for system in run.systems:
+        whole = cost.of_system(run, system)
+        if not whole.continued.jobs or system.joint or not ours.seconds:
+            continue
+        theirs = whole.adaptation
+        gap = difference(run, joint.name, system.name, dataset, split)
+        sure = points(gap) if gap.beyond_zero else f"{points(gap)}, which cannot be told from zero"
+        compute = f" and {theirs.flops / ours.flops:.1f} times the FLOPs" if ours.flops and theirs.flops else ""
+        said.append(
+            f"The conventional road ({system.title}), pre-training on the corpus and then fine-tuning, takes {theirs.seconds / ours.seconds:.1f} "
+            f"times the time{compute} of {joint.title} from the same base model and answers {answered(run, system)} right; "
+            f"the difference to {joint.title} is {sure}."
+        )
+    return said
 
 
 def _interval(row: Row) -> str:

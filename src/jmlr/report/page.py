@@ -3,20 +3,44 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from jmlr.report import cost, plots
+from jmlr.report.calibration import calibrations
+from jmlr.report.contamination import contamination
 from jmlr.report.examples import changes
+from jmlr.report.expected import Expected
 from jmlr.report.finding import pct, sentences
-from jmlr.report.load import Job, Row, Run
-from jmlr.report.pool import headline, lookup
-from jmlr.report.tables import lines
+from jmlr.report.load import ALL, Job, Row, Run
+from jmlr.report.pool import headline, lookup, main_joint
+from jmlr.report.significance import Pair, p_value
+from jmlr.report.tables import lines, verdict_line, verdicts
+from jmlr.runtime.errors import UserError
+
+MOST_HITS = 4  # columns of hit@k
+RATIONALES = {
+    "citation_grounded": "citations of a passage that was read",
+    "citation_precision": "citations of a gold passage",
+    "umls_f": "UMLS-F",
+}
 
 
-def render(run: Run, *, title: str, remark: str, command: str, examples: int) -> str:
+def render(
+    run: Run,
+    *,
+    title: str,
+    remark: str,
+    command: str,
+    examples: int,
+    expected: Expected,
+    pairs: list[Pair],
+    judge: Path | None,
+) -> str:
     """Return the page of a run as HTML."""
     environment = Environment(
         loader=PackageLoader("jmlr.report", "."),
@@ -25,8 +49,10 @@ def render(run: Run, *, title: str, remark: str, command: str, examples: int) ->
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(pct=pct, duration=cost.duration, size=cost.size)
-    systems, stages = cost.by_system(run), cost.by_stage(run)
+    environment.filters.update(
+        pct=pct, duration=cost.duration, size=cost.size, amount=cost.amount, p=p_value, points=_points
+    )
+    systems, stages, reliable = cost.by_system(run), cost.by_stage(run), calibrations(run)
     return environment.get_template("page.html.jinja").render(
         run=run,
         title=title or f"JMLR: run {run.name}",
@@ -35,30 +61,54 @@ def render(run: Run, *, title: str, remark: str, command: str, examples: int) ->
         made=_made(run.jobs),
         headline=headline(run),
         sentences=sentences(run),
-        lines=lines(run),
+        lines=lines(run, expected),
+        expected=expected,
+        verdicts=verdicts(run, expected),
+        summary=verdict_line(run, expected),
+        beside=_beside(run, expected),
+        pairs=pairs,
         colours={s.name: plots.colour(run, s.name) for s in run.systems},
         accuracy_plot=plots.accuracy_plot(run),
         datasets=_datasets(run),
         retrieval_plot=plots.retrieval_plot(run),
         retrieval=_retrieval(run),
+        answer_hits=_answer_hits(run),
         curve_plots=plots.curve_plots(run),
         changes=changes(run, examples),
+        calibrations=reliable,
+        reliability_plot=plots.reliability_plot(run, reliable),
+        rationales=_rationales(run),
+        judged=_judged(judge),
         system_costs=systems,
+        reference=_reference(run, systems),
+        paper=cost.PAPER,
+        no_energy=cost.why_no_energy(run),
         stage_costs=stages,
         most=max((c.seconds for c in stages), default=1.0) or 1.0,
         sources=_sources(run.jobs),
         prepared=_notes(run.jobs, "prepare"),
+        contamination=contamination(run),
         environment=_environment(run.jobs),
-    )
+    )  # fmt: skip
+
+
+def _points(share: float) -> str:
+    return f"{100 * share:+.1f}"
+
+
+def _beside(run: Run, expected: Expected) -> list[tuple[str, dict[str, Any]]]:
+    """Return the expected rows of systems that this run has not: (title, {dataset: value}), if any dataset is the run's."""
+    names = dict.fromkeys([headline(run)[0], *(r.dataset for r in run.pooled if r.metric == "accuracy")])
+    others = [s for s in expected.titles if s not in {system.name for system in run.systems}]
+    found = [(expected.titles[s], {n: v for n in names if (v := expected.of("accuracy", s, n))}) for s in others]
+    return [(title, values) for title, values in found if values]
 
 
 def _datasets(run: Run) -> tuple[list[str], list[tuple[Any, list[Row | None]]]]:
     """Return the headline split's datasets, and for each system its accuracy on each; nothing where there is one dataset."""
     split = headline(run)[1]
     names = list(
-        dict.fromkeys(
-            r.dataset for r in run.pooled if r.metric == "accuracy" and r.split == split and r.dataset != "all"
-        )
+        dict.fromkeys(r.dataset for r in run.pooled if r.metric == "accuracy" and r.split == split and r.dataset != ALL)
     )
     if len(names) < 2:
         return [], []
@@ -70,19 +120,69 @@ def _datasets(run: Run) -> tuple[list[str], list[tuple[Any, list[Row | None]]]]:
 
 
 def _retrieval(run: Run) -> list[dict[str, Any]]:
-    """Return one record per dataset, retriever and round: hit@k for its cut-offs and MRR."""
+    """Return one record per dataset, retriever and round: hit@k for its cut-offs, nDCG at the one nearest 10, and MRR."""
     split = headline(run)[1]
-    rows = [r for r in run.pooled if r.metric in ("hit", "mrr") and r.split == split]
-    keys = sorted({k for r in rows if (k := r.k)})
+    depths = sorted({r.k for r in run.pooled if r.metric == "ndcg" and r.k}, key=lambda k: abs(k - 10))[:1]
+    chosen: list[tuple[str, int | None]] = [
+        ("hit", k) for k in sorted({r.k for r in run.pooled if r.metric == "hit" and r.k})
+    ]
+    if len(chosen) > MOST_HITS:  # results.csv has them all
+        chosen = [chosen[0], *chosen[1 - MOST_HITS :]]
+    ks = [k for _, k in chosen]
+    chosen += [*(("ndcg", k) for k in depths), ("mrr", None), *(("hit_change", k) for k in ks[:1])]
+    heads = [*(f"hit@{k}" for k in ks), *(f"nDCG@{k}" for k in depths), "MRR", *(f"hit@{k}, change" for k in ks[:1])]
+    return _by_round(run, chosen, heads, split)
+
+
+def _answer_hits(run: Run) -> list[dict[str, Any]]:
+    """Return the same of the answer's words, for datasets whose gold passages are not known."""
+    ks = sorted({r.k for r in run.pooled if r.metric == "answer_hit" and r.k})
+    return _by_round(run, [("answer_hit", k) for k in ks], [f"hit@{k}" for k in ks], headline(run)[1])
+
+
+def _by_round(run: Run, chosen: list[tuple[str, Any]], heads: list[str], split: str) -> list[dict[str, Any]]:
+    rows = [r for r in run.pooled if r.split == split and (r.metric, r.k) in chosen]
     found = []
     for dataset in dict.fromkeys(r.dataset for r in rows):
         for system in run.systems:
             own = [r for r in rows if r.system == system.name and r.dataset == dataset]
             for number in sorted({r.round for r in own}):
-                cells = {r.k: r for r in own if r.round == number}
-                found.append({"dataset": dataset, "system": system, "round": number, "cells": [cells.get(k) for k in [*keys, None]],
-                              "heads": [*(f"hit@{k}" for k in keys), "MRR"], "n": own[0].n})  # fmt: skip
+                cells = {(r.metric, r.k): r for r in own if r.round == number}
+                found.append({"dataset": dataset, "system": system, "round": number, "heads": heads, "n": own[0].n,
+                              "cells": [cells.get(key) for key in chosen]})  # fmt: skip
     return found
+
+
+def _rationales(run: Run) -> tuple[list[str], list[tuple[Any, list[Row | None]]]]:
+    """Return the heads and, for each system that argued, its figures on rationales; nothing where none did."""
+    dataset, split = headline(run)
+    found = []
+    for system in run.systems:
+        rows = [lookup(run, system.name, m, dataset=dataset, split=split) for m in RATIONALES]
+        if any(rows):
+            found.append((system, [r[max(r)] if r else None for r in rows]))
+    return (list(RATIONALES.values()), found) if found else ([], [])
+
+
+def _judged(folder: Path | None) -> dict[str, Any] | None:
+    """Read what `judge` found; None where nobody judged."""
+    if folder is None:
+        return None
+    path = folder / "summary.json"
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return {"rubric": str(found["rubric"])[:16], "judges": dict(found["judges"]),
+                "comparisons": list(found["comparisons"]), "agreement": list(found["agreement"])}  # fmt: skip
+    except FileNotFoundError:
+        raise UserError(f"--judge: there is no '{path}'") from None
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{path}: not a summary of `judge`") from None
+
+
+def _reference(run: Run, costs: list[cost.SystemCost]) -> cost.SystemCost | None:
+    """Return the cost that the others are compared with: the joint system's."""
+    joint = main_joint(run)
+    return next((c for c in costs if joint and c.system.name == joint.name), None)
 
 
 def _made(jobs: Sequence[Job]) -> str:
@@ -104,12 +204,13 @@ def _notes(jobs: Sequence[Job], stage: str) -> dict[str, Any]:
 
 
 def _environment(jobs: Sequence[Job]) -> dict[str, Any]:
-    """Return versions, hardware, and the code digest of every stage that ran."""
+    """Return versions, hardware, the code digest of every stage that ran, and the digests of the prepared data."""
     last = max((j.manifest for j in jobs), key=lambda m: len(m.get("versions", {})), default={})
     codes = {j.stage: j.manifest.get("code", "?") for j in jobs}
-    order = [s for s in cost.STAGES if s in codes]
+    data: dict[str, str] = next((j.manifest.get("outputs", {}) for j in jobs if j.stage == "prepare"), {})
     return {
         "versions": last.get("versions", {}),
         "hardware": last.get("hardware", {}),
-        "codes": {s: codes[s] for s in order},
+        "codes": {s: codes[s] for s in cost.STAGES if s in codes},
+        "data": {name: digest[:16] for name, digest in data.items()},
     }

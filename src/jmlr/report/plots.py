@@ -13,12 +13,15 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
+from jmlr.metrics.interval import wilson
+from jmlr.report.calibration import Calibration
 from jmlr.report.finding import best_row, chance, hits
 from jmlr.report.load import Row, Run
 from jmlr.report.pool import headline, lookup
 
 INK = "#010203"  # stands for currentColor until the SVG is written
 COLOURS = ("#8a8f98", "#3d8bd9", "#e0792b", "#2a9d76", "#a66fd0", "#d65c6a", "#b09a2c", "#4fb3c4")
+MOST_POINTS = 150  # of a learning curve: more are not seen
 CURVES = {
     "loss_lm": "LM loss, nats per token",
     "loss_rank": "retriever's loss",
@@ -50,9 +53,9 @@ def accuracy_plot(run: Run) -> Markup:
         guess = chance(run)
         if guess is not None:
             axes.axvline(100 * guess, color=INK, linewidth=0.8, linestyle=(0, (4, 4)), alpha=0.6)
-            axes.text(100 * guess + 0.8, len(rows) - 0.45, "guessing", fontsize=8, va="top")
+            axes.text(100 * guess + 0.8, -0.55, "guessing", fontsize=8, va="bottom")
 
-    return _svg([draw], 7.6, 0.7 + 0.5 * len(rows), "accuracy of each system")
+    return _svg([draw], 5.4, 0.6 + 0.42 * len(rows), "accuracy of each system")
 
 
 def retrieval_plot(run: Run) -> Markup:
@@ -64,7 +67,7 @@ def retrieval_plot(run: Run) -> Markup:
         series = {s.name: lookup(run, s.name, metric, k=at, dataset=dataset, split=split) for s in run.systems}
         if any(series.values()):
             drawings.append(_rounds(run, {name: found for name, found in series.items() if found}, title))
-    return _svg(drawings, 7.6, 2.6, "the retriever after each round") if drawings else Markup("")
+    return _svg(drawings, 3.7, 2.4, "the retriever after each round", 2) if drawings else Markup("")
 
 
 def _rounds(run: Run, series: dict[str, dict[int, Row]], title: str) -> Callable[[Any], None]:
@@ -98,11 +101,7 @@ def _rounds(run: Run, series: dict[str, dict[int, Row]], title: str) -> Callable
 def curve_plots(run: Run) -> Markup:
     """Draw the figures of every training step, smoothed; thin lines are seeds."""
     keys = [key for key in CURVES if any(r.get(key) is not None for records in run.histories.values() for r in records)]
-    return (
-        _svg([_curve(run, key) for key in keys], 7.6, 2.3 * -(-len(keys) // 2), "learning curves", columns=2)
-        if keys
-        else Markup("")
-    )
+    return _svg([_curve(run, key) for key in keys], 3.7, 2.2, "learning curves", 2) if keys else Markup("")
 
 
 def _curve(run: Run, key: str) -> Callable[[Any], None]:
@@ -115,7 +114,10 @@ def _curve(run: Run, key: str) -> Callable[[Any], None]:
             steps, values = np.array(points, dtype=float).T
             label = None if name in named else run.system(name).title
             named.add(name)
-            axes.plot(steps, smooth(values), color=colour(run, name), linewidth=1.3, alpha=0.85, label=label)
+            shown = slice(None, None, -(-len(steps) // MOST_POINTS))
+            axes.plot(
+                steps[shown], smooth(values)[shown], color=colour(run, name), linewidth=1.3, alpha=0.85, label=label
+            )
         axes.set_title(CURVES[key], fontsize=9, loc="left")
         axes.set_xlabel("step")
         if len(named) > 1:
@@ -124,13 +126,39 @@ def _curve(run: Run, key: str) -> Callable[[Any], None]:
     return draw
 
 
+def reliability_plot(run: Run, found: Sequence[Calibration]) -> Markup:
+    """Draw accuracy beside confidence for each system; the diagonal is perfect calibration."""
+    drawings = [_reliability(run, c) for c in found]
+    return _svg(drawings, 2.3, 2.6, "reliability of each system", 4) if found else Markup("")
+
+
+def _reliability(run: Run, found: Calibration) -> Callable[[Any], None]:
+    def draw(axes: Any) -> None:
+        tint, most = colour(run, found.system.name), max(b.n for b in found.bins)
+        axes.plot([0, 100], [0, 100], color=INK, linewidth=0.8, linestyle=(0, (4, 4)), alpha=0.6)
+        for b in found.bins:
+            low, high = wilson(b.accuracy, max(b.n // found.seeds, 1))
+            axes.plot([100 * b.confidence] * 2, [100 * low, 100 * high], color=tint, linewidth=2, alpha=0.4)
+            axes.plot([100 * b.confidence], [100 * b.accuracy], "o", color=tint, markersize=3 + 5 * (b.n / most) ** 0.5)
+        axes.set_xlim(0, 100)
+        axes.set_ylim(0, 100)
+        axes.set_aspect("equal")
+        axes.set_title(f"{found.system.title}\nECE {100 * found.ece:.1f} %", fontsize=9, loc="left")
+        axes.set_xticks([0, 50, 100])
+        axes.set_yticks([0, 50, 100])
+        axes.set_xlabel("confidence, %")
+        axes.set_ylabel("accuracy, %")
+
+    return draw
+
+
 def smooth(values: np.ndarray) -> np.ndarray:
-    """Return centred means over about a twentieth of the points; nearer the ends over fewer."""
+    """Return centred means over about a twentieth of the points; at the ends over the half that there is."""
     half = max(1, len(values) // 40)
     sums = np.concatenate([[0.0], np.cumsum(values)])
     place = np.arange(len(values))
-    reach = np.minimum(half, np.minimum(place, len(values) - 1 - place))
-    return (sums[place + reach + 1] - sums[place - reach]) / (2 * reach + 1)
+    first, last = np.maximum(place - half, 0), np.minimum(place + half + 1, len(values))
+    return (sums[last] - sums[first]) / (last - first)
 
 
 def headline_of_retrieval(run: Run) -> tuple[str, str]:
@@ -148,8 +176,13 @@ def _interval(axes: Any, row: Row, y: float, tint: str) -> None:
     )
 
 
-def _svg(drawings: Sequence[Callable[[Any], None]], width: float, height: float, what: str, columns: int = 0) -> Markup:
-    """Draw panels side by side and return the picture as inline SVG."""
+def _svg(drawings: Sequence[Callable[[Any], None]], width: float, height: float, what: str, columns: int = 1) -> Markup:
+    """Draw panels, each an inline SVG of its own, so that a narrow page can put them below each other."""
+    panels = Markup("").join(_panel(draw, width, height, what) for draw in drawings)
+    return Markup('<div class="panels c{}">{}</div>').format(columns, panels)
+
+
+def _panel(draw: Callable[[Any], None], width: float, height: float, what: str) -> Markup:
     from matplotlib import rc_context
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
@@ -159,26 +192,16 @@ def _svg(drawings: Sequence[Callable[[Any], None]], width: float, height: float,
     )
     style: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "jmlr", "font.size": 9, "font.family": "sans-serif", "axes.spines.top": False,
              "axes.spines.right": False, "axes.linewidth": 0.6, "legend.labelcolor": INK, **ink}  # fmt: skip
-    columns = min(columns or len(drawings), len(drawings))
     with rc_context(style):
         figure = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasSVG(figure)
-        panels = figure.subplots(-(-len(drawings) // columns), columns, squeeze=False).ravel()
-        for axes, draw in zip(panels, drawings, strict=False):
-            draw(axes)
-        for axes in panels[len(drawings) :]:
-            axes.set_visible(False)
+        draw(figure.subplots())
         text = io.StringIO()
         figure.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     body = text.getvalue()[text.getvalue().index("<svg") :].replace(INK, "currentColor")
-    body = re.sub(
-        r'<svg [^>]*?viewBox="([^"]+)"[^>]*>',
-        rf'<svg viewBox="\1" role="img" aria-label="{what}">',
-        body,
-        count=1,
-        flags=re.S,
-    )
+    head = rf'<svg viewBox="\1" role="img" aria-label="{what}">'
+    body = re.sub(r'<svg [^>]*?viewBox="([^"]+)"[^>]*>', head, body, count=1, flags=re.S)
     body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.S)
-    return Markup(
-        re.sub(r"font: ([\d.]+px)[^;\"]*", r"font: \1 system-ui, sans-serif", body).replace(" xlink:href=", " href=")
-    )
+    body = re.sub(r' id="[A-Za-z0-9.]+_\d+"', "", body)  # names of matplotlib's parts, the same in every panel
+    body = re.sub(r"font: ([\d.]+px)[^;\"]*", r"font: \1 system-ui, sans-serif", body)
+    return Markup(body.replace(" xlink:href=", " href="))

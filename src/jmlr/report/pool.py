@@ -72,15 +72,26 @@ def accuracy(run: Run, system: str, dataset: str, split: str) -> Estimate:
 
 def difference(run: Run, a: str, b: str, dataset: str, split: str) -> Estimate:
     """Return the accuracy of `a` less that of `b`, on the same questions and seeds."""
+    return bootstrap(differences(run, a, b, dataset, split))
+
+
+def differences(run: Run, a: str, b: str, dataset: str, split: str) -> list[NDArray[np.float64]]:
+    """Return, for each dataset, 1 where only `a` is right, -1 where only `b` is, else 0: [seeds, questions]."""
     seeds = [seed for seed in run.seeds_of(a) if seed in run.seeds_of(b)]
     if not seeds:
         raise UserError(f"systems {a} and {b} have no seed in common")
     parts = _parts(run, dataset, split)
-    return bootstrap([np.stack([marks(run, a, s, ids) - marks(run, b, s, ids) for s in seeds]) for ids in parts])
+    return [np.stack([marks(run, a, s, ids) - marks(run, b, s, ids) for s in seeds]) for ids in parts]
 
 
 def bootstrap(parts: Sequence[NDArray[np.float64]]) -> Estimate:
     """Return the mean over datasets of figures [seeds, questions], with its interval over seeds and questions."""
+    low, high = np.percentile(resample(parts), [2.5, 97.5])
+    return Estimate(float(np.mean([part.mean() for part in parts])), float(low), float(high))
+
+
+def resample(parts: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Return the mean over datasets in each of the bootstrap's draws, float64 [DRAWS]."""
     rng = np.random.default_rng(DRAW_SEED)
     seeds = parts[0].shape[0]
     seed_draws = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=DRAWS) / seeds  # [R, seeds]
@@ -90,8 +101,7 @@ def bootstrap(parts: Sequence[NDArray[np.float64]]) -> Estimate:
         for i in range(0, DRAWS, 100):  # in blocks: a large test set need not fit 2,000 times
             draws = rng.multinomial(size, np.full(size, 1 / size), size=len(means[i : i + 100])) / size
             means[i : i + 100] += ((seed_draws[i : i + 100] @ part) * draws).sum(1) / len(parts)
-    low, high = np.percentile(means, [2.5, 97.5])
-    return Estimate(float(np.mean([part.mean() for part in parts])), float(low), float(high))
+    return means
 
 
 def marks(run: Run, system: str, seed: int, ids: Sequence[str]) -> NDArray[np.float64]:

@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jmlr.report import cost
+from jmlr.report.expected import Expected, Value
 from jmlr.report.finding import best_row, hits, pct, sentences
 from jmlr.report.load import ALL, COLUMNS, Row, Run, System
 from jmlr.report.pool import fields, headline, lookup, ordered
 
-WIDTH = 100
+WIDTH, MOST_FAILED = 100, 3
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,9 @@ class Line:
     before: float | None
     after: float | None
     training_s: float | None
+    unparsed: int
+    expected: Value | None
+    verdict: str
 
 
 def results_csv(run: Run) -> str:
@@ -38,9 +42,10 @@ def results_csv(run: Run) -> str:
     return text.getvalue()
 
 
-def lines(run: Run) -> list[Line]:
+def lines(run: Run, expected: Expected | None = None) -> list[Line]:
     """Return the rows of the table of systems."""
-    made = []
+    made, expected = [], expected or Expected()
+    dataset = headline(run)[0]
     for system in run.systems:
         seeds = {}
         for seed in run.seeds_of(system.name):
@@ -51,8 +56,46 @@ def lines(run: Run) -> list[Line]:
         values = [found[r].value for r in sorted(found)]
         seconds = cost.training_seconds(run, system.name)
         after = values[-1] if len(values) > 1 else None
-        made.append(Line(system, best_row(run, system), seeds, k, values[0] if values else None, after, seconds))
+        row = best_row(run, system)
+        wanted = expected.of("accuracy", system.name, dataset) if row else None
+        before, verdict = (values[0] if values else None), expected.verdict("accuracy", row)
+        failed = unparsed(run, system)
+        made.append(Line(system, row, seeds, k, before, after, seconds, failed, wanted, verdict))
     return made
+
+
+def unparsed(run: Run, system: System) -> int:
+    """Return how many of a system's answers to questions with options could not be parsed, over all seeds."""
+    answers = [run.answers[system.name, seed] for seed in run.seeds_of(system.name)]
+    return sum(p < 0 <= g for a in answers for p, g in zip(a.predicted, a.gold, strict=True))
+
+
+def verdicts(run: Run, expected: Expected) -> list[tuple[Row, Value, str]]:
+    """Return every figure for which a value is expected, after the last round: (figure, expected value, verdict)."""
+    last: dict[tuple[str, ...], Row] = {}
+    split = headline(run)[1]
+    for row in sorted(run.pooled, key=lambda r: (r.round, -(r.k or 0))):  # the smallest k and the last round stay
+        if row.split == split and expected.of(row.metric, row.system, row.dataset):
+            last[row.metric, row.system, row.dataset] = row
+    found = []
+    for row in ordered(run, list(last.values())):
+        value = expected.of(row.metric, row.system, row.dataset)
+        assert value is not None
+        found.append((row, value, expected.verdict(row.metric, row)))
+    return found
+
+
+def verdict_line(run: Run, expected: Expected) -> str:
+    """Say how the run stands beside what is expected, in one line; "" where nothing is."""
+    found = verdicts(run, expected)
+    if not found:
+        return ""
+    counts = ", ".join(f"{sum(v == name for *_, v in found)} {name}" for name in ("OK", "OKISH", "FAIL"))
+    failed = [f"{run.system(row.system).title}, {row.metric}{'' if row.k is None else f'@{row.k}'} on {row.dataset}: "
+              f"{pct(row.value)} for {pct(value.value)}" for row, value, v in found if v == "FAIL"]  # fmt: skip
+    more = f"; and {len(failed) - MOST_FAILED} more" if len(failed) > MOST_FAILED else ""
+    told = f". FAIL: {'; '.join(failed[:MOST_FAILED])}{more}" if failed else ""
+    return f"Beside the expected values ({expected.source}): {counts}{told}."
 
 
 def _cells(run: Run, line: Line) -> list[str]:
@@ -88,13 +131,14 @@ def _notes(run: Run) -> list[str]:
     ]
 
 
-def table_text(run: Run) -> str:
+def table_text(run: Run, expected: Expected | None = None) -> str:
     """Return the table and the finding as plain text."""
     rows = [_heads(run), *(_cells(run, line) for line in lines(run))]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     text = [_text_row(row, widths) for row in rows]
     text.insert(1, "  ".join("-" * w for w in widths))
-    notes = [wrapped for note in _notes(run) for wrapped in textwrap.wrap(note, WIDTH)]
+    told = [*_notes(run), *([verdict_line(run, expected)] if expected else [])]
+    notes = [wrapped for note in told for wrapped in textwrap.wrap(note, WIDTH)]
     return "\n".join([*text, "", *notes]) + "\n"
 
 

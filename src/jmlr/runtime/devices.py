@@ -23,6 +23,12 @@ def device() -> torch.device:
         raise UserError(
             f"JMLR_DEVICE={wanted}: torch {torch.__version__} sees no CUDA device here; unset it to use the CPU"
         )
+    given = os.environ.get("CUDA_VISIBLE_DEVICES", "")  # a scheduler says so which GPUs a job has
+    if not wanted and given not in ("", "-1", "NoDevFiles") and not torch.cuda.is_available():
+        raise UserError(
+            f"this job was given GPUs (CUDA_VISIBLE_DEVICES={given}), but torch {torch.__version__} sees none; install a torch "
+            "with CUDA, or set JMLR_DEVICE=cpu to compute on the CPU"
+        )
     chosen = torch.device(wanted or ("cuda" if torch.cuda.is_available() else "cpu"))
     if not wanted and chosen.type == "cuda":
         say(f"device: {torch.cuda.get_device_name(chosen)}")

@@ -20,13 +20,13 @@ from jmlr.runtime.errors import UserError
 
 PACKAGE = Path(__file__).resolve().parent.parent
 # Left out: the version; the configuration, whose values reach a stage as options; what only says how a stage went.
-RECORDS = {f"jmlr.runtime.{m}" for m in ("digest", "errors", "manifest", "progress", "validation")}
+RECORDS = {f"jmlr.runtime.{m}" for m in ("digest", "energy", "errors", "manifest", "meter", "progress", "validation")}
 OUTSIDE = {"jmlr", "jmlr.__main__", "jmlr.config"} | RECORDS  # and jmlr.options
 DATA = ("*.jinja", "*.css", "*.js", "*.svg", "*.json", "*.txt")
 STRING = r'"(?:\\.|[^"\\\n])*"'
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-CPP_NOISE = re.compile(rf"({STRING}|'(?:\\.|[^'\\\n])')|//[^\n]*|/\*.*?\*/|\s+", re.S)
-CMAKE_NOISE = re.compile(rf"({STRING})|#[^\n]*|\s+", re.S)
+CPP_NOISE = re.compile(rf"({STRING}|'(?:\\.|[^'\\\n])')|(?://[^\n]*|/\*.*?\*/|\s)+", re.S)
+CMAKE_NOISE = re.compile(rf"({STRING})|(?:#[^\n]*|\s)+", re.S)
 
 
 @cache
@@ -111,7 +111,9 @@ def _extension(package: Path) -> bytes:
         return b"".join(f.read_bytes() for f in sorted((package / "topk").glob("_topk*.so")))
     sources = [f for f in sorted((checkout / "csrc").rglob("*.[ch]*")) if not f.name.startswith(("bench", "test"))]
     text = CMAKE_NOISE.sub(_keep_strings, (checkout / "CMakeLists.txt").read_text(encoding="utf-8"))
-    return "\n".join([text, *(CPP_NOISE.sub(_keep_strings, f.read_text(encoding="utf-8")) for f in sources)]).encode()
+    return "\n".join(
+        [text, *(CPP_NOISE.sub(_keep_strings, f.read_text(encoding="utf-8")).strip() for f in sources)]
+    ).encode()
 
 
 def _keep_strings(found: re.Match[str]) -> str:

@@ -1,7 +1,8 @@
 """What every stage writes beside its output: how it came to be, and what it cost.
 
 `manifest.json` holds the stage, its options, the digests of inputs and outputs, the code digest, the seed, versions,
-hardware, seconds, CPU seconds, GPU hours and the peak of memory in bytes. It never holds clinical text.
+hardware, seconds, CPU seconds, GPU hours, energy where the hardware tells it, the tokens and FLOPs of every model, and the
+peak of memory in bytes. It never holds clinical text.
 
     with stage_output(out, "encode", inputs={"retriever": retriever}, options=[options]) as (folder, notes):
         ...
@@ -23,7 +24,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from jmlr.runtime import meter
 from jmlr.runtime.digest import stage_digest
+from jmlr.runtime.energy import EnergyMeter
+from jmlr.runtime.errors import UserError
 from jmlr.runtime.files import fresh_directory, sha256
 
 PACKAGES = ("jmlr", "numpy", "torch", "transformers", "peft", "tokenizers", "datasets", "pyarrow", "snakemake")
@@ -42,6 +46,8 @@ def stage_output(
     """Yield (a fresh folder, a dictionary for notes); on success write the manifest and put the folder in place of `out`."""
     begun, clock, cpu = datetime.now(UTC), time.perf_counter(), _cpu_seconds()
     notes: dict[str, Any] = {}
+    meter.reset()
+    energy = EnergyMeter()
     with fresh_directory(out) as folder:
         yield folder, notes
         seconds = time.perf_counter() - clock
@@ -58,6 +64,8 @@ def stage_output(
             "seconds": round(seconds, 3),
             "cpu_seconds": round(_cpu_seconds() - cpu, 3),
             "gpu_hours": round(seconds / 3600 * _gpus(), 6),
+            "energy": energy.read(),
+            "models": meter.counts(),
             "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             * (1 if sys.platform == "darwin" else 1024),
             "notes": notes,
@@ -68,6 +76,22 @@ def stage_output(
 def read_manifest(folder: Path) -> dict[str, Any]:
     """Return the manifest of a stage's output folder."""
     return json.loads((folder / NAME).read_text())
+
+
+def last_training(run: Path, system: str, seed: int) -> Path:
+    """Return the training of a system's last finished round.
+
+    Raises:
+        UserError: there is none.
+    """
+    folders = sorted(run.glob(f"{system}/seed{seed}/r*/train"), key=lambda p: int(p.parent.name[1:]))
+    folders = [f for f in folders if (f / NAME).is_file()]
+    if not folders:
+        known = sorted({p.parts[-5] for p in run.glob("*/seed*/r*/train/manifest.json")})
+        raise UserError(
+            f"'{run}' holds no finished training of system '{system}' with seed {seed} (finished systems: {', '.join(known) or 'none; run the workflow first'})"
+        )
+    return folders[-1]
 
 
 def _digests(paths: Path | Sequence[Path]) -> dict[str, str]:
@@ -96,6 +120,7 @@ def _cpu_seconds() -> float:
 
 
 def _gpus() -> int:
+    """Return how many GPUs this stage holds: those seen here, or one for each process where several nodes compute."""
     torch = sys.modules.get("torch")  # a stage without torch uses no GPU
     if torch is None or not torch.cuda.is_available():
         return 0
@@ -109,6 +134,7 @@ def _hardware() -> dict[str, Any]:
         "machine": platform.machine(),
         "cores": os.cpu_count(),
         "threads": os.environ.get("OMP_NUM_THREADS"),
+        "ranks": int(os.environ.get("WORLD_SIZE", "1")),
         "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
         if torch is not None and _gpus()
         else [],

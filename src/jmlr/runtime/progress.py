@@ -6,6 +6,7 @@ One line at a time on standard error, every few seconds at a terminal and once a
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
@@ -14,7 +15,6 @@ from collections.abc import Mapping
 from jmlr.runtime.errors import UserError
 
 TERMINAL_S, LOG_S = 5.0, 60.0
-
 
 _muted = False
 
@@ -27,7 +27,11 @@ def mute(on: bool) -> None:
 
 def say(text: str) -> None:
     """Print one line to standard error at once."""
-    if not _muted:
+    if _muted:
+        return
+    # The reader may be gone: a scheduler's signal ends the `tee` of a rule's shell line before the stage, which then
+    # still has its state to save.
+    with contextlib.suppress(OSError):
         print(text, file=sys.stderr, flush=True)
 
 

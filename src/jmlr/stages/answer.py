@@ -51,9 +51,9 @@ def answer(
             raise UserError(
                 f"'{prepared}/questions.parquet' has no question with options in splits {', '.join(options.splits)}"
             )
-        model, tokenizer = load_llm(llm, where=device())
+        model, tokenizer = load_llm(llm, precision=reading.llm_precision, where=device())
         model = (load_adapter(model, trained / "adapter", trainable=False) if trained else model).eval()
-        prompter = Prompter(tokenizer, **reading.model_dump())
+        prompter = Prompter(tokenizer, **reading.model_dump(exclude={"llm_precision"}))
         texts = Passages(read_table(prepared / "passages.parquet"), prompter, None, 0)
         found = _found(candidates, passages) if candidates else {}
         rows = _answers(model, prompter, texts, records, found, options)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from jmlr.options import ReadingOptions, RetrievalOptions
-from jmlr.runtime.errors import UserError
-from jmlr.runtime.manifest import NAME, read_manifest
+from jmlr.runtime.manifest import last_training, read_manifest
 
 
 def ask(
@@ -30,7 +28,7 @@ def ask(
         options: JSON list of answers to choose from: '["aspirin", "ibuprofen"]'; none: the likeliest words are generated
         passages: how many are read; 0: as many as in training
     """
-    trained = _last_round(run, system, seed)
+    trained = last_training(run, system, seed)
     manifest = read_manifest(trained)
     settings = manifest["options"]
     reading = ReadingOptions(**{k: settings[k] for k in ReadingOptions.model_fields})
@@ -45,9 +43,9 @@ def ask(
     from jmlr.training.data import Passages, read_table
     from jmlr.training.reading import probabilities, score_options
 
-    model, tokenizer = load_llm(llm)
+    model, tokenizer = load_llm(llm, precision=reading.llm_precision)
     model = load_adapter(model, trained / "adapter", trainable=False).eval()
-    prompter = Prompter(tokenizer, **reading.model_dump())
+    prompter = Prompter(tokenizer, **reading.model_dump(exclude={"llm_precision"}))
     table = read_table(prepared / "passages.parquet")
     texts = Passages(table, prompter, None, 0)
     read = [list(texts.for_llm(row)) for row, _ in found]
@@ -68,17 +66,6 @@ def ask(
         print(_generate(model, tokenizer, prompter, question, read))
 
 
-def _last_round(run: Path, system: str, seed: int) -> Path:
-    folders = sorted(run.glob(f"{system}/seed{seed}/r*/train"), key=lambda p: int(p.parent.name[1:]))
-    folders = [f for f in folders if (f / NAME).is_file()]
-    if not folders:
-        known = sorted({p.parts[-5] for p in run.glob("*/seed*/r*/train/manifest.json")})
-        raise UserError(
-            f"'{run}' holds no finished training of system '{system}' with seed {seed} (finished systems: {', '.join(known) or 'none; run the workflow first'})"
-        )
-    return folders[-1]
-
-
 def _model_folder(manifest: dict[str, Any], name: str) -> str:
     """Return where the training's input model lies, as its manifest recorded it."""
     return str(manifest["notes"][name])
@@ -97,23 +84,21 @@ def _find(
     """Return (row, score) of the best passages under the retriever and index of the last round."""
     import torch
 
-    from jmlr.models.dense import DenseRetriever
-    from jmlr.topk import Index
+    from jmlr.models.retriever import load_retriever
+    from jmlr.topk.stored import StoredVectors, open_stored, search_stored
     from jmlr.training.data import query_text
 
-    trained = _last_round(run, system, seed)
+    trained = last_training(run, system, seed)
     own = trained / "retriever"
-    index = trained.parent / "index" if own.is_dir() else Path(manifest["notes"]["candidates"]).parent / "index"
-    retriever = DenseRetriever.load(
-        str(own) if own.is_dir() else str(json.loads((index / NAME).read_text())["notes"]["retriever"])
-    ).eval()
+    search = trained.parent / "search" if own.is_dir() else Path(manifest["notes"]["candidates"])
+    index = Path(read_manifest(search)["notes"]["index"])
+    path = str(own) if own.is_dir() else read_manifest(index)["notes"]["retriever"]
+    retriever = load_retriever(path, query_tokens=retrieval.query_tokens).eval()
     with torch.no_grad():
-        query = retriever.encode(
-            retriever.tokenize(
-                [query_text(question, options, retrieval.query_options)], retrieval.query_tokens, "query"
-            )
-        )
-    scores, rows = Index.open(index / "index").search(query.numpy(), count)
+        ids = retriever.tokenize([query_text(question, options, retrieval.query_options)], kind="query")
+        vectors, offsets = retriever.encode_all(ids, "query", batch_tokens=1)
+    queries = StoredVectors(vectors.numpy(), None if offsets is None else offsets.numpy())
+    scores, rows = search_stored(open_stored(index / "index"), queries, count)
     return list(zip(rows[0].tolist(), scores[0].tolist(), strict=True))
 
 

@@ -1,4 +1,4 @@
-"""Stage `encode`: passages (by shards) or questions -> one vector each."""
+"""Stage `encode`: passages (by shards) or questions -> one vector each, or one for each token (ColBERT)."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Literal
 
 from jmlr.options import EncodeOptions, RetrievalOptions
-from jmlr.runtime.errors import UserError
 from jmlr.runtime.manifest import stage_output
+from jmlr.runtime.shards import shard_of, shard_rows
 
 
 def encode(
@@ -21,6 +21,8 @@ def encode(
 ) -> None:
     """Encode passages or questions with a retriever: vectors.npy, float32 [N, D], in the order of the table.
 
+    A ColBERT writes the vectors of all tokens, [M, D], and offsets.npy: text i has the rows offsets[i] to offsets[i + 1] - 1.
+
     Args:
         out: folder to make
         prepared: output of `prepare`
@@ -28,44 +30,36 @@ def encode(
         part: what is encoded
         shard: 'i/n': the i-th of n equal runs of rows, counted from 0
     """
-    number, count = _shard(shard)
-    import numpy as np
-
-    from jmlr.models.dense import DenseRetriever
+    _, count = shard_of(shard)
+    from jmlr.models.retriever import load_retriever
     from jmlr.runtime.devices import device
+    from jmlr.topk.stored import StoredVectors
     from jmlr.training.data import passage_text, query_text, read_table
 
     with stage_output(
         out, "encode", inputs={"prepared": prepared, "retriever": Path(retriever)}, options=[options, retrieval]
     ) as (folder, notes):
-        model = DenseRetriever.load(retriever).to(device()).eval()
+        model = load_retriever(retriever, query_tokens=retrieval.query_tokens, passage_tokens=retrieval.passage_tokens)
+        model = model.to(device()).eval()
         table = read_table(prepared / f"{part}.parquet")
-        first, last = len(table) * number // count, len(table) * (number + 1) // count
+        first, last = shard_rows(shard, len(table))
         rows = table.slice(first, last - first).to_pylist()
         if part == "passages":
-            ids = model.tokenize([passage_text(r["title"], r["text"]) for r in rows], retrieval.passage_tokens)
-            most = retrieval.passage_tokens
+            kind, texts = "passage", [passage_text(r["title"], r["text"]) for r in rows]
         else:
-            ids = model.tokenize(
-                [query_text(r["question"], r["options"], retrieval.query_options) for r in rows],
-                retrieval.query_tokens,
-                "query",
-            )
-            most = retrieval.query_tokens
+            kind = "query"
+            texts = [query_text(r["question"], r["options"], retrieval.query_options) for r in rows]
+        ids = model.tokenize(texts, kind=kind)
         name = f"encode {part}" + (f" {shard}" if count > 1 else "")
-        vectors = model.encode_all(ids, batch_tokens=options.batch_tokens, bf16=options.encode_bf16, name=name)
-        np.save(folder / "vectors.npy", vectors.numpy(), allow_pickle=False)
+        vectors, offsets = model.encode_all(
+            ids, kind, batch_tokens=options.batch_tokens, bf16=options.encode_bf16, name=name
+        )
+        StoredVectors(vectors.numpy(), None if offsets is None else offsets.numpy()).save(folder)
         notes.update(
             retriever=retriever,
             texts=len(ids),
             tokens=sum(map(len, ids)),
-            full_length=sum(len(i) >= min(most, model.max_tokens) for i in ids),
+            full_length=sum(len(i) >= model.limit(kind) for i in ids),
+            vectors=len(vectors),
             depth=vectors.shape[1],
         )
-
-
-def _shard(text: str) -> tuple[int, int]:
-    number, _, count = text.partition("/")
-    if not (number.isdecimal() and count.isdecimal() and int(number) < int(count)):
-        raise UserError(f"--shard '{text}': give 'i/n' with 0 <= i < n, e.g. 0/4")
-    return int(number), int(count)

@@ -1,14 +1,16 @@
 """Stage `evaluate`: answers and candidates -> metrics.csv, one row per number, with its 95 % interval and n.
 
-Columns: run, system, seed, round, dataset, split, metric, k, value, low, high, n. Metrics: accuracy and unparsed
-(questions with options), hit, recall and mrr (questions whose gold passages are known). The dataset 'all' is the mean
-over datasets. Rounds are the retriever's; an accuracy has that of the retriever behind the answers (none: 0).
+Columns: run, system, seed, round, dataset, split, metric, k, value, low, high, n. Metrics: accuracy, unparsed and ece
+(questions with options); hit, recall, ndcg, mrr and hit_change, a round's hit less that of round 0, question by question
+(questions whose gold passages are known); answer_hit (datasets without gold passages); citation_grounded,
+citation_precision and umls_f (answers with a rationale). The dataset 'all' is the mean over datasets. Rounds are the
+retriever's; an answer has that of the retriever behind it (none: 0).
 """
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +33,7 @@ def evaluate(
     options: EvaluateOptions,
     searches: list[Path] | None = None,
 ) -> None:
-    """Measure one system: accuracy of its answers, and its retriever before and after each round.
+    """Measure one system: its answers, and its retriever before and after each round.
 
     Args:
         out: folder to make: metrics.csv, qrels.trec
@@ -42,31 +44,48 @@ def evaluate(
         seed: of the training, for the table
         searches: outputs of `search`, of rounds 0, 1, ...; none for a closed-book system
     """
-    import pyarrow.parquet as pq
-
     from jmlr.metrics.qrels import write_qrels
+    from jmlr.metrics.table import answer_rows, calibration_rows, change_rows, rationale_rows
 
     inputs = {"prepared": prepared, "answers": answers, "searches": searches}
     with stage_output(out, "evaluate", inputs=inputs, options=[options]) as (folder, notes):
-        columns = ["id", "dataset", "split", "answer", "gold_ids"]
-        asked = pq.read_table(existing(prepared / "questions.parquet", "--prepared"), columns=columns)
-        questions = {q["id"]: q for q in asked.to_pylist()}
-        columns = ["question_id", "split", "answer", "predicted"]
-        answered = pq.read_table(existing(answers / "answers.parquet", "--answers"), columns=columns).to_pylist()
+        asked = _read(prepared / "questions.parquet", "--prepared", ["id", "dataset", "split", "answer", "gold_ids"],
+                      ["answer_text", "explanation"])  # fmt: skip
+        questions = {q["id"]: q for q in asked}
+        answered = _read(answers / "answers.parquet", "--answers", ["question_id", "split", "answer", "predicted"],
+                         ["probabilities", "rationale", "citations", "cited_ids", "ids"])  # fmt: skip
         _check(answered, questions, answers)
+        for a in answered:
+            a["dataset"] = questions[a["question_id"]]["dataset"]
         splits = list(dict.fromkeys(a["split"] for a in answered))
         gold = {q["id"]: q["gold_ids"] for q in questions.values() if q["gold_ids"] and q["split"] in splits}
         write_qrels(folder / "qrels.trec", gold)
-        rows = list(_answer_rows(answered, questions, max(len(searches or []) - 1, 0)))
+        last = max(len(searches or []) - 1, 0)
+        find = _concepts(answered, questions, prepared, options.concepts)
+        rows = [*answer_rows(answered, last), *rationale_rows(answered, questions, find, last)]
+        start: list[Any] = []
         for number, path in enumerate(searches or []):
-            ranked = _ranked(path, gold)
-            rows += _retrieval_rows(ranked, gold, questions, number, _cut_offs(ranked, options.retrieval_k, notes))
+            found = _search_rows(path, prepared, questions, splits, number, options.retrieval_k, notes)
+            start = start or found
+            rows += [*found, *change_rows(start, found, number)]
         with (folder / "metrics.csv").open("w", newline="", encoding="utf-8") as f:
             table = csv.writer(f, lineterminator="\n")
             table.writerow(COLUMNS)
             for row in _with_intervals(rows, options.bootstrap):
                 table.writerow([run, system, seed, *row])
-        notes.update(questions=len(answered), with_gold=len(gold), splits=splits)
+            for *head, value, n in calibration_rows(answered, last):
+                table.writerow([run, system, seed, *head, f"{value:.6f}", "", "", n])
+        unparsed = sum(a["predicted"] < 0 <= a["answer"] for a in answered)
+        notes.update(questions=len(answered), with_gold=len(gold), splits=splits, unparsed=unparsed)
+
+
+def _read(path: Path, option: str, columns: list[str], optional: list[str]) -> list[dict[str, Any]]:
+    """Read a table's records; optional columns only where it has them."""
+    import pyarrow.parquet as pq
+
+    names = set(pq.read_schema(existing(path, option)).names)
+    found = pq.read_table(path, columns=[*columns, *(c for c in optional if c in names)]).to_pylist()
+    return [{**dict.fromkeys(optional), **record} for record in found]
 
 
 def _check(answered: list[dict[str, Any]], questions: dict[str, Any], answers: Path) -> None:
@@ -80,37 +99,72 @@ def _check(answered: list[dict[str, Any]], questions: dict[str, Any], answers: P
             raise UserError(f"{where} is not the one in --prepared; answer again")
 
 
-Row = tuple[int, str, str, str, "int | str", list[float]]  # round, dataset, split, metric, k, one value per question
+def _concepts(answered: list[dict[str, Any]], questions: dict[str, Any], prepared: Path, name: str) -> Any:
+    """Return the extractor for UMLS-F: the named one, or the open vocabulary with the run's own terms; None without rationales."""
+    from jmlr.metrics.concepts import committed_terms, extra, extractor, vocabulary
 
-
-def _answer_rows(answered: list[dict[str, Any]], questions: dict[str, Any], round: int) -> Iterator[Row]:
-    """Yield accuracy and unparsed of each split and dataset, of the questions that have options."""
-    import numpy as np
-
-    from jmlr.metrics.accuracy import accuracy, unparsed
-
-    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for a in answered:
-        if a["answer"] >= 0:
-            groups.setdefault((questions[a["question_id"]]["dataset"], a["split"]), []).append(a)
-    for (dataset, split), members in groups.items():
-        predicted = np.array([a["predicted"] for a in members])
-        right = accuracy(np.array([a["answer"] for a in members]), predicted)
-        yield round, dataset, split, "accuracy", "", right.tolist()
-        yield round, dataset, split, "unparsed", "", unparsed(predicted).tolist()
-
-
-def _ranked(search: Path, gold: dict[str, list[str]]) -> dict[str, list[str]]:
-    """Return the candidates of the questions that have gold passages, best first."""
+    if name:
+        return extractor(name)
+    pairs = [(a["rationale"], questions[a["question_id"]]["explanation"]) for a in answered]
+    texts = [text for pair in pairs if all(pair) for text in pair]
+    if not texts:
+        return None
     import pyarrow.parquet as pq
 
-    table = pq.read_table(existing(search / "candidates.parquet", "--searches"), columns=["question_id", "ids"])
-    ranked = {r["question_id"]: r["ids"] for r in table.to_pylist() if r["question_id"] in gold}
-    for question in gold:
-        if question not in ranked:
+    glossary = (q["answer_text"] or "" for q in questions.values() if q["answer"] < 0)
+    batches = pq.ParquetFile(existing(prepared / "passages.parquet", "--prepared")).iter_batches(columns=["title"])
+    titles = (title for batch in batches for title in batch["title"].to_pylist())
+    own = extra((term for terms in (glossary, titles) for term in terms if term), texts)
+    return vocabulary({**own, **committed_terms()})
+
+
+def _search_rows(
+    search: Path,
+    prepared: Path,
+    questions: dict[str, Any],
+    splits: list[str],
+    number: int,
+    wanted: list[int],
+    notes: dict[str, Any],
+) -> list[Any]:
+    """Return what one search found: of gold passages where they are known, else of the answer's words."""
+    from jmlr.metrics.answer_hit import countable
+    from jmlr.metrics.table import answer_hit_rows, retrieval_rows
+
+    graded = {q["dataset"] for q in questions.values() if q["gold_ids"] and q["split"] in splits}
+    gold, worded = set(), set()
+    for q in questions.values():
+        if q["split"] in splits and q["gold_ids"]:
+            gold.add(q["id"])
+        elif q["split"] in splits and q["dataset"] not in graded and countable(q["answer_text"] or ""):
+            worded.add(q["id"])
+    table = _read(search / "candidates.parquet", "--searches", ["question_id", "ids"], [])
+    ranked = {r["question_id"]: r["ids"] for r in table if r["question_id"] in gold | worded}
+    for question in questions:  # in the order of the table
+        if question in gold | worded and question not in ranked:
             where = f"{search / 'candidates.parquet'}: question '{question}' of --prepared"
             raise UserError(f"{where} has no candidates; search again")
-    return ranked
+    cut_offs = _cut_offs(ranked, wanted, notes)
+    graded_part = {q: ranked[q] for q in questions if q in gold}
+    worded_part = {q: ranked[q] for q in questions if q in worded}
+    texts = _texts(prepared, {i for ids in worded_part.values() for i in ids})
+    return [
+        *retrieval_rows(graded_part, questions, number, cut_offs),
+        *answer_hit_rows(worded_part, questions, texts, number, cut_offs),
+    ]
+
+
+def _texts(prepared: Path, ids: Iterable[str]) -> dict[str, str]:
+    """Return the text of passages by id; of the table only these are held."""
+    import pyarrow.compute as pc
+    import pyarrow.dataset as ds
+
+    wanted = sorted(ids)
+    if not wanted:
+        return {}
+    table = ds.dataset(existing(prepared / "passages.parquet", "--prepared"), format="parquet")
+    found = table.to_table(columns=["id", "text"], filter=pc.field("id").isin(wanted))
+    return dict(zip(found["id"].to_pylist(), found["text"].to_pylist(), strict=True))
 
 
 def _cut_offs(ranked: dict[str, list[str]], wanted: list[int], notes: dict[str, Any]) -> list[int]:
@@ -123,26 +177,7 @@ def _cut_offs(ranked: dict[str, list[str]], wanted: list[int], notes: dict[str, 
     return [k for k in wanted if k <= depth]
 
 
-def _retrieval_rows(
-    ranked: dict[str, list[str]], gold: dict[str, list[str]], questions: dict[str, Any], round: int, cut_offs: list[int]
-) -> Iterator[Row]:
-    """Yield hit, recall and MRR (over all candidates) of each split and dataset."""
-    from jmlr.metrics.hit import hit
-    from jmlr.metrics.mrr import reciprocal_rank
-    from jmlr.metrics.recall import recall
-
-    groups: dict[tuple[str, str], list[str]] = {}
-    for id in gold:
-        groups.setdefault((questions[id]["dataset"], questions[id]["split"]), []).append(id)
-    for (dataset, split), members in groups.items():
-        at_k: tuple[tuple[str, Callable[..., float]], ...] = (("hit", hit), ("recall", recall))
-        for name, metric in at_k:
-            for k in cut_offs:
-                yield round, dataset, split, name, k, [metric(ranked[i], frozenset(gold[i]), k) for i in members]
-        yield round, dataset, split, "mrr", "", [reciprocal_rank(ranked[i], frozenset(gold[i])) for i in members]
-
-
-def _with_intervals(rows: list[Row], samples: int) -> Iterator[list[Any]]:
+def _with_intervals(rows: list[Any], samples: int) -> Iterator[list[Any]]:
     """Yield the rows of the table; after them, for each number of several datasets, their mean as dataset 'all'."""
     import numpy as np
 

@@ -35,8 +35,10 @@ def fetch(out: Path, source: str, options: SourceOptions, local: Path | None = N
     if options.origin != "demo" and not (options.path or local):
         needed = {"local": "a file or folder", "hub": "a dataset id", "url": "an address"}[options.origin]
         raise UserError(f"source '{source}': origin '{options.origin}' needs a path: {needed}")
-    if options.files and options.origin != "local":
+    if options.files and options.origin not in ("local", "url"):
         raise UserError(f"source '{source}': 'files' chooses from a local folder, and the origin is '{options.origin}'")
+    if options.private and options.origin != "local":
+        raise UserError(f"source '{source}': private, and origin '{options.origin}'; allowed: local")
     path = "" if options.origin == "demo" else str(local or expand(options.path, f"source '{source}': path"))
     with stage_output(out, "fetch", inputs={}, options=[options]) as (folder, notes):
         if options.origin == "demo":
@@ -48,7 +50,8 @@ def fetch(out: Path, source: str, options: SourceOptions, local: Path | None = N
         elif options.origin == "hub":
             notes["rows"] = _from_hub(folder, path, options.subset, options.revision, source)
         else:
-            _download(folder, path, source)
+            for address in [f"{path.rstrip('/')}/{name}" for name in options.files] or [path]:
+                _download(folder, address, source)
         _check(folder, options.sha256, source)
         files = [p for p in folder.rglob("*") if p.is_file()]
         notes.update(source=source, files=len(files), bytes=sum(p.stat().st_size for p in files))
@@ -90,6 +93,10 @@ def _from_hub(folder: Path, path: str, subset: str, revision: str, source: str) 
     except (datasets.exceptions.DatasetsError, OSError, ValueError) as error:
         cause = error.__cause__ or error
         reason = " ".join(str(cause).split())[:300] or type(cause).__name__
+        if "gated" in reason.lower() or any(code in reason for code in ("401 Client", "403 Client")):
+            page = f"https://huggingface.co/datasets/{path}"
+            mend = f"accept its terms at {page}, then `hf auth login` or set HF_TOKEN, and run again"
+            raise UserError(f"source '{source}': dataset '{path}' is licence-gated: {mend}") from None
         named = {"dataset": path, "subset": subset, "revision": revision}
         what = ", ".join(f"{key} '{value}'" for key, value in named.items() if value)
         raise UserError(f"source '{source}': {what} cannot be loaded: {reason}") from None

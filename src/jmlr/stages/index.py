@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from jmlr.options import IndexOptions
-from jmlr.runtime.files import existing
 from jmlr.runtime.manifest import read_manifest, stage_output
 
 
@@ -13,12 +12,12 @@ def index(out: Path, vectors: list[Path], options: IndexOptions) -> None:
     """Build an index on disk from the shards of encoded passages, in their order.
 
     Args:
-        out: folder to make: a memory-mappable, checksummed index (docs/topk.md)
+        out: folder to make: a memory-mappable, checksummed index (docs/topk.md); for a ColBERT the token vectors
         vectors: outputs of `encode` for the passages
     """
-    from jmlr.topk import Index
+    from jmlr.topk.stored import build_stored
 
     with stage_output(out, "index", inputs={"vectors": vectors}, options=[options]) as (folder, notes):
-        shards = [existing(v / "vectors.npy", "--vectors") for v in vectors]
-        made = Index.from_shards(shards, folder / "index", storage=options.storage)
-        notes.update(vectors=len(made), depth=made.dim, retriever=read_manifest(vectors[0])["notes"]["retriever"])
+        passages, count, depth = build_stored(vectors, folder / "index", storage=options.storage)
+        retriever = read_manifest(vectors[0])["notes"]["retriever"]
+        notes.update(passages=passages, vectors=count, depth=depth, retriever=retriever)

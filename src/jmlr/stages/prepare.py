@@ -2,44 +2,45 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from jmlr.options import CorpusOptions, DocumentsOptions, PrepareOptions, QuestionsOptions
+from jmlr.options import CorpusOptions, DecontaminateOptions, DocumentsOptions, PrepareOptions, QuestionsOptions
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.files import existing
 from jmlr.runtime.manifest import stage_output
 from jmlr.runtime.progress import say
 from jmlr.runtime.validation import nearest
 
+Row = dict[str, Any]
+
 
 def prepare(out: Path, fetched: list[Path], options: PrepareOptions) -> None:
     """Turn raw files into passages.parquet, questions.parquet and documents.parquet, checked record by record.
+
+    dropped.parquet lists, without their texts, what contains a test question and which questions are unusable.
 
     Args:
         out: folder to make
         fetched: outputs of `fetch`; the name of each folder is the name of the source
     """
-    from jmlr.corpus import documents, passages, questions
+    from jmlr.corpus import contamination, documents, questions
     from jmlr.corpus.tables import TableWriter
 
     sources = {existing(f, "--fetched").name: f for f in fetched}
     for kind in ("corpora", "questions"):
         if not getattr(options, kind):
             raise UserError(f"prepare: no {kind}; allowed: at least one entry that names a source")
-    with stage_output(out, "prepare", inputs={"fetched": fetched}, options=[options]) as (folder, notes):
-        asked = _questions(sources, options.questions)
-        gold = passages.Gold()
-        for question in asked:
-            gold.want(question["gold_ids"], question["gold_section"])
-        with TableWriter(folder / "passages.parquet", passages.SCHEMA) as table:
-            how = (options.passage_words, options.overlap_words, options.deduplicate)
-            writer = passages.PassageWriter(table, *how, gold)
-            notes["passages"] = _passages(writer, sources, options.corpora)
-        notes["gold_not_in_corpus"] = _resolve(asked, gold, folder / "passages.parquet")
+    with (
+        stage_output(out, "prepare", inputs={"fetched": fetched}, options=[options]) as (folder, notes),
+        TableWriter(folder / "dropped.parquet", contamination.DROPPED) as dropped,
+    ):
+        asked = _questions(sources, options.questions, dropped.add)
+        tests = _tests(asked, options.decontaminate)
+        asked = _without_tests(asked, tests, options.decontaminate, dropped.add)
+        notes["passages"], notes["gold_not_in_corpus"] = _passages(folder, sources, asked, options, tests, dropped.add)
         with TableWriter(folder / "questions.parquet", questions.SCHEMA) as table:
             for question in asked:
                 table.add(question)
@@ -47,78 +48,137 @@ def prepare(out: Path, fetched: list[Path], options: PrepareOptions) -> None:
         with TableWriter(folder / "documents.parquet", documents.SCHEMA) as table:
             for part in options.documents:
                 for document in _documents(sources, part, folder / "passages.parquet", options.seed):
-                    table.add(document)
+                    if tests and part.source and (match := tests.in_text(document["text"])):
+                        dropped.add(contamination.dropped("document", "", part.source, "", match))
+                    else:
+                        table.add(document)
             notes["documents"] = table.count
-        total = sum(n["passages"] for n in notes["passages"].values())
-        say(f"prepare: {total:,} passages, {len(asked):,} questions, {notes['documents']:,} documents")
+        if tests:
+            notes["test_questions"] = {"checked_against": len(tests.names), "too_short_for_passages": tests.too_short}
+        notes["dropped"] = dropped.count
+    total = sum(n["passages"] for n in notes["passages"].values())
+    say(f"prepare: {total:,} passages, {len(asked):,} questions, {notes['documents']:,} documents")
 
 
-def _records(sources: dict[str, Path], source: str, pattern: str) -> Iterator[Any]:
+def _records(sources: dict[str, Path], part: Any, pattern: str = "", columns: tuple[str, ...] = ()) -> Iterator[Any]:
     """Yield the records of a source's files."""
     from jmlr.corpus.records import files_of, read_records
 
+    source, encoding = part.source, getattr(part, "encoding", "utf-8")
     if source not in sources:
         raise UserError(f"prepare: --fetched has no source '{source}'{nearest(source, sources)}")
-    return itertools.chain.from_iterable(read_records(f) for f in files_of(sources[source], pattern))
+    for file in files_of(sources[source], pattern or part.file):
+        yield from read_records(file, encoding, columns, str(file.relative_to(sources[source])))
 
 
-def _questions(sources: dict[str, Path], parts: list[QuestionsOptions]) -> list[dict[str, Any]]:
+def _questions(sources: dict[str, Path], parts: list[QuestionsOptions], dropped: Callable[[Row], None]) -> list[Row]:
+    """Return the questions of all entries; list the unusable ones.
+
+    Raises:
+        UserError: what is wrong with which record, or another number of questions than expected.
+    """
+    from jmlr.corpus import adapters
     from jmlr.corpus.fields import Fields
     from jmlr.corpus.questions import FIELDS, QuestionReader
+    from jmlr.corpus.splits import split_of
 
-    found: list[dict[str, Any]] = []
+    found: list[Row] = []
     ids: dict[str, str] = {}
     for part in parts:
-        reader = QuestionReader(part.source, part.dataset, part.split, part.shares, part.open, ids)
-        found += reader.read(_records(sources, part.source, part.file), Fields(FIELDS, part.fields))
+        reader = QuestionReader(
+            part.source, part.dataset, part.split, part.shares, part.open, ids, split_of(part.split_ids, sources),
+            part.splits, part.choices, part.answer_index, part.same_text, part.unusable, part.make_ids,
+        )  # fmt: skip
+        fields = Fields(FIELDS, part.fields, part.include, part.exclude, part.clean)
+        adapt = getattr(adapters, part.adapter) if part.adapter else None
+        wanted = {s: f for s, f in part.files.items() if not part.splits or s in part.splits}
+        for split, pattern in (wanted or {part.split: part.file}).items():
+            reader.split = split
+            records = _records(sources, part, pattern, tuple(part.columns))
+            adapted = (r for record in records for r in adapt(record)) if adapt else records
+            found += reader.read(adapted, fields)
+        for row in reader.dropped:
+            dropped(row)
+        wrong = reader.check_counts(part.counts)
+        if wrong and part.count_check == "error":
+            raise UserError(wrong)
+        if wrong or reader.dropped:
+            say(f"prepare: {wrong or f'{part.source}: {len(reader.dropped)} unusable questions (dropped.parquet)'}")
     return found
 
 
-def _passages(writer: Any, sources: dict[str, Path], parts: list[CorpusOptions]) -> dict[str, dict[str, int]]:
-    from jmlr.corpus.fields import Fields
-    from jmlr.corpus.passages import FIELDS
+def _tests(asked: list[Row], how: DecontaminateOptions) -> Any:
+    """Return the test questions that nothing else may contain; None if there is to be no check."""
+    from jmlr.corpus.contamination import HeldOut
 
-    counts: dict[str, Counter[str]] = {}
-    for part in parts:
-        fields = Fields(FIELDS, part.fields, part.include, part.exclude)
-        added = writer.add(_records(sources, part.source, part.file), fields, part.source)
-        counts.setdefault(part.source, Counter()).update(added)
-    return {source: dict(c) for source, c in counts.items()}
+    if not how.splits:
+        return None
+    unknown = sorted(set(how.splits) - {q["split"] for q in asked})
+    if unknown:
+        found = sorted({q["split"] for q in asked})
+        raise UserError(f"decontaminate: no question is in split '{unknown[0]}'{nearest(unknown[0], found)}")
+    tests = (q for q in asked if q["split"] in how.splits)
+    return HeldOut(tests, how.passage_ngram, how.question_ngram, how.share)
 
 
-def _resolve(asked: list[dict[str, Any]], gold: Any, passages: Path) -> int:
-    """Put the ids of the passages of the table in place of the gold that was given; return how much of it is not there.
+def _without_tests(
+    asked: list[Row], tests: Any, how: DecontaminateOptions, dropped: Callable[[Row], None]
+) -> list[Row]:
+    """Return the questions without those of other splits that contain a test question."""
+    from jmlr.corpus import contamination
 
-    Raises:
-        UserError: a dataset gives gold and none of it is in the corpus: most likely ids of another edition.
-    """
-    names = gold.names(passages)
-    given: Counter[str] = Counter()
-    kept: Counter[str] = Counter()
-    missing = 0
+    kept = []
     for question in asked:
-        section = question.pop("gold_section")
-        given[question["dataset"]] += len(question["gold_ids"]) + bool(section)
-        missing += sum(not gold.ids[g] for g in question["gold_ids"]) + (bool(section) and not gold.sections[section])
-        question["gold_ids"] = gold.passage_ids(question["gold_ids"], section, names)
-        kept[question["dataset"]] += len(question["gold_ids"])
-    for dataset in given:
-        if given[dataset] and not kept[dataset]:
-            raise UserError(
-                f"{dataset}: none of its {given[dataset]} gold ids is the id (or section) of a passage; "
-                "leave gold out, or take the corpus that it names"
-            )
-    return missing
+        match = tests.in_question(question) if tests and question["split"] not in how.splits else None
+        if match:
+            dropped(contamination.dropped("question", question["id"], question["dataset"], question["split"], match))
+        else:
+            kept.append(question)
+    return kept
 
 
-def _counts(asked: list[dict[str, Any]]) -> dict[str, dict[str, int]]:
+def _passages(
+    folder: Path, sources: dict[str, Path], asked: list[Row], options: PrepareOptions, tests: Any,
+    dropped: Callable[[Row], None],
+) -> tuple[dict[str, dict[str, int]], int]:  # fmt: skip
+    """Write passages.parquet and put its ids into the questions' gold; return the counts, and how much gold is missing."""
+    from jmlr.corpus.chunks import Chunks
+    from jmlr.corpus.fields import Fields
+    from jmlr.corpus.passages import FIELDS, Gold, How, PassageWriter
+
+    if options.passage_tokens and not options.tokenizer:
+        raise UserError(f"passage_tokens {options.passage_tokens}: allowed: with a 'tokenizer' that counts them")
+    by_tokens = (options.passage_tokens, options.overlap_tokens, options.tokenizer)
+    chunks = Chunks(*by_tokens) if options.passage_tokens else Chunks(options.passage_words, options.overlap_words)
+    gold = Gold()
+    for question in asked:
+        gold.want(question["gold_ids"], question["gold_section"])
+    how = {"deduplicate": options.deduplicate, "near": options.near_duplicates, "tests": tests, "listed": dropped}
+    writer = PassageWriter(folder, chunks, gold, **how)
+    for part in options.corpora:
+        fields = Fields(FIELDS, part.fields, part.include, part.exclude, part.clean)
+        records = _records(sources, part)
+        _counted(writer.add(records, fields, part.source, How(part.make_ids, part.skip_empty, part.headings)), part)
+    counts = writer.finish()
+    return counts, gold.resolve(asked, folder / "passages.parquet")
+
+
+def _counted(read: int, part: CorpusOptions) -> None:
+    if part.records and read != part.records:
+        wrong = f"{part.source}: {read:,} records, {part.records:,} are expected: another edition, or a damaged file"
+        if part.count_check == "error":
+            raise UserError(f"{wrong}; 'records' can say otherwise, 'count_check: warn' goes on")
+        say(f"prepare: {wrong}")
+
+
+def _counts(asked: list[Row]) -> dict[str, dict[str, int]]:
     counts: dict[str, Counter[str]] = {}
     for question in asked:
         counts.setdefault(question["dataset"], Counter())[question["split"]] += 1
     return {dataset: dict(c) for dataset, c in counts.items()}
 
 
-def _documents(sources: dict[str, Path], part: DocumentsOptions, passages: Path, seed: int) -> Iterator[dict[str, Any]]:
+def _documents(sources: dict[str, Path], part: DocumentsOptions, passages: Path, seed: int) -> Iterator[Row]:
     from jmlr.corpus.cloze import cloze_documents
     from jmlr.corpus.documents import plain_documents, read_documents
 
@@ -128,7 +188,7 @@ def _documents(sources: dict[str, Path], part: DocumentsOptions, passages: Path,
     if not (part.source or part.cloze or part.plain):
         raise UserError("prepare: documents: an entry with nothing to read; allowed: 'source', 'cloze', 'plain'")
     if part.source:
-        yield from read_documents(_records(sources, part.source, part.file), part.source)
+        yield from read_documents(_records(sources, part), part.source)
     if part.plain:
         yield from plain_documents(passages)
     if part.cloze:

@@ -29,11 +29,12 @@ def _language_model(
     folder: Path, prepared: Path, seed: int, options: PretrainOptions, fetched: list[Path]
 ) -> dict[str, Any]:
     from jmlr.models.fresh import fresh_model
+    from jmlr.models.induction import prepare_induction
     from jmlr.models.llm import load_llm
     from jmlr.runtime.devices import device
     from jmlr.runtime.seeds import seed_torch
     from jmlr.training.data import read_table
-    from jmlr.training.pretrain_llm import pretrain_llm, tokenize_documents
+    from jmlr.training.pretrain_llm import pack, pretrain_llm, steps_for, tokenize_documents
 
     table = read_table(prepared / "documents.parquet")
     where = device()
@@ -42,11 +43,17 @@ def _language_model(
     else:
         tokenizer = _tokenizer(options, fetched, (text.as_py() for text in table["text"]))
         seed_torch(seed, "weights")
-        llm = fresh_model(options.architecture, tokenizer, options.embedding_std, causal=True).to(where)
+        llm = fresh_model(options.architecture, tokenizer, options.embedding_std, causal=True)
+        if options.induction_heads:
+            prepare_induction(llm)
+        llm = llm.to(where)
     records = (r for batch in table.to_batches(max_chunksize=1024) for r in batch.to_pylist())
-    documents, cut = tokenize_documents(tokenizer, records, options.max_tokens, options.context_weight)
+    most = 0 if options.pack else options.max_tokens
+    documents, cut = tokenize_documents(tokenizer, records, most, options.context_weight)
+    read = pack(documents, options.max_tokens) if options.pack else documents
+    steps = steps_for(read, options.batch, options.steps, epochs=options.epochs, tokens=options.tokens)
     figures = pretrain_llm(
-        llm, documents, seed=seed, steps=options.steps, batch=options.batch, learning_rate=options.learning_rate,
+        llm, read, seed=seed, steps=steps, batch=options.batch, learning_rate=options.learning_rate,
         matrix_learning_rate=options.matrix_learning_rate, weight_decay=options.weight_decay, warmup_steps=options.warmup_steps,
         shuffle=options.shuffle, bf16=options.bf16,
     )  # fmt: skip
@@ -56,6 +63,9 @@ def _language_model(
         **figures,
         "documents": len(documents),
         "documents_cut": cut,
+        "rows": len(read),
+        "tokens": sum(len(d.ids) for d in read),
+        "steps": steps,
         "parameters": sum(p.numel() for p in llm.parameters()),
     }
 
@@ -63,8 +73,8 @@ def _language_model(
 def _retriever(
     folder: Path, prepared: Path, seed: int, options: PretrainOptions, fetched: list[Path]
 ) -> dict[str, Any]:
-    from jmlr.models.dense import DenseRetriever
-    from jmlr.models.fresh import fresh_model
+    from jmlr.models.fresh import fresh_model, fresh_retriever
+    from jmlr.models.retriever import TwoEncoders, load_retriever
     from jmlr.runtime.devices import device
     from jmlr.runtime.seeds import seed_torch
     from jmlr.training.data import passage_text, read_table
@@ -73,13 +83,15 @@ def _retriever(
     table = read_table(prepared / "passages.parquet", ["title", "text"]).to_pylist()
     passages = [passage_text(p["title"], p["text"]) for p in table]
     if options.init:
-        retriever = DenseRetriever.load(options.init)
+        loaded = load_retriever(options.init)
+        if isinstance(loaded, TwoEncoders):
+            raise UserError(f"--init '{options.init}': a retriever with two encoders cannot be continued")
+        retriever = loaded
     else:
         tokenizer = _tokenizer(options, fetched, passages)
         seed_torch(seed, "weights")
-        retriever = DenseRetriever(
-            fresh_model(options.architecture, tokenizer, options.embedding_std, causal=False), tokenizer
-        )
+        encoder = fresh_model(options.architecture, tokenizer, options.embedding_std, causal=False)
+        retriever = fresh_retriever(encoder, tokenizer, options.colbert_depth)
     retriever = retriever.to(device())
     figures = pretrain_retriever(
         retriever, passages, seed=seed, steps=options.steps, batch=options.batch, max_tokens=options.max_tokens,

@@ -21,8 +21,10 @@ def report(
     options: ReportOptions,
     trainings: list[Path] | None = None,
     costs: list[Path] | None = None,
+    expected: Path | None = None,
+    judge: Path | None = None,
 ) -> None:
-    """Make the report of a run: report.html, results.csv, table.txt, table.md.
+    """Make the report of a run: report.html, results.csv, results.tex, significance.csv, table.txt, table.md.
 
     Args:
         out: folder to make
@@ -33,33 +35,51 @@ def report(
         systems: the systems in the order of the table, {name: {title, llm, retriever, rounds, train: {...}}}
         trainings: outputs of `train`, of every system, seed and round (.../{system}/seed{seed}/r{round}/train)
         costs: every other folder of the run that has a manifest and whose cost is to be counted
+        expected: file of the values that the run should find (config/expected/{run}.yaml)
+        judge: output of `judge`, where language models compared the answers
     """
+    from jmlr.report.expected import read_expected
     from jmlr.report.load import read_run
-    from jmlr.report.page import render
     from jmlr.report.pool import pooled_rows
-    from jmlr.report.tables import results_csv, table_markdown, table_text
 
     inputs: dict[str, Path | list[Path] | None] = {
         "prepared": prepared,
         "evaluations": evaluations,
         "answers": answers,
         "trainings": trainings,
+        "expected": expected,
+        "judge": judge,
     }
     with stage_output(out, "report", inputs=inputs, options=[options]) as (folder, notes):
-        read = read_run(run, systems, prepared, evaluations, answers, trainings or [], costs or [])
+        wanted = read_expected(expected)
+        folders = [*(costs or []), *([judge] if judge else [])]
+        read = read_run(run, systems, prepared, evaluations, answers, trainings or [], folders)
         read = replace(read, pooled=pooled_rows(read))
-        page = render(
-            read, title=options.title, remark=options.remark, command=_command(options, run), examples=options.examples
-        )
-        made = {
-            "results.csv": results_csv(read),
-            "table.txt": table_text(read),
-            "table.md": table_markdown(read),
-            "report.html": page,
-        }
-        for name, text in made.items():
+        for name, text in _files(read, options, wanted, judge).items():
             (folder / name).write_text(text, encoding="utf-8")
         notes["rows"] = len(read.rows) + len(read.pooled)
+
+
+def _files(read: Any, options: ReportOptions, wanted: Any, judge: Path | None) -> dict[str, str]:
+    """Return what the report consists of, by name."""
+    from jmlr.report.latex import results_tex
+    from jmlr.report.page import render
+    from jmlr.report.significance import pairs, significance_csv
+    from jmlr.report.tables import results_csv, table_markdown, table_text
+
+    tested = pairs(read)
+    page = render(
+        read, title=options.title, remark=options.remark, command=_command(options, read.name), examples=options.examples,
+        expected=wanted, pairs=tested, judge=judge,
+    )  # fmt: skip
+    return {
+        "results.csv": results_csv(read),
+        "results.tex": results_tex(read, wanted),
+        "significance.csv": significance_csv(tested),
+        "table.txt": table_text(read, wanted),
+        "table.md": table_markdown(read),
+        "report.html": page,
+    }
 
 
 def _command(options: ReportOptions, run: str) -> str:

@@ -1,50 +1,106 @@
-"""Stage `search`: the C best passages of every question (METHOD 3.1), exactly."""
+"""Stage `search`: the C best passages of every question (METHOD 3.1), exactly; whole, or by shards of the passages.
+
+A shard searches its rows of the index; `--parts` puts the shards' results together. Neither the number of shards nor
+their order changes a bit of what comes out.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from jmlr.options import SearchOptions
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.files import existing
 from jmlr.runtime.manifest import stage_output
+from jmlr.runtime.shards import shard_of
 
 
-def search(out: Path, index: Path, queries: Path, prepared: Path, options: SearchOptions) -> None:
+def search(
+    out: Path,
+    prepared: Path,
+    options: SearchOptions,
+    index: Path | None = None,
+    queries: Path | None = None,
+    shard: str = "0/1",
+    parts: list[Path] | None = None,
+) -> None:
     """Find the best passages of every question: candidates.parquet, and the same as a TREC run file.
 
     Args:
         out: folder to make
+        prepared: output of `prepare`
         index: output of `index`
         queries: output of `encode` for the questions
-        prepared: output of `prepare`
+        shard: 'i/n': search the i-th of n equal runs of the index's rows, counted from 0
+        parts: outputs of `search` for all shards, to be put together, instead of an index and queries
     """
+    import pyarrow.parquet as pq
+
+    shard_of(shard)
+    if bool(parts) == bool(index or queries) or bool(index) != bool(queries):
+        raise UserError("give either --index and --queries, or --parts")
+    with stage_output(
+        out,
+        "search",
+        inputs={"index": index, "queries": queries, "prepared": prepared, "parts": parts},
+        options=[options],
+    ) as (folder, notes):
+        names = pq.read_table(prepared / "passages.parquet", columns=["id"])["id"].to_numpy(zero_copy_only=False)
+        questions = pq.read_table(prepared / "questions.parquet", columns=["id"])["id"].to_pylist()
+        if parts:
+            scores, rows = _gather(parts, questions, min(options.candidates, len(names)))
+        else:
+            assert index is not None and queries is not None  # noqa: PT018
+            scores, rows = _scan(index, queries, prepared, len(questions), len(names), options, shard)
+        _write(folder, questions, names, scores, rows)
+        notes.update(questions=len(questions), candidates=int(scores.shape[1]))
+
+
+def _scan(
+    index: Path, queries: Path, prepared: Path, questions: int, passages: int, options: SearchOptions, shard: str
+) -> tuple[Any, Any]:
+    """Search a shard of the index: (scores float32 [B, C], rows int64 [B, C]), C at most the shard's rows."""
+    from jmlr.topk.stored import StoredVectors, open_shard, search_stored
+
+    vectors = StoredVectors.open(queries, "--queries")
+    opened, total = open_shard(index / "index", shard)
+    if questions != len(vectors) or passages != total:
+        raise UserError(
+            f"{questions} questions and {passages} passages in '{prepared}', "
+            f"but {len(vectors)} queries in '{queries}' and {total} passages in '{index}'"
+        )
+    return search_stored(opened, vectors, min(options.candidates, len(opened)))
+
+
+def _gather(parts: list[Path], questions: list[str], candidates: int) -> tuple[Any, Any]:
+    """Put the results of all shards together."""
+    import numpy as np
+    import pyarrow.parquet as pq
+
+    from jmlr.topk import merge
+
+    found: list[tuple[Any, Any]] = []
+    for part in parts:
+        table = pq.read_table(existing(part / "candidates.parquet", "--parts"))
+        if table["question_id"].to_pylist() != questions:
+            raise UserError(f"--parts '{part}': not a search for the questions of --prepared")
+        scores = np.array(table["scores"].to_pylist(), np.float32).reshape(len(questions), -1)
+        found.append((scores, np.array(table["passages"].to_pylist(), np.int64).reshape(len(questions), -1)))
+    return merge(found, candidates)
+
+
+def _write(folder: Path, questions: list[str], names: Any, scores: Any, rows: Any) -> None:
     import numpy as np
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from jmlr.topk import Index
-
-    with stage_output(
-        out, "search", inputs={"index": index, "queries": queries, "prepared": prepared}, options=[options]
-    ) as (folder, notes):
-        vectors = np.load(existing(queries / "vectors.npy", "--queries"), mmap_mode="r", allow_pickle=False)
-        opened = Index.open(index / "index")
-        names = pq.read_table(prepared / "passages.parquet", columns=["id"])["id"].to_numpy(zero_copy_only=False)
-        questions = pq.read_table(prepared / "questions.parquet", columns=["id"])["id"].to_pylist()
-        if len(questions) != len(vectors) or len(names) != len(opened):
-            raise UserError(
-                f"{len(questions)} questions and {len(names)} passages in '{prepared}', "
-                f"but {len(vectors)} queries in '{queries}' and {len(opened)} vectors in '{index}'"
+    table = {"question_id": questions, "passages": pa.array(rows.astype(np.int32).tolist(), pa.list_(pa.int32())),
+             "ids": [list(names[r]) for r in rows], "scores": pa.array(scores.tolist(), pa.list_(pa.float32()))}  # fmt: skip
+    pq.write_table(pa.table(table), folder / "candidates.parquet")
+    with (folder / "candidates.trec").open("w") as f:
+        for question, found, values in zip(questions, rows, scores, strict=True):
+            f.writelines(
+                f"{question} Q0 {names[r]} {rank + 1} {v:.9g} jmlr\n"
+                for rank, (r, v) in enumerate(zip(found, values, strict=True))
             )
-        scores, rows = opened.search(vectors, min(options.candidates, len(opened)))
-        table = {"question_id": questions, "passages": pa.array(rows.astype(np.int32).tolist(), pa.list_(pa.int32())),
-                 "ids": [list(names[r]) for r in rows], "scores": pa.array(scores.tolist(), pa.list_(pa.float32()))}  # fmt: skip
-        pq.write_table(pa.table(table), folder / "candidates.parquet")
-        with (folder / "candidates.trec").open("w") as f:
-            for question, found, values in zip(questions, rows, scores, strict=True):
-                f.writelines(
-                    f"{question} Q0 {names[r]} {rank + 1} {v:.9g} jmlr\n"
-                    for rank, (r, v) in enumerate(zip(found, values, strict=True))
-                )
-        notes.update(questions=len(questions), candidates=int(scores.shape[1]))

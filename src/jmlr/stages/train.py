@@ -1,7 +1,8 @@
 """Stage `train`: fine-tune the LLM's adapter, jointly with the retriever (JMLR) or without (RAG, closed book).
 
-`results/{run}/{system}/seed{seed}/r{round}/train/` holds `adapter/` (PEFT), `retriever/` (sentence-transformers; where it
-is trained) and `metrics.jsonl`. Round r goes on from round r-1 with the candidates of its refreshed index.
+`results/{run}/{system}/seed{seed}/r{round}/train/` holds `adapter/` (PEFT), `retriever/` (where it is trained; a
+sentence-transformers or PyLate directory, or one each for queries and passages) and `metrics.jsonl`. Round r goes on from
+round r-1 with the candidates of its refreshed index.
 
 Several ranks share one training: `torchrun --nproc-per-node=2 -m jmlr train ...`; what the environment must hold is told in
 `jmlr.runtime.distributed`. Each computes its share of every batch, gradients are added up, and the first rank alone writes.
@@ -16,7 +17,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from jmlr.options import ReadingOptions, RetrievalOptions, TrainOptions
+from jmlr.options import Closed, ReadingOptions, RetrievalOptions, TrainOptions
 from jmlr.runtime.digest import stage_digest
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.manifest import read_manifest, stage_output
@@ -37,12 +38,13 @@ def train(
     retriever: str | None = None,
     candidates: Path | None = None,
     previous: Path | None = None,
+    vectors: list[Path] | None = None,
     index: Path | None = None,
 ) -> None:
     """Fine-tune the LLM, jointly with its retriever or without.
 
     Args:
-        out: folder to make: adapter/, retriever/, metrics.jsonl
+        out: folder to make
         prepared: output of `prepare`
         llm: the base language model: folder or hub name
         seed: of this training
@@ -50,58 +52,80 @@ def train(
         round: which round this is, from 1
         rounds: how many rounds share the steps
         retriever: the retriever to train; the base one in round 1, else that of the round before
-        candidates: output of `search`; none for a closed-book system
+        candidates: output of `search`; none for a closed book
         previous: output of `train` of the round before
+        vectors: outputs of `encode` for the passages, where their encoder stays as it is: none is encoded again
         index: output of `index` of this round; for --live-candidates only
     """
-    joint = options.target != "frozen"
-    _check(options, joint, round, rounds, retriever, candidates, previous, index)
+    _check(options, round, rounds, previous, retriever, candidates, vectors, index)
     from jmlr.runtime.distributed import joined
-    from jmlr.training.boards import keep
     from jmlr.training.session import Session
 
     key = _key(locals())
-    models = {"llm": Path(llm), "retriever": Path(retriever) if retriever else None}
-    inputs = {"prepared": prepared, "candidates": candidates, "previous": previous, "index": index, **models}
-    here: Any = nullcontext((out, {}))
+    inputs = {"prepared": prepared, "candidates": candidates, "previous": previous, "vectors": vectors, "index": index,
+              "llm": Path(llm), "retriever": Path(retriever) if retriever else None}  # fmt: skip
     whole: Any = stage_output(out, "train", inputs=inputs, options=[options, reading, retrieval], seed=seed)
-    with joined() as ranks, whole if ranks.rank == 0 else here as (folder, notes):
+    with joined() as ranks, whole if ranks.rank == 0 else nullcontext((out, {})) as (folder, notes):
         session = Session.open(
-            prepared=prepared, llm=llm, retriever=retriever if joint else None, previous=previous, seed=seed,
-            candidates=candidates if options.passages or joint else None, index=index if options.live_candidates else None,
-            options=options.model_dump(), reading=reading.model_dump(), retrieval=retrieval.model_dump(),
+            prepared=prepared, llm=llm, retriever=retriever if options.joint else None,
+            candidates=candidates if options.passages or options.joint else None, previous=previous, vectors=vectors or [],
+            index=index, seed=seed, options=options.model_dump(), reading=reading.model_dump(), retrieval=retrieval.model_dump(),
         )  # fmt: skip
         say("\n".join(map(str, session.groups)))
         name = f"train {out.parts[-4] if len(out.parts) > 3 else out.name} r{round}"
-        notes.update(llm=llm, retriever=retriever, candidates=str(candidates) if candidates else None, ranks=ranks.size)
-        notes.update(groups=[vars(g) for g in session.groups], questions=len(session.questions))
-        notes.update(training_tokens_cut=session.passages.prompter.cut, judge=session.judge(name) if joint else None)
+        notes.update(llm=llm, retriever=retriever, candidates=str(candidates) if candidates else None, ranks=ranks.size,
+                     groups=[vars(g) for g in session.groups], questions=len(session.questions),
+                     training_tokens_cut=session.passages.prompter.cut,
+                     judge=session.judge(name) if options.joint else None)  # fmt: skip
         history = session.run(round=round, rounds=rounds, scratch=scratch, key=key, name=name)
         if ranks.rank == 0:
             session.save(folder, history, round)
+            _write_cards(folder, prepared, locals(), options, reading, retrieval)
     if ranks.rank == 0:
-        keep(scratch, out)
-        shutil.rmtree(scratch, ignore_errors=True)
+        _clear(scratch, out)
+
+
+def _clear(scratch: Path, out: Path) -> None:
+    from jmlr.training.boards import keep
+
+    keep(scratch, out)
+    shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _check(
     options: TrainOptions,
-    joint: bool,
     round: int,
     rounds: int,
+    previous: Path | None,
     retriever: str | None,
     candidates: Path | None,
-    previous: Path | None,
+    vectors: list[Path] | None,
     index: Path | None,
 ) -> None:
-    if joint and (retriever is None or candidates is None):
+    """Refuse options that need an input which was not given, or the other way round."""
+    if not 1 <= round <= rounds or (round > 1) != (previous is not None):
+        raise UserError(f"--round {round} of --rounds {rounds}: rounds count from 1, and a later one needs --previous")
+    if options.joint and (retriever is None or candidates is None):
         raise UserError(f"--target {options.target} trains a retriever: give --retriever and --candidates")
     if options.passages and candidates is None:
         raise UserError(f"--passages {options.passages}: give --candidates, or --passages 0 for a closed book")
-    if options.live_candidates and (not joint or index is None):
+    if vectors and not options.keeps_passages:
+        raise UserError("--vectors are those of a passage encoder that stays as it is: --retriever-encoders query_only")
+    if options.live_candidates and (not options.joint or index is None):
         raise UserError("--live-candidates: give --index, and a --target that trains the retriever")
-    if not 1 <= round <= rounds or (round > 1) != (previous is not None):
-        raise UserError(f"--round {round} of --rounds {rounds}: rounds count from 1, and a later one needs --previous")
+
+
+def _write_cards(folder: Path, prepared: Path, given: dict[str, Any], *options: Closed) -> None:
+    """Put a model card into the adapter and the retriever."""
+    from jmlr.models.card import write_card
+    from jmlr.models.retriever import parts_of
+
+    settings = {k: v for o in options for k, v in o.model_dump(mode="json").items()}
+    about = {k: given[k] for k in ("llm", "retriever", "seed", "round")}
+    about |= {"options": settings, "code": stage_digest("train"), "data": read_manifest(prepared)["outputs"]}
+    write_card(folder / "adapter", "adapter", about)
+    for part, kind in parts_of(folder / "retriever") if (folder / "retriever").is_dir() else []:
+        write_card(part, kind, about)
 
 
 def _key(given: dict[str, object]) -> str:

@@ -13,6 +13,7 @@ from jmlr.topk import _topk
 
 STORAGES = ("float32", "bfloat16", "int8")
 MAX_DIM = 65536
+MAX_TOKENS = 65536  # of a query in MaxSim
 
 
 def as_matrix(
@@ -128,3 +129,52 @@ def to_numpy(values: Any, name: str) -> np.ndarray:
         return np.asarray(values)
     except ValueError as error:  # rows of different lengths
         raise ValueError(f"{name}: not a matrix ({error})") from None
+
+
+def _as_integers(values: Any, name: str) -> np.ndarray:
+    array = to_numpy(values, name)
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"{name}: dtype {array.dtype}; allowed: integers")
+    if array.ndim != 1:
+        raise ValueError(f"{name}: shape {array.shape}; allowed: 1 dimension")
+    return np.array(array, dtype=np.int64, order="C")  # a copy: later writes must not change it
+
+
+def as_offsets(values: Any, tokens: int) -> np.ndarray:
+    """Return int64 [N + 1] that say which of `tokens` rows each passage has; raise ValueError or TypeError otherwise."""
+    offsets = _as_integers(values, "offsets")
+    if not len(offsets):
+        raise ValueError("offsets: empty; allowed: [N + 1] integers from 0 to the number of tokens")
+    if offsets[0] != 0 or offsets[-1] != tokens:
+        raise ValueError(
+            f"offsets: from {offsets[0]} to {offsets[-1]}; allowed: from 0 to {tokens}, the tokens' number"
+        )
+    fall = np.flatnonzero(offsets[1:] <= offsets[:-1])
+    if len(fall):
+        p = int(fall[0])
+        fault = "has no tokens" if offsets[p] == offsets[p + 1] else f"ends at {offsets[p + 1]}, before its start"
+        raise ValueError(f"offsets: passage {p}, from {offsets[p]}, {fault}; allowed: one token or more in each")
+    return offsets
+
+
+def query_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """Return (B, T, D) of queries' tokens [B, T, D], or [T, D] for one; raise ValueError otherwise."""
+    if len(shape) not in (2, 3):
+        raise ValueError(f"query_tokens: shape {shape}; allowed: [B, T, D], or [T, D] for one query")
+    count, most, dim = shape if len(shape) == 3 else (1, *shape)
+    if not 1 <= most <= MAX_TOKENS:
+        raise ValueError(f"query_tokens: T = {most}; allowed: 1 to {MAX_TOKENS} tokens in a query")
+    return count, most, dim
+
+
+def as_lengths(values: Any, count: int, most: int) -> np.ndarray:
+    """Return how many tokens each of `count` queries has, int64 [B]: all `most` where `values` is None."""
+    if values is None:
+        return np.full(count, most, np.int64)
+    held = _as_integers(values, "query_lengths")
+    if len(held) != count:
+        raise ValueError(f"query_lengths: {len(held)}; allowed: {count}, one for every query")
+    wrong = np.flatnonzero((held < 1) | (held > most))
+    if len(wrong):
+        raise ValueError(f"query_lengths: {held[wrong[0]]} for query {wrong[0]}; allowed: 1 to T = {most}")
+    return held

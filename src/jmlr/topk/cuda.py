@@ -25,7 +25,7 @@ MAX_ROWS = 2**31 - 128
 def why_not() -> str | None:
     """Return why no GPU can be used here, in one line, or None if one can."""
     try:
-        reason = _module().why_not()
+        reason = gpu_module().why_not()
     except RuntimeError as error:
         return str(error)
     return f"no GPU to use: {reason}" if reason else None
@@ -43,7 +43,7 @@ def as_tensor(values: Any, name: str, dim: int | None = None) -> torch.Tensor:
 
     Whether all are finite is found on the device, by whoever reads them. Raises TypeError or ValueError on the rest.
     """
-    tensor = values.detach() if isinstance(values, torch.Tensor) else _imported(values)
+    tensor = imported(values)
     if not (tensor.dtype.is_floating_point or tensor.dtype in (torch.int8, torch.uint8, torch.int16, torch.int32)) and (
         tensor.dtype != torch.int64
     ):
@@ -78,7 +78,7 @@ class CudaIndex:
         self._storage, self._columns, self._rows, self._dim = storage, columns, rows, dim
         self.device = columns["norm"].device
         addresses = {name: column.data_ptr() for name, column in columns.items()}
-        self._native = _module().DeviceRows(_ordinal(self.device), storage, rows, dim, addresses, first_id)
+        self._native = gpu_module().DeviceRows(ordinal_of(self.device), storage, rows, dim, addresses, first_id)
         self._exact = 0
 
     @classmethod
@@ -104,7 +104,7 @@ class CudaIndex:
     def encode(self) -> torch.Tensor:
         """Queue the coding of the vectors; return int64 [1]: row * D + column of the first that is not finite, or -1."""
         bad = torch.empty(1, dtype=torch.int64, device=self.device)
-        self._native.encode(bad.data_ptr(), _stream(self.device))
+        self._native.encode(bad.data_ptr(), stream_of(self.device))
         return bad
 
     def search(self, queries: Any, k: int, threads: int | None = None) -> tuple[torch.Tensor, torch.Tensor]:
@@ -119,8 +119,8 @@ class CudaIndex:
     def start(self, queries: Any, k: int) -> Started:
         """Queue a search without waiting for it; `finish` must follow, on the same stream."""
         count = as_count(k, "k", 0)
-        if count > _module().MAX_K:
-            raise ValueError(f"k: {count}; allowed on a GPU: 0 to {_module().MAX_K}")
+        if count > gpu_module().MAX_K:
+            raise ValueError(f"k: {count}; allowed on a GPU: 0 to {gpu_module().MAX_K}")
         if not on_gpu(queries):
             raise TypeError(f"queries: in the memory of the CPU, but the index is on {self.device}; move them there")
         many = queries[None, :] if getattr(queries, "ndim", 2) == 1 else queries
@@ -128,7 +128,7 @@ class CudaIndex:
         if matrix.device != self.device:
             raise TypeError(f"queries: on {matrix.device}, but the index is on {self.device}; allowed: the same device")
         batch = len(matrix)
-        scores, ids = _results(batch, count, self.device)
+        scores, ids = results_of(batch, count, self.device)
         started = Started(
             matrix,
             count,
@@ -136,11 +136,11 @@ class CudaIndex:
             ids,
             torch.empty(batch, dtype=torch.int32, device=self.device),
             torch.empty(1, dtype=torch.int64, device=self.device),
-            _workspace(self._native.workspace_bytes(batch, count), self.device),
+            workspace_of(self._native.workspace_bytes(batch, count), self.device),
         )
         pointers = [t.data_ptr() for t in (started.scores, started.ids, started.overflow, started.bad)]
         self._native.search(
-            matrix.data_ptr(), batch, count, *pointers, started.workspace.data_ptr(), _stream(self.device)
+            matrix.data_ptr(), batch, count, *pointers, started.workspace.data_ptr(), stream_of(self.device)
         )
         return started
 
@@ -160,7 +160,7 @@ class CudaIndex:
                 started.scores.data_ptr(),
                 started.ids.data_ptr(),
                 started.workspace.data_ptr(),
-                _stream(self.device),
+                stream_of(self.device),
             )
         return started.scores, started.ids
 
@@ -194,8 +194,8 @@ class CudaIndex:
 def merge(parts: Sequence[tuple[Any, Any]], k: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the k best of results on GPUs, on the device of the first; see `jmlr.topk.merge`."""
     count = as_count(k, "k", 0)
-    if count > _module().MAX_K:
-        raise ValueError(f"k: {count}; allowed on a GPU: 0 to {_module().MAX_K}")
+    if count > gpu_module().MAX_K:
+        raise ValueError(f"k: {count}; allowed on a GPU: 0 to {gpu_module().MAX_K}")
     device = parts[0][0].device
     scores = torch.cat([part[0].to(device, torch.float32) for part in parts], 1).contiguous()
     ids = torch.cat([part[1].to(device, torch.int64) for part in parts], 1).contiguous()
@@ -211,13 +211,13 @@ def merge(parts: Sequence[tuple[Any, Any]], k: int) -> tuple[torch.Tensor, torch
 def merge_disjoint(scores: torch.Tensor, ids: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the k best of scores and ids [B, W], contiguous, on one device; ids below 0 are padding. Does not wait."""
     device, (batch, width) = scores.device, scores.shape
-    best, names = _results(batch, k, device)
+    best, names = results_of(batch, k, device)
     if batch == 0 or k == 0:
         return best, names
-    module = _module()
-    workspace = _workspace(module.merge_bytes(batch, k), device)
+    module = gpu_module()
+    workspace = workspace_of(module.merge_bytes(batch, k), device)
     addresses = (best.data_ptr(), names.data_ptr(), workspace.data_ptr())
-    module.merge(_ordinal(device), scores.data_ptr(), ids.data_ptr(), batch, width, k, *addresses, _stream(device))
+    module.merge(ordinal_of(device), scores.data_ptr(), ids.data_ptr(), batch, width, k, *addresses, stream_of(device))
     return best, names
 
 
@@ -234,7 +234,7 @@ def padded(matrix: torch.Tensor, copy: bool) -> torch.Tensor:
 
 def allocate(vectors: torch.Tensor, storage: str) -> Tensors:
     """Return the columns of an index over rows [N, stride], all but the vectors still to be filled by `encode`."""
-    code_bytes, rows, tiles = _module().sizes(storage, len(vectors), vectors.shape[1])
+    code_bytes, rows, tiles = gpu_module().sizes(storage, len(vectors), vectors.shape[1])
     sizes = {"residual": rows, "norm": rows, "tile_residual": tiles, "tile_norm": tiles, "max_norm": 1}
     if storage == "int8":
         sizes["scale"] = rows
@@ -245,7 +245,8 @@ def allocate(vectors: torch.Tensor, storage: str) -> Tensors:
     return columns
 
 
-def _module() -> Any:
+def gpu_module() -> Any:
+    """Return the compiled module; raise RuntimeError if this installation has none."""
     try:
         return importlib.import_module("jmlr.topk._topk_cuda")
     except ImportError as error:
@@ -255,32 +256,42 @@ def _module() -> Any:
         ) from None
 
 
-def _imported(values: Any) -> torch.Tensor:
+def imported(values: Any) -> torch.Tensor:
+    """Return an array on a GPU as a tensor over the same memory."""
+    if isinstance(values, torch.Tensor):
+        return values.detach()
     if hasattr(values, "__dlpack__"):
         return torch.from_dlpack(values)
     return torch.as_tensor(values, device="cuda")
 
 
-def _ordinal(device: torch.device) -> int:
+def ordinal_of(device: torch.device) -> int:
+    """Return the device's number."""
     return torch.cuda.current_device() if device.index is None else device.index
 
 
-def _stream(device: torch.device) -> int:
+def stream_of(device: torch.device) -> int:
+    """Return the caller's stream on the device, as an address."""
     return torch.cuda.current_stream(device).cuda_stream
 
 
-def _results(batch: int, k: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+def results_of(batch: int, k: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return room for scores float32 [B, k] and ids int64 [B, k]."""
     scores = torch.empty((batch, k), dtype=torch.float32, device=device)
     return scores, torch.empty((batch, k), dtype=torch.int64, device=device)
 
 
-def _workspace(size: int, device: torch.device) -> torch.Tensor:
+def workspace_of(size: int, device: torch.device) -> torch.Tensor:
+    """Return `size` bytes that the kernels may use, from torch's allocator."""
     return torch.empty(max(size, 1024), dtype=torch.uint8, device=device)  # torch aligns to 512
 
 
+def refuse(value: torch.Tensor, name: str, place: str, column: int) -> None:
+    """Raise ValueError for a number that is not finite."""
+    raise ValueError(f"{name}: {float(value.item())} in {place}, column {column}; allowed: finite float32 numbers")
+
+
 def _refuse_bad(position: int, matrix: torch.Tensor, name: str) -> None:
-    if position < 0:
-        return
-    row, column = divmod(position, matrix.shape[1])
-    value = float(matrix[row, column].item())
-    raise ValueError(f"{name}: {value} in row {row}, column {column}; allowed: finite float32 numbers")
+    if position >= 0:
+        row, column = divmod(position, matrix.shape[1])
+        refuse(matrix[row, column], name, f"row {row}", column)

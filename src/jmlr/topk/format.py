@@ -7,6 +7,9 @@ codes.npy       uint8 [N, stride]      what a bfloat16 or int8 scan reads
 residual.npy    float32 [N]            at least the norm of what each row's code lost
 scale.npy       float32 [N]            int8 only
 ids.npy         int64 [N]              only if the user gave ids
+
+A MaxSim index (format "jmlr-maxsim") has M rows of tokens for N passages: vectors, codes and scale are by token; norm,
+residual (of a passage's worst token) and ids by passage; and offsets.npy, int64 [N + 1], says whose the tokens are.
 """
 
 from __future__ import annotations
@@ -25,12 +28,16 @@ from jmlr.runtime.files import fresh_directory
 from jmlr.topk import _topk
 
 FORMAT = "jmlr-topk"
+MAXSIM_FORMAT = "jmlr-maxsim"
 VERSION = 1
 BLOCK_BYTES = 16 << 20  # one checksum each
 VERIFY_AT_OPEN_BYTES = 32 << 20  # a smaller index is read whole when it is opened: a few milliseconds
 HEADER_BYTES = 128
 COLUMNS = {"float32": (), "bfloat16": ("codes", "residual"), "int8": ("codes", "residual", "scale")}
-DTYPES = {"vectors": "<f4", "norm": "<f4", "codes": "|u1", "residual": "<f4", "scale": "<f4", "ids": "<i8"}
+DTYPES = {"vectors": "<f4", "norm": "<f4", "codes": "|u1", "residual": "<f4", "scale": "<f4"} | dict.fromkeys(
+    ("ids", "offsets"), "<i8"
+)
+BY_PASSAGE = ("norm", "residual", "ids", "offsets")  # columns of a MaxSim index that are not by token
 
 Arrays = dict[str, np.ndarray]
 
@@ -40,39 +47,45 @@ class IndexFormatError(ValueError):
 
 
 def write_index(
-    directory: Path, storage: str, dim: int, blocks: Iterable[Arrays], provenance: Mapping[str, Any] | None = None
+    directory: Path,
+    storage: str,
+    dim: int,
+    blocks: Iterable[Arrays],
+    provenance: Mapping[str, Any] | None = None,
+    passages: int | None = None,
 ) -> None:
-    """Write blocks of rows, each a dict of equally long columns, to a folder that appears once complete."""
+    """Write blocks of rows, each a dict of columns, to a folder that appears once complete; with `passages`, of MaxSim."""
     if directory.exists() and not (directory.is_dir() and _replaceable(directory)):
         raise ValueError(f"{directory}: exists and is not an index; allowed: a new path, or an index to replace")
     note = json.loads(json.dumps(dict(provenance or {})))  # what JSON cannot hold is refused before anything is written
     with fresh_directory(directory) as folder:
         writers: dict[str, _ColumnWriter] = {}
-        rows, largest = 0, 0.0
+        largest = 0.0
         for block in blocks:
-            if not writers:
-                writers = {
-                    name: _ColumnWriter(folder / f"{name}.npy", DTYPES[name], array) for name, array in block.items()
-                }
             for name, array in block.items():
+                if name not in writers:
+                    writers[name] = _ColumnWriter(folder / f"{name}.npy", DTYPES[name], array)
                 writers[name].append(array)
-            rows += len(block["vectors"])
-            largest = max(largest, float(block["norm"].max(initial=0.0)))
-        manifest: dict[str, Any] = {"format": FORMAT, "version": VERSION, "rows": rows, "dim": dim, "storage": storage}
+            largest = max(largest, float(block["norm"].max(initial=0.0)) if "norm" in block else 0.0)
+        manifest: dict[str, Any] = {"format": FORMAT if passages is None else MAXSIM_FORMAT, "version": VERSION}
+        manifest |= {"rows": writers["vectors"].rows, "dim": dim, "storage": storage}
+        manifest |= {} if passages is None else {"passages": passages}
         manifest |= {"max_norm": largest, "provenance": note, "files": {}}
         for name, writer in writers.items():
-            manifest["files"][name] = writer.close(rows)
+            manifest["files"][name] = writer.close()
         manifest["checksum"] = _digest(manifest)
         (folder / "index.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
 
 
-def read_index(directory: Path, verify: bool | None) -> tuple[dict[str, Any], Arrays, list[tuple[Path, int, str]]]:
+def read_index(
+    directory: Path, verify: bool | None, kind: str = FORMAT
+) -> tuple[dict[str, Any], Arrays, list[tuple[Path, int, str]]]:
     """Return (manifest, memory-mapped columns, blocks (file, number, checksum) still to verify before they are used).
 
     verify: True reads and checks every byte now, False only shapes and sizes; None checks all of a small index, and the
     first and last block of a large one's files, and leaves the rest to the first search.
     """
-    manifest = _read_manifest(directory)
+    manifest = _read_manifest(directory, kind)
     columns: Arrays = {}
     pending: list[tuple[Path, int, str]] = []
     total = sum(entry["bytes"] for entry in manifest["files"].values())
@@ -100,24 +113,34 @@ def verify_blocks(blocks: list[tuple[Path, int, str]]) -> None:
                 raise IndexFormatError(f"{path}: damaged between bytes {first} and {last} (checksum does not match)")
 
 
+def touches(block: tuple[Path, int, str], columns: Arrays, first: int, last: int) -> bool:
+    """Tell whether a block (file, number, checksum) holds bytes of rows first..last-1 of the file's column."""
+    path, number, _ = block
+    begin, end = number * BLOCK_BYTES - HEADER_BYTES, (number + 1) * BLOCK_BYTES - HEADER_BYTES
+    row_bytes = columns[path.stem].strides[0]
+    return begin < last * row_bytes and end > first * row_bytes
+
+
 class _ColumnWriter:
     """Appends rows to an .npy file whose length is known only at the end."""
 
     def __init__(self, path: Path, dtype: str, like: np.ndarray) -> None:
         self._path, self._dtype, self._tail = path, np.dtype(dtype), like.shape[1:]
+        self.rows = 0
         self._file = path.open("wb")
         self._file.write(b"\0" * HEADER_BYTES)
 
     def append(self, rows: np.ndarray) -> None:
         self._file.write(np.ascontiguousarray(rows, self._dtype).data)
+        self.rows += len(rows)
 
-    def close(self, rows: int) -> dict[str, Any]:
+    def close(self) -> dict[str, Any]:
         self._file.seek(0)
-        self._file.write(_header(self._dtype, (rows, *self._tail)))
+        self._file.write(_header(self._dtype, (self.rows, *self._tail)))
         self._file.close()
         data = np.memmap(self._path, np.uint8, "r")
         checksums = [_block_checksum(data, number) for number in range(-(-len(data) // BLOCK_BYTES))]
-        shape = [rows, *self._tail]
+        shape = [self.rows, *self._tail]
         return {"bytes": len(data), "dtype": self._dtype.str, "shape": shape, "checksums": checksums}
 
 
@@ -140,7 +163,7 @@ def _replaceable(directory: Path) -> bool:
     return (directory / "index.json").is_file() or not any(directory.iterdir())
 
 
-def _read_manifest(directory: Path) -> dict[str, Any]:
+def _read_manifest(directory: Path, kind: str) -> dict[str, Any]:
     path = directory / "index.json"
     try:
         manifest = json.loads(path.read_bytes())
@@ -150,23 +173,30 @@ def _read_manifest(directory: Path) -> dict[str, Any]:
         raise IndexFormatError(f"{directory}: a file; an index is a folder") from None
     except ValueError as error:
         raise IndexFormatError(f"{path}: not JSON ({error})") from None
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise IndexFormatError(f"{path}: not the manifest of a {FORMAT} index")
+    if not isinstance(manifest, dict) or manifest.get("format") != kind:
+        raise IndexFormatError(f"{path}: not the manifest of a {kind} index")
     if manifest.get("version") != VERSION:
         raise IndexFormatError(f"{path}: version {manifest.get('version')!r}; this program reads version {VERSION}")
     if manifest.get("checksum") != _digest(manifest):
         raise IndexFormatError(f"{path}: damaged (checksum does not match)")
-    missing = {"vectors", "norm", *COLUMNS.get(manifest["storage"], ("storage",))} - set(manifest["files"])
+    needed = {"vectors", "norm", *COLUMNS.get(manifest["storage"], ("storage",))}
+    missing = needed.union(["offsets"] if kind == MAXSIM_FORMAT else []) - set(manifest["files"])
     if missing:
         raise IndexFormatError(f"{path}: no {', '.join(sorted(missing))} for storage {manifest['storage']!r}")
     return manifest
+
+
+def _length(name: str, manifest: dict[str, Any]) -> int:
+    if "passages" in manifest and name in BY_PASSAGE:
+        return int(manifest["passages"]) + (name == "offsets")
+    return int(manifest["rows"])
 
 
 def _map_column(path: Path, name: str, entry: dict[str, Any], manifest: dict[str, Any]) -> np.ndarray:
     dtype, shape = np.dtype(DTYPES[name]), tuple(entry["shape"])
     if (
         entry["dtype"] != dtype.str
-        or shape[0] != manifest["rows"]
+        or shape[0] != _length(name, manifest)
         or (name == "vectors" and shape[1:] != (manifest["dim"],))
     ):
         raise IndexFormatError(f"{path}: {entry['dtype']} {shape} does not fit the manifest")

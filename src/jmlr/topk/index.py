@@ -18,7 +18,7 @@ import numpy as np
 
 from jmlr.topk import _topk
 from jmlr.topk.arrays import as_count, as_ids, as_matrix, as_storage, on_gpu, thread_count
-from jmlr.topk.format import Arrays, read_index, verify_blocks, write_index
+from jmlr.topk.format import Arrays, read_index, touches, verify_blocks, write_index
 
 if TYPE_CHECKING:
     import torch
@@ -128,6 +128,20 @@ class Index:
         index = cls(manifest["storage"], columns, manifest["max_norm"], manifest["provenance"])
         index._pending = pending
         return index
+
+    def rows(self, first: int, last: int) -> Index:
+        """Return the index of rows first..last-1 alone, under the ids they have here; nothing is copied.
+
+        Searching such parts in separate jobs and putting the results together with `merge` gives, bit for bit, what
+        one search of the whole gives. Raises ValueError unless 0 <= first <= last <= N.
+        """
+        if not 0 <= first <= last <= len(self):
+            raise ValueError(f"rows {first} to {last}; allowed: 0 <= first <= last <= {len(self)}")
+        columns = {name: array[first:last] for name, array in self._columns.items()}
+        columns.setdefault("ids", np.arange(first, last, dtype=np.int64))
+        part = Index(self._storage, columns, None, self._provenance)
+        part._pending = [block for block in self._pending if touches(block, self._columns, first, last)]
+        return part
 
     def search(self, queries: Any, k: int, threads: int | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Return (scores float32 [B, k], ids int64 [B, k]) of the k best rows by (score descending, id ascending).

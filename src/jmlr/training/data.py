@@ -13,9 +13,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from jmlr.corpus.prompt import Prompter, option_lines
-from jmlr.models.dense import DenseRetriever
+from jmlr.models.retriever import Retriever
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.seeds import stream
+from jmlr.training.kept import KeptPassages
 
 
 @dataclass(frozen=True)
@@ -34,12 +35,16 @@ class Question:
 
 @dataclass
 class Passages:
-    """The passages by row number; tokenised before their first use, since training sees few of millions: 4 bytes a token."""
+    """The passages by row number; tokenised before their first use, since training sees few of millions: 4 bytes a token.
+
+    kept: their vectors, where their encoder stays as it is, so that none is encoded again; else None.
+    """
 
     table: Any
     prompter: Prompter
-    retriever: DenseRetriever | None
+    retriever: Retriever | None
     passage_tokens: int
+    kept: KeptPassages | None = None
 
     def __post_init__(self) -> None:
         self._read: dict[int, Sequence[int]] = {}
@@ -97,7 +102,7 @@ def read_questions(
     prepared: Path,
     candidates: Path | None,
     prompter: Prompter,
-    retriever: DenseRetriever | None,
+    retriever: Retriever | None,
     *,
     split: str,
     query_options: bool,

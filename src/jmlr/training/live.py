@@ -11,13 +11,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from jmlr.models.dense import DenseRetriever
+from jmlr.models.retriever import Retriever
 from jmlr.runtime.errors import UserError
 from jmlr.topk import Index
+from jmlr.topk.stored import open_stored
 from jmlr.training.data import Question
 from jmlr.training.step import StepSettings, encode
 
@@ -26,12 +26,12 @@ from jmlr.training.step import StepSettings, encode
 class LiveCandidates:
     """A round's index, searched by the retriever in training."""
 
-    index: Any
-    retriever: DenseRetriever
+    index: Index
+    retriever: Retriever
     count: int
 
     @classmethod
-    def open(cls, folder: Path, count: int, retriever: DenseRetriever, passages: int) -> LiveCandidates:
+    def open(cls, folder: Path, count: int, retriever: Retriever, passages: int) -> LiveCandidates:
         """Open the index of a round.
 
         Args:
@@ -41,11 +41,12 @@ class LiveCandidates:
             passages: how many there are in passages.parquet.
 
         Raises:
-            UserError: the index is of another depth than the retriever, or of other passages.
+            UserError: the index is of token vectors, of another depth than the retriever, or of other passages.
         """
-        index = Index.open(folder / "index")
-        with torch.no_grad():
-            depth = retriever.encode(retriever.tokenize(["depth"], 8, "query")).shape[1]
+        index = open_stored(folder / "index")
+        if not isinstance(index, Index):
+            raise UserError(f"--live-candidates: '{folder}' is of a ColBERT; allowed: the index of a dense retriever")
+        depth = retriever.depth
         if index.dim != depth:
             raise UserError(
                 f"'{folder}' holds vectors of depth {index.dim}, the retriever makes {depth}; index it with this retriever"
@@ -59,7 +60,7 @@ class LiveCandidates:
         """Return the questions with the candidates, and their scores, that the index gives to the present queries."""
         if not batch:
             return []
-        queries = encode(self.retriever, [q.query for q in batch], settings)
+        queries = encode(self.retriever, [q.query for q in batch], settings, "query")
         scores, rows = self.index.search(queries.float().cpu().numpy(), self.count)
         found = zip(batch, rows.tolist(), scores.tolist(), strict=True)
         return [replace(q, candidates=list(r), scores=list(s)) for q, r, s in found]

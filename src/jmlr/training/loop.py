@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from jmlr.models.dense import DenseRetriever
+from jmlr.models.retriever import Retriever
 from jmlr.runtime import distributed
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.progress import Progress, say
@@ -57,7 +57,7 @@ class Parts:
     """What is trained, and on what."""
 
     llm: nn.Module
-    retriever: DenseRetriever | None
+    retriever: Retriever | None
     passages: Passages
     questions: Sequence[Question]
     optimiser: torch.optim.Optimizer

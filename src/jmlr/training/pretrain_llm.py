@@ -1,4 +1,8 @@
-"""Next-token training of a language model on reading documents, from scratch or continued (issue: the conventional road).
+"""Next-token training of a language model on reading documents, from scratch or continued (the conventional road).
+
+    documents, cut = tokenize_documents(tokenizer, records, max_tokens=512, context_weight=0.2)
+    rows = pack(documents, 2048)                        # or the documents as they are, padded
+    pretrain_llm(llm, rows, steps=steps_for(rows, batch, 0, epochs=1), ...)
 
 A document may mark targets: the spans that carry full loss weight; the rest then weighs `context_weight`. Documents whose
 answers are targets teach a small model to read in a minute, where plain text would take hours.
@@ -38,7 +42,7 @@ class Document:
 def tokenize_documents(
     tokenizer: Any, records: Iterable[dict[str, Any]], max_tokens: int, context_weight: float
 ) -> tuple[list[Document], int]:
-    """Return the documents with their weights, and how many had to be cut to `max_tokens`; reads the records as a stream."""
+    """Return the documents with their weights, and how many had to be cut to `max_tokens` (0: none); reads a stream of records."""
     documents: list[Document] = []
     cut, stream = 0, iter(records)
     while chunk := list(itertools.islice(stream, 256)):
@@ -56,9 +60,30 @@ def tokenize_documents(
             )
             bos = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
             ids, weights = [*bos, *ids, tokenizer.eos_token_id], [*[0.0] * len(bos), *weights, 1.0]
-            cut += len(ids) > max_tokens
-            documents.append(Document(np.array(ids[:max_tokens], np.int32), np.array(weights[:max_tokens], np.float32)))
+            most = max_tokens or len(ids)
+            cut += len(ids) > most
+            documents.append(Document(np.array(ids[:most], np.int32), np.array(weights[:most], np.float32)))
     return documents, cut
+
+
+def pack(documents: Sequence[Document], length: int) -> list[Document]:
+    """Join documents in their order and cut the result into rows of `length` tokens; only the last row may be shorter.
+
+    Each document begins and ends with its special tokens, and a row's tokens see all before them in the row, as is usual in
+    pre-training (Brown et al. 2020, arXiv 2005.14165, section 2.2 and appendix B).
+    """
+    ids = np.concatenate([d.ids for d in documents]) if documents else np.zeros(0, np.int32)
+    weights = np.concatenate([d.weights for d in documents]) if documents else np.zeros(0, np.float32)
+    return [Document(ids[i : i + length], weights[i : i + length]) for i in range(0, len(ids), length)]
+
+
+def steps_for(rows: Sequence[Document], batch: int, steps: int, *, epochs: float = 0.0, tokens: int = 0) -> int:
+    """Return the number of steps: what `epochs` passes over the rows or a budget of `tokens` come to, else `steps`."""
+    if epochs:
+        return max(1, round(epochs * len(rows) / batch))
+    if tokens and rows:
+        return max(1, round(tokens * len(rows) / (batch * sum(len(r.ids) for r in rows))))
+    return steps
 
 
 def _weights(record: dict[str, Any], offsets: Sequence[tuple[int, int]], context_weight: float) -> list[float]:

@@ -1,4 +1,4 @@
-"""Unsupervised training of a dense retriever by the inverse cloze task (Lee et al. 2019, arXiv 1906.00300).
+"""Unsupervised training of a retriever by the inverse cloze task (Lee et al. 2019, arXiv 1906.00300).
 
 A sentence taken out of a passage must find the rest of it among the other passages of the batch. Random words around the
 sentence make the encoder ignore words that say nothing, as those of a vignette do.
@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from jmlr.models.dense import DenseRetriever
+from jmlr.models.retriever import OneEncoder
 from jmlr.runtime.devices import autocast
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.progress import Progress
@@ -30,7 +30,7 @@ def sentences(text: str) -> list[str]:
 
 
 def pretrain_retriever(
-    retriever: DenseRetriever,
+    retriever: OneEncoder,
     passages: Sequence[str],
     *,
     seed: int,
@@ -56,15 +56,16 @@ def pretrain_retriever(
     seed_torch(seed, "pretrain")
     retriever.train()
     tail: list[float] = []
+    gold = torch.arange(batch, device=where)
+    every = gold.expand(batch, batch)
     for step in range(steps):
         set_learning_rates(optimiser, learning_rate_factor(step, steps, warmup=warmup_steps, since=step, floor=0.05))
         rng = python_random(seed, "cloze", step)
         pairs = [_pair(rng, p, words, noise_words) for p in rng.sample(pieces, batch)]
         with autocast(where, bf16):
-            queries = retriever.encode(retriever.tokenize([q for q, _ in pairs], max_tokens, "query"))
+            queries = retriever.encode(retriever.tokenize([q for q, _ in pairs], max_tokens, "query"), "query")
             found = retriever.encode(retriever.tokenize([p for _, p in pairs], max_tokens))
-        scores = queries.float() @ found.float().T / temperature
-        gold = torch.arange(batch, device=where)
+        scores = retriever.interact(queries, found, every) / temperature  # [B, B]
         loss = (F.cross_entropy(scores, gold) + F.cross_entropy(scores.T, gold)) / 2
         loss.backward()
         nn.utils.clip_grad_norm_(retriever.parameters(), 1.0)
@@ -77,7 +78,7 @@ def pretrain_retriever(
     return {"loss": sum(tail) / len(tail)}
 
 
-def plain_words(retriever: DenseRetriever) -> list[str]:
+def plain_words(retriever: OneEncoder) -> list[str]:
     """Return the tokenizer's whole words: what noise is drawn from."""
     special = set(retriever.tokenizer.all_special_tokens)
     return sorted(t for t in retriever.tokenizer.get_vocab() if t.isalnum() and t not in special)

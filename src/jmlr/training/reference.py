@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from jmlr.models.dense import DenseRetriever
+from jmlr.models.retriever import Retriever
 from jmlr.runtime.seeds import python_random, stream
 from jmlr.training.data import Passages, Question
 from jmlr.training.step import StepResult, StepSettings
@@ -22,7 +22,7 @@ from jmlr.training.step import StepResult, StepSettings
 
 def reference_step(
     llm: nn.Module,
-    retriever: DenseRetriever | None,
+    retriever: Retriever | None,
     passages: Passages,
     batch: Sequence[Question],
     settings: StepSettings,
@@ -52,12 +52,14 @@ def reference_step(
     return StepResult(torch.stack(losses_lm).mean(), loss_rank, {})
 
 
-def score_one_by_one(retriever: DenseRetriever | None, passages: Passages, question: Question) -> list[Tensor]:
-    """Return s_c = <E(q), E(p_c)> for every candidate, each passage encoded alone (METHOD 3.2)."""
+def score_one_by_one(retriever: Retriever | None, passages: Passages, question: Question) -> list[Tensor]:
+    """Return s_c for every candidate, each passage encoded and scored alone (METHOD 3.2)."""
     if retriever is None:
         return [torch.tensor(-float(c)) for c in range(len(question.candidates))]  # the index's order stands
-    query = retriever.encode([question.query])[0]
-    return [query @ retriever.encode([passages.for_retriever(row)])[0] for row in question.candidates]
+    first = torch.tensor([[0]])
+    return [
+        retriever.scores([question.query], [passages.for_retriever(row)], first)[0, 0] for row in question.candidates
+    ]
 
 
 def rank_one_question(

@@ -12,14 +12,15 @@ from torch import nn
 
 from jmlr.corpus.prompt import Prompter
 from jmlr.models.adapter import lean
-from jmlr.models.dense import DenseRetriever
-from jmlr.models.llm import add_adapter, load_adapter, load_llm
+from jmlr.models.llm import add_adapter, load_adapter, load_llm, save_adapter
+from jmlr.models.retriever import Retriever, load_retriever
 from jmlr.runtime.devices import device
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.seeds import seed_torch
 from jmlr.training.boards import Boards
 from jmlr.training.data import Passages, Question, read_questions, read_table
 from jmlr.training.judging import judge_check, report
+from jmlr.training.kept import KeptPassages
 from jmlr.training.live import LiveCandidates
 from jmlr.training.loop import LoopSettings, Parts, train_loop, write_history
 from jmlr.training.optimiser import Group, make_optimiser
@@ -31,7 +32,7 @@ class Session:
     """One training: see `open`."""
 
     llm: nn.Module
-    retriever: DenseRetriever | None
+    retriever: Retriever | None
     passages: Passages
     questions: Sequence[Question]
     optimiser: torch.optim.Optimizer
@@ -50,15 +51,19 @@ class Session:
         retriever: str | None,
         candidates: Path | None,
         previous: Path | None,
+        vectors: Sequence[Path] = (),
         index: Path | None = None,
         seed: int,
         options: dict[str, Any],
         reading: dict[str, Any],
         retrieval: dict[str, Any],
     ) -> Session:
-        """Load models and data. `retriever` None means frozen: it is not loaded, the candidates' order stands."""
+        """Load models and data. `retriever` None means frozen: it is not loaded, the candidates' order stands.
+
+        vectors: folders of the passages' vectors, in order, where their encoder is not trained; none: passages are encoded.
+        """
         where = device()
-        model, tokenizer = load_llm(llm, where=where)
+        model, tokenizer = load_llm(llm, precision=reading["llm_precision"], where=where)
         check_context(model.config, reading["llm_tokens"], llm)
         seed_torch(seed, "adapter")
         if previous is not None:
@@ -72,24 +77,28 @@ class Session:
         if options["gradient_checkpointing"]:
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
             model.enable_input_require_grads()
-        dense = DenseRetriever.load(retriever).to(where) if retriever else None
-        prompter = Prompter(tokenizer, **reading)
-        passages = Passages(read_table(prepared / "passages.parquet"), prompter, dense, retrieval["passage_tokens"])
+        lengths = {k: retrieval[k] for k in ("query_tokens", "passage_tokens")}
+        encoders = options["retriever_encoders"]
+        trained = load_retriever(retriever, encoders=encoders, **lengths).to(where) if retriever else None
+        prompter = Prompter(tokenizer, **{k: v for k, v in reading.items() if k != "llm_precision"})
+        table = read_table(prepared / "passages.parquet")
+        kept = KeptPassages.open(vectors, len(table)) if vectors else None
+        passages = Passages(table, prompter, trained, retrieval["passage_tokens"], kept)
         questions = read_questions(
             prepared,
             candidates,
             prompter,
-            dense,
+            trained,
             split="train",
             query_options=retrieval["query_options"],
             query_tokens=retrieval["query_tokens"],
         )
         rates = {k: options[k] for k in ("llm_learning_rate", "retriever_learning_rate", "weight_decay")}
-        optimiser, groups = make_optimiser(model, dense, **rates)
+        optimiser, groups = make_optimiser(model, trained, **rates)
         live = None
-        if index is not None and dense is not None:
-            live = LiveCandidates.open(index, max(len(q.candidates) for q in questions), dense, len(passages.table))
-        return cls(model, dense, passages, questions, optimiser, groups, options, reading, seed, live)
+        if index is not None and trained is not None:
+            live = LiveCandidates.open(index, max(len(q.candidates) for q in questions), trained, len(table))
+        return cls(model, trained, passages, questions, optimiser, groups, options, reading, seed, live)
 
     @property
     def step_settings(self) -> StepSettings:
@@ -119,7 +128,7 @@ class Session:
 
     def save(self, folder: Path, history: Sequence[dict[str, Any]], round: int) -> None:
         """Write the adapter, the retriever if it was trained, and the figures of every step."""
-        self.llm.save_pretrained(folder / "adapter")  # type: ignore[operator]
+        save_adapter(self.llm, folder / "adapter")
         if self.retriever is not None:
             self.retriever.save(folder / "retriever")
         write_history(history, folder / "metrics.jsonl", round)

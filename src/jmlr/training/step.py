@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from jmlr.losses.emdr2 import emdr2
 from jmlr.losses.llm_rank import agreement, llm_rank, sample, scale
 from jmlr.losses.pdist import pdist
-from jmlr.models.dense import DenseRetriever
 from jmlr.models.llm import answer_losses, at_least_float32
+from jmlr.models.retriever import Retriever
 from jmlr.runtime.devices import autocast
 from jmlr.runtime.seeds import python_random, stream
 from jmlr.training.data import Passages, Question
@@ -44,6 +44,7 @@ class StepSettings:
     target_temperature: float
     score_temperature: float
     prior_weight: float
+    shuffle_losses: bool
     passage_order: str
     llm_answer_tokens: int
     forward_tokens: int
@@ -61,7 +62,7 @@ class StepResult:
 
 def joint_step(
     llm: nn.Module,
-    retriever: DenseRetriever | None,
+    retriever: Retriever | None,
     passages: Passages,
     batch: Sequence[Question],
     settings: StepSettings,
@@ -91,9 +92,7 @@ def joint_step(
             scores, mask = score_candidates(retriever, passages, batch, settings)  # [B, C], on the host
         order = by_score(scores, mask, batch)
         if rank:
-            loss_rank = judge_and_rank(
-                llm, retriever, passages, batch, settings, scores, mask, noise(batch, settings, seed, step), figures
-            )
+            loss_rank = judge_and_rank(llm, retriever, passages, batch, settings, scores, mask, seed, step, figures)
             if backward is not None:
                 backward(settings.rank_weight * loss_rank)
                 loss_rank = loss_rank.detach()
@@ -110,13 +109,14 @@ def joint_step(
 
 def judge_and_rank(
     llm: nn.Module,
-    retriever: DenseRetriever,
+    retriever: Retriever,
     passages: Passages,
     batch: Sequence[Question],
     settings: StepSettings,
     scores: Tensor,
     mask: Tensor,
-    noise: Tensor,
+    seed: int,
+    step: int,
     figures: dict[str, tuple[Tensor, int]],
 ) -> Tensor:
     """Return the retriever's loss of a batch: sample, judge, compare (METHOD 3.3 to 3.6).
@@ -124,11 +124,15 @@ def judge_and_rank(
     Args:
         scores: [B, C] of the candidates, without gradient, on the host.
         mask: bool [B, C], on the host.
-        noise: [B, C] of the sampling.
+        seed: of the run, and
+        step: number of the optimiser step: what the sampling draws from.
         figures: filled with what a person may want to see.
     """
-    columns, picked = sample(scale(scores, mask), settings.samples, settings.sampling_temperature, noise, mask)
+    drawn = noise(batch, settings, seed, step)  # [B, C]
+    columns, picked = sample(scale(scores, mask), settings.samples, settings.sampling_temperature, drawn, mask)
     losses = judge(llm, passages, batch, columns, picked, settings)  # [B, S], without gradient
+    if settings.shuffle_losses:
+        losses = shuffled(losses, picked, batch, seed, step)
     where = losses.device
     raw, scaled = score_again(retriever, passages, batch, scores, mask, columns, picked, settings)  # with gradient
     trusted = losses - settings.prior_weight * index_scores(batch, columns, picked).to(losses)
@@ -147,7 +151,7 @@ def judge_and_rank(
 
 
 def score_candidates(
-    retriever: DenseRetriever, passages: Passages, batch: Sequence[Question], settings: StepSettings
+    retriever: Retriever, passages: Passages, batch: Sequence[Question], settings: StepSettings
 ) -> tuple[Tensor, Tensor]:
     """Return the scores [B, C] of all candidates and their mask, on the host: passages are chosen there (METHOD 3.2)."""
     most = max(len(q.candidates) for q in batch)
@@ -158,31 +162,36 @@ def score_candidates(
 
 
 def score_columns(
-    retriever: DenseRetriever, passages: Passages, batch: Sequence[Question], columns: Tensor, settings: StepSettings
+    retriever: Retriever, passages: Passages, batch: Sequence[Question], columns: Tensor, settings: StepSettings
 ) -> Tensor:
     """Return the scores [B, n] of the candidates numbered `columns` [B, n]; a passage that several places hold is encoded once."""
     chosen = [[q.candidates[c] for c in cs] for q, cs in zip(batch, columns.tolist(), strict=True)]
     rows = sorted({row for held in chosen for row in held})
     place = {row: i for i, row in enumerate(rows)}
-    queries = encode(retriever, [q.query for q in batch], settings)  # [B, D]
-    encoded = encode(retriever, [passages.for_retriever(r) for r in rows], settings)  # [U, D]
-    places = torch.tensor([[place[row] for row in held] for held in chosen]).to(queries.device, non_blocking=True)
-    return (queries @ encoded.T).gather(1, places)
+    places = torch.tensor([[place[row] for row in held] for held in chosen])
+    queries = encode(retriever, [q.query for q in batch], settings, "query")
+    kept = passages.kept
+    texts = [] if kept else [passages.for_retriever(r) for r in rows]
+    encoded = kept.take(rows, queries) if kept else encode(retriever, texts, settings)
+    return retriever.interact(queries, encoded, places.to(queries.device, non_blocking=True))
 
 
-def encode(retriever: DenseRetriever, texts: Sequence[Sequence[int]], settings: StepSettings) -> Tensor:
-    """Return the vectors [n, D] of texts, at least float32, computed with others of their length."""
+def encode(
+    retriever: Retriever, texts: Sequence[Sequence[int]], settings: StepSettings, kind: str = "passage"
+) -> Tensor:
+    """Return the vectors [n, D] of texts (of their tokens [n, T, D]), at least float32, computed with others of their length."""
     where = next(retriever.parameters()).device
+    lengths = [len(t) for t in texts]
 
     def compute(part: list[int]) -> Tensor:
         with autocast(where, settings.train_bf16):
-            return at_least_float32(retriever.encode([texts[i] for i in part]))
+            return at_least_float32(retriever.encode([texts[i] for i in part], kind, max(lengths)))
 
-    return computed_in_parts(compute, [len(t) for t in texts], settings.forward_tokens, where)
+    return computed_in_parts(compute, lengths, settings.forward_tokens, where)
 
 
 def score_again(
-    retriever: DenseRetriever,
+    retriever: Retriever,
     passages: Passages,
     batch: Sequence[Question],
     scores: Tensor,
@@ -202,6 +211,18 @@ def score_again(
     present = torch.cat([picked, torch.ones_like(low, dtype=torch.bool), torch.ones_like(low, dtype=torch.bool)], 1)
     raw = score_columns(retriever, passages, batch, torch.where(present, needed, low), settings)
     return raw[:, :-2], scale(raw, present.to(raw.device, non_blocking=True))[:, :-2]
+
+
+def shuffled(losses: Tensor, picked: Tensor, batch: Sequence[Question], seed: int, step: int) -> Tensor:
+    """Return the losses [B, S] of each question in another order: a control that keeps their values and says nothing of passages."""
+    rows = losses.tolist()
+    for row, present, q in zip(rows, picked.tolist(), batch, strict=True):
+        places = [s for s, p in enumerate(present) if p]
+        values = [row[s] for s in places]
+        python_random(seed, "control", step, q.number).shuffle(values)
+        for s, value in zip(places, values, strict=True):
+            row[s] = value
+    return torch.tensor(rows, dtype=losses.dtype, device=losses.device)
 
 
 def spread(values: Tensor, mask: Tensor) -> Tensor:

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
+from jmlr.corpus.chunks import Chunks
 from jmlr.corpus.cloze import GAP, cloze_documents
 from jmlr.corpus.documents import plain_documents, read_documents
 from jmlr.corpus.fields import Fields
-from jmlr.corpus.passages import FIELDS, SCHEMA, Gold, PassageWriter
+from jmlr.corpus.passages import FIELDS, Gold, PassageWriter
 from jmlr.corpus.records import Record
-from jmlr.corpus.tables import TableWriter
 from jmlr.runtime.errors import UserError
 
 COMMON = ["the", "patient", "is", "often", "seen", "with", "some", "kind", "of"]
@@ -27,8 +27,9 @@ def passages(tmp_path: Path) -> Path:
     for i in range(60):
         text = [f"{' '.join(rng.choices(COMMON, k=8))} rareword{i}x{j} and more.".capitalize() for j in range(6)]
         rows.append(Record({"id": i, "title": f"T{i}" if i % 2 else "", "text": " ".join(text)}, ""))
-    with TableWriter(tmp_path / "passages.parquet", SCHEMA) as table:
-        PassageWriter(table, 0, 0, False, Gold()).add(rows, Fields(FIELDS), "s")
+    writer = PassageWriter(tmp_path, Chunks(), Gold(), deduplicate=False)
+    writer.add(rows, Fields(FIELDS), "s")
+    writer.finish()
     return tmp_path / "passages.parquet"
 
 
@@ -47,8 +48,7 @@ def test_cloze_documents_hold_the_answer_in_one_of_their_passages(passages: Path
         counts.add(len(references))
         assert lines[len(references)].startswith("Question: ")
         assert GAP in lines[len(references)]
-        assert lines[-2] == f"Answer: {target(document)}"
-        assert lines[-1] == ""
+        assert lines[-1] == f"Answer: {target(document)}"  # and no line break: the end-of-text token comes next
         asked = lines[len(references)].removeprefix("Question: ").replace(GAP, target(document))
         assert sum(asked in r for r in references) == 1
         assert target(document) not in lines[len(references)]
@@ -70,12 +70,11 @@ def test_cloze_documents_follow_from_the_seed(passages: Path) -> None:
 
 
 def test_passages_without_a_sentence_to_ask_for_are_an_error(tmp_path: Path) -> None:
-    with TableWriter(tmp_path / "p.parquet", SCHEMA) as table:
-        PassageWriter(table, 0, 0, False, Gold()).add(
-            [Record({"id": 1, "text": "Too short."}, "")], Fields(FIELDS), "s"
-        )
+    writer = PassageWriter(tmp_path, Chunks(), Gold())
+    writer.add([Record({"id": 1, "text": "Too short."}, "")], Fields(FIELDS), "s")
+    writer.finish()
     with pytest.raises(UserError, match="a sentence of 6 to 40 words"):
-        list(cloze_documents(tmp_path / "p.parquet", 1, seed=0))
+        list(cloze_documents(tmp_path / "passages.parquet", 1, seed=0))
 
 
 def test_plain_documents_are_the_passages(passages: Path) -> None:

@@ -9,10 +9,10 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from jmlr.corpus.chunks import Chunks
 from jmlr.corpus.fields import Fields
 from jmlr.corpus.passages import FIELDS, SCHEMA, Gold, PassageWriter
 from jmlr.corpus.records import Record
-from jmlr.corpus.tables import TableWriter
 from jmlr.runtime.errors import UserError
 
 
@@ -20,17 +20,19 @@ def records(*rows: dict[str, Any]) -> Iterator[Record]:
     return (Record(row, f"f: line {n}") for n, row in enumerate(rows, 1))
 
 
-def write(path: Path, *sources: list[dict[str, Any]], gold: Gold | None = None, **how: Any) -> list[dict[str, int]]:
-    settings = {"words": 0, "overlap": 0, "deduplicate": True, **how}
-    with TableWriter(path, SCHEMA) as table:
-        writer = PassageWriter(table, gold=gold or Gold(), **settings)
-        return [writer.add(records(*rows), Fields(FIELDS), f"s{i}") for i, rows in enumerate(sources)]
+def write(
+    folder: Path, *sources: list[dict[str, Any]], gold: Gold | None = None, words: int = 0, overlap: int = 0, **how: Any
+) -> list[dict[str, int]]:
+    writer = PassageWriter(folder, Chunks(words, overlap), gold or Gold(), **how)
+    for i, rows in enumerate(sources):
+        writer.add(records(*rows), Fields(FIELDS), f"s{i}")
+    return list(writer.finish().values())
 
 
 def test_passages_of_all_sources_are_numbered_by_row(tmp_path: Path) -> None:
     first = [{"id": "a", "title": "T", "text": " x ", "section": "s 1"}, {"id": 2, "text": "y"}]
-    write(tmp_path / "p.parquet", first, [{"id": "c", "text": "z"}])
-    table = pq.read_table(tmp_path / "p.parquet")
+    write(tmp_path, first, [{"id": "c", "text": "z"}])
+    table = pq.read_table(tmp_path / "passages.parquet")
     assert table.schema.names == SCHEMA.names
     assert [tuple(r.values()) for r in table.to_pylist()] == [
         (0, "a", "T", "x", "s0", "s_1"),
@@ -44,10 +46,10 @@ def test_duplicates_are_dropped_over_sources_unless_kept(tmp_path: Path) -> None
         [{"id": "a", "text": "Fever  is high."}],
         [{"id": "b", "text": "fever is HIGH."}, {"id": "c", "text": "x"}],
     )
-    counts = write(tmp_path / "p.parquet", one, two)
+    counts = write(tmp_path, one, two)
     assert (counts[1]["duplicates"], counts[1]["passages"]) == (1, 1)
-    assert pq.read_table(tmp_path / "p.parquet")["row"].to_pylist() == [0, 1]
-    assert write(tmp_path / "p.parquet", one, two, deduplicate=False)[1]["passages"] == 2
+    assert pq.read_table(tmp_path / "passages.parquet")["row"].to_pylist() == [0, 1]
+    assert write(tmp_path, one, two, deduplicate=False)[1]["passages"] == 2
 
 
 def test_gold_follows_cutting_sections_and_dropped_duplicates(tmp_path: Path) -> None:
@@ -60,8 +62,8 @@ def test_gold_follows_cutting_sections_and_dropped_duplicates(tmp_path: Path) ->
         {"id": "copy", "text": "a  b c."},
         {"id": "late", "text": "J k l.", "section": "sec"},
     ]
-    write(tmp_path / "p.parquet", rows, gold=gold, words=3)
-    names = gold.names(tmp_path / "p.parquet")
+    write(tmp_path, rows, gold=gold, words=3)
+    names = gold.names(tmp_path / "passages.parquet")
     assert gold.passage_ids(["long"], "", names) == ["first", "long/2", "long/3"]
     assert gold.passage_ids(["copy"], "", names) == ["first"]
     assert gold.passage_ids(["gone"], "sec", names) == ["first", "long/2", "long/3", "late"]
@@ -79,27 +81,41 @@ def test_gold_follows_cutting_sections_and_dropped_duplicates(tmp_path: Path) ->
 )
 def test_bad_passages_are_named(tmp_path: Path, rows: list[dict[str, Any]], said: str) -> None:
     with pytest.raises(UserError, match=said):
-        write(tmp_path / "p.parquet", rows)
+        write(tmp_path, rows)
 
 
 def test_an_overlap_as_long_as_a_passage_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="overlap_words 5: allowed: less than passage_words, which is 5"):
-        write(tmp_path / "p.parquet", [{"id": "a", "text": "x"}], words=5, overlap=5)
+        write(tmp_path, [{"id": "a", "text": "x"}], words=5, overlap=5)
 
 
-def test_memory_does_not_grow_with_the_text(tmp_path: Path) -> None:
+def test_memory_does_not_grow_with_the_number_of_passages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten times as many passages, the same peak: buffers as small beside both as real ones are beside millions."""
     import tracemalloc
 
-    def many(number: int) -> Iterator[Record]:
-        return (Record({"id": i, "text": f"{i} " + "long text " * 100}, "") for i in range(number))
+    from jmlr.corpus import duplicates, passages
 
-    def peak(number: int) -> int:
+    monkeypatch.setattr(duplicates, "WAITING", 256)
+    monkeypatch.setattr(passages, "BATCH", 100)
+
+    def many(number: int) -> Iterator[Record]:
+        names = (" ".join(f"word{i // 20**n % 20}x{n}" for n in range(4)) for i in range(number))
+        return (Record({"id": i, "text": f"{name} text " * 8}, f"f: line {i}") for i, name in enumerate(names))
+
+    def peak(name: str, number: int) -> int:
+        folder = tmp_path / name
+        folder.mkdir()
         tracemalloc.start()
-        with TableWriter(tmp_path / "p.parquet", SCHEMA, rows_per_group=200) as table:
-            PassageWriter(table, 0, 0, True, Gold()).add(many(number), Fields(FIELDS), "s")
+        writer = PassageWriter(folder, Chunks(), Gold(), near=0.9)
+        writer.add(many(number), Fields(FIELDS), "s")
+        assert writer.finish()["s"]["passages"] == number
         found = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
+        assert pq.ParquetFile(folder / "passages.parquet").metadata.num_rows == number
+        assert [p.name for p in folder.iterdir()] == ["passages.parquet"]
         return found
 
-    assert peak(6000) - peak(2000) < 4000 * 100  # a passage is 1,000 bytes and more
-    assert pq.ParquetFile(tmp_path / "p.parquet").metadata.num_row_groups == 10
+    peak("warm", 100)
+    few, many_more = peak("few", 300), peak("many", 3000)
+    # 2,700 passages more; a hash table would take 30 bytes for each, a list of their ids 60
+    assert many_more - few < 2700 * 20

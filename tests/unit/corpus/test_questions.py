@@ -137,3 +137,77 @@ def test_an_open_question_needs_an_answer() -> None:
 def test_a_renamed_field_that_no_record_has_is_an_error() -> None:
     with pytest.raises(UserError, match="src: no record has the field 'explain'"):
         read(GOOD, fields={"explanation": "explain"})
+
+
+# ---------------------------------------------------------------------------------------------- published sets' own ways
+def test_a_number_counts_from_where_the_card_says() -> None:
+    options = ["1", "2", "3"]
+    assert [
+        read(without(options=options, answer=2), answer_index=how)[0]["answer"] for how in ("from_0", "from_1")
+    ] == [2, 1]
+    assert read(without(options=["B", "A"], answer=0), answer_index="from_0")[0]["answer_text"] == "B"
+    for answer, how in ((3, "from_0"), (0, "from_1"), (-1, "from_0"), ("a", "from_0")):
+        with pytest.raises(UserError, match=r"is none of the options; allowed: [01] to [23]; 'unusable: drop'"):
+            read(without(options=options, answer=answer), answer_index=how)
+
+
+def test_options_may_stand_in_columns_of_which_the_last_are_empty() -> None:
+    row = without("options", a="x", b="y", c="", d=None, answer="B")
+    assert read(row, fields={"options": "a, b, c, d"})[0]["options"] == ["x", "y"]
+    with pytest.raises(UserError, match="option 'B' is empty"):
+        read({**row, "b": "", "c": "z"}, fields={"options": "a, b, c"})
+
+
+def test_one_set_of_choices_serves_all_questions() -> None:
+    [question] = read(without("options", answer="maybe"), choices=["yes", "no", "maybe"])
+    assert (question["options"], question["answer"]) == (["yes", "no", "maybe"], 2)
+
+
+def test_the_first_of_equal_options_is_the_answer_where_that_is_asked_for() -> None:
+    options = {"A": "same", "B": "right", "C": "x", "D": "right"}
+    assert read(without(options=options, answer="D"), same_text="first")[0]["answer"] == 1
+    assert (
+        read(without(options=list(options.values()), answer=4), same_text="first", answer_index="from_1")[0]["answer"]
+        == 1
+    )
+    assert read(without("answer", options=options, answer_text="right"), same_text="first")[0]["answer"] == 1
+
+
+def test_unusable_questions_are_listed_without_their_text_and_counted() -> None:
+    reader = QuestionReader("src", unusable="drop", dataset="d")
+    rows = [GOOD, without(id="q2", answer="secret answer"), without("options", id="q3"), without("answer", id="q4")]
+    found = list(reader.read((Record(r, f"f: line {i}") for i, r in enumerate(rows)), Fields(FIELDS)))
+    assert [q["id"] for q in found] == ["q1"]
+    assert [(r["id"], r["split"]) for r in reader.dropped] == [("q2", "test"), ("q3", "test"), ("q4", "test")]
+    assert "secret" not in str(reader.dropped)
+    assert "unusable: no options" in reader.dropped[1]["reason"]
+    assert reader.check_counts({"test": 4}) == ""
+    assert "4 questions in split 'test', 5 are expected" in reader.check_counts({"test": 5})
+
+
+def test_ids_are_made_by_dataset_split_and_number() -> None:
+    rows = [without("id", split=s) for s in ("dev", "test", "test")]
+    assert [q["id"] for q in read(*rows, make_ids=True, dataset="my set")] == [
+        "my_set-dev-00000",
+        "my_set-test-00000",
+        "my_set-test-00001",
+    ]
+
+
+def test_listed_ids_have_their_split_and_only_wanted_splits_are_taken() -> None:
+    rows = [without(id=f"q{i}", split="train") for i in range(3)]
+    assert [q["split"] for q in read(*rows, split_of={"q1": "test"})] == ["train", "test", "train"]
+    assert [q["id"] for q in read(*rows, split_of={"q1": "test"}, splits=["test"])] == ["q1"]
+
+
+def test_filters_leave_questions_out() -> None:
+    rows = [without(id=f"q{i}", subject=s) for i, s in enumerate(("anatomy", "law"))]
+    records = (Record(row, "f") for row in rows)
+    found = QuestionReader("src").read(records, Fields(FIELDS, include={"subject": ["anat*"]}))
+    assert [q["id"] for q in found] == ["q0"]
+
+
+def test_cleaning_reaches_options_and_explanations() -> None:
+    row = without(options={"A": "&lt;5&nbsp;mg", "B": "x"}, answer="A", explanation="<p>So.</p>")
+    found = next(QuestionReader("src").read([Record(row, "f")], Fields(FIELDS, clean=True)))
+    assert (found["answer_text"], found["explanation"]) == ("<5 mg", "So.")

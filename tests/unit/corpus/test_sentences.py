@@ -56,12 +56,12 @@ def test_pieces_with_overlap_keep_the_limits_and_every_word(lengths: list[int], 
 
 
 def test_overlap_is_whole_sentences() -> None:
-    assert cut("A b c. D e. F g h. I j.", words=5, overlap=3) == ["A b c. D e.", "D e. F g h.", "F g h. I j."]
+    assert cut("A b c. D e. F g h. I j.", most=5, overlap=3) == ["A b c. D e.", "D e. F g h.", "F g h. I j."]
 
 
 def test_a_short_text_stays_as_it_is() -> None:
-    assert cut("two\n  words", words=2) == ["two\n  words"]
+    assert cut("two\n  words", most=2) == ["two\n  words"]
 
 
 def test_a_sentence_longer_than_a_piece_is_cut_within() -> None:
-    assert cut("a b c d e f g", words=3, overlap=2) == ["a b c", "d e f", "g"]
+    assert cut("a b c d e f g", most=3, overlap=2) == ["a b c", "d e f", "g"]

@@ -59,7 +59,8 @@ def test_the_page_stands_alone_and_shows_every_system(folders, tmp_path):
     assert "@import" not in page
     assert "url(http" not in page
     assert all(title in page for title in ("Closed book", "RAG", "JMLR", "Only a test."))
-    assert page.count("<svg") == 3
+    assert page.count('<div class="panels') == 4
+    assert page.count("<svg") == 9
     assert page.count("<details") == 3
     assert "&lt;b&gt;Text" in page
     assert "<b>Text" not in page

@@ -1,9 +1,13 @@
+import os
+import resource
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import jmlr.runtime.digest as digest
-from jmlr.runtime.files import fresh_directory, fresh_file
+from jmlr.runtime.errors import full_disk
+from jmlr.runtime.files import fresh_directory, fresh_file, save_array
 from jmlr.runtime.seeds import stream
 
 
@@ -18,6 +22,20 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path):
     assert [p.name for p in target.iterdir()] == ["whole"]
 
 
+def test_outputs_keep_to_the_umask_so_that_private_data_stays_private(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        with fresh_directory(tmp_path / "out") as folder:
+            (folder / "notes.parquet").touch()
+        with fresh_file(tmp_path / "file") as target:
+            target.touch()
+    finally:
+        os.umask(before)
+    assert (tmp_path / "out").stat().st_mode & 0o777 == 0o700
+    assert (tmp_path / "out/notes.parquet").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o600
+
+
 def test_a_file_keeps_its_old_content_when_writing_fails(tmp_path):
     target = tmp_path / "file"
     target.write_text("old")
@@ -26,6 +44,23 @@ def test_a_file_keeps_its_old_content_when_writing_fails(tmp_path):
         raise RuntimeError
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("numbers", [1200, 1300, 1500, 100_000])
+def test_an_array_is_written_whole_or_with_an_error(tmp_path, numbers):
+    """NumPy alone fails this at 1,300 and 1,500: it ignores what the disk refuses when the file is closed."""
+    array, limit = np.arange(numbers, dtype=np.float32), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5000, limit[1]))
+    try:
+        if array.nbytes + 128 > 5000:
+            with pytest.raises(OSError, match="File too large") as caught:
+                save_array(tmp_path / "a.npy", array)
+            assert full_disk(caught.value)
+        else:
+            save_array(tmp_path / "a.npy", array)
+            assert np.array_equal(np.load(tmp_path / "a.npy"), array)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
 
 
 def test_streams_differ_by_name_and_repeat_for_the_same():
@@ -43,3 +78,21 @@ def test_a_stage_is_digested_with_what_it_imports_and_nothing_else():
 def test_every_stage_has_a_digest_of_its_own():
     stages = [p.stem for p in Path(digest.PACKAGE / "stages").glob("*.py") if p.stem != "__init__"]
     assert len({digest.stage_digest(s) for s in stages}) == len(stages)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("int a;\n", "// why\nint a;\n"),
+        ("int a;\nint b;", "int a;  // why\n\n/* and\nhow */ int b;"),
+        ('auto s = "// kept";', 'auto s = "// kept";\n// dropped'),
+    ],
+)
+def test_comments_and_layout_of_the_extension_leave_its_digest_alone(tmp_path, before, after):
+    digests = []
+    for n, text in enumerate((before, after, after.replace("int a", "int c").replace("kept", "lost"))):
+        (tmp_path / f"{n}/csrc").mkdir(parents=True)
+        (tmp_path / f"{n}/CMakeLists.txt").write_text("project(x)\n" + "# why\n" * n)
+        (tmp_path / f"{n}/csrc/a.cpp").write_text(text)
+        digests.append(digest._extension(tmp_path / f"{n}/src/jmlr"))
+    assert digests[0] == digests[1] != digests[2]

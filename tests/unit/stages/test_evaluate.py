@@ -68,7 +68,7 @@ def rows(out: Path) -> dict[tuple[str, ...], tuple[float, int]]:
         reader = csv.DictReader(f)
         assert tuple(reader.fieldnames or ()) == COLUMNS
         found = list(reader)
-    assert all(float(r["low"]) <= float(r["value"]) <= float(r["high"]) for r in found)
+    assert all(float(r["low"]) <= float(r["value"]) <= float(r["high"]) for r in found if r["metric"] != "ece")
     assert {(r["run"], r["system"], r["seed"]) for r in found} == {("r", "jmlr", "0")}
     return {
         tuple(r[c] for c in ("round", "dataset", "split", "metric", "k")): (float(r["value"]), int(r["n"]))
@@ -92,11 +92,66 @@ def test_every_number_is_its_formula_over_the_answered_split(given: dict[str, An
     assert {key[2] for key in found} == {"test"}
 
 
+def test_probabilities_give_a_calibration_error_over_the_parsed_answers(given: dict[str, Any]) -> None:
+    path = given["answers"] / "answers.parquet"
+    table = pq.read_table(path).append_column("probabilities", pa.array([[0.95, 0.05], [0.5, 0.5], [0.75, 0.25]]))
+    pq.write_table(table, path)
+    evaluate(**given)
+    assert rows(given["out"])["1", "mcq", "test", "ece", ""] == (pytest.approx((0.05 + 0.75) / 2), 2)
+    assert read_manifest(given["out"])["notes"]["unparsed"] == 1
+
+
+def test_where_no_gold_is_known_the_answers_words_are_looked_for(given: dict[str, Any]) -> None:
+    questions = pq.read_table(given["prepared"] / "questions.parquet").to_pylist()
+    texts = {"m1": "malaria", "m2": "measles", "m3": "yes", "m4": "x", "o1": "y"}
+    bare = [{**q, "gold_ids": [], "answer_text": texts[q["id"]]} for q in questions]
+    schema = pq.read_schema(given["prepared"] / "questions.parquet").append(pa.field("answer_text", pa.string()))
+    pq.write_table(pa.Table.from_pylist(bare, schema=schema), given["prepared"] / "questions.parquet")
+    passages = {"a": "Malaria is treated.", "b": "Nothing.", "c": "Measles, too.", "x": "", "y": "", "d": ""}
+    write(given["prepared"] / "passages.parquet", {"id": list(passages), "text": list(passages.values())})
+    evaluate(**given)
+    found = rows(given["out"])
+    assert found["0", "mcq", "test", "answer_hit", "1"] == (0.5, 2)  # m2 by c; "yes" is not counted
+    assert found["0", "mcq", "test", "answer_hit", "2"] == (1.0, 2)
+    assert "mrr" not in {k[3] for k in found}
+
+
+def test_rationales_are_measured_with_the_runs_own_terms(given: dict[str, Any]) -> None:
+    questions = pq.read_table(given["prepared"] / "questions.parquet")
+    questions = questions.append_column("explanation", pa.array(["", "Fokzum causes fever.", "", "", ""]))
+    pq.write_table(
+        questions.append_column("answer_text", pa.array(["", "", "", "", "fokzum"])),
+        given["prepared"] / "questions.parquet",
+    )
+    write(given["prepared"] / "passages.parquet", {"id": ["a"], "text": [""], "title": ["Some title"]})
+    path = given["answers"] / "answers.parquet"
+    table = pq.read_table(path).append_column("rationale", pa.array(["", "Fokzum, so cough [P1] [P3].", ""]))
+    pq.write_table(table.append_column("ids", pa.array([[], ["c", "x"], []], pa.list_(pa.string()))), path)
+    evaluate(**given)
+    found = rows(given["out"])
+    assert found["1", "mcq", "test", "umls_f", ""] == (0.5, 1)
+    assert found["1", "mcq", "test", "citation_precision", ""] == (0.5, 1)
+    assert found["1", "mcq", "test", "citation_grounded", ""] == (0.5, 1)
+
+
 def test_open_questions_have_no_accuracy_and_one_dataset_has_no_mean(given: dict[str, Any]) -> None:
     evaluate(**given)
     found = rows(given["out"])
     assert [k[1] for k in found if k[3] == "accuracy"] == ["mcq"]
-    assert len(found) == 2 + 2 * 5 * 3  # accuracy and unparsed; two rounds, five numbers, two datasets and their mean
+    # accuracy and unparsed; two rounds, seven numbers, two datasets and their mean; the change of two hits in one round
+    assert len(found) == 2 + 2 * 7 * 3 + 2 * 3
+
+
+def test_a_change_of_hits_is_paired_and_stands_at_later_rounds_only(given: dict[str, Any]) -> None:
+    evaluate(**given)
+    changes = {k: v for k, v in rows(given["out"]).items() if k[3] == "hit_change"}
+    assert {k[0] for k in changes} == {"1"}
+    assert changes["1", "mcq", "test", "hit_change", "1"] == (0.5, 2)
+    assert changes["1", "terms", "test", "hit_change", "1"] == (0.0, 1)
+    assert changes["1", "terms", "test", "hit_change", "2"] == (1.0, 1)
+    with (given["out"] / "metrics.csv").open() as f:
+        [row] = [r for r in csv.DictReader(f) if (r["dataset"], r["metric"], r["k"]) == ("mcq", "hit_change", "2")]
+    assert (float(row["value"]), float(row["low"]), float(row["high"])) == (0.0, 0.0, 0.0)  # both questions: no change
 
 
 def test_cut_offs_beyond_the_candidates_are_left_out_with_a_note(given: dict[str, Any], capsys: Any) -> None:

@@ -81,6 +81,7 @@ def test_the_demo_world_is_generated(tmp_path: Path) -> None:
         ({"path": "${{JMLR_UNSET}}/a"}, "source 'src': path .*: the environment variable JMLR_UNSET is not set"),
         ({"path": ""}, "origin 'local' needs a path"),
         ({"origin": "hub", "path": "x", "files": ["*"]}, "'files' chooses from a local folder"),
+        ({"origin": "url", "path": "http://host/", "private": True}, "private, and origin 'url'; allowed: local"),
         ({"origin": "url", "path": "ftp://host/a.gz"}, "allowed: http.s.://"),
         ({"origin": "url", "path": "http://host/"}, "ends with the name of a file"),
         ({"origin": "url", "path": "http://host/%2e%2e"}, "ends with the name of a file"),
@@ -135,6 +136,11 @@ def test_a_download_is_whole_after_errors_that_pass(tmp_path: Path, server: str,
     assert Misbehaving.asked == requests
 
 
+def test_several_files_below_one_address(tmp_path: Path, server: str) -> None:
+    out = run(tmp_path, origin="url", path=f"{server}/data/", files=["a.jsonl", "b.jsonl"])
+    assert names(out) == ["a.jsonl", "b.jsonl"]
+
+
 def test_an_error_that_stays_is_not_tried_again(tmp_path: Path, server: str) -> None:
     with pytest.raises(UserError, match=r"missing.jsonl': HTTP Error 404"):
         run(tmp_path, origin="url", path=f"{server}/missing.jsonl")
@@ -143,9 +149,11 @@ def test_an_error_that_stays_is_not_tried_again(tmp_path: Path, server: str) -> 
 
 
 # ------------------------------------------------------------------------------------------------------------- datasets
-def jmlr(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def jmlr(tmp_path: Path, *arguments: str, offline: bool = True) -> subprocess.CompletedProcess[str]:
     """Run the command in a process of its own, offline, with its cache apart."""
-    cache = {"HF_HOME": str(tmp_path / "cache"), "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
+    cache = {"HF_HOME": str(tmp_path / "cache")}
+    if offline:
+        cache |= {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
     command = [sys.executable, "-m", "jmlr", *arguments]
     return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **cache}, check=False)
 
@@ -173,6 +181,60 @@ def test_a_dataset_in_the_hubs_format_becomes_one_file_per_split(tmp_path: Path)
     assert [json.loads(line) for line in (tmp_path / "out" / "train.jsonl").read_text().splitlines()] == rows["train"]
     assert "fièvre" in (tmp_path / "out" / "train.jsonl").read_text()
     assert read_manifest(tmp_path / "out")["notes"]["rows"] == {"test": 1, "train": 2}
+
+
+class Gated(BaseHTTPRequestHandler):
+    """Answers as the hub does where a dataset's terms were not accepted."""
+
+    def answer(self, status: int, body: bytes = b"{}", **headers: str) -> None:
+        self.send_response(status)
+        for name, value in {"Content-Length": str(len(body)), **headers}.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body)
+
+    def do_GET(self) -> None:
+        if self.path.endswith("/auth-check") or "/resolve/" in self.path:
+            self.answer(403, X_Error_Code="GatedRepo", X_Error_Message="Access to this dataset is restricted.")
+        elif "/api/datasets/" in self.path:
+            files = [{"rfilename": "train.jsonl"}, {"rfilename": "README.md"}]
+            info = {
+                "id": "some/notes",
+                "sha": "0" * 40,
+                "gated": "manual",
+                "siblings": files,
+                "tags": [],
+                "private": False,
+            }
+            self.answer(200, json.dumps(info).encode(), Content_Type="application/json")
+        else:
+            self.answer(404, X_Error_Code="EntryNotFound")
+
+    do_HEAD = do_GET  # noqa: N815
+
+    def log_message(self, *args: Any) -> None:
+        pass
+
+
+def test_a_licence_gated_dataset_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with HTTPServer(("127.0.0.1", 0), Gated) as http:
+        thread = threading.Thread(target=http.serve_forever)
+        thread.start()
+        for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE"):
+            monkeypatch.setenv(name, "0")
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{http.server_port}")
+        where = ("--out", str(tmp_path / "out"), "--source", "s", "--origin", "hub", "--path", "some/notes")
+        done = jmlr(tmp_path, "fetch", *where, "--revision", "main", offline=False)
+        http.shutdown()
+        thread.join()
+    assert done.returncode == 2, done.stderr
+    said = done.stderr.strip().splitlines()
+    assert len(said) == 1, done.stderr
+    assert "source 's': dataset 'some/notes' is licence-gated: accept its terms at https://huggingface.co/" in said[0]
+    assert "HF_TOKEN" in said[0]
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_dataset_that_cannot_be_had_is_one_line(tmp_path: Path) -> None:

@@ -102,6 +102,78 @@ def test_the_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
     assert digests[0] == digests[1]
 
 
+# ------------------------------------------------------------------------------------------------------ decontamination
+COPIED = (
+    "A 67 year old man with carcinoma of the bladder comes to the physician because of a two day history of ringing "
+    "in his ear, and asks which of his drugs did it"
+)
+ASKED = [
+    {**QUESTIONS[0], "id": "t1", "question": COPIED},
+    {**QUESTIONS[1], "id": "t2", "question": "Cause of gout?"},
+    {**QUESTIONS[2], "id": "copy", "split": "train", "question": f"{COPIED}, of all things?", "answer": "A"},
+    {**QUESTIONS[3], "id": "short", "split": "dev", "question": "cause of GOUT?"},
+    {**QUESTIONS[3], "id": "clean", "split": "train", "question": "Cause of fever?"},
+]
+
+
+def test_what_contains_a_test_question_is_dropped_and_listed_without_its_text(tmp_path: Path) -> None:
+    long = f"Fever has causes. {COPIED.upper()}. It passes."
+    passages = [*PASSAGES, {"id": "bad", "text": COPIED + "."}, {"id": "long", "text": long}]
+    documents = [{"text": f"Question: {COPIED}"}, *DOCUMENTS]
+    folder = fetched(tmp_path, passages=passages, questions=ASKED, documents=documents)
+    tables = run(folder, decontaminate={"splits": ["test"]}, passage_words=40)
+    assert tables["questions"]["id"].to_pylist() == ["t1", "t2", "clean"]
+    assert tables["passages"]["id"].to_pylist() == ["p0", "p1", "p2", "p3"]
+    assert tables["documents"]["text"].to_pylist() == ["Fever: malaria\n"]
+    rows = pq.read_table(tmp_path / "prepare/dropped.parquet").to_pylist()
+    assert [(r["kind"], r["id"], r["dataset"], r["split"], r["test_id"]) for r in rows] == [
+        ("question", "copy", "world", "train", "t1"),
+        ("question", "short", "world", "dev", "t2"),
+        ("passage", "bad", "world", "", "t1"),
+        ("passage", "long", "world", "", "t1"),
+        ("document", "", "world", "", "t1"),
+    ]
+    assert all(0.5 <= r["share"] <= 1 for r in rows)
+    assert "carcinoma" not in str(rows).lower()
+    manifest = read_manifest(tmp_path / "prepare")
+    assert manifest["notes"]["passages"]["world"]["contaminated"] == 2
+    assert manifest["notes"]["test_questions"] == {"checked_against": 2, "too_short_for_passages": 1}
+    assert manifest["notes"]["dropped"] == 5
+    assert "carcinoma" not in json.dumps(manifest)
+
+
+def test_only_the_pieces_that_touch_a_test_question_are_dropped(tmp_path: Path) -> None:
+    long = " ".join(f"Sentence {i} is about something else." for i in range(20))
+    folder = fetched(tmp_path, passages=[*PASSAGES, {"id": "l", "text": f"{long} {COPIED}. {long}"}], questions=ASKED)
+    tables = run(folder, decontaminate={"splits": ["test"]}, passage_words=40, deduplicate=False)
+    pieces = [t for t, i in zip(*(tables["passages"][c].to_pylist() for c in ("text", "id")), strict=True) if "/" in i]
+    assert len(pieces) > 4
+    assert sum(p.count("something else") for p in pieces) >= 35
+    assert not any("carcinoma" in p for p in pieces)
+
+
+def test_without_the_option_nothing_is_dropped(tmp_path: Path) -> None:
+    tables = run(fetched(tmp_path, passages=[*PASSAGES, {"id": "bad", "text": COPIED}], questions=ASKED))
+    assert (len(tables["passages"]), len(tables["questions"])) == (5, 5)
+    assert pq.read_table(tmp_path / "prepare/dropped.parquet").num_rows == 0
+
+
+def test_gold_survives_near_duplicates_and_decontamination(tmp_path: Path) -> None:
+    words = [f"w{i}" for i in range(120)]
+    near = [
+        {"id": "one", "text": " ".join(words)},
+        {"id": "bad", "text": COPIED},
+        {"id": "two", "text": " ".join(words[:-1])},
+    ]
+    asked = [{**QUESTIONS[0], "id": "t", "question": COPIED, "gold_ids": ["two", "bad", "p3"]}]
+    folder = fetched(tmp_path, passages=[*near, *PASSAGES], questions=asked)
+    tables = run(folder, decontaminate={"splits": ["test"]}, near_duplicates=0.8)
+    assert tables["passages"]["id"].to_pylist() == ["one", "p0", "p1", "p2", "p3"]
+    assert tables["passages"]["row"].to_pylist() == list(range(5))
+    assert tables["questions"]["gold_ids"].to_pylist() == [["one", "p3"]]
+    assert read_manifest(tmp_path / "prepare")["notes"]["gold_not_in_corpus"] == 1
+
+
 # ------------------------------------------------------------------------------------------------------------ bad input
 def jmlr_prepare(out: Path, folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "jmlr", "prepare", "--out", str(out), "--fetched", str(folder), *options]
@@ -169,6 +241,20 @@ BAD: list[tuple[str, dict[str, Any], tuple[str, ...], str]] = [
         ("--corpora", '[{"source": "world", "file": "pasages.jsonl"}]'),
         "no file matches 'pasages.jsonl' (did you mean 'passages.jsonl'?)",
     ),
+    ("no questions", {"questions": b"\n"}, (), "world: no questions: its files have no records"),
+    (
+        "no test questions",
+        {},
+        ("--decontaminate", '{"splits": ["tests"]}'),
+        "decontaminate: no question is in split 'tests' (did you mean 'test'?)",
+    ),
+    ("no tokenizer", {}, ("--passage-tokens", "9"), "passage_tokens 9: allowed: with a 'tokenizer' that counts them"),
+    (
+        "split ids",
+        {},
+        ("--questions", '[{"source": "world", "file": "questions.jsonl", "split_ids": {"dev": "word/ids"}}]'),
+        "split_ids: 'word/ids': allowed: SOURCE/FILE; sources: world",
+    ),
     ("no source", {}, ("--corpora", '[{"source": "word"}]'), "no source 'word' (did you mean 'world'?)"),
     (
         "unknown field",
@@ -225,6 +311,19 @@ def test_the_stages_of_this_part_load_no_torch(tmp_path: Path) -> None:
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False, env=dict(os.environ)).returncode == 0
+
+
+def test_a_truncated_gzip_is_named_and_nothing_is_left(tmp_path: Path) -> None:
+    folder = fetched(tmp_path)
+    whole = gzip.compress("".join(json.dumps({**p, "id": i}) + "\n" for i, p in enumerate(PASSAGES * 500)).encode())
+    (folder / "passages.jsonl.gz").write_bytes(whole[: len(whole) // 2])
+    corpora = '[{"source": "world", "file": "passages.jsonl.gz"}]'
+    done = jmlr_prepare(tmp_path / "out" / "prepare", folder, "--corpora", corpora)
+    assert done.returncode == 2
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert "passages.jsonl.gz: truncated gzip file after line" in done.stderr
+    assert "copy or download it again" in done.stderr
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 # ------------------------------------------------------------------------------------------------------------ real data

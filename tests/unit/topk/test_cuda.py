@@ -187,7 +187,7 @@ def test_the_stub_of_the_gpu_module_names_what_it_has(emulated_module):
     tree = ast.parse((Path(cuda.__file__).parent / "_topk_cuda.pyi").read_text())
     named = {n.name for n in tree.body if isinstance(n, (ast.FunctionDef, ast.ClassDef))} | {"MAX_K"}
     assert named == {name for name in dir(emulated_module) if not name.startswith("__")}
-    native = next(node for node in tree.body if isinstance(node, ast.ClassDef))
-    for method in native.body:
-        text = getattr(emulated_module.DeviceRows, method.name).__doc__
-        assert all(f"{argument.arg}:" in text for argument in method.args.args)
+    for native in (node for node in tree.body if isinstance(node, ast.ClassDef)):
+        for method in native.body:
+            text = getattr(getattr(emulated_module, native.name), method.name).__doc__
+            assert all(f"{argument.arg}:" in text for argument in method.args.args)

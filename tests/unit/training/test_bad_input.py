@@ -26,7 +26,7 @@ def prompter(tiny, **changes):
     from transformers import AutoTokenizer
 
     tokenizer = pretrained(AutoTokenizer, str(tiny / "llm"), "tokenizer")
-    return Prompter(tokenizer, **ReadingOptions().model_copy(update=changes).model_dump())
+    return Prompter(tokenizer, **ReadingOptions().model_copy(update=changes).model_dump(exclude={"llm_precision"}))
 
 
 @pytest.mark.parametrize(
@@ -106,12 +106,12 @@ def test_a_model_without_a_pad_token_gives_the_same_losses(tiny, candidates):
 def test_live_candidates_follow_the_retriever_and_are_those_of_an_exact_search(tiny, candidates, tmp_path):
     session = open_session(tiny, candidates)
     passages = [session.passages.for_retriever(row) for row in range(len(session.passages.table))]
-    vectors = session.retriever.encode_all(passages, batch_tokens=4096)
+    vectors, _ = session.retriever.encode_all(passages, batch_tokens=4096)
     Index.build(vectors).save(tmp_path / "index")
     live = LiveCandidates.open(tmp_path, 5, session.retriever, len(vectors))
     batch = session.questions[:4]
     before = live.renew(batch, session.step_settings)
-    queries = session.retriever.encode_all([q.query for q in batch], batch_tokens=4096)
+    queries, _ = session.retriever.encode_all([q.query for q in batch], batch_tokens=4096)
     expected = (queries @ vectors.T).topk(5).values
     assert np.allclose([q.scores for q in before], expected, atol=1e-5)
     with torch.no_grad():

@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+import pyarrow.parquet as pq
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -7,12 +8,13 @@ from safetensors.torch import load_file
 from jmlr.options import ReadingOptions, RetrievalOptions, TrainOptions
 from jmlr.runtime.errors import UserError
 from jmlr.stages.train import train
-from jmlr.training.data import batch_at
+from jmlr.topk.stored import StoredVectors
+from jmlr.training.data import batch_at, passage_text
 from jmlr.training.muon import Muon
 from jmlr.training.optimiser import learning_rate_factor
 from jmlr.training.reference import reference_step
 from jmlr.training.session import Session
-from jmlr.training.step import StepSettings, arrange, joint_step
+from jmlr.training.step import StepSettings, arrange, joint_step, shuffled
 
 OPTIONS = TrainOptions(
     target="llm_rank",
@@ -25,7 +27,7 @@ OPTIONS = TrainOptions(
 )
 
 
-def open_session(tiny, candidates, **changes):
+def open_session(tiny, candidates, vectors=(), **changes):
     options = OPTIONS.model_copy(update=changes)
     joint = options.target != "frozen"
     return Session.open(
@@ -34,6 +36,7 @@ def open_session(tiny, candidates, **changes):
         retriever=str(tiny / "retriever") if joint else None,
         candidates=candidates,
         previous=None,
+        vectors=vectors,
         seed=0,
         options=options.model_dump(),
         reading=ReadingOptions().model_dump(),
@@ -235,3 +238,66 @@ def test_a_joint_target_without_candidates_is_refused(tiny, tmp_path):
             RetrievalOptions(),
         )
     assert not list(tmp_path.iterdir())
+
+
+def test_shuffled_losses_are_the_same_values_in_another_order_and_repeat(tiny, candidates):
+    session = open_session(tiny, candidates)
+    batch = session.questions[:4]
+    losses = torch.arange(32.0).reshape(4, 8)
+    picked = torch.ones(4, 8, dtype=torch.bool)
+    picked[1, 5:] = False
+    mixed = shuffled(losses, picked, batch, 0, 3)
+    assert torch.equal(mixed.sort(1).values, losses)
+    assert torch.equal(mixed[1, 5:], losses[1, 5:])
+    assert not torch.equal(mixed, losses)
+    assert torch.equal(mixed, shuffled(losses, picked, batch, 0, 3))
+    assert torch.equal(mixed[2:], shuffled(losses[2:], picked[2:], batch[2:], 0, 3))  # however the batch is split
+    assert not torch.equal(mixed, shuffled(losses, picked, batch, 0, 4))
+
+
+def test_the_control_changes_the_retrievers_loss_and_nothing_of_the_llms(tiny, candidates):
+    session = open_session(tiny, candidates, target="pdist")
+    batch = session.questions[:4]
+    plain, control = (
+        joint_step(session.llm, session.retriever, session.passages, batch, settings_of(session, shuffle_losses=s), 0, 0, True)
+        for s in (False, True)
+    )  # fmt: skip
+    assert plain.loss_lm.item() == control.loss_lm.item()
+    assert plain.figures["judged"][0].item() == pytest.approx(control.figures["judged"][0].item())
+    assert plain.loss_rank.item() != control.loss_rank.item()
+
+
+def test_stored_vectors_of_passages_give_the_scores_and_gradients_that_encoding_gives(tiny, candidates, tmp_path):
+    options = {"target": "pdist", "retriever_encoders": "query_only"}
+    straight = open_session(tiny, candidates, **options)
+    texts = pq.read_table(tiny / "prepare/passages.parquet").to_pylist()
+    rows = straight.retriever.tokenize([passage_text(p["title"], p["text"]) for p in texts])
+    whole, _ = straight.retriever.encode_all(rows, batch_tokens=512)
+    for number, part in enumerate((whole[:10], whole[10:])):
+        (tmp_path / str(number)).mkdir()
+        StoredVectors(part.numpy()).save(tmp_path / str(number))
+    stored = open_session(tiny, candidates, vectors=[tmp_path / "0", tmp_path / "1"], **options)
+    for session in (straight, stored):
+        session.result = one_step(session, session.questions[:4])
+        session.result.loss_rank.backward()
+    assert stored.result.loss_rank.item() == pytest.approx(straight.result.loss_rank.item(), rel=1e-4)
+    expected, got = (
+        torch.cat([p.grad.flatten() for p in s.retriever.parameters() if p.grad is not None])
+        for s in (straight, stored)
+    )
+    assert expected.norm() > 0
+    assert (got - expected).norm() / expected.norm() < 1e-3
+    with pytest.raises(UserError, match="vectors of 10 passages, but there are"):
+        open_session(tiny, candidates, vectors=[tmp_path / "0"], **options)
+
+
+def test_no_steps_leave_the_llm_as_it_is(tiny, candidates, tmp_path):
+    train(
+        tmp_path / "out", tiny / "prepare", str(tiny / "llm"), 0, tmp_path / "s",
+        OPTIONS.model_copy(update={"steps": 0, "target": "frozen"}), ReadingOptions(), RetrievalOptions(), candidates=candidates,
+    )  # fmt: skip
+    adapter = load_file(tmp_path / "out/adapter/adapter_model.safetensors")
+    changes = [v for k, v in adapter.items() if "lora_B" in k]
+    assert changes
+    assert all(not v.any() for v in changes)
+    assert (tmp_path / "out/metrics.jsonl").read_text() == ""

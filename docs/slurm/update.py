@@ -1,0 +1,80 @@
+"""Put the tables of docs/slurm.md there: what the paper's run would submit, and how well the plan told measured runs.
+
+.venv/bin/python docs/slurm/update.py
+"""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import yaml
+
+from jmlr.config import Config
+from jmlr.stages.config import read_config
+from jmlr.stages.plan import Sizes, costs, total
+
+HERE = Path(__file__).resolve().parent
+PAGE = HERE.parent / "slurm.md"
+MODELS = {"Llama-2-7b-hf": "7B", "Llama-2-13b-hf": "13B"}
+NODES = (1, 2, 8)
+# 10,178 + 182,822 questions to train on, 1,272 + 1,273 and 4,183 + 6,150 to choose and test by: MedQA and MedMCQA.
+QUESTIONS, TESTED = 205_878, 5_456
+CORPUS = 25_000_000
+
+
+def plan_table() -> str:
+    """Return the table of the paper's run by model and nodes."""
+    rates, run = yaml.safe_load((HERE / "rates.yaml").read_text()), read_config(HERE / "paper.yaml")
+    rows = [
+        "| LLM | nodes | jobs | encode, h | index, h | search, h | train, h | answer, h | GPU hours | kept, TB |",
+        "|" + "---|" * 10,
+    ]
+    for name, title in MODELS.items():
+        for nodes in NODES:
+            sizes = Sizes(CORPUS, QUESTIONS, TESTED, 4, 1.0, nodes, 4)
+            lines = costs(run, sizes, rates, "h100", name)
+            hours = [f"{x.hours:.1f}" for x in lines if x.stage in ("encode", "index", "search", "train", "answer")]
+            every = total(lines)
+            cells = [title, str(nodes), str(every.jobs), *hours, f"{every.gpu_hours:.0f}", f"{every.bytes / 1e12:.2f}"]
+            rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def paper_hours() -> float:
+    """Return what the plan says of the paper's own hardware, 4 GPUs of 80 GB: hours of training 13B."""
+    rates, run = yaml.safe_load((HERE / "rates.yaml").read_text()), read_config(HERE / "paper.yaml")
+    lines = costs(run, Sizes(CORPUS, QUESTIONS, TESTED, 4, 1.0, 1, 4), rates, "a100", "Llama-2-13b-hf")
+    return next(x.hours for x in lines if x.stage == "train")
+
+
+def check_table() -> str:
+    """Return the table of measured runs beside the plan of the same runs (docs/slurm/measured.csv)."""
+    rates = yaml.safe_load((HERE / "rates.yaml").read_text())
+    rows = ["| run | stage | jobs | planned, CPU s | measured, CPU s | planned, MB | measured, MB |", "|" + "---|" * 7]
+    for record in csv.DictReader((HERE / "measured.csv").open()):
+        run = Config.load(yaml.safe_load((HERE / record["config"]).read_text()) or {})
+        names = ("passages", "questions", "test_questions", "options", "fill", "nodes", "gpus_per_node")
+        sizes = Sizes(**{k: float(record[k]) if k == "fill" else int(record[k]) for k in names})
+        line = next(x for x in costs(run, sizes, rates, "cpu-thread") if x.stage == record["stage"])
+        jobs = str(line.jobs) if line.jobs == int(record["jobs"]) else f"{line.jobs} (made: {record['jobs']})"
+        serial = len(run.systems) * len(run.seeds) if line.stage == "answer" else 1
+        planned, size = f"{line.hours * serial * 3600:.0f}", f"{line.bytes / 1e6:.0f}"
+        cells = [record["run"], line.stage, jobs, planned, record["seconds"], size, record["megabytes"]]
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def page() -> str:
+    """Return docs/slurm.md with its tables made anew."""
+    text = PAGE.read_text()
+    for mark, made in (("plan", plan_table()), ("paper", f"{paper_hours():.0f}"), ("check", check_table())):
+        begin, end = f"<!-- {mark} begin -->", f"<!-- {mark} end -->"
+        head, _, rest = text.partition(begin)
+        line = "" if "\n" not in made else "\n"
+        text = f"{head}{begin}{line}{made}{line}{end}{rest.partition(end)[2]}"
+    return text
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())

@@ -1,0 +1,82 @@
+"""Model cards: what a published adapter or retriever was made from, with what, and how to load it.
+
+write_card(folder / "adapter", "adapter", about)        # README.md; `about` as the stage's manifest has it, no text of the corpus
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+HOW_TO_LOAD = {
+    "adapter": """from peft import PeftModel
+from transformers import AutoModelForCausalLM
+
+model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained("{llm}"), "{name}")""",
+    "merged": """from transformers import AutoModelForCausalLM, AutoTokenizer
+
+model, tokenizer = AutoModelForCausalLM.from_pretrained("{name}"), AutoTokenizer.from_pretrained("{name}")""",
+    "dense": """from sentence_transformers import SentenceTransformer
+
+model = SentenceTransformer("{name}")
+scores = model.encode_query(["..."]) @ model.encode_document(["..."]).T""",
+    "colbert": """from pylate.models import ColBERT                        # or: from sentence_transformers import MultiVectorEncoder
+
+model = ColBERT("{name}")
+queries, passages = model.encode(["..."], is_query=True), model.encode(["..."], is_query=False)""",
+}
+TITLES = {
+    "adapter": "LoRA adapter of a language model",
+    "merged": "Language model, its adapter merged",
+    "dense": "Dense retriever",
+    "colbert": "ColBERT retriever",
+}
+LIBRARIES = {"adapter": "peft", "merged": "transformers", "dense": "sentence-transformers", "colbert": "PyLate"}
+
+
+def write_card(folder: Path, kind: str, about: Mapping[str, Any]) -> None:
+    """Write README.md into an exported model's folder.
+
+    Args:
+        folder: of the model.
+        kind: a key of HOW_TO_LOAD.
+        about: `llm`, `retriever` (names or None), `seed`, `round`, `options` (name to value), `data` and `code` (digests).
+    """
+    llm, retriever = (_name(about[k]) for k in ("llm", "retriever"))
+    base = about["retriever" if kind in ("dense", "colbert") else "llm"]
+    how = (
+        "Fine-tuned" if about["options"]["target"] == "frozen" else "Language model and retriever were trained jointly"
+    )
+    hub = [f"base_model: {base}"] if base and not Path(base).is_dir() else []
+    lines = [
+        "---", f"library_name: {LIBRARIES[kind]}", *hub, "tags: [jmlr, retrieval-augmented, medical]", "---", "",
+        f"# {TITLES[kind]}",
+        "",
+        f"{how} by jmlr, a replication of JMLR ([arXiv 2402.17887](https://arxiv.org/abs/2402.17887)).",
+        "Not for clinical use.",
+        "",
+        "| what | value |", "|---|---|",
+        f"| language model it began from | `{llm}` |",
+        *([f"| retriever it began from | `{retriever}` |"] if retriever else []),
+        f"| seed, round | {about['seed']}, {about['round']} |",
+        f"| code (digest) | `{about['code']}` |",
+        *(f"| data: {name} (SHA-256) | `{digest}` |" for name, digest in about["data"].items()),
+        "", "## Load it", "", "```python", HOW_TO_LOAD[kind].format(llm=llm, name="path/of/this/folder"), "```",
+        "", "## Settings", "", "| option | value |", "|---|---|",
+        *(f"| `{k}` | `{_cell(v)}` |" for k, v in about["options"].items()), "",
+    ]  # fmt: skip
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "README.md").write_text("\n".join(lines), encoding="utf-8")
+
+
+def _name(path: str | None) -> str | None:
+    """Return how a card calls a model: a hub name in full, a local folder without what lies above its last three parts."""
+    if path is None:
+        return None
+    return "/".join(Path(path).parts[-3:]).lstrip("/") if Path(path).is_dir() else path
+
+
+def _cell(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False).replace("|", "\\|")

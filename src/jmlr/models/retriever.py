@@ -1,0 +1,126 @@
+"""A retriever of either kind, chosen by what its folder contains; queries and passages share an encoder or have one each.
+
+    retriever = load_retriever("lightonai/GTE-ModernColBERT-v1")            # DenseRetriever or ColbertRetriever
+    retriever = load_retriever("all-MiniLM-L6-v2", encoders="query_only")   # TwoEncoders: only the query's is trained
+    scores = retriever.scores(queries, passages, places)                    # [B, n], with gradient, whatever the kind
+
+A folder with `query/` and `passage/` holds two retrievers of one kind, each complete.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from jmlr.models.colbert import ColbertRetriever, is_colbert
+from jmlr.models.dense import DenseRetriever
+from jmlr.models.encoder import KINDS, local_folder
+from jmlr.runtime.errors import UserError
+
+OneEncoder = DenseRetriever | ColbertRetriever
+
+
+class TwoEncoders(nn.Module):
+    """One retriever for queries and one for passages, of the same kind and depth; methods as theirs."""
+
+    def __init__(self, query: OneEncoder, passage: OneEncoder) -> None:
+        super().__init__()
+        if type(query) is not type(passage):
+            raise UserError("retriever: its query and its passage encoder are of two kinds, dense and ColBERT")
+        if query.depth != passage.depth:
+            raise UserError(
+                f"retriever: its query encoder has depth {query.depth}, its passage encoder {passage.depth}"
+            )
+        self.query, self.passage = query, passage
+
+    @property
+    def depth(self) -> int:
+        """D, the length of a vector."""
+        return self.query.depth
+
+    def of(self, kind: str) -> OneEncoder:
+        """Return the retriever that reads a 'query' or a 'passage'."""
+        return self.query if kind == "query" else self.passage
+
+    def limit(self, kind: str) -> int:
+        """Return what a 'query' or 'passage' is cut to, in tokens."""
+        return self.of(kind).limit(kind)
+
+    def tokenize(self, texts: Sequence[str], most: int = 0, kind: str = "passage") -> list[list[int]]:
+        """Return token ids; see the methods of one encoder."""
+        return self.of(kind).tokenize(texts, most, kind)
+
+    def encode(self, rows: Sequence[Sequence[int]], kind: str = "passage", width: int = 0) -> Tensor:
+        """Return what `interact` takes: vectors [n, D], or of tokens [n, T, D]."""
+        return self.of(kind).encode(rows, kind, width)
+
+    def interact(self, queries: Tensor, passages: Tensor, places: Tensor) -> Tensor:
+        """Return the scores [B, n] of encoded queries with encoded passages."""
+        return self.query.interact(queries, passages, places)
+
+    def scores(self, queries: Sequence[Sequence[int]], passages: Sequence[Sequence[int]], places: Tensor) -> Tensor:
+        """Return the scores [B, n] of B queries with U passages (token lists), with gradient where an encoder is trained."""
+        places = places.to(next(self.query.parameters()).device)
+        return self.interact(self.encode(queries, "query"), self.encode(passages), places)
+
+    def encode_all(
+        self, rows: Sequence[Sequence[int]], kind: str = "passage", **settings: Any
+    ) -> tuple[Tensor, Tensor | None]:
+        """Encode many texts by the encoder of their kind."""
+        return self.of(kind).encode_all(rows, kind, **settings)
+
+    def save(self, folder: Path) -> None:
+        """Write both retrievers: query/ and passage/."""
+        self.query.save(folder / "query")
+        self.passage.save(folder / "passage")
+
+
+Retriever = OneEncoder | TwoEncoders
+
+
+def load_retriever(
+    path: str, *, encoders: str | None = None, query_tokens: int = 0, passage_tokens: int = 0
+) -> Retriever:
+    """Load a retriever from a folder or the hub.
+
+    Args:
+        path: of a dense retriever, a ColBERT, or a folder with both query/ and passage/.
+        encoders: how it is to be trained. None: not at all, it is as the folder has it. 'shared': one encoder for queries and
+            passages. 'separate': one each, beginning as copies. 'query_only': the same, the passages' frozen.
+        query_tokens: what queries are cut to (and a ColBERT's filled up to); 0: as the retriever was made.
+        passage_tokens: what passages are cut to; 0: as the retriever was made.
+
+    Raises:
+        UserError: there is no retriever, or it has two encoders where one is wanted.
+    """
+    folder = local_folder(path)
+    lengths = {"query_tokens": query_tokens, "passage_tokens": passage_tokens}
+    parts = parts_of(folder)
+    if len(parts) > 1:
+        if encoders == "shared":
+            raise UserError(
+                f"retriever '{path}' has two encoders, query/ and passage/: set retriever_encoders to separate or query_only"
+            )
+        return _freeze(TwoEncoders(*(_load(part, lengths) for part in parts)), encoders)
+    one = _load(parts[0], lengths)
+    return one if encoders in (None, "shared") else _freeze(TwoEncoders(copy.deepcopy(one), one), encoders)
+
+
+def parts_of(folder: Path) -> list[tuple[Path, str]]:
+    """Return the one or two retrievers that a folder holds, each as (folder, 'dense' or 'colbert')."""
+    two = [folder / kind for kind in KINDS]
+    return [(f, "colbert" if is_colbert(f) else "dense") for f in (two if all(f.is_dir() for f in two) else [folder])]
+
+
+def _load(part: tuple[Path, str], lengths: dict[str, int]) -> OneEncoder:
+    folder, kind = part
+    return (ColbertRetriever if kind == "colbert" else DenseRetriever).load(str(folder), **lengths)
+
+
+def _freeze(two: TwoEncoders, encoders: str | None) -> TwoEncoders:
+    two.passage.requires_grad_(encoders != "query_only")
+    return two

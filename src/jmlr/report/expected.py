@@ -1,0 +1,120 @@
+"""Expected values as data (config/expected/{run}.yaml), and how a run stands beside them: OK, OKISH or FAIL.
+
+    source: JMLR (arXiv 2402.17887), accuracy in %
+    okish_points: 3
+    n: {MedQA: 1273}                              # questions behind the expected figures, where known
+    accuracy:
+      jmlr: {title: JMLR-13B, MedQA: 62.5, all: 70.5}
+      gpt4: {title: GPT-4, MedQA: 74.7, all: 78.6}         # a system that this run has not: shown beside it
+    hit:
+      jmlr: {title: JMLR, world: {value: 64.2, low: 53.5, high: 73.5}}
+
+OK: the expected value is in our interval, or ours in its interval (given, or Wilson's from its n). OKISH: the intervals
+overlap, or the two are at most `okish_points` apart. FAIL: else, in either direction. Datasets match whatever their case
+and punctuation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from jmlr.metrics.interval import wilson
+from jmlr.report.load import Row
+from jmlr.runtime.errors import UserError
+
+METRICS = ("accuracy", "hit")
+KEYS = ("source", "okish_points", "n", *METRICS)
+
+
+@dataclass(frozen=True)
+class Value:
+    """An expected share with its interval, where one is known."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+    n: int | None = None
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a run should find: values by metric, system and dataset (`plain` names), with the systems' titles."""
+
+    source: str = ""
+    okish: float = 0.03
+    titles: Mapping[str, str] = field(default_factory=dict)
+    values: Mapping[tuple[str, str, str], Value] = field(default_factory=dict)
+
+    def of(self, metric: str, system: str, dataset: str) -> Value | None:
+        """Return the expected value of a figure; None where nothing is expected."""
+        return self.values.get((metric, system, plain(dataset)))
+
+    def verdict(self, metric: str, row: Row | None) -> str:
+        """Return OK, OKISH or FAIL for a figure of the run; "" where nothing is expected."""
+        value = self.of(metric, row.system, row.dataset) if row else None
+        return judge(row, value, self.okish) if row and value else ""
+
+
+def plain(dataset: str) -> str:
+    """Return a dataset's name without case and punctuation: 'MMLU-Med' is 'mmlu_med'."""
+    return "".join(c for c in dataset.lower() if c.isalnum())
+
+
+def judge(ours: Row, theirs: Value, okish: float) -> str:
+    """Return OK, OKISH or FAIL; see the head of this file."""
+    mine, given = _interval(ours), _interval(theirs)
+    if (mine and mine[0] <= theirs.value <= mine[1]) or (given and given[0] <= ours.value <= given[1]):
+        return "OK"
+    meet = mine is not None and given is not None and mine[0] <= given[1] and given[0] <= mine[1]
+    return "OKISH" if meet or abs(ours.value - theirs.value) <= okish + 1e-9 else "FAIL"
+
+
+def _interval(figure: Row | Value) -> tuple[float, float] | None:
+    return None if figure.low is None or figure.high is None else (figure.low, figure.high)
+
+
+def read_expected(path: Path | None) -> Expected:
+    """Read a file of expected values; without one nothing is expected.
+
+    Raises:
+        UserError: the file is missing, is no mapping, or has a wrong key or value.
+    """
+    if path is None:
+        return Expected()
+    if not path.is_file():
+        raise UserError(f"--expected: there is no '{path}'")
+    try:
+        given = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: not YAML ({str(error).splitlines()[0]})") from None
+    if not isinstance(given, dict) or set(given) - set(KEYS):
+        wrong = sorted(set(given) - set(KEYS)) if isinstance(given, dict) else "no mapping"
+        raise UserError(f"{path}: {wrong}; allowed: a mapping with {', '.join(KEYS)}")
+    sizes = {plain(k): int(v) for k, v in (given.get("n") or {}).items()}
+    titles: dict[str, str] = {}
+    values: dict[tuple[str, str, str], Value] = {}
+    for metric in METRICS:
+        for system, row in (given.get(metric) or {}).items():
+            titles[system] = str(row.get("title", system))
+            for dataset, value in row.items():
+                if dataset != "title":
+                    where = f"{path}: {metric}.{system}.{dataset}"
+                    values[metric, system, plain(dataset)] = _value(value, sizes.get(plain(dataset)), where)
+    return Expected(str(given.get("source", "")), float(given.get("okish_points", 3)) / 100, titles, values)
+
+
+def _value(given: Any, n: int | None, where: str) -> Value:
+    """Read a percentage, or {value, low, high}."""
+    try:
+        if isinstance(given, dict):
+            value, low, high = (float(given[k]) / 100 for k in ("value", "low", "high"))
+            return Value(value, low, high, n)
+        value = float(given) / 100
+    except (TypeError, ValueError, KeyError):
+        raise UserError(f"{where}: {given!r}; allowed: a percentage, or {{value, low, high}}") from None
+    return Value(value, *wilson(value, n), n) if n else Value(value)

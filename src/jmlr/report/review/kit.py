@@ -1,0 +1,143 @@
+"""Review pages: one self-contained HTML file per reviewer, and the key that says which side was which system.
+
+    kit = make_kit(run, ("jmlr", "rag"), seed=0, reviewers=["ann", "ben"], questions=30, secret=1234)
+    kit.pages["ann"]        # HTML, works from disk without network
+    kit.key                 # stays with whoever runs the review
+
+Every reviewer gets the same questions (agreement needs that), in an order and with sides of their own. Pages hold no name of a
+system, no right answer and no seed: sides are drawn from `secret`, which only the key has.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from jmlr.report.load import read_parquet
+from jmlr.runtime.errors import UserError
+from jmlr.runtime.seeds import python_random, stream
+
+# The paper (arXiv 2402.17887) had professionals prefer one of two rationales, and looked for hallucinations; the points below are
+# those of the rubric for language models as judges, in words for people.
+CRITERIA = (
+    ("correctness", "Correctness", "Which chosen answer is right, or nearer to what is right?"),
+    ("reasoning", "Reasoning", "Whose reasons lead to the choice, step by step, without a gap or a contradiction?"),
+    ("truthfulness", "Truthfulness", "Who states less that is made up or unsupported (fewer hallucinations)?"),
+    ("evidence", "Evidence", "Whose passages bear on the question, and are used as what they say?"),
+    ("overall", "Overall", "Which answer would you rather give to a colleague?"),
+)
+SIDES = ("left", "right")
+
+
+@dataclass(frozen=True)
+class Kit:
+    """Pages by reviewer, and the key as JSON."""
+
+    pages: dict[str, str]
+    key: dict[str, Any]
+
+
+def make_kit(
+    run: Path, systems: tuple[str, str], *, seed: int, reviewers: Sequence[str], questions: int, secret: int
+) -> Kit:
+    """Make the pages and the key.
+
+    Args:
+        run: folder of a finished run
+        systems: the two that are compared
+        seed: of the trainings whose answers are shown
+        reviewers: names, one page each
+        questions: how many are drawn; 0: all that both systems answered
+        secret: what order and sides are drawn from
+
+    Raises:
+        UserError: a folder is missing, or the systems have no question with options in common.
+    """
+    answers = [_answers(run / name / f"seed{seed}" / "answer" / "answers.parquet") for name in systems]
+    common = [i for i in answers[0] if i in answers[1] and answers[0][i]["answer"] >= 0]
+    if not common:
+        raise UserError(f"review: {systems[0]} and {systems[1]} have no question with options in common in '{run}'")
+    drawn = sorted(common, key=lambda i: stream(secret, "drawn", i))[: questions or None]
+    items = _items(run, drawn, systems, answers)
+    text = json.dumps([secret, list(systems), seed, items], ensure_ascii=False, sort_keys=True)
+    kit = hashlib.sha256(text.encode()).hexdigest()[:16]
+    names = {i: hashlib.sha256(f"{kit} {i}".encode()).hexdigest()[:12] for i in drawn}
+    sides = {r: {names[i]: _sides(systems, secret, r, i) for i in drawn} for r in reviewers}
+    pages = {r: _page(kit, r, [_shown(names[i], items[i], sides[r][names[i]]) for i in _order(drawn, secret, r)])
+             for r in reviewers}  # fmt: skip
+    key = {"kit": kit, "run": str(run), "systems": list(systems), "seed": seed, "secret": secret,
+           "criteria": [c[0] for c in CRITERIA], "questions": {names[i]: i for i in drawn}, "sides": sides}  # fmt: skip
+    return Kit(pages, key)
+
+
+def _answers(path: Path) -> dict[str, dict[str, Any]]:
+    columns = ["question_id", "answer", "predicted", "passages"]
+    if path.is_file() and "rationale" in pq.read_schema(path).names:
+        columns.append("rationale")
+    return {r["question_id"]: r for r in read_parquet(path, columns).to_pylist()}
+
+
+def _items(
+    run: Path, drawn: Sequence[str], systems: tuple[str, str], answers: Sequence[dict[str, dict[str, Any]]]
+) -> dict[str, dict[str, Any]]:
+    """Return what is shown of each question: its text and options, and each system's answer with its passages."""
+    chosen = pc.field("id").isin(list(drawn))
+    asked = read_parquet(run / "prepare/questions.parquet", ["id", "question", "options"], chosen).to_pylist()
+    rows = sorted({row for found in answers for i in drawn for row in found[i]["passages"]})
+    held = read_parquet(run / "prepare/passages.parquet", ["row", "title", "text"], pc.field("row").isin(rows))
+    texts = {p["row"]: f"{p['title']}. {p['text']}" if p["title"] else p["text"] for p in held.to_pylist()}
+    return {
+        q["id"]: {
+            "question": q["question"],
+            "options": q["options"],
+            **{name: _reply(found[q["id"]], q["options"], texts) for name, found in zip(systems, answers, strict=True)},
+        }
+        for q in asked
+    }
+
+
+def _reply(answer: dict[str, Any], options: Sequence[str], texts: dict[int, str]) -> dict[str, Any]:
+    chosen = answer["predicted"]
+    said = options[chosen] if chosen >= 0 else "(no answer that could be read)"
+    return {
+        "answer": said,
+        "rationale": answer.get("rationale") or "",
+        "passages": [texts[row] for row in answer["passages"]],
+    }
+
+
+def _order(drawn: Sequence[str], secret: int, reviewer: str) -> list[str]:
+    return sorted(drawn, key=lambda i: stream(secret, "order", reviewer, i))
+
+
+def _sides(systems: tuple[str, str], secret: int, reviewer: str, question: str) -> dict[str, str]:
+    return dict(zip(SIDES, python_random(secret, "sides", reviewer, question).sample(systems, 2), strict=True))
+
+
+def _shown(name: str, item: dict[str, Any], sides: dict[str, str]) -> dict[str, Any]:
+    return {"id": name, "question": item["question"], "options": item["options"], **{s: item[sides[s]] for s in SIDES}}
+
+
+def _page(kit: str, reviewer: str, items: list[dict[str, Any]]) -> str:
+    """Return a reviewer's page. Data stand in it as JSON whose "<" is escaped, so that no text can end the script."""
+    data = {"kit": kit, "reviewer": reviewer, "items": items,
+            "criteria": [{"id": i, "title": t, "text": x} for i, t, x in CRITERIA]}  # fmt: skip
+    folder = resources.files(__package__)
+    parts = {
+        name: (folder / file).read_text(encoding="utf-8") for name, file in (("css", "page.css"), ("js", "page.js"))
+    }
+    template = Environment(autoescape=True, undefined=StrictUndefined).from_string(
+        (folder / "page.html.jinja").read_text(encoding="utf-8")
+    )
+    text = json.dumps(data, ensure_ascii=False).replace("<", "\\u003c")
+    return template.render(reviewer=reviewer, data=Markup(text), **{k: Markup(v) for k, v in parts.items()})

@@ -1,0 +1,135 @@
+"""What reviewers' files say together: preferences with intervals, and how far the reviewers agree.
+
+    result = merge(key, [json.loads(f.read_text()) for f in files])
+    result["criteria"][0]["preference"], result["criteria"][0]["alpha"]
+
+For each criterion a rating is worth 1 (the first system), 1/2 (neither) or 0 (the second). The preference is the mean over questions
+of the mean over their reviewers; its interval draws questions (reviewers of one question are not independent). The test is
+the sign test over questions, ties left out, corrected after Holm for the number of criteria. Krippendorff's alpha takes second <
+neither < first as an ordinal scale.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from jmlr.metrics.alpha import krippendorff_alpha
+from jmlr.metrics.holm import holm
+from jmlr.metrics.interval import interval
+from jmlr.metrics.mcnemar import mcnemar
+from jmlr.runtime.errors import UserError
+
+CHOICES = ("left", "tie", "right")
+SAMPLES = 2000
+
+
+def merge(key: Mapping[str, Any], files: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the results of a review.
+
+    Args:
+        key: of the kit
+        files: what reviewers saved, by the name of the file (for messages)
+
+    Raises:
+        UserError: a file is of another kit, of an unknown reviewer, of one who sent another file, or holds what the page
+            cannot have written.
+    """
+    ratings: dict[str, dict[str, dict[str, str]]] = {}
+    for name, found in files.items():
+        reviewer = _check(key, name, found)
+        if reviewer in ratings:
+            raise UserError(f"'{name}': a second file of reviewer '{reviewer}'; give the last one only")
+        ratings[reviewer] = found["answers"]
+    items = list(key["questions"])
+    rows = [_criterion(c, _worth(key, ratings, items, c)) for c in key["criteria"]]
+    for row, p in zip(rows, holm([r["p"] for r in rows]), strict=True):
+        row["p_holm"] = p
+    missing = len(ratings) * len(items) * len(rows) - sum(r["ratings"] for r in rows)
+    return {"kit": key["kit"], "systems": key["systems"], "reviewers": sorted(ratings), "absent": sorted(set(key["sides"]) - set(ratings)),
+            "questions": len(items), "missing_ratings": missing, "criteria": rows}  # fmt: skip
+
+
+def _check(key: Mapping[str, Any], name: str, found: Any) -> str:
+    """Return the reviewer of a file, or say what is wrong with it."""
+    if not isinstance(found, dict) or not isinstance(found.get("answers"), dict):
+        raise UserError(f"'{name}': not a file that a review page saved")
+    if found.get("kit") != key["kit"]:
+        raise UserError(f"'{name}': of kit '{found.get('kit')}'; the key is of '{key['kit']}'")
+    reviewer = found.get("reviewer")
+    if reviewer not in key["sides"]:
+        raise UserError(f"'{name}': no reviewer '{reviewer}' (reviewers: {', '.join(key['sides'])})")
+    for item, given in found["answers"].items():
+        if item not in key["questions"] or not isinstance(given, dict):
+            raise UserError(f"'{name}': no question '{item}' in this kit")
+        for criterion, choice in given.items():
+            if criterion not in key["criteria"] or choice not in CHOICES:
+                raise UserError(f"'{name}': question '{item}': {criterion} = {choice!r}; allowed: {', '.join(CHOICES)}")
+    return str(reviewer)
+
+
+def _worth(
+    key: Mapping[str, Any], ratings: Mapping[str, Mapping[str, Mapping[str, str]]], items: Sequence[str], criterion: str
+) -> np.ndarray:
+    """Return what each rating is worth to the first system: [reviewers, questions], NaN where there is none."""
+    first = key["systems"][0]
+    worth = np.full((len(ratings), len(items)), np.nan)
+    for row, (reviewer, given) in enumerate(ratings.items()):
+        for column, item in enumerate(items):
+            choice = given.get(item, {}).get(criterion)
+            if choice == "tie":
+                worth[row, column] = 0.5
+            elif choice is not None:
+                worth[row, column] = float(key["sides"][reviewer][item][choice] == first)
+    return worth
+
+
+def _criterion(name: str, worth: np.ndarray) -> dict[str, Any]:
+    known = ~np.isnan(worth)
+    rated = known.any(0)
+    means = np.array([worth[known[:, i], i].mean() for i in np.flatnonzero(rated)])
+    low, high = interval([means], samples=SAMPLES) if len(means) else (None, None)
+    alpha = krippendorff_alpha(worth, "ordinal")
+    return {
+        "criterion": name,
+        "ratings": int(known.sum()),
+        "questions": int(rated.sum()),
+        "first": int((worth[known] == 1).sum()),
+        "neither": int((worth[known] == 0.5).sum()),
+        "second": int((worth[known] == 0).sum()),
+        "preference": float(means.mean()) if len(means) else None,
+        "low": low,
+        "high": high,
+        "p": mcnemar(int((means > 0.5).sum()), int((means < 0.5).sum())),
+        "alpha": None if math.isnan(alpha) else alpha,
+    }
+
+
+def table(result: Mapping[str, Any]) -> str:
+    """Return the results as Markdown."""
+    first, second = result["systems"]
+    lines = [
+        f"Preference for {first} beside {second}: {len(result['reviewers'])} reviewers ({', '.join(result['reviewers'])}), "
+        f"{result['questions']} questions, {result['missing_ratings']} ratings not given.",
+        *([f"No file of {', '.join(result['absent'])}."] if result["absent"] else []),
+        "",
+        f"| criterion | preference, % | 95 % interval | {first} | neither | {second} | p, corrected | alpha |",
+        "| :-- | --: | --: | --: | --: | --: | --: | --: |",
+    ]
+    for row in result["criteria"]:
+        known = row["preference"] is not None
+        share = (
+            f"{100 * row['preference']:.1f} | {100 * row['low']:.1f} to {100 * row['high']:.1f}" if known else "- | -"
+        )
+        alpha = "-" if row["alpha"] is None else f"{row['alpha']:.2f}"
+        lines.append(
+            f"| {row['criterion']} | {share} | {row['first']} | {row['neither']} | {row['second']} | {row['p_holm']:.3f} | {alpha} |"
+        )
+    lines += [
+        "",
+        "A preference of 50 % is none. alpha: Krippendorff's, ordinal; 1 agreement, 0 chance; '-' where it is not defined.",
+    ]
+    return "\n".join(lines) + "\n"

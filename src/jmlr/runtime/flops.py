@@ -1,0 +1,74 @@
+"""How many floating-point operations a transformer takes, from its shape alone; an operation is an addition or a product.
+
+>>> llama = {"hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 32, "num_attention_heads": 32, "vocab_size": 32000}
+>>> round((Shape.of(llama).body + 2 * Shape.of(llama).head) / 1e9, 2)       # Llama-2-7B has 6.74 billion weights
+6.74
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+GATED = ("llama", "mistral", "qwen2", "qwen3", "gemma")
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What of a transformer's shape decides its cost."""
+
+    layers: int
+    width: int
+    inner: int
+    shared: float  # key and value heads to each query head
+    gated: bool
+    head: int  # vocabulary times width
+
+    @classmethod
+    def of(cls, architecture: Mapping[str, Any], vocabulary: int = 0) -> Shape:
+        """Read a shape from Hugging Face's configuration of an architecture."""
+        a = architecture
+        shared = a.get("num_key_value_heads", a["num_attention_heads"]) / a["num_attention_heads"]
+        gated = a.get("model_type", "llama") in GATED
+        head = a.get("vocab_size", vocabulary) * a["hidden_size"]
+        return cls(a["num_hidden_layers"], a["hidden_size"], a["intermediate_size"], shared, gated, head)
+
+    @property
+    def body(self) -> int:
+        """The weights that every token meets: without embeddings, head, norms and biases."""
+        width = self.width
+        return round(self.layers * width * (2 * width * (1 + self.shared) + (3 if self.gated else 2) * self.inner))
+
+    def forward(self, tokens: float, predicted: float = 0.0) -> float:
+        """Return the operations of one sequence: two for each weight and token, attention, the head where it predicts."""
+        return 2 * self.body * tokens + 4 * self.layers * self.width * tokens**2 + 2 * self.head * predicted
+
+    def lora(self, rank: int) -> int:
+        """Return the weights of adapters of a rank on all linear layers but the head."""
+        attention = 2 * (2 * self.width) + 2 * (self.width + round(self.width * self.shared))
+        return self.layers * rank * (attention + (3 if self.gated else 2) * (self.width + self.inner))
+
+
+def training_flops(llm: Shape, retriever: Shape | None, *, prompt: float, judged: float, answer: float, samples: int,
+                   candidates: int, passage: float, query: float, recompute: bool) -> float:  # fmt: skip
+    """Return the operations of one question of the joint step (METHOD 3), or of plain fine-tuning without a retriever.
+
+    Args:
+        llm: that answers; its own weights are frozen, so the backward pass costs no more than the forward one
+        retriever: that is trained; None: it is frozen
+        prompt: tokens with K passages, question and answer
+        judged: tokens with one passage, question and answer
+        answer: tokens of the answer
+        samples: passages that the LLM judges (S)
+        candidates: passages that are encoded (C)
+        passage: tokens of one passage for the retriever
+        query: tokens of the question for the retriever
+        recompute: whether activations are computed again in the backward pass
+    """
+    total = llm.forward(prompt, answer) * (3 if recompute else 2)
+    if retriever is not None:
+        total += samples * llm.forward(judged, answer)
+        total += candidates * retriever.forward(passage) + 3 * (samples + 2) * retriever.forward(passage)
+        total += 3 * retriever.forward(query)
+    return total

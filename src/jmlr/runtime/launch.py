@@ -1,0 +1,47 @@
+"""How one program becomes several processes: the words that a rule puts before `jmlr train`, by what the job was given.
+
+One process needs nothing; several on one node are started by torchrun; several nodes by one torchrun each, which SLURM's
+srun starts and which meet at the address that SLURM names. `--no-python` makes torchrun start the same `jmlr` as a person.
+
+>>> launch(gpus=0, nodes=1, threads=2)
+'OMP_NUM_THREADS=2'
+>>> launch(gpus=4, nodes=1, threads=8)[-52:]
+'torchrun --standalone --nproc-per-node=4 --no-python'
+"""
+
+from __future__ import annotations
+
+import shlex
+
+from jmlr.runtime.errors import UserError
+
+# torchrun passes these on to its processes, which save their state; else it would die of the last.
+PASSED_ON = "TORCHELASTIC_SIGNALS_TO_HANDLE=SIGTERM,SIGINT,SIGUSR1"
+# srun gives each node's shell SLURM's variables; job numbers spread the ports of trainings that share a node.
+MEET = (
+    "exec torchrun --nnodes={nodes} --nproc-per-node={each} --rdzv-backend=c10d --rdzv-id=$SLURM_JOB_ID"
+    ' --rdzv-endpoint=$SLURM_LAUNCH_NODE_IPADDR:$((20000 + SLURM_JOB_ID % 20000)) --no-python "$@"'
+)
+
+
+def launch(*, gpus: int, nodes: int, threads: int) -> str:
+    """Return the words before `jmlr train`: one process for each GPU, one where there is none.
+
+    Args:
+        gpus: of the whole job
+        nodes: of the job; several need SLURM
+        threads: cores of the job on one node, shared by the processes there
+
+    Raises:
+        UserError: the GPUs cannot be spread evenly over the nodes.
+    """
+    if nodes > 1 and (not gpus or gpus % nodes):
+        raise UserError(f"train: {gpus} GPUs on {nodes} nodes; allowed: a multiple of the nodes (set-resources: train)")
+    each = max(1, gpus) // nodes
+    words = f"OMP_NUM_THREADS={max(1, threads // each)}"
+    if gpus > 1:
+        words += f" {PASSED_ON}"
+    if nodes > 1:
+        shell = shlex.quote(MEET.format(nodes=nodes, each=each))
+        return f"{words} srun --nodes={nodes} --ntasks={nodes} --ntasks-per-node=1 bash -c {shell} torchrun"
+    return words if each == 1 else f"{words} torchrun --standalone --nproc-per-node={each} --no-python"

@@ -1,0 +1,42 @@
+"""The last lines of a run: where its report is, and what it cost, from the manifests of all that stands in its folder.
+
+>>> duration(42), duration(3725)
+('42 s', '1 h 02 min')
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+from jmlr.runtime.manifest import NAME
+
+
+def summary(run: str, begun: float) -> str:
+    """Return the lines that end a run.
+
+    Args:
+        run: folder of the run; every manifest.json under it is one job
+        begun: when this call of the workflow began, by time.monotonic()
+    """
+    jobs = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(Path(run).rglob(NAME))]
+    seconds, gpu_hours = (sum(job[key] for job in jobs) for key in ("seconds", "gpu_hours"))
+    peak, stage = max(((job["peak_bytes"], job["stage"]) for job in jobs), default=(0, "none"))
+    page = Path(run, "report", "report.html")
+    lines = [f"report: {page}"] if page.is_file() else []
+    return "\n".join([
+        *lines,
+        f"cost: {duration(time.monotonic() - begun)} of wall time for this call; the run's {len(jobs)} jobs: {duration(seconds)}"
+        f" of computing, {gpu_hours:.2f} GPU hours, peak memory {peak / 2**30:.1f} GiB ({stage})",
+    ])  # fmt: skip
+
+
+def duration(seconds: float) -> str:
+    """Write seconds so that a person reads them at a glance."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

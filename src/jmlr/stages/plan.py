@@ -1,0 +1,199 @@
+"""`jmlr plan`: what a run submits to a cluster, and how long, on how many GPUs and with how many bytes, before anything runs.
+
+jmlr plan docs/slurm/paper.yaml --passages 25000000 --questions 200000 --test-questions 5000 --nodes 2
+
+The jobs are counted from the configuration exactly as the workflow makes them. Hours are operations (jmlr.runtime.flops)
+over a rate of the named device; every rate says whether it was measured, and where, or assumed, and why.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jmlr.config import Config
+from jmlr.runtime.errors import UserError
+from jmlr.runtime.files import existing
+from jmlr.runtime.flops import Shape, training_flops
+from jmlr.runtime.validation import nearest
+
+LONGEST = 512  # tokens of a text whose limit is that of its retriever: what most encoders read
+STAGES = ("fetch", "prepare", "pretrain", "encode", "index", "search", "train", "answer", "evaluate", "report")
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much there is of everything, and what computes it."""
+
+    passages: int
+    questions: int
+    test_questions: int
+    options: int
+    fill: float
+    nodes: int
+    gpus_per_node: int
+
+
+@dataclass(frozen=True)
+class Line:
+    """One stage: its jobs; hours from the first to the last if no job waits for a node; GPU hours; bytes that stay."""
+
+    stage: str
+    jobs: int
+    hours: float = 0.0
+    gpu_hours: float = 0.0
+    bytes: float = 0.0
+
+
+def plan(
+    config: Path,
+    /,
+    passages: int,
+    questions: int,
+    rates: Path = Path("docs/slurm/rates.yaml"),
+    device: str = "h100",
+    nodes: int = 1,
+    gpus_per_node: int = 4,
+    test_questions: int = 0,
+    options: int = 4,
+    fill: float = 1.0,
+    llm: str = "",
+) -> None:
+    """Print what a run submits and costs: jobs, hours, GPU hours and bytes of every stage, and the rates behind them.
+
+    Args:
+        config: configuration of the run
+        passages: in the corpus
+        questions: of all splits: each is encoded and searched in every round
+        rates: measured and assumed rates, and the shapes of known models
+        device: whose rates count: a key of `devices` in the rates
+        nodes: that one training runs on
+        gpus_per_node: of each of them; 0 for a machine without
+        test_questions: those that are answered
+        options: that a question offers
+        fill: share of the limits of tokens that texts fill on average; 1 is the upper bound
+        llm: take this model for the run's LLMs: a key of `models` in the rates
+    """
+    import yaml
+
+    known = yaml.safe_load(existing(rates, "--rates").read_text(encoding="utf-8"))
+    if device not in known["devices"]:
+        raise UserError(f"--device '{device}'{nearest(device, known['devices'])}; rates: {rates}")
+    if min(passages, questions, nodes) < 1:
+        raise UserError(f"--passages {passages}, --questions {questions}, --nodes {nodes}: all are 1 or more")
+    sizes = Sizes(passages, questions, test_questions, options, fill, nodes, gpus_per_node)
+    run = Config.load(yaml.safe_load(existing(config, "CONFIG").read_text(encoding="utf-8")) or {})
+    lines = costs(run, sizes, known, device, llm)
+    lines.append(total(lines))
+    print(f"{'stage':10}{'jobs':>6}{'hours':>10}{'GPU hours':>11}{'GB':>10}")
+    print(
+        "\n".join(f"{x.stage:10}{x.jobs:>6}{x.hours:>10.2f}{x.gpu_hours:>11.2f}{x.bytes / 1e9:>10.2f}" for x in lines)
+    )
+    for name, rate in {**known["devices"][device], **known["everywhere"]}.items():
+        print(f"{name}: {float(rate['value']):.3g} {rate['unit']}; {rate['source']}")
+
+
+def total(lines: list[Line]) -> Line:
+    """Return the sum over all stages."""
+    jobs = sum(x.jobs for x in lines)
+    return Line("all", jobs, *(sum(getattr(x, k) for x in lines) for k in ("hours", "gpu_hours", "bytes")))
+
+
+def searches(run: Config, indexed: bool = False) -> int:
+    """Return how many times questions are encoded and searched; `indexed`: only those for which passages are, too."""
+    seeds = len(run.seeds)
+    options = {name: run.train_options(name) for name in run.systems}
+    reading = [name for name, o in options.items() if o.joint or o.passages]
+    bases = {run.systems[n].retriever for n in reading} & set(run.models)  # a system's retriever is counted as its own
+    moved = [n for n in reading if options[n].joint and not (indexed and options[n].keeps_passages)]
+    own = sum(run.systems[n].rounds for n in moved)
+    return sum(seeds if run.models[m].pretrain else 1 for m in bases) + own * seeds
+
+
+def jobs(run: Config) -> dict[str, int]:
+    """Return how many jobs of each stage the workflow submits for a run."""
+    seeds, found, indexed, shards = len(run.seeds), searches(run), searches(run, True), run.shards
+    bases = {
+        m for s in run.systems.values() for m in (s.llm, s.retriever) if m in run.models and run.models[m].pretrain
+    }
+    prepare = run.prepare
+    sources = {p.source for p in prepare.corpora} | {p.source for p in prepare.questions}
+    sources |= {p.source for p in prepare.documents if p.source}
+    each = len(run.systems) * seeds
+    numbers = (
+        len(sources), 1, len(bases) * seeds, found + indexed * shards, indexed,
+        found * (shards + 1 if shards > 1 else 1), sum(s.rounds for s in run.systems.values()) * seeds, each, each, 1,
+    )  # fmt: skip
+    return dict(zip(STAGES, numbers, strict=True))
+
+
+def shape(run: Config, name: str, known: dict[str, Any], llm: str = "") -> Shape:
+    """Return the shape of a run's model, from its configuration or by its name from the rates."""
+    model = run.models[name]
+    if not llm and model.pretrain and model.pretrain.architecture:
+        return Shape.of(model.pretrain.architecture, model.pretrain.vocab_size)
+    path = llm or (model.pretrain.init if model.pretrain else model.path)
+    key = next((k for k in known["models"] if path.rstrip("/").endswith(k)), None)
+    if key is None:
+        raise UserError(f"models.{name} '{path}': unknown shape{nearest(path, known['models'])}; add it to the rates")
+    return Shape.of(known["models"][key])
+
+
+def costs(run: Config, sizes: Sizes, known: dict[str, Any], device: str, llm: str = "") -> list[Line]:
+    """Return the plan stage by stage. Of fetch, prepare, pretrain, evaluate and report only the jobs are told."""
+    rate = {k: float(v["value"]) for k, v in {**known["devices"][device], **known["everywhere"]}.items()}
+    count, found, indexed, seeds, s = jobs(run), searches(run), searches(run, True), len(run.seeds), sizes
+    one_gpu = 1 if s.gpus_per_node else 0
+    lines = {stage: Line(stage, number) for stage, number in count.items()}
+
+    base = shape(run, next(r for s in run.systems.values() if (r := s.retriever) in run.models), known)
+    depth = base.width
+    texts = s.passages * base.forward(s.fill * (run.retrieval.passage_tokens or LONGEST))
+    asked = s.questions * base.forward(s.fill * (run.retrieval.query_tokens or LONGEST))
+    start = rate["start_s"] / 3600
+    hours = (texts * indexed + asked * found) / rate["encode_flops"] / 3600 + count["encode"] * start
+    vectors = 4.0 * depth * (s.passages * indexed + s.questions * found)
+    lines["encode"] = Line("encode", count["encode"], hours / run.shards, hours * one_gpu, vectors)
+    stored = {"float32": 4.0, "bfloat16": 6.0, "int8": 6.0}[run.index.storage] * depth * s.passages
+    lines["index"] = Line(
+        "index", count["index"], 2 * stored / rate["disk_bytes_per_s"] / 3600 * indexed, 0.0, stored * indexed
+    )
+    hours = 2.0 * s.questions * s.passages * depth / rate[f"search_{run.index.storage}_ops"] / 3600 * found
+    rows = 2 * s.questions * run.search.candidates * 32.0
+    lines["search"] = Line("search", count["search"], hours / run.shards, 0.0, rows * found)
+
+    trained = [_training(run, name, sizes, known, rate, llm) for name in run.systems]
+    hours, gpu_hours, kept = (sum(column) * seeds for column in zip(*trained, strict=True))
+    lines["train"] = Line("train", count["train"], hours, gpu_hours, kept)
+    flops = 0.0
+    for name, system in run.systems.items():
+        prompt = s.fill * (
+            run.reading.llm_question_tokens + run.train_options(name).passages * run.reading.llm_passage_tokens
+        )
+        flops += shape(run, system.llm, known, llm).forward(min(prompt, run.reading.llm_tokens), s.options)
+    hours = flops * s.test_questions * seeds / rate["read_flops"] / 3600 + count["answer"] * start
+    lines["answer"] = Line("answer", count["answer"], hours / len(run.systems) / seeds, hours * one_gpu)
+    return list(lines.values())
+
+
+def _training(
+    run: Config, system: str, sizes: Sizes, known: dict[str, Any], rate: dict[str, float], llm: str
+) -> tuple[float, float, float]:
+    """Return (hours, GPU hours, bytes) of one system's training for one seed."""
+    options, read, fill = run.train_options(system), run.reading, sizes.fill
+    reader = shape(run, run.systems[system].llm, known, llm)
+    dense = shape(run, run.systems[system].retriever, known) if options.joint else None
+    asked = fill * read.llm_question_tokens + read.llm_answer_tokens
+    flops = options.steps * options.batch * training_flops(
+        reader, dense, recompute=options.gradient_checkpointing, answer=read.llm_answer_tokens,
+        prompt=min(asked + options.passages * fill * read.llm_passage_tokens, read.llm_tokens),
+        judged=asked + fill * read.llm_passage_tokens, samples=options.samples, candidates=run.search.candidates,
+        passage=fill * (run.retrieval.passage_tokens or LONGEST), query=fill * (run.retrieval.query_tokens or LONGEST),
+    )  # fmt: skip
+    gpus = max(1, sizes.gpus_per_node * sizes.nodes)
+    share = 1.0 if gpus == 1 else rate["several_gpus"] if sizes.nodes == 1 else rate["several_nodes"]
+    rounds = run.systems[system].rounds
+    hours = flops / (rate["train_flops"] * gpus * share) / 3600 + rounds * rate["start_s"] / 3600
+    kept = 4.0 * rounds * (reader.lora(options.lora_rank) + (dense.body + dense.head if dense else 0))
+    return hours, hours * gpus * bool(sizes.gpus_per_node), kept

@@ -1,0 +1,47 @@
+"""The passages' vectors where their encoder stays as it is: taken from the disk, so that no passage is encoded in training.
+
+kept = KeptPassages.open([Path("r0/encode/passages-0-of-1")], count=13_061)
+kept.take([3, 17], queries)     # what retriever.encode gives for passages 3 and 17: [2, D], or [2, T, D] of a ColBERT
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from jmlr.runtime.errors import UserError
+from jmlr.topk.stored import StoredVectors
+
+
+@dataclass(frozen=True)
+class KeptPassages:
+    """Shards as `encode` wrote them, mapped into memory; `starts` [shards] is the row that each begins with."""
+
+    shards: Sequence[StoredVectors]
+    starts: np.ndarray
+
+    @classmethod
+    def open(cls, folders: Sequence[Path], count: int) -> KeptPassages:
+        """Open the shards of all `count` passages, in their order; raise UserError if there are more or fewer."""
+        shards = [StoredVectors.open(folder, "--vectors") for folder in folders]
+        sizes = [len(s) for s in shards]
+        if sum(sizes) != count:
+            raise UserError(f"--vectors: vectors of {sum(sizes)} passages, but there are {count}; encode again")
+        return cls(shards, np.cumsum([0, *sizes[:-1]]))
+
+    def take(self, rows: Sequence[int], queries: Tensor) -> Tensor:
+        """Return the encoded passages of some rows, of the kind, precision and device of the encoded queries."""
+        held = [self._one(row) for row in rows]
+        return (torch.cat(held) if queries.ndim == 2 else pad_sequence(held, batch_first=True)).to(queries)
+
+    def _one(self, row: int) -> Tensor:
+        number = int(np.searchsorted(self.starts, row, side="right")) - 1
+        shard, place = self.shards[number], row - int(self.starts[number])
+        first, last = (place, place + 1) if shard.offsets is None else shard.offsets[place : place + 2]
+        return torch.from_numpy(np.array(shard.vectors[first:last]))

@@ -1,0 +1,99 @@
+"""One set of versions for pip, conda and pyproject.toml; the environments of the rules, and what installs the package in them."""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+ENVIRONMENTS = {path.stem: yaml.safe_load(path.read_text()) for path in sorted((ROOT / "envs").glob("*.yaml"))}
+# conda package -> pip package, where the names differ
+CONDA = {
+    "pytorch-cpu": "torch",
+    "pytorch-gpu": "torch",
+    "matplotlib-base": "matplotlib",
+    "snakemake-minimal": "snakemake",
+    "python-xxhash": "xxhash",
+}
+BUILD = {"python", "pip", "cxx-compiler", "cuda-version"}  # not from pip
+PIP_ALONE = {"ir-measures"}  # tests of the run files skip without it
+BIOCONDA = {"snakemake-minimal", "snakemake-executor-plugin-slurm", "snakefmt"}
+
+
+def canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def packages(environment: str) -> dict[str, str]:
+    """Return the packages of an environment by pip's names, with their versions."""
+    pairs = [entry.partition("=") for entry in ENVIRONMENTS[environment]["dependencies"]]
+    return {canonical(CONDA.get(name, name)): version for name, _, version in pairs}
+
+
+def constraints() -> dict[str, str]:
+    lines = (ROOT / "envs/constraints.txt").read_text().splitlines()
+    return {canonical(k): v for k, v in (line.split("==") for line in lines if "==" in line)}
+
+
+def required(*extras: str) -> dict[str, tuple[int, ...]]:
+    """Return what pyproject.toml requires, with the least version."""
+    wanted = [*PROJECT["dependencies"], *(d for e in extras for d in PROJECT["optional-dependencies"][e])]
+    pairs = [entry.split(">=") for entry in wanted]
+    return {canonical(name): numbers(least) for name, least in pairs}
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(n) for n in re.findall(r"\d+", version))
+
+
+def test_there_is_an_environment_for_each_kind_of_hardware_and_one_for_work():
+    assert set(ENVIRONMENTS) == {"cpu", "cuda", "dev"}
+
+
+@pytest.mark.parametrize("name", ENVIRONMENTS)
+def test_every_package_of_an_environment_has_an_exact_version(name):
+    entries = ENVIRONMENTS[name]["dependencies"]
+    assert all(re.fullmatch(r"[a-z0-9_-]+=\d[\w.]*", entry) for entry in entries), entries
+
+
+@pytest.mark.parametrize("name", ENVIRONMENTS)
+def test_an_environment_holds_what_the_package_needs_in_the_versions_that_pip_takes(name):
+    extras = ("workflow", "slurm", "test", "lint") if name == "dev" else ()
+    own, pins = packages(name), constraints()
+    for package, least in required(*extras).items():
+        if package in PIP_ALONE:
+            continue
+        assert own[package] == pins[package], package
+        assert numbers(own[package]) >= least, package
+    assert {p for p in own if p not in pins} <= BUILD
+
+
+@pytest.mark.parametrize("name", ENVIRONMENTS)
+def test_packages_come_from_channels_that_have_them(name):
+    channels, entries = (
+        ENVIRONMENTS[name]["channels"],
+        {e.partition("=")[0] for e in ENVIRONMENTS[name]["dependencies"]},
+    )
+    assert channels[0] == "conda-forge"
+    assert channels[-1] == "nodefaults"
+    assert ("bioconda" in channels) == bool(entries & BIOCONDA)
+
+
+@pytest.mark.parametrize("name", ["cpu", "cuda"])
+def test_the_environments_of_rules_install_the_package_without_touching_its_dependencies(name):
+    script = ROOT / f"envs/{name}.post-deploy.sh"
+    assert os.access(script, os.X_OK)
+    [line] = [line for line in script.read_text().splitlines() if "pip install" in line]
+    assert {"--no-deps", "--no-build-isolation", "--editable"} <= set(line.split())
+
+
+def test_the_rules_use_these_environments_and_no_others():
+    named = {m for f in (ROOT / "workflow/rules").glob("*.smk") for m in re.findall(r"envs/(\w+)\.yaml", f.read_text())}
+    assert named == {"cpu"}  # and, by JMLR_HARDWARE, cuda
+    assert "JMLR_HARDWARE" in (ROOT / "workflow/rules/common.smk").read_text()

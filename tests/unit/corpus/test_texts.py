@@ -1,0 +1,103 @@
+"""Documents as they are kept become records with titles; text is cleaned without losing what looks like a tag."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from jmlr.corpus.records import read_records
+from jmlr.corpus.texts import plain, read_document, unwrapped
+from jmlr.runtime.errors import UserError
+
+NXML = """<?xml version="1.0"?><book-part-wrapper><title-group><title>Acute <i>Gout</i></title></title-group>
+<sec><title>Care</title><p>Rest &amp; drink.</p><list><list-item><p>Cold</p></list-item></list>
+<sec><title>Drugs</title><p>Colchicine.</p></sec></sec></book-part-wrapper>"""
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        ("<p>Fever &gt; 38&nbsp;&deg;C</p>", "Fever > 38 °C"),
+        ("p<0.05 and n>3; a<b>c", "p<0.05 and n>3; a c"),
+        ('<a href="x">link</a> <img src=y.png/>', "link"),
+        ('<a href=" Combination Therapy (ACT) should', '<a href=" Combination Therapy (ACT) should'),
+        ("36.8Â°C, the patientâ€™s naÃ¯ve Î±-cell", "36.8°C, the patient’s naïve α-cell"),
+        ("Ângstrom â la carte Ï", "Ângstrom â la carte Ï"),
+        ("hyper\u00adtension\u200b and\u00a0so", "hypertension and so"),
+        ("Na+ & K+", "Na+ & K+"),
+    ],
+)
+def test_plain_takes_out_what_is_no_text(text: str, clean: str) -> None:
+    assert " ".join(plain(text).split()) == clean
+
+
+def test_markdown_becomes_a_record_a_section() -> None:
+    found = list(read_document("kidney/gout.md", "# Gout\n\nIt hurts.\n\n### Care\n\nRest.\n\n## Empty\n", ""))
+    assert [(r["id"], r["title"], r["text"]) for r in found] == [
+        ("kidney/gout.md#1", "Gout", "It hurts."),
+        ("kidney/gout.md#2", "Gout: Care", "Rest."),
+    ]
+    assert {r["section"] for r in found} == {"kidney/gout.md"}
+
+
+def test_text_from_pdf_is_unwrapped_over_pages() -> None:
+    text = "Gout is a dis-\nease of the\njoints and so-\n called\n\f  12\nIts cause.\n\nNew one.\n"
+    assert unwrapped(text) == "Gout is a disease of the joints and socalled Its cause.\n\nNew one."
+    [record] = read_document("acute_gout.txt", text, "")
+    assert (record["id"], record["title"]) == ("acute_gout.txt", "acute gout")
+    assert list(read_document("empty.txt", " \n", "")) == []
+
+
+def test_bookshelf_xml_becomes_a_record_a_section() -> None:
+    found = list(read_document("article-1.nxml", NXML, ""))
+    assert [(r["title"], r["text"]) for r in found] == [
+        ("Acute Gout: Care", "Rest & drink.\n\nCold"),
+        ("Acute Gout: Drugs", "Colchicine."),
+    ]
+    with pytest.raises(UserError, match=r"a.nxml: malformed XML"):
+        list(read_document("a.nxml", "<a>", "a.nxml"))
+
+
+def test_an_archive_is_read_member_by_member(tmp_path: Path) -> None:
+    path = tmp_path / "books.tar.gz"
+    with tarfile.open(path, "w:gz") as archive:
+        for name, text in (("b/one.nxml", NXML), ("b/two.txt", "Two."), ("b/picture.png", "x")):
+            info = tarfile.TarInfo(name)
+            info.size = len(text.encode())
+            archive.addfile(info, io.BytesIO(text.encode()))
+    found = list(read_records(path))
+    assert [r.fields["id"] for r in found] == ["b/one.nxml#1", "b/one.nxml#2", "b/two.txt"]
+    assert found[2].where.endswith("books.tar.gz: b/two.txt")
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(UserError, match=r"books.tar.gz: truncated or damaged archive"):
+        list(read_records(path))
+
+
+def test_other_encodings_are_read_when_they_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv.gz"
+    path.write_bytes(gzip.compress("id,text\n1,fièvre – 38 °C\n".encode("cp1252")))
+    assert next(read_records(path, "cp1252")).fields["text"] == "fièvre – 38 °C"
+    with pytest.raises(UserError, match=r"line 2: not UTF-8 .* or give its 'encoding'"):
+        list(read_records(path))
+    with pytest.raises(UserError, match="unknown encoding 'utf-9'"):
+        read_records(path, "utf-9")
+    path = tmp_path / "b.jsonl"
+    path.write_bytes('{"id": 1}\n{"id": 2}\n'.encode("utf-16"))
+    assert [r.fields["id"] for r in read_records(path, "utf-16")] == [1, 2]
+
+
+def test_json_objects_of_objects_and_arrays_inside_are_records(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    for text in ('{"7": {"q": 1}, "8": {"q": 2}}', '{\n "7": {"q": 1},\n "8": {"q": 2}\n}'):
+        path.write_text(text)
+        found = list(read_records(path))
+        assert [r.fields for r in found] == [{"_key": "7", "q": 1}, {"_key": "8", "q": 2}]
+        assert found[1].where.endswith("a.json: key '8'")
+    path.write_text('{"questions": [{"q": 1}, {"q": 2}]}')
+    assert [r.fields["q"] for r in read_records(path)] == [1, 2]
+    path.write_text('{"q": 1}\n')
+    assert [r.fields for r in read_records(path)] == [{"q": 1}]

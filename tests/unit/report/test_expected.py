@@ -1,0 +1,95 @@
+"""Expected values as data, and verdicts beside them."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from jmlr.report.expected import Value, judge, plain, read_expected
+from jmlr.report.load import Row
+from jmlr.runtime.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[3]
+FILES = sorted((ROOT / "config/expected").glob("*.yaml"))
+
+
+def row(value, low=None, high=None):
+    return Row("r", "jmlr", "all", 1, "MedQA", "test", "accuracy", None, value, low, high, 100)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "verdict"),
+    [
+        (row(0.60, 0.55, 0.65), Value(0.64), "OK"),  # theirs in our interval
+        (row(0.60, 0.59, 0.61), Value(0.64, 0.60, 0.68), "OK"),  # ours in their interval
+        (row(0.60, 0.55, 0.65), Value(0.70, 0.64, 0.76), "OKISH"),  # the intervals overlap
+        (row(0.60, 0.59, 0.61), Value(0.63), "OKISH"),  # three points apart
+        (row(0.60, 0.59, 0.61), Value(0.64), "FAIL"),
+        (row(0.70, 0.69, 0.71), Value(0.60, 0.59, 0.61), "FAIL"),  # better than expected is no replication either
+        (row(0.60), Value(0.62), "OKISH"),
+        (row(0.60), Value(0.70), "FAIL"),
+    ],
+)
+def test_the_verdict_follows_its_definition(ours, theirs, verdict):
+    assert judge(ours, theirs, 0.03) == verdict
+
+
+def test_datasets_match_whatever_their_case_and_punctuation():
+    assert plain("MMLU-Med") == plain("mmlu_med") == "mmlumed"
+
+
+def test_the_papers_table_is_read_with_intervals_from_its_n():
+    expected = read_expected(ROOT / "config/expected/paper-13b.yaml")
+    value = expected.of("accuracy", "jmlr", "medqa")
+    assert (value.value, value.n) == (0.625, 1273)
+    assert (value.low, value.high) == (pytest.approx(0.598, abs=1e-3), pytest.approx(0.651, abs=1e-3))
+    assert expected.of("accuracy", "jmlr", "AMBOSS") == Value(0.812)
+    means = {s: expected.of("accuracy", s, "all").value for s in expected.titles}
+    parts = ("MedQA", "AMBOSS", "MMLU-Med", "MedMCQA")
+    for system, mean in means.items():  # the paper's average is that of its four columns, rounded
+        assert sum(expected.of("accuracy", system, d).value for d in parts) / 4 == pytest.approx(mean, abs=1.1e-3), (
+            system
+        )
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
+def test_a_committed_file_is_valid_and_is_named_after_a_run(path):
+    assert read_expected(path).values
+
+
+def test_the_demos_expected_values_are_those_of_its_committed_results():
+    spec = importlib.util.spec_from_file_location("update", ROOT / "docs/demo/update.py")
+    update = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(update)
+    written = (ROOT / "config/expected/demo.yaml").read_text()
+    assert written == update.expected(ROOT / "docs/demo/results.csv"), "run docs/demo/update.py"
+    rows = list(csv.DictReader((ROOT / "docs/demo/results.csv").open()))
+    last = next(r for r in reversed(rows) if (r["system"], r["seed"], r["metric"]) == ("jmlr", "all", "accuracy"))
+    assert read_expected(ROOT / "config/expected/demo.yaml").of(
+        "accuracy", "jmlr", last["dataset"]
+    ).value == pytest.approx(float(last["value"]), abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("accuracy: {jmlr: {x: high}}", r"accuracy.jmlr.x: 'high'; allowed: a percentage"),
+        ("accuracy: {jmlr: {x: {value: 1}}}", "allowed: a percentage, or {value, low, high}"),
+        ("acuracy: {}", r"\['acuracy'\]; allowed: a mapping with source"),
+        ("[]", "no mapping; allowed"),
+        ("a: [", "not YAML"),
+    ],
+)
+def test_a_wrong_file_is_one_line(tmp_path, text, said):
+    (tmp_path / "e.yaml").write_text(text)
+    with pytest.raises(UserError, match=said):
+        read_expected(tmp_path / "e.yaml")
+
+
+def test_a_missing_file_is_one_line_and_none_expects_nothing(tmp_path):
+    with pytest.raises(UserError, match="--expected: there is no"):
+        read_expected(tmp_path / "e.yaml")
+    assert read_expected(None).values == {}

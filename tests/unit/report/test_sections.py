@@ -1,0 +1,189 @@
+"""Significance, calibration, cost, judges and the LaTeX table, in the report of a small run."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import replace
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from jmlr.options import ReportOptions
+from jmlr.report import cost
+from jmlr.report.calibration import calibrations
+from jmlr.report.finding import sentences
+from jmlr.report.load import read_run
+from jmlr.report.pool import pooled_rows
+from jmlr.report.significance import pairs, significance_csv
+from jmlr.runtime.errors import UserError
+from jmlr.stages.report import report
+
+EXPECTED = """
+source: a test & more
+accuracy:
+  jmlr: {title: JMLR, made: 85.0}
+  rag: {title: RAG, made: 90.0}
+  gpt4: {title: "GPT-4 & co", made: 99.9}
+hit:
+  jmlr: {title: JMLR, made: {value: 10, low: 5, high: 15}}
+"""
+
+
+def read(folders):
+    run = read_run(**{"name" if k == "run" else k: v for k, v in folders.arguments().items()})
+    return replace(run, pooled=pooled_rows(run))
+
+
+def change(folder, **more):
+    path = folder / "manifest.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **more}))
+
+
+def made(folders, tmp_path, **more):
+    report(tmp_path / "out", **{**folders.arguments(), **more}, options=ReportOptions())
+    return (tmp_path / "out/report.html").read_text()
+
+
+def test_every_pair_is_tested_and_corrected(folders):
+    found = pairs(read(folders))
+    assert [(x.first.name, x.second.name) for x in found] == [
+        ("rag", "closed_book"),
+        ("jmlr", "closed_book"),
+        ("jmlr", "rag"),
+    ]
+    best = found[1]
+    assert best.estimate.value == pytest.approx(24 / 40)
+    assert best.first_only - best.second_only == 24
+    assert best.p_holm == pytest.approx(min(1, 3 * best.p))
+    assert all(x.p <= x.p_holm <= 1 and x.p_mcnemar <= x.p_mcnemar_holm <= 1 for x in found)
+    rows = list(csv.DictReader(io.StringIO(significance_csv(found))))
+    assert [float(r["difference"]) for r in rows] == [pytest.approx(x.estimate.value, abs=1e-6) for x in found]
+
+
+def test_expected_values_get_verdicts_and_others_stand_beside(folders, tmp_path):
+    (tmp_path / "expected.yaml").write_text(EXPECTED)
+    page = made(folders, tmp_path, expected=tmp_path / "expected.yaml")
+    assert page.count('class="tag right">OK<') == 1  # JMLR's 85.0
+    assert page.count('class="tag wrong">FAIL<') == 2  # RAG's accuracy, JMLR's hit
+    assert "GPT-4 &amp; co, not run here" in page
+    assert (
+        "1 OK, 0 OKISH, 2 FAIL. FAIL: RAG, accuracy on made: 40.0 for 90.0; JMLR, hit@1 on made: 70.0 for 10.0"
+        in " ".join((tmp_path / "out/table.txt").read_text().split())
+    )
+    tex = (tmp_path / "out/results.tex").read_text()
+    assert r"JMLR & 85.0 {\scriptsize [" in tex
+    assert r"GPT-4 \& co & 99.9 \\" in tex
+    assert r"a test \& more" in tex
+
+
+def test_without_expected_values_no_verdict_is_given(folders, tmp_path):
+    page = made(folders, tmp_path)
+    assert not any(v in page for v in (">OK<", ">FAIL<", "OKISH"))
+
+
+def test_calibration_is_that_of_the_stored_probabilities(folders):
+    found = {c.system.name: c for c in calibrations(read(folders))}
+    jmlr = found["jmlr"]  # right at .75 (68 of 80), wrong at .6 (12)
+    assert [(b.n, b.accuracy) for b in jmlr.bins] == [(12, 0.0), (68, 1.0)]
+    assert jmlr.ece == pytest.approx(0.15 * 0.6 + 0.85 * 0.25)
+    assert jmlr.seeds == 2
+
+
+def test_the_conventional_road_is_set_beside_joint_training(folders):
+    models = {"llm": {"parameters": 1, "trained": 1, "tokens_forward": 0, "tokens_gradient": 10, "flops": 60}}
+    for folder in folders.trainings:
+        change(
+            folder,
+            models=models,
+            energy={"cpu_joules": 5.0, "gpu_joules": None, "cpu_why": "", "gpu_why": "no NVIDIA driver"},
+        )
+    arguments = folders.arguments()
+    arguments["systems"] = {k: dict(v) for k, v in arguments["systems"].items()}
+    arguments["systems"]["closed_book"]["llm"] = "continued"
+    for seed in (0, 1):
+        folder = folders.base / f"continued/seed{seed}/pretrain"
+        folder.mkdir(parents=True)
+        source = folders.base / f"llm/seed{seed}/pretrain/manifest.json"
+        (folder / "manifest.json").write_text(source.read_text())
+        change(
+            folder,
+            options={"init": f"results/small/llm/seed{seed}/pretrain"},
+            seconds=60.0,
+            models={"llm": {**models["llm"], "flops": 300}},
+        )
+        arguments["costs"].append(folder)
+    run = read_run(**{"name" if k == "run" else k: v for k, v in arguments.items()})
+    run = replace(run, pooled=pooled_rows(run))
+    road, ours = cost.of_system(run, run.system("closed_book")), cost.of_system(run, run.system("jmlr"))
+    assert (road.continued.seconds, road.base.seconds) == (60.0, 12.0)  # the model it went on from is its base
+    assert (road.adaptation.seconds, ours.adaptation.seconds) == (72.0, 24.0)
+    assert (road.adaptation.flops, ours.adaptation.flops) == (360, 120)
+    assert ours.training.joules == 10.0
+    assert ours.base.joules is None
+    said = " ".join(sentences(run))
+    assert "takes 3.0 times the time and 3.0 times the FLOPs of JMLR" in said
+    assert cost.why_no_energy(run) == ["older manifests do not hold it", "no NVIDIA driver"]
+
+
+def test_tokens_flops_and_joules_of_stages_are_sums(folders, tmp_path):
+    models = {
+        "llm": {"parameters": 1, "trained": 1, "tokens_forward": 2_000_000, "tokens_gradient": 500_000, "flops": 4e12}
+    }
+    for folder in folders.trainings:
+        change(folder, models=models)
+    stage = next(c for c in cost.by_stage(read(folders)) if c.name == "train")
+    assert (stage.tokens, stage.flops) == (8 * 2.5e6, 8 * 4e12)
+    page = made(folders, tmp_path)
+    assert "20.0 M" in page
+    assert "32.0 T" in page
+    assert "42,630" in page
+
+
+def test_what_judges_found_is_shown(folders, tmp_path):
+    folder = folders.base / "judge"
+    folder.mkdir()
+    change_from = json.loads((folders.prepared / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps({**change_from, "stage": "judge"}))
+    summary = {
+        "rubric": "ab" * 32, "judges": {"x": "model-x", "y": "model-y"},
+        "comparisons": [{"judge": "x", "a": "jmlr", "b": "rag", "n": 40, "a_wins": 20, "b_wins": 5, "ties": 15, "unparsed": 0,
+                         "order_dependent": 3, "preference": 0.6875, "low": 0.6, "high": 0.78},
+                        {"judge": "y", "a": "jmlr", "b": "rag", "n": 40, "a_wins": 0, "b_wins": 0, "ties": 0, "unparsed": 40,
+                         "order_dependent": 0, "preference": None, "low": None, "high": None}],
+        "agreement": [{"judges": ["x", "y"], "a": "jmlr", "b": "rag", "n": 0, "observed": None, "kappa": None}],
+    }  # fmt: skip
+    (folder / "summary.json").write_text(json.dumps(summary))
+    page = made(folders, tmp_path, judge=folder)
+    assert "model-x" in page
+    assert "<b>68.8</b>" in page
+    assert "no verdict in common" in page
+    (folder / "summary.json").write_text("{}")
+    with pytest.raises(UserError, match="not a summary of `judge`"):
+        made(folders, tmp_path, judge=folder)
+
+
+def test_contamination_is_shown_or_said_not_to_have_been_examined(folders, tmp_path):
+    assert "not examined" in made(folders, tmp_path)
+    notes = json.loads((folders.prepared / "manifest.json").read_text())["notes"]
+    looked = {"test_questions": {"checked_against": 1273, "too_short_for_passages": 7}}
+    how = {"decontaminate": {"passage_ngram": 13, "question_ngram": 8}}
+    change(folders.prepared, notes={**notes, **looked}, options=how)
+    page = made(folders, tmp_path)
+    assert "1,273, by n-grams of 13 words in passages and documents, 8 in other questions" in page
+    assert "dropped: nothing" in page
+    row = {"kind": "passage", "reason": "contains a test question", "test_dataset": "medqa"}
+    rows = [row, row, {"kind": "question", "reason": "no answer", "test_dataset": ""}]
+    pq.write_table(pa.Table.from_pylist(rows), folders.prepared / "dropped.parquet")
+    page = made(folders, tmp_path)
+    assert "passages dropped, contains a test question: 2 of medqa" in page
+    assert "questions dropped, no answer: 1<" in page
+    assert "not examined" not in page
+
+
+def test_the_page_is_the_same_for_the_same_run(folders, tmp_path):
+    first = made(folders, tmp_path)
+    assert made(folders, tmp_path) == first
+    assert len(first) < 400_000

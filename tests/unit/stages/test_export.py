@@ -1,0 +1,60 @@
+"""`jmlr export`: the merged model answers as the base model with its adapter does, and says what it was made from."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+import torch
+
+from jmlr.models.llm import load_adapter, load_llm
+from jmlr.options import ReadingOptions, RetrievalOptions, TrainOptions
+from jmlr.runtime.errors import UserError
+from jmlr.stages.export import export
+from jmlr.stages.train import train
+
+
+@pytest.fixture(scope="module")
+def run(tiny, tmp_path_factory):
+    """Return a run with one finished training, of a closed book."""
+    folder = tmp_path_factory.mktemp("results") / "run"
+    options = TrainOptions(passages=0, steps=2, batch=4, llm_learning_rate=0.05)
+    train(folder / "closed/seed0/r1/train", tiny / "prepare", str(tiny / "llm"), 0, folder / "scratch", options,
+          ReadingOptions(), RetrievalOptions())  # fmt: skip
+    return folder
+
+
+def test_the_merged_model_gives_the_logits_of_model_and_adapter(tiny, run, tmp_path):
+    from transformers import AutoModelForCausalLM
+
+    export(tmp_path / "out", run, "closed")
+    ids = torch.tensor([[5, 6, 7, 8, 9]])
+    base, _ = load_llm(str(tiny / "llm"))
+    with torch.no_grad():
+        untrained = base(input_ids=ids).logits
+        expected = load_adapter(base, run / "closed/seed0/r1/train/adapter", trainable=False)(input_ids=ids).logits
+        merged = AutoModelForCausalLM.from_pretrained(tmp_path / "out/llm")(input_ids=ids).logits
+    assert torch.allclose(merged, expected, atol=1e-4)
+    assert not torch.allclose(merged, untrained, atol=1e-2)
+    assert not (tmp_path / "out/retriever").exists()
+    suffixes = {p.suffix for p in (tmp_path / "out").rglob("*") if p.is_file()}
+    assert suffixes <= {".safetensors", ".json", ".md", ".jinja"}
+
+
+def test_the_card_names_data_by_digest_and_every_setting(tiny, run, tmp_path):
+    export(tmp_path / "out", run, "closed")
+    digest = hashlib.sha256((tiny / "prepare/questions.parquet").read_bytes()).hexdigest()
+    for card in (run / "closed/seed0/r1/train/adapter/README.md", tmp_path / "out/llm/README.md"):
+        text = card.read_text()
+        assert digest in text
+        assert all(f"| `{name}` |" in text for name in (*TrainOptions.model_fields, *ReadingOptions.model_fields))
+        assert text.startswith("---\nlibrary_name: ")
+        assert str(tiny.parent) not in text.split("## Load it")[0]  # nothing of this machine's folders
+
+
+def test_a_run_without_a_finished_training_is_one_line(run, tmp_path):
+    with pytest.raises(
+        UserError, match=r"no finished training of system 'jmlr' with seed 0 \(finished systems: closed\)"
+    ):
+        export(tmp_path / "out", run)
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,121 @@
+"""`jmlr plan`: the jobs it tells are the jobs of the DAG; its arithmetic is that of the papers and of arrays."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from checkout import MINI, jobs_of
+from jmlr.__main__ import main
+from jmlr.config import Config
+from jmlr.runtime.flops import Shape, training_flops
+from jmlr.stages.config import read_config
+from jmlr.stages.plan import Sizes, costs, jobs
+
+ROOT = Path(__file__).resolve().parents[3]
+RATES = yaml.safe_load((ROOT / "docs/slurm/rates.yaml").read_text())
+OVERLAYS = {
+    "the demo": {},
+    "two seeds, three shards": {"seeds": [0, 1], "shards": 3},
+    "closed book only": {"systems": {"closed_book": {"title": "Closed book", "rounds": 2, "train": {"passages": 0}}}},
+}
+
+
+def of_snakemake(*arguments: str) -> dict[str, int]:
+    command = ["snakemake", "--cores", "1", "--dry-run", "--forceall", *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return jobs_of(done.stdout + done.stderr)
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_the_jobs_of_the_plan_are_those_of_the_workflow(tmp_path, name):
+    file = tmp_path / "run.yaml"
+    file.write_text(yaml.safe_dump({"run": "planned", **OVERLAYS[name]}))
+    planned = {k: v for k, v in jobs(Config.load(yaml.safe_load(file.read_text()))).items() if v}
+    assert planned == of_snakemake("--configfile", str(file))
+
+
+def test_the_jobs_of_the_mini_run_with_shards_too():
+    assert jobs(read_config(ROOT / MINI)) == of_snakemake("--configfile", MINI)
+
+
+@pytest.mark.parametrize(
+    ("name", "billions"), [("Llama-2-7b-hf", 6.74), ("Llama-2-13b-hf", 13.02), ("bert-base-uncased", 0.109)]
+)
+def test_shapes_have_as_many_weights_as_their_models(name, billions):
+    shape = Shape.of(RATES["models"][name])
+    heads = 2 if name.startswith("Llama") else 1
+    assert (shape.body + heads * shape.head) / 1e9 == pytest.approx(billions, rel=0.01)
+
+
+def test_the_joint_step_costs_what_its_parts_cost():
+    llm, bert = Shape.of(RATES["models"]["Llama-2-7b-hf"]), Shape.of(RATES["models"]["bert-base-uncased"])
+    given = {
+        "prompt": 100,
+        "judged": 30,
+        "answer": 5,
+        "samples": 4,
+        "candidates": 10,
+        "passage": 20,
+        "query": 8,
+        "recompute": False,
+    }
+    plain, joint = training_flops(llm, None, **given), training_flops(llm, bert, **given)
+    assert plain == 2 * llm.forward(100, 5)
+    judging = 4 * llm.forward(30, 5)
+    assert joint - plain - judging == pytest.approx((10 + 3 * 6) * bert.forward(20) + 3 * bert.forward(8))
+    assert llm.forward(1, 0) == pytest.approx(2 * llm.body, rel=1e-3)
+
+
+def test_vectors_have_the_bytes_of_an_array():
+    run = Config()
+    lines = {x.stage: x for x in costs(run, Sizes(1000, 10, 5, 4, 1.0, 1, 0), RATES, "cpu-thread")}
+    texts = np.zeros((1000 + 10, 96), np.float32)
+    assert lines["encode"].bytes == 4 * texts.nbytes  # the base retriever's and three rounds'
+    assert all(line.gpu_hours == 0 for line in lines.values())
+
+
+def test_more_gpus_take_less_time_and_never_fewer_gpu_hours():
+    run = read_config(ROOT / "docs/slurm/paper.yaml")
+    trained = [
+        next(x for x in costs(run, Sizes(10**6, 1000, 100, 4, 1.0, nodes, gpus), RATES, "h100") if x.stage == "train")
+        for nodes, gpus in ((1, 1), (1, 4), (2, 4), (8, 4))
+    ]
+    assert sorted((x.hours for x in trained), reverse=True) == [x.hours for x in trained]
+    assert sorted(x.gpu_hours for x in trained) == [x.gpu_hours for x in trained]
+
+
+def test_every_rate_says_where_it_comes_from():
+    groups = [*RATES["devices"].values(), RATES["everywhere"]]
+    rates = [rate for group in groups for rate in group.values()]
+    assert len(rates) > 15
+    assert all(float(r["value"]) > 0 and r["unit"] and r["source"] for r in rates)
+
+
+def test_the_command_prints_the_plan_and_its_rates(capsys):
+    given = ["docs/slurm/paper.yaml", "--passages", "25000000", "--questions", "200000", "--nodes", "2"]
+    assert main(["plan", str(ROOT / given[0]), *given[1:], "--rates", str(ROOT / "docs/slurm/rates.yaml")]) == 0
+    text = capsys.readouterr().out
+    assert "train" in text
+    assert "assumed" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--device", "h10"], "did you mean 'h100'?"),
+        (["--nodes", "0"], "--nodes 0"),
+        (["--llm", "gpt"], "unknown shape"),
+    ],
+)
+def test_a_wrong_request_is_one_line(capsys, arguments, message):
+    given = [str(ROOT / "docs/slurm/paper.yaml"), "--passages", "10", "--questions", "10", *arguments]
+    assert main(["plan", *given, "--rates", str(ROOT / "docs/slurm/rates.yaml")]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert len(error.strip().splitlines()) == 1

@@ -1,0 +1,66 @@
+"""`search` by shards: the same bytes as the whole, ties and all."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from jmlr.options import IndexOptions, SearchOptions
+from jmlr.runtime.errors import UserError
+from jmlr.stages.search import search
+from jmlr.topk import Index
+
+N, D, B = 41, 8, 7
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Make prepared tables, queries, and an index of each storage over vectors with many ties."""
+    root = tmp_path_factory.mktemp("search")
+    draw = np.random.default_rng(0)
+    vectors = draw.integers(-2, 3, (N, D)).astype(np.float32)
+    (root / "prepare").mkdir()
+    (root / "queries").mkdir()
+    pq.write_table(pa.table({"id": [f"p{i}" for i in range(N)]}), root / "prepare/passages.parquet")
+    pq.write_table(pa.table({"id": [f"q{i}" for i in range(B)]}), root / "prepare/questions.parquet")
+    np.save(root / "queries/vectors.npy", draw.integers(-2, 3, (B, D)).astype(np.float32))
+    for storage in IndexOptions.model_fields["storage"].annotation.__args__:
+        Index.build(vectors, storage).save(root / f"index-{storage}/index")
+    return root
+
+
+def found(folder):
+    return [(folder / name).read_bytes() for name in ("candidates.parquet", "candidates.trec")]
+
+
+@pytest.mark.parametrize("storage", ["float32", "bfloat16", "int8"])
+@pytest.mark.parametrize("candidates", [1, 12, 41, 60])
+def test_the_number_of_shards_changes_no_byte(made, tmp_path, storage, candidates):
+    options, shared = SearchOptions(candidates=candidates), {"prepared": made / "prepare"}
+    given = {**shared, "index": made / f"index-{storage}", "queries": made / "queries", "options": options}
+    search(tmp_path / "whole", **given)
+    for count in (1, 2, 5, 41):
+        parts = [tmp_path / f"search-{i}-of-{count}" for i in range(count)]
+        for i, part in enumerate(parts):
+            search(part, **given, shard=f"{i}/{count}")
+        search(tmp_path / f"{count}", **shared, options=options, parts=parts)
+        assert found(tmp_path / f"{count}") == found(tmp_path / "whole")
+
+
+def test_parts_of_other_questions_are_refused(made, tmp_path):
+    given = {"index": made / "index-float32", "queries": made / "queries", "options": SearchOptions(candidates=3)}
+    search(tmp_path / "part", prepared=made / "prepare", **given)
+    (tmp_path / "prepare").mkdir()
+    for name in ("passages", "questions"):
+        pq.write_table(pa.table({"id": ["a", "b"]}), tmp_path / f"prepare/{name}.parquet")
+    with pytest.raises(UserError, match="not a search for the questions"):
+        search(tmp_path / "out", prepared=tmp_path / "prepare", options=SearchOptions(), parts=[tmp_path / "part"])
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_index_or_parts_are_given_and_never_both(made, tmp_path):
+    for given in ({}, {"index": made, "queries": made, "parts": [made]}, {"index": made}):
+        with pytest.raises(UserError, match="either --index and --queries, or --parts"):
+            search(tmp_path / "out", prepared=made / "prepare", options=SearchOptions(), **given)

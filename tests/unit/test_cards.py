@@ -1,0 +1,288 @@
+"""Every card reads the forms that its data is published in: from the hub's library, and from the original files."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from jmlr.config import Config, ConfigError
+from jmlr.options.cards import FOLDER, names, read_card
+from jmlr.runtime.errors import UserError
+from jmlr.runtime.manifest import read_manifest
+from jmlr.stages.fetch import fetch
+from jmlr.stages.prepare import prepare
+
+ROOT = Path(__file__).resolve().parents[2]
+CARDS = [(kind, name) for kind in ("datasets", "corpora") for name in names(kind)]
+OPTIONS = {"A": "Gentamicin", "B": "Ciprofloxacin", "C": "Ceftriaxone", "D": "Trimethoprim"}
+MEDQA = {"question": "Which drug blocks it?", "answer": "Ceftriaxone", "options": OPTIONS, "meta_info": "step1", "answer_idx": "C"}  # fmt: skip
+MEDMCQA = {"question": "Not true of glands?", "exp": None, "opa": "same", "opb": "&lt; 5 mm", "opc": "same", "opd": "x",
+           "subject_name": "Anatomy", "topic_name": None, "id": "45258d3d", "choice_type": "multi"}  # fmt: skip
+MMLU = {"question": "Where is it?", "subject": "anatomy", "choices": ["here", "there", "up", "down"], "answer": 3}
+PUBMED = {"pubid": 21645374, "question": "Do mitochondria play a role?", "context": {"contexts": ["One.", "Two."], "labels": ["A", "B"]},
+          "long_answer": "They do.", "final_decision": "yes"}  # fmt: skip
+ORIGINAL_PUBMED = {"QUESTION": "Do mitochondria play a role?", "CONTEXTS": ["One.", "Two."], "LONG_ANSWER": "They do.", "final_decision": "maybe"}  # fmt: skip
+
+
+def lines(*rows: dict[str, Any]) -> str:
+    return "".join(json.dumps(r) + "\n" for r in rows)
+
+
+def write(folder: Path, files: dict[str, str]) -> Path:
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(gzip.compress(text.encode()) if name.endswith(".gz") else text.encode())
+    return folder
+
+
+def run(folder: Path, sources: dict[str, Any], *questions: dict[str, Any], corpora: Any = None, **more: Any) -> Config:
+    """Fetch and prepare questions by their cards, with a corpus of one passage where none is given."""
+    write(folder / "one", {"p.jsonl": lines({"id": "p", "text": "One passage."})})
+    data = {
+        "sources": {"one": {"path": str(folder / "one")}, **sources},
+        "prepare": {
+            "corpora": corpora or [{"source": "one"}],
+            "questions": list(questions),
+            "documents": [{"plain": True}],
+            **more,
+        },
+    }
+    config = Config.load(data)
+    for name in config.sources_read():
+        fetch(folder / "fetch" / name, name, config.sources[name])
+    prepare(folder / "prepare", [folder / "fetch" / n for n in config.sources_read()], config.prepare)
+    return config
+
+
+def asked(folder: Path) -> list[dict[str, Any]]:
+    return pq.read_table(folder / "prepare/questions.parquet").to_pylist()
+
+
+# ------------------------------------------------------------------------------------------------------- the cards alone
+@pytest.mark.parametrize(("kind", "name"), CARDS)
+def test_a_card_is_valid_and_says_what_it_is(kind: str, name: str) -> None:
+    card = read_card(FOLDER / kind / f"{name}.yaml")
+    assert {"title", "licence"} <= set(card["about"]) <= {"title", "licence", "url", "cite", "get", "note", "size"}
+    key, part = ("dataset", "questions") if kind == "datasets" else ("corpus", "corpora")
+    for origin in ("hub", "local"):
+        source = {} if origin == "hub" and name in card.get("sources", {}) else {name: {"path": "x", "origin": "local"}}
+        entries = {"questions": [{"source": "s"}], "corpora": [{"source": "s"}], "documents": [{"plain": True}]}
+        sources = {"s": {"path": "x"}, **source}
+        examples = {"report": {"examples": 0}}
+        config = Config.load({"sources": sources, "prepare": {**entries, part: [{key: name}]}, **examples})
+        entry = getattr(config.prepare, part)[0]
+        assert entry.source == name
+        assert name in config.sources
+
+
+@pytest.mark.parametrize(("kind", "name"), CARDS)
+def test_the_docs_name_every_card_with_its_licence_and_sizes(kind: str, name: str) -> None:
+    card = read_card(FOLDER / kind / f"{name}.yaml")
+    rows = [line for line in (ROOT / "docs/data.md").read_text().splitlines() if line.startswith(f"| `{name}` |")]
+    assert len(rows) == 1
+    assert card["about"]["licence"] in rows[0]
+    for count in [*card["entry"].get("counts", {}).values(), card["entry"].get("records", 0)]:
+        assert not count or f"{count:,}" in rows[0]
+
+
+def test_what_stands_beside_a_card_wins_and_fields_are_laid_over_it() -> None:
+    entry = {"dataset": "medmcqa", "counts": {"test": 7}, "fields": {"subject": "topic_name"}}
+    found = Config.load({"prepare": {"questions": [entry], "corpora": [{"corpus": "medrag_textbooks"}]}})
+    question = found.prepare.questions[0]
+    assert question.counts == {"test": 7}
+    assert question.fields["subject"] == "topic_name"
+    assert question.fields["answer"] == "cop"
+    assert found.sources["medmcqa"].path == "openlifescienceai/medmcqa"
+    again = Config.load(found.model_dump(mode="json"))
+    assert again == found, "a filled entry is no card any more"
+
+
+def test_a_card_of_ones_own_is_a_path(tmp_path: Path) -> None:
+    card = {"about": {"title": "Mine"}, "sources": {"mine": {"path": "x.csv"}}, "entry": {"split": "test"}}
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(card))
+    entry = {"dataset": str(tmp_path / "mine.yaml")}
+    found = Config.load({"prepare": {"questions": [entry], "corpora": [{"source": "mine"}], "documents": []}})
+    assert (found.prepare.questions[0].source, found.prepare.questions[0].dataset) == ("mine", "mine")
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ({"questions": [{"dataset": "medqa_usml"}]}, "no card 'medqa_usml' .did you mean 'medqa_usmle'"),
+        ({"questions": [{"dataset": "amboss"}]}, "card 'amboss': its data is not public: give 'sources.amboss'"),
+        ({"corpora": [{"corpus": "wikipedia.yaml"}]}, "'wikipedia.yaml' cannot be read"),
+        ({"questions": [{"split": "test"}]}, "an entry without a source; allowed: a 'source', or a card"),
+        ({"corpora": [{"corpus": "clinical_notes"}]}, "report.examples: allowed: 0, since source 'clinical_notes' is"),
+    ],
+)
+def test_a_card_that_cannot_be_used_is_one_line(data: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said) as caught:
+        Config.load({"prepare": data, "sources": {"world": {"origin": "demo"}}})
+    assert "\n" not in str(caught.value)
+
+
+def test_private_data_is_local() -> None:
+    with pytest.raises(ConfigError, match=r"sources.notes: private, and origin 'hub'; allowed: local"):
+        Config.load(
+            {"sources": {"world": {"origin": "demo"}, "notes": {"origin": "hub", "path": "x", "private": True}}}
+        )
+
+
+# ---------------------------------------------------------------------------------------------------------- from the hub
+HUB: list[tuple[str, dict[str, list[dict[str, Any]]], dict[str, Any], dict[str, Any]]] = [
+    ("medqa_usmle", {"train": [MEDQA], "test": [MEDQA, {**MEDQA, "question": "Other?"}]}, {"train": 1, "test": 2},
+     {"id": "medqa_usmle-train-00000", "answer": 2, "answer_text": "Ceftriaxone", "subject": "step1"}),
+    ("medmcqa", {"train": [{**MEDMCQA, "cop": 1}], "validation": [{**MEDMCQA, "id": "b", "cop": 2}], "test": [{**MEDMCQA, "cop": -1}]},
+     {"train": 1, "test": 1}, {"id": "45258d3d", "answer": 1, "answer_text": "< 5 mm", "explanation": "", "subject": "Anatomy"}),
+    ("mmlu_medical", {"dev": [MMLU], "validation": [MMLU], "test": [MMLU, {**MMLU, "subject": "philosophy"}]},
+     {"few_shot": 1, "dev": 1, "test": 1}, {"id": "mmlu_medical-few_shot-00000", "answer": 3, "answer_text": "down", "subject": "anatomy"}),
+    ("pubmedqa", {"train": [PUBMED, {**PUBMED, "pubid": 7}]}, {"train": 1, "test": 1},
+     {"id": "21645374", "split": "train", "answer": 0, "explanation": "They do.", "options": ["yes", "no", "maybe"]}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "splits", "counts", "first"), HUB, ids=[h[0] for h in HUB])
+def test_a_set_is_read_as_the_hubs_library_loads_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, splits: Any, counts: Any, first: Any
+) -> None:
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    write(tmp_path / "set", {f"data/{s}-00000-of-00001.jsonl": lines(*rows) for s, rows in splits.items()})
+    write(tmp_path / "ids", {"test_ground_truth.json": '{"7": "yes"}'})
+    sources = {name: {"origin": "hub", "path": str(tmp_path / "set")}, "pubmedqa_test": {"path": str(tmp_path / "ids")}}
+    run(tmp_path, sources, {"dataset": name, "counts": counts})
+    found = asked(tmp_path)
+    assert {k: found[0][k] for k in first} == first
+    assert read_manifest(tmp_path / "prepare")["notes"]["questions"] == {name: counts}
+
+
+# ---------------------------------------------------------------------------------------------------- the original files
+MIRAGE = {
+    "medqa": {"0000": {"question": "Q1?", "options": OPTIONS, "answer": "B"}},
+    "bioasq": {"5be4": {"question": "Q2?", "options": {"A": "yes", "B": "no"}, "answer": "A", "PMID": [1]}},
+}
+BIOASQ = {"questions": [
+    {"id": "1", "body": "Q1?", "type": "yesno", "exact_answer": ["Yes."], "ideal_answer": ["A.", "B."]},
+    {"id": "2", "body": "Q2?", "type": "yesno", "exact_answer": "no"},
+    {"id": "3", "body": "Q3?", "type": "factoid", "exact_answer": [["TP53"]]},
+]}  # fmt: skip
+ORIGINAL: list[tuple[str, dict[str, str], dict[str, int], dict[str, Any]]] = [
+    ("medqa_usmle", {"phrases_no_exclude_dev.jsonl": lines(MEDQA)}, {"dev": 1}, {"id": "medqa_usmle-dev-00000", "answer": 2}),
+    ("medqa_usmle_5", {"dev.jsonl.gz": lines({**MEDQA, "options": {**OPTIONS, "E": "Fifth"}, "answer": "Fifth", "answer_idx": "E"})},
+     {"dev": 1}, {"answer": 4, "answer_text": "Fifth"}),
+    ("medmcqa", {"dev.json": lines({**MEDMCQA, "cop": 3}, {**MEDMCQA, "id": "b", "cop": 2}, {**MEDMCQA, "id": "c", "cop": 5})},
+     {"test": 3}, {"id": "45258d3d", "answer": 0, "answer_text": "same"}),
+    ("mmlu_medical", {"test/anatomy_test.csv": 'Where?,a,"b, c",d,e,B\n', "test/virology_test.csv": "W?,a,b,c,d,A\n"},
+     {"test": 1}, {"answer": 1, "answer_text": "b, c", "subject": "anatomy"}),
+    ("pubmedqa", {"ori_pqal.json": json.dumps({"7": ORIGINAL_PUBMED, "8": ORIGINAL_PUBMED}, indent=1), "test_ground_truth.json": '{"8": "maybe"}'},
+     {"train": 1, "test": 1}, {"id": "7", "split": "train", "answer": 2, "explanation": "They do."}),
+    ("bioasq_yesno", {"training13b.json": json.dumps(BIOASQ), "13B1_golden.json": json.dumps({"questions": [{**BIOASQ["questions"][1], "id": "4"}]})},
+     {"train": 2, "test": 1}, {"id": "1", "answer": 0, "explanation": "A. B."}),
+    ("mirage", {"benchmark.json": json.dumps(MIRAGE)}, {"test": 2}, {"id": "medqa-0000", "dataset": "mirage_medqa", "answer": 1}),
+    ("amboss", {"amboss.jsonl": lines({"id": "a1", "question": "Q?", "options": OPTIONS, "answer": "D", "explanation": "<b>So</b>"})},
+     {"test": 1}, {"id": "a1", "answer": 3, "explanation": "So"}),
+    ("medqa_reason", {"r.jsonl": lines({"question": "Q?", "options": OPTIONS, "answer": "D", "rationale": "Because."})},
+     {"train": 1}, {"split": "train", "explanation": "Because."}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "files", "counts", "first"), ORIGINAL, ids=[o[0] for o in ORIGINAL])
+def test_a_set_is_read_from_the_files_of_its_authors(
+    tmp_path: Path, name: str, files: dict[str, str], counts: dict[str, int], first: dict[str, Any]
+) -> None:
+    write(tmp_path / "raw", files)
+    splits = {"splits": list(counts)} if "files" in read_card(FOLDER / f"datasets/{name}.yaml")["entry"] else {}
+    run(tmp_path, {name: {"path": str(tmp_path / "raw")}}, {"dataset": name, "counts": counts, **splits})
+    found = asked(tmp_path)
+    assert {k: found[0][k] for k in first} == first
+    dropped = pq.read_table(tmp_path / "prepare/dropped.parquet").to_pylist()
+    assert [r["id"] for r in dropped] == (["c"] if name == "medmcqa" else [])
+    assert len(found) + len(dropped) == sum(counts.values())
+
+
+def test_another_number_of_questions_is_an_error_or_a_warning(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path / "raw", {"dev.json": lines({**MEDMCQA, "cop": 2})})
+    entry = {"dataset": "medmcqa", "splits": ["test"]}
+    with pytest.raises(
+        UserError, match=r"^medmcqa: 1 questions in split 'test', 4,183 are expected.*'count_check: warn'"
+    ):
+        run(tmp_path, {"medmcqa": {"path": str(tmp_path / "raw")}}, entry)
+    assert not (tmp_path / "prepare").exists()
+    run(tmp_path, {"medmcqa": {"path": str(tmp_path / "raw")}}, {**entry, "count_check": "warn"})
+    assert "4,183 are expected" in capsys.readouterr().err
+
+
+# --------------------------------------------------------------------------------------------------------------- corpora
+CORPORA: list[tuple[str, dict[str, str], dict[str, Any]]] = [
+    ("medrag_textbooks", {"a.jsonl": lines({"id": "Anatomy_0", "title": "Anatomy", "content": "Bones.", "contents": "Anatomy. Bones."})},
+     {"id": "Anatomy_0", "title": "Anatomy", "text": "Bones."}),
+    ("guidelines", {"g.jsonl": lines({"id": "g1", "title": "Care", "clean_text": "# Gout\nRest."}, {"id": "g2", "title": "", "clean_text": ""})},
+     {"id": "g1", "title": "Care: Gout", "text": "Rest."}),
+    ("documents", {"sub/my_notes.txt": "Gout is a dis-\nease.\n"}, {"id": "sub/my_notes.txt", "title": "my notes", "text": "Gout is a disease."}),
+    ("medqa_rationales", {"r.jsonl": lines({"rationale": "Because."}, {"rationale": None})}, {"id": "medqa_rationales-0000000", "text": "Because."}),
+    ("pubmedqa_abstracts", {"ori_pqal.json": json.dumps({"7": ORIGINAL_PUBMED}, indent=1)}, {"id": "7", "text": "One.\n\nTwo."}),
+    ("clinical_notes", {"discharge.csv.gz": 'note_id,subject_id,text\nn1,1,"Name: ___\nFever."\n'}, {"id": "n1", "text": "Name: ___\nFever."}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "files", "first"), CORPORA, ids=[c[0] for c in CORPORA])
+def test_a_corpus_is_read_from_local_files_of_its_form(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, files: dict[str, str], first: dict[str, Any]
+) -> None:
+    write(tmp_path / "raw", files)
+    write(tmp_path / "q", {"q.jsonl": lines({**MEDQA, "id": "q1", "split": "test"})})
+    sources = {"q": {"path": str(tmp_path / "q")}, name: {"path": str(tmp_path / "raw")}}
+    corpora = [{"corpus": name, "records": 0}]
+    run(tmp_path, sources, {"source": "q", "fields": {"answer": "answer_idx"}}, corpora=corpora)
+    found = pq.read_table(tmp_path / "prepare/passages.parquet").to_pylist()
+    assert len(found) == 1
+    assert {k: found[0][k] for k in first} == first
+
+
+def test_another_number_of_records_is_an_error(tmp_path: Path) -> None:
+    write(tmp_path / "raw", {"a.jsonl": lines({"id": "a", "content": "Bones."})})
+    write(tmp_path / "q", {"q.jsonl": lines({**MEDQA, "id": "q1", "split": "test"})})
+    sources = {"q": {"path": str(tmp_path / "q")}, "medrag_textbooks": {"path": str(tmp_path / "raw")}}
+    with pytest.raises(UserError, match="medrag_textbooks: 1 records, 125,847 are expected: another edition"):
+        run(
+            tmp_path,
+            sources,
+            {"source": "q", "fields": {"answer": "answer_idx"}},
+            corpora=[{"corpus": "medrag_textbooks"}],
+        )
+
+
+# ------------------------------------------------------------------------------------------------------------- real files
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("name", "pattern", "more", "expected"),
+    [
+        ("medqa_usmle", "medqa_us_4options_dev*", {"files": {"dev": "*"}, "splits": ["dev"]}, {"dev": 1272}),
+        ("medqa_usmle_5", "medqa_us_5options_dev*", {"files": {"dev": "*"}, "splits": ["dev"]}, {"dev": 1272}),
+        ("medmcqa", "medmcqa_dev*", {"splits": ["test"]}, {"test": 4183}),
+        ("pubmedqa", "pubmedqa_*", {}, {"train": 500, "test": 500}),
+    ],
+)
+def test_published_files_have_the_published_counts(
+    tmp_path: Path, data: Path, name: str, pattern: str, more: dict[str, Any], expected: dict[str, int]
+) -> None:
+    source = {"path": str(data / "data/original"), "files": [pattern]}
+    run(tmp_path, {name: source}, {"dataset": name, **more})
+    notes = read_manifest(tmp_path / "prepare")["notes"]
+    assert notes["questions"] == {name: expected}
+    assert notes["dropped"] == 0
+    found = asked(tmp_path)
+    assert {len(q["options"]) for q in found} == {5 if name.endswith("_5") else 3 if name == "pubmedqa" else 4}
+    if name == "medmcqa":
+        assert 2000 < sum(bool(q["explanation"]) for q in found) < 2300
+        assert not any("\u200b" in q["question"] + q["explanation"] for q in found)

@@ -1,0 +1,68 @@
+"""Packing and budgets of pre-training, and continued pre-training through the same stage."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from jmlr.config import Config
+from jmlr.options import PretrainOptions
+from jmlr.runtime.manifest import read_manifest
+from jmlr.stages.pretrain import pretrain
+from jmlr.training.pretrain_llm import Document, pack, steps_for
+
+
+def documents(*lengths):
+    starts = np.cumsum([0, *lengths])
+    return [
+        Document(np.arange(a, a + n, dtype=np.int32), np.full(n, i, np.float32))
+        for i, (a, n) in enumerate(zip(starts, lengths, strict=False))
+    ]
+
+
+def test_packing_keeps_every_token_and_its_weight_in_order():
+    given = documents(3, 7, 1, 5)
+    rows = pack(given, 4)
+    assert [len(r.ids) for r in rows] == [4, 4, 4, 4]
+    assert np.concatenate([r.ids for r in rows]).tolist() == list(range(16))
+    assert np.concatenate([r.weights for r in rows]).tolist() == [0] * 3 + [1] * 7 + [2] + [3] * 5
+    assert [len(r.ids) for r in pack(documents(3, 7), 4)] == [4, 4, 2]
+    assert pack([], 4) == []
+
+
+def test_a_budget_of_epochs_or_tokens_becomes_steps():
+    rows = documents(*[8] * 100)
+    assert steps_for(rows, 10, 7) == 7
+    assert steps_for(rows, 10, 7, epochs=1) == 10
+    assert steps_for(rows, 10, 7, epochs=0.5) == 5
+    assert steps_for(rows, 10, 7, tokens=1600) == 20
+    assert steps_for(rows, 1000, 7, tokens=1) == 1
+
+
+def test_epochs_and_tokens_together_are_refused():
+    with pytest.raises(ValueError, match="either 'epochs' or 'tokens'"):
+        PretrainOptions(epochs=1, tokens=100)
+
+
+def test_pre_training_is_continued_for_one_epoch_of_packed_rows(tiny, tmp_path):
+    options = PretrainOptions(
+        init=str(tiny / "llm"), pack=True, epochs=1, max_tokens=128, batch=8, learning_rate=1e-3, warmup_steps=2
+    )
+    pretrain(tmp_path / "out", tiny / "prepare", 0, options)
+    notes = read_manifest(tmp_path / "out")["notes"]
+    assert notes["documents_cut"] == 0
+    assert notes["rows"] == -(-notes["tokens"] // 128)
+    assert notes["steps"] == round(notes["rows"] / 8)
+    before, after = (load_file(f / "model.safetensors") for f in (tiny / "llm", tmp_path / "out"))
+    assert before.keys() == after.keys()
+    assert not all(torch.equal(before[k], after[k]) for k in before)
+
+
+def test_a_model_from_scratch_can_begin_with_induction_heads(tiny, tmp_path):
+    options = Config().models["llm"].pretrain
+    assert options is not None
+    changed = options.model_copy(update={"steps": 1, "batch": 4, "induction_heads": True})
+    pretrain(tmp_path / "out", tiny / "prepare", 0, changed, [tiny / "world"])
+    assert (tmp_path / "out/model.safetensors").is_file()

@@ -1,0 +1,100 @@
+"""The joint step does not care which kind of retriever it trains: ColBERT and two encoders beside the dense one."""
+
+from __future__ import annotations
+
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from jmlr.config import Config
+from jmlr.models.retriever import load_retriever
+from jmlr.options import ReadingOptions, RetrievalOptions, TrainOptions
+from jmlr.stages.pretrain import pretrain
+from jmlr.stages.train import train
+from jmlr.training.reference import reference_step
+from jmlr.training.session import Session
+from jmlr.training.step import StepSettings, joint_step
+
+OPTIONS = TrainOptions(
+    target="llm_rank", steps=4, batch=3, samples=4, sampling_temperature=0.2, retriever_learning_rate=1e-2
+)
+RETRIEVAL = RetrievalOptions(query_tokens=24)
+
+
+@pytest.fixture(scope="module")
+def colbert(tiny, tmp_path_factory):
+    """Return a ColBERT made by `pretrain`, with the demo's tokenizer."""
+    folder = tmp_path_factory.mktemp("colbert") / "pretrain"
+    options = Config().models["retriever"].pretrain
+    assert options is not None
+    options = options.model_copy(update={"steps": 2, "batch": 8, "colbert_depth": 16})
+    pretrain(folder, tiny / "prepare", 0, options, [tiny / "world"])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def candidates(tiny, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("search")
+    count = len(pq.read_table(tiny / "prepare/passages.parquet"))
+    ids = pq.read_table(tiny / "prepare/questions.parquet")["id"].to_pylist()
+    rows = [sorted({(n * 5 + k * 3) % count for k in range(7)}) for n in range(len(ids))]
+    scores = [[0.1 * c for c in range(len(r))] for r in rows]
+    pq.write_table(
+        pa.table({"question_id": ids, "passages": pa.array(rows, pa.list_(pa.int32())), "scores": scores}),
+        folder / "candidates.parquet",
+    )
+    (folder / "manifest.json").write_text(json.dumps({"outputs": {}}))
+    return folder
+
+
+def gradients(session, step):
+    """Run one step in float64; return both losses and the gradients of the retriever."""
+    session.llm.double()
+    session.retriever.double().zero_grad(set_to_none=True)
+    held = {**session.options, **session.reading}
+    settings = StepSettings(**{k: held[k] for k in StepSettings.__dataclass_fields__})
+    result = step(session.llm, session.retriever, session.passages, session.questions[:3], settings, 0, 5, True)
+    (result.loss_lm + result.loss_rank).backward()
+    grads = {n: p.grad.clone() for n, p in session.retriever.named_parameters() if p.grad is not None}
+    return result.loss_lm.item(), result.loss_rank.item(), grads
+
+
+@pytest.mark.parametrize("encoders", ["shared", "separate", "query_only"])
+@pytest.mark.parametrize("kind", ["dense", "colbert"])
+def test_the_fast_step_equals_the_twin_for_every_kind_of_retriever(tiny, colbert, candidates, kind, encoders):
+    session = Session.open(
+        prepared=tiny / "prepare", llm=str(tiny / "llm"), retriever=str(colbert if kind == "colbert" else tiny / "retriever"),
+        candidates=candidates, previous=None, seed=0,
+        options=OPTIONS.model_copy(update={"retriever_encoders": encoders}).model_dump(), reading=ReadingOptions().model_dump(),
+        retrieval=RETRIEVAL.model_dump(),
+    )  # fmt: skip
+    fast, twin = gradients(session, joint_step), gradients(session, reference_step)
+    assert fast[:2] == pytest.approx(twin[:2], rel=1e-9)
+    assert fast[2].keys() == twin[2].keys()
+    trained = {n.split(".")[0] for n in fast[2]}
+    parts = {"encoder", "projection"} if kind == "colbert" else {"encoder"}
+    assert trained == {"shared": parts, "separate": {"query", "passage"}, "query_only": {"query"}}[encoders]
+    largest = max(g.abs().max().item() for g in twin[2].values())
+    for name, expected in twin[2].items():
+        allowed = 1e-9 * max(expected.abs().max().item(), 1e-6 * largest)
+        assert (fast[2][name] - expected).abs().max().item() <= allowed, name
+
+
+def test_two_rounds_of_a_colbert_with_separate_encoders_go_on_from_each_other(tiny, colbert, candidates, tmp_path):
+    options, retriever, previous = OPTIONS.model_copy(update={"retriever_encoders": "separate"}), colbert, None
+    for number in (1, 2):
+        out = tmp_path / f"r{number}/train"
+        train(out, tiny / "prepare", str(tiny / "llm"), 0, tmp_path / "scratch", options, ReadingOptions(), RETRIEVAL,
+              round=number, rounds=2, retriever=str(retriever), candidates=candidates, previous=previous)  # fmt: skip
+        before, after = (load_retriever(str(p), encoders="separate") for p in (retriever, out / "retriever"))
+        for part in ("query", "passage"):
+            old, new = before.get_submodule(part).state_dict(), after.get_submodule(part).state_dict()
+            assert any(not torch.equal(old[k], new[k]) for k in old), part
+            assert (
+                json.loads((out / f"retriever/{part}/config_sentence_transformers.json").read_text())["query_length"]
+                == 24
+            )
+        retriever, previous = out / "retriever", out
