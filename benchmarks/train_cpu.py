@@ -12,6 +12,7 @@ step above models, gradients' owners and optimiser, each contestant in a process
 from __future__ import annotations
 
 import argparse
+import ctypes
 import gc
 import json
 import os
@@ -333,8 +334,8 @@ def peak(shape: Shape, where: str, contestant: str) -> int:
     words = [sys.executable, __file__, "--peak", shape.name, "--contestant", contestant, "--where", where]
     env = {
         **os.environ,
-        "MALLOC_MMAP_THRESHOLD_": "65536",
-        "MALLOC_TRIM_THRESHOLD_": "65536",
+        "MALLOC_MMAP_THRESHOLD_": "1048576",
+        "MALLOC_TRIM_THRESHOLD_": "1048576",
     }  # what is freed goes back at once
     return int(subprocess.run(words, check=True, capture_output=True, text=True, env=env).stdout.split()[-1])
 
@@ -349,6 +350,7 @@ def peak_here(shape: Shape, where: str, contestant: str) -> int:
         torch.cuda.reset_peak_memory_stats()
         bench.step(contestant)
         return torch.cuda.max_memory_allocated() - before
+    ctypes.CDLL(None).malloc_trim(0)  # glibc: what the step before freed
     Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew (Linux)
     before = status("VmRSS")
     bench.step(contestant)
@@ -375,8 +377,7 @@ def main() -> None:
     parser.add_argument("--contestant", choices=CONTESTANTS, default="fast")
     parser.add_argument("--where", default="cpu")
     given = parser.parse_args()
-    threads = len(os.sched_getaffinity(0))
-    torch.set_num_threads(threads)
+    torch.set_num_threads(threads := len(os.sched_getaffinity(0)))
     if given.peak:
         print(peak_here(next(s for s in (*SHAPES, GPU_SHAPE) if s.name == given.peak), given.where, given.contestant))
         return

@@ -15,7 +15,9 @@ from jmlr.training.reference import answer_loss, score_one_by_one
 from jmlr.training.step import judge, read_and_answer, score_candidates
 
 MOST = 2.0  # times the twin's own error
-FLOOR = torch.finfo(torch.float32).eps  # of the true size: what storing a float32 costs; a twin that errs less was lucky
+FLOOR = torch.finfo(
+    torch.float32
+).eps  # of the true size: what storing a float32 costs; a twin that errs less was lucky
 QUESTIONS = 4
 
 
