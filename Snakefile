@@ -1,5 +1,5 @@
 """JMLR from raw text to the paper's table:
-fetch -> prepare -> pretrain -> encode -> index -> search -> train -> answer -> evaluate -> report.
+fetch -> prepare -> pretrain -> encode -> index -> search -> train -> answer -> evaluate -> judge -> report.
 
     results/{run}/fetch/{source}
     results/{run}/prepare
@@ -9,7 +9,7 @@ fetch -> prepare -> pretrain -> encode -> index -> search -> train -> answer -> 
     results/{run}/{origin}/r{round}/search-{i}-of-{n} where there are shards: what `search` puts together
     results/{run}/{system}/seed{seed}/r{round}/train
     results/{run}/{system}/seed{seed}/answer, evaluate
-    results/{run}/report
+    results/{run}/judge, report
 
 r0 is the models before fine-tuning: those that `pretrain` makes have a seed, ready-made ones have none. r{n}/train is made
 from r{n-1}/search; r{n}/encode, index and search use the retriever of r{n}/train (where only its query encoder is trained,
@@ -40,6 +40,7 @@ include: "workflow/rules/search.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/answer.smk"
 include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/judge.smk"
 include: "workflow/rules/report.smk"
 
 
@@ -47,6 +48,7 @@ rule all:
     default_target: True
     input:
         expand(rules.report.output, run=cfg.run),
+        JUDGED,
 
 
 onstart:

@@ -182,9 +182,15 @@ def text(result: dict[str, Any]) -> str:
     )
     load = " to ".join(f"{value:.1f}" for value in result["load_before_after"])
     after = ", ".join(map(str, result.get("measured_after", [])))
+    later = (
+        f" B = {after} was measured after the others, in a run of its own; shares are of the first run's ceilings, "
+        "and memory may have been faster then."
+        if after
+        else ""
+    )
     lines = [
         f"{result['processor']}, {result['threads']} threads, load average {load} (ours included); medians of {REPEATS} in alternation; "
-        f"N = {ROWS:,}. Ceilings measured beside it: {limits}." + (f" B = {after} was measured after the others, in a run of its own." if after else ""),
+        f"N = {ROWS:,}. Ceilings measured beside it: {limits}." + later,
         "", *goals_table(result), "", "![Times faster than FAISS by batch size](topk.svg)", "",
         f"{len(result['cells'])} of {len(DIMS) * len(BATCHES) * len(KS)} shapes; times faster than FAISS (torch, NumPy: inexact):", "", *grid_table(result), "",
         "Rows scored exactly for each query, the price of the certificate:", "",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -75,3 +77,14 @@ def candidates(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     pq.write_table(pa.table(table), folder / "candidates.parquet")
     (folder / "manifest.json").write_text(json.dumps({"outputs": {}}))
     return folder
+
+
+@pytest.fixture
+def server() -> Iterator[Any]:
+    """Start a chat-completions server on this machine; see chat_server.py."""
+    from chat_server import Server
+
+    made = Server()
+    yield made
+    made.http.shutdown()
+    made.http.server_close()

@@ -34,6 +34,7 @@ STAGES = {
     "train": "fine-tune the LLM, jointly with its retriever or without",
     "answer": "one answer per question, with option scores and the passages used",
     "evaluate": "answers and candidates -> metrics with confidence intervals",
+    "judge": "language models compare systems' answers in pairs (where the configuration names judges)",
     "report": "metrics, logs and manifests -> one HTML page and results.csv",
 }
 PEOPLE = {

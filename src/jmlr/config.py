@@ -23,8 +23,10 @@ from jmlr.options import (
     AnswerOptions,
     Closed,
     EncodeOptions,
+    EndpointOptions,
     EvaluateOptions,
     IndexOptions,
+    JudgeOptions,
     ModelOptions,
     PrepareOptions,
     PretrainOptions,
@@ -63,13 +65,15 @@ class SystemOptions(Closed):
     """A row of the table: what distinguishes one system from the others, as data."""
 
     title: str = option(..., "name in tables")
-    llm: Name = option("llm", "model it starts from (a key of models)")
+    llm: Name = option("llm", "model it starts from (a key of models), or who answers (a key of endpoints)")
     retriever: Name = option(
         "retriever",
         "retriever it starts from (a key of models), or the system that trained it (where it stays as it is)",
     )
-    rounds: Positive = option(1, "rounds of training, with a fresh index after each")
+    rounds: Count = option(1, "rounds of training, with a fresh index after each; 0: none, the LLM as it is")
     train: dict[str, Any] = option(dict, "what differs from the section train")
+    reading: dict[str, Any] = option(dict, "what differs from the section reading")
+    answer: dict[str, Any] = option(dict, "what differs from the section answer")
 
 
 def _demo_systems() -> dict[str, SystemOptions]:
@@ -96,9 +100,11 @@ class Config(Closed):
     index: IndexOptions = option(IndexOptions, "from vectors to an index")
     search: SearchOptions = option(SearchOptions, "the best passages of every question")
     train: TrainOptions = option(TrainOptions, "fine-tuning, common to all systems")
+    endpoints: dict[Name, EndpointOptions] = option(dict, "language models behind OpenAI-compatible servers, by name")
     systems: dict[Name, SystemOptions] = option(_demo_systems, "rows of the table")
     answer: AnswerOptions = option(AnswerOptions, "one answer per question")
     evaluate: EvaluateOptions = option(EvaluateOptions, "metrics with intervals")
+    judge: JudgeOptions = option(JudgeOptions, "language models compare systems' answers")
     report: ReportOptions = option(ReportOptions, "the page")
 
     @model_validator(mode="after")
@@ -115,19 +121,29 @@ class Config(Closed):
                 raise ValueError(f"sources.{name}: private, and origin '{origin}'; allowed: local")
             if self.report.examples:
                 raise ValueError(f"report.examples: allowed: 0, since source '{name}' is private")
-        for name, system in self.systems.items():
-            if name in self.models:
-                raise ValueError(f"systems.{name}: a model has this name already; both become folders under results/")
-            try:
-                joint = self.train_options(name).joint
-            except ValidationError as error:
-                raise ValueError(f"systems.{name}.train: {one_line(error, TrainOptions)}") from None
-            lent = (
-                {} if joint else {k: s for k, s in self.systems.items() if s.train.get("target", "frozen") != "frozen"}
+        for name, model in self.models.items():
+            self._check_chain(name, model)
+        both = sorted(set(self.models) & set(self.endpoints))
+        if both:
+            raise ValueError(f"endpoints.{both[0]}: a model has this name already")
+        for name in self.systems:
+            self._check_system(name)
+        private = [n for n, source in self.sources.items() if source.private]
+        remote = {*self.judge.judges, *(system.llm for system in self.systems.values())} & set(self.endpoints)
+        if private and remote:
+            raise ValueError(
+                f"endpoints.{min(remote)}: source '{private[0]}' is private; allowed: no endpoint, its texts stay here"
             )
-            for key, allowed in ((system.llm, self.models), (system.retriever, {**self.models, **lent})):
-                if key not in allowed:
-                    raise ValueError(f"systems.{name}: no model '{key}'{nearest(key, allowed)}")
+        for name in self.judge.judges:
+            if name not in {**self.models, **self.endpoints}:
+                raise ValueError(
+                    f"judge.judges: no endpoint or model '{name}'{nearest(name, [*self.endpoints, *self.models])}"
+                )
+        for name in (n for pair in self.judge.pairs for n in pair):
+            if name not in self.systems:
+                raise ValueError(f"judge.pairs: no system '{name}'{nearest(name, self.systems)}")
+        if bool(self.judge.judges) != bool(self.judge.pairs):
+            raise ValueError("judge: it takes both judges and pairs, or neither")
         return self
 
     def sources_read(self) -> list[str]:
@@ -136,6 +152,51 @@ class Config(Closed):
         asked = [s for q in p.questions for s in (q.source, *(f.partition("/")[0] for f in q.split_ids.values()))]
         found = [*(c.source for c in p.corpora), *asked, *(d.source for d in p.documents)]
         return [source for source in dict.fromkeys(found) if source]
+
+    def _check_chain(self, name: str, model: ModelOptions) -> None:
+        """Refuse a model that continues one that is not there, or itself."""
+        seen = [name]
+        while model.pretrain and model.pretrain.init.startswith("model:"):
+            key = model.pretrain.init.removeprefix("model:")
+            if key not in self.models:
+                raise ValueError(f"models.{seen[-1]}.pretrain.init: no model '{key}'{nearest(key, self.models)}")
+            if key in seen:
+                raise ValueError(f"models.{name}.pretrain.init: '{key}' continues itself ({' -> '.join([*seen, key])})")
+            seen.append(key)
+            model = self.models[key]
+
+    def _check_system(self, name: str) -> None:
+        system, where = self.systems[name], f"systems.{name}"
+        if name in self.models:
+            raise ValueError(f"{where}: a model has this name already; both become folders under results/")
+        if system.llm not in {**self.models, **self.endpoints}:
+            raise ValueError(f"{where}: no model '{system.llm}'{nearest(system.llm, [*self.models, *self.endpoints])}")
+        sections = (("train", self.train_options), ("reading", self.reading_options), ("answer", self.answer_options))
+        for section, merged in sections:
+            try:
+                merged(name)
+            except ValidationError as error:
+                raise ValueError(f"{where}.{section}: {one_line(error, type(getattr(self, section)))}") from None
+        train, answer = self.train_options(name), self.answer_options(name)
+        joint = {k for k, s in self.systems.items() if s.train.get("target", self.train.target) != "frozen"}
+        allowed = {
+            *self.models,
+            *(set() if train.joint else joint),
+        }  # a frozen retriever may be one that a system trained
+        if (train.passages or train.joint) and system.retriever not in allowed:
+            raise ValueError(f"{where}: no model '{system.retriever}'{nearest(system.retriever, allowed)}")
+        if system.rounds and system.llm in self.endpoints:
+            raise ValueError(f"{where}: an endpoint cannot be trained; say rounds: 0")
+        if system.llm in self.endpoints and answer.method != "generate":
+            raise ValueError(f"{where}.answer: an endpoint tells no likelihoods; method: generate is wanted")
+        if not system.rounds and train.joint:
+            raise ValueError(f"{where}: rounds: 0 trains nothing, but train.target is {train.target} (allowed: frozen)")
+        prompt = self.reading_options(name).question_prompt
+        if not system.rounds and answer.method == "generate" and "{options}" not in prompt:
+            raise ValueError(
+                f"{where}: an untrained model that writes its answer must see the options; "
+                f"put {{options}} into reading.question_prompt (given: {prompt!r})"
+            )
 
     def train_options(self, system: str) -> TrainOptions:
         """Return the training options of a system: the common ones with its own on top."""
@@ -155,6 +216,42 @@ class Config(Closed):
             return f"the LLM learns {read}"
         judged = f"S = {options.samples} of C = {self.search.candidates}, judged by the LLM's loss ({options.target})"
         return f"the LLM learns to answer from K = {options.passages} passages, the retriever from {judged}"
+
+    def reading_options(self, system: str) -> ReadingOptions:
+        """Return how a system reads: the common options with its own on top."""
+        return ReadingOptions.model_validate({**self.reading.model_dump(), **self.systems[system].reading})
+
+    def answer_options(self, system: str) -> AnswerOptions:
+        """Return how a system answers: the common options with its own on top; an endpoint can only write."""
+        can_only = {"method": "generate"} if self.systems[system].llm in self.endpoints else {}
+        return AnswerOptions.model_validate({**self.answer.model_dump(), **can_only, **self.systems[system].answer})
+
+    def models_of(self, system: str) -> list[str]:
+        """Return the names of all models behind a system: what it starts from, and what those were continued from."""
+        found: list[str] = []
+        queue = [self.systems[system].llm, self.systems[system].retriever]
+        while queue:
+            name = queue.pop(0)
+            if name in self.systems:  # its retriever is lent
+                queue += [self.systems[name].llm, self.systems[name].retriever]
+            model = self.models.get(name)
+            if model and name not in found:
+                found.append(name)
+                init = model.pretrain.init if model.pretrain else ""
+                queue += [init.removeprefix("model:")] if init.startswith("model:") else []
+        return found
+
+    def endpoint_json(self, name: str) -> str:
+        """Return an endpoint's settings as JSON for a command line; "" if no endpoint has this name. They hold no key."""
+        return json.dumps(self.endpoints[name].model_dump(mode="json")) if name in self.endpoints else ""
+
+    def seeds_of(self, system: str) -> list[int]:
+        """Return the seeds for which a system answers: the first alone where nothing in it depends on a seed."""
+        row = self.systems[system]
+        used = [row.llm, *([row.retriever] if self.train_options(system).passages else [])]
+        ready = {*self.endpoints, *(name for name, model in self.models.items() if model.path)}
+        fixed = not row.rounds and ready.issuperset(used)
+        return self.seeds[:1] if fixed else list(self.seeds)
 
     @classmethod
     def load(cls, data: dict[str, Any]) -> Config:

@@ -26,8 +26,8 @@ def path_of(text: str, slot: str, head: str, tail: str) -> str:
     return found[1]
 
 
-def test_the_ten_stages_are_ten_rule_files_and_ten_modules():
-    assert len(STAGES) == 10
+def test_the_eleven_stages_are_eleven_rule_files_and_eleven_modules():
+    assert len(STAGES) == 11
     assert {p.stem for p in (ROOT / "workflow/rules").glob("*.smk")} == {*STAGES, "common"}
     assert {p.stem for p in STAGE_FOLDER.glob("*.py")} == {*STAGES, *PEOPLE, "__init__"}
 

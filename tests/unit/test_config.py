@@ -8,6 +8,10 @@ from jmlr.__main__ import _parse
 from jmlr.config import Config, ConfigError, flags
 from jmlr.options import TrainOptions
 
+GPT = {"endpoints": {"gpt": {"base_url": "https://host/v1", "model": "gpt-4", "key_env": "KEY"}}}
+ZERO = {"title": "Z", "llm": "gpt", "rounds": 0, "reading": {"question_prompt": "{question}\n{options}\n"}}
+MODELS = {"llm": {"path": "org/llm"}, "retriever": {"path": "org/retriever"}}
+
 
 @pytest.mark.parametrize(
     ("bad", "said"),
@@ -25,6 +29,27 @@ from jmlr.options import TrainOptions
         ),
         ({"prepare": {"corpora": [{"source": "wrld"}]}}, "no source 'wrld' (did you mean 'world'?)"),
         ({"models": {"llm": {}}}, "give either 'path' or 'pretrain'"),
+        ({"systems": {"a": {"title": "A", "reading": {"llm_token": 3}}}}, "systems.a.reading: unknown key 'llm_token'"),
+        ({"systems": {"a": {"title": "A", "answer": {"method": "guess"}}}}, "systems.a.answer: method"),
+        (
+            {"systems": {"a": {"title": "A", "answer": {"rationale": True}}}},
+            "systems.a.answer: rationale: it is written",
+        ),
+        ({"systems": {"a": {"title": "A", "rounds": 0, "train": {"target": "pdist"}}}}, "rounds: 0 trains nothing"),
+        ({"systems": {"a": {"title": "A", "rounds": 0, "answer": {"method": "generate"}}}}, "must see the options"),
+        ({**GPT, "systems": {"a": {"title": "A", "llm": "gpt"}}}, "an endpoint cannot be trained; say rounds: 0"),
+        ({**GPT, "systems": {"a": {**ZERO, "answer": {"method": "likelihood"}}}}, "an endpoint tells no likelihoods"),
+        ({**GPT, "systems": {"a": {**ZERO, "llm": "gtp"}}}, "no model 'gtp' (did you mean 'gpt'?)"),
+        ({"endpoints": {"llm": GPT["endpoints"]["gpt"]}}, "endpoints.llm: a model has this name already"),
+        ({"endpoints": {"gpt": {"base_url": "https://h/v1"}}}, "endpoints.gpt.model: Field required"),
+        (
+            {"models": {**MODELS, "more": {"pretrain": {"init": "model:lm"}}}},
+            "models.more.pretrain.init: no model 'lm'",
+        ),
+        ({"models": {**MODELS, "more": {"pretrain": {"init": "model:more"}}}}, "'more' continues itself"),
+        ({"judge": {"judges": ["gpt"], "pairs": [["rag", "jmlr"]]}}, "judge.judges: no endpoint or model 'gpt'"),
+        ({"judge": {"judges": ["llm"], "pairs": [["rag", "jmrl"]]}}, "no system 'jmrl' (did you mean 'jmlr'?)"),
+        ({"judge": {"judges": ["llm"]}}, "it takes both judges and pairs"),
     ],
 )
 def test_a_wrong_key_or_value_is_one_line_that_names_it(bad, said):
@@ -52,3 +77,41 @@ def test_flags_written_for_a_shell_parse_back_to_the_same_options():
 def test_the_configuration_file_holds_the_defaults():
     with open(Path(__file__).parents[2] / "config/config.yaml") as f:
         assert Config.load(yaml.safe_load(f)) == Config()
+
+
+def test_what_differs_in_a_system_stands_on_top_of_the_sections():
+    run = Config.load({"answer": {"answer_batch": 8}, "systems": {
+        "a": {"title": "A", "reading": {"answer_form": "letter"}, "answer": {"option_score": "mean"}}, "b": {"title": "B"}}})  # fmt: skip
+    assert (run.reading_options("a").answer_form, run.reading_options("b").answer_form) == ("letter", "text")
+    assert (run.answer_options("a").option_score, run.answer_options("b").option_score) == ("mean", "sum")
+    assert run.answer_options("a").answer_batch == run.answer_options("b").answer_batch == 8
+
+
+def test_an_endpoint_writes_and_needs_no_seed_and_its_settings_hold_no_key():
+    run = Config.load({**GPT, "models": MODELS, "seeds": [3, 4], "systems": {
+        "gpt4": {**ZERO, "train": {"passages": 0}}, "gpt4_rag": ZERO, "zero": {"title": "Z", "rounds": 0}, "rag": {"title": "R"}}})  # fmt: skip
+    assert run.answer_options("gpt4").method == "generate"
+    assert [run.seeds_of(s) for s in run.systems] == [[3], [3], [3], [3, 4]]
+    assert "KEY" in run.endpoint_json("gpt")
+    assert run.endpoint_json("llm") == ""
+    assert Config.load({"seeds": [3, 4], "systems": {"zero": {"title": "Z", "rounds": 0}}}).seeds_of("zero") == [3, 4]
+
+
+def test_the_models_behind_a_system_include_those_its_model_was_continued_from():
+    more = {"b": {"pretrain": {"init": "model:llm"}}, "c": {"pretrain": {"init": "model:b"}}}
+    run = Config.load({"models": {**MODELS, **more}, "systems": {"a": {"title": "A", "llm": "c"}}})
+    assert run.models_of("a") == ["c", "retriever", "b", "llm"]
+
+
+def test_private_texts_and_an_endpoint_exclude_each_other():
+    notes = {"world": {"origin": "demo"}, "notes": {"origin": "local", "path": "x", "private": True}}
+    remote = {
+        "endpoints": {"gpt": {"base_url": "http://127.0.0.1:1/v1", "model": "m"}},
+        "report": {"examples": 0},
+        "sources": notes,
+    }
+    question = {"question_prompt": "{question} {options}"}
+    Config.load(remote)
+    systems = {"gpt4": {"title": "GPT", "llm": "gpt", "rounds": 0, "reading": question}}
+    with pytest.raises(ConfigError, match="'notes' is private; allowed: no endpoint"):
+        Config.load({**remote, "systems": systems})

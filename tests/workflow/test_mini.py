@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
 import subprocess
 
 import pytest
@@ -135,3 +136,61 @@ def test_a_missing_corpus_is_one_line_and_leaves_nothing(tmp_path):
     assert "nowhere" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert not (tmp_path / "out").exists()
+
+
+OTHERS = """
+models:
+  llm_corpus:
+    pretrain: {{init: "model:llm", reads: passages, steps: 2, batch: 4, max_tokens: 64}}
+endpoints:
+  gpt: {{base_url: "{url}", model: m, cache: replies}}
+systems:
+  closed_book: {{title: Closed book, train: {{passages: 0}}}}
+  pretrain: {{title: Continued on the corpus, llm: llm_corpus, train: {{passages: 0}}}}
+  untrained: {{title: Untrained, rounds: 0}}
+  gpt4: {{title: GPT, llm: gpt, rounds: 0, reading: {{question_prompt: "My Question: {{question}}\\n{{options}}\\n"}}}}
+judge: {{judges: [gpt], pairs: [[closed_book, gpt4]], judged_questions: 6}}
+"""
+
+
+def with_others(folder, url) -> list[str]:
+    text = OTHERS.replace("{{", "{").replace("}}", "}").replace("{url}", url)
+    (folder / "others.yaml").write_text(text)
+    return ["--configfile", MINI, str(folder / "others.yaml")]
+
+
+def test_a_system_that_is_not_trained_has_no_training_in_the_dag(tmp_path):
+    done = dry_run("--printshellcmds", *with_others(tmp_path, "http://127.0.0.1:9/v1"))
+    text = done.stdout + done.stderr
+    jobs = jobs_of(text)
+    assert (jobs["pretrain"], jobs["train"], jobs["answer"], jobs["judge"]) == (3, 5, 6, 1)
+    assert "--init=results/mini/llm/seed0/pretrain --reads=passages" in text
+    [remote] = [line for line in text.splitlines() if "jmlr answer" in line and "--endpoint" in line]
+    assert "gpt4/seed0/answer" in remote
+    assert "--method=generate" in remote
+    assert "--llm" not in remote.split("--endpoint")[0]
+    assert "--trained" not in remote
+
+
+@pytest.mark.slow
+def test_untrained_continued_and_remote_systems_run_and_are_judged(finished, server, tmp_path):
+    server.talk = lambda prompt: "Verdict: tie" if "### Answer 1" in prompt else "C"
+    copy = Checkout(tmp_path / "run")
+    for name in ("results", ".snakemake"):
+        shutil.copytree(finished.folder / name, copy.folder / name, symlinks=True)
+    done = copy.snakemake(*with_others(tmp_path, server.url), "--quiet", "rules")
+    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+    run = copy.folder / "results/mini"
+    rows = list(csv.DictReader((run / "report/results.csv").open()))
+    assert {r["system"] for r in rows} >= {"closed_book", "pretrain", "untrained", "gpt4"}
+    assert not list(run.glob("untrained/seed0/r*"))
+    asked = len(server.seen)
+    assert asked == 24 + 2 * 6
+    manifest = json.loads((run / "llm_corpus/seed0/pretrain/manifest.json").read_text())
+    assert any("llm/seed0/pretrain" in name for name in manifest["inputs"]["init"])
+    summary = json.loads((run / "judge/summary.json").read_text())
+    assert summary["comparisons"][0]["ties"] == 6
+    shutil.rmtree(run / "gpt4")
+    done = copy.snakemake(*with_others(tmp_path, server.url), "--quiet", "rules")
+    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+    assert len(server.seen) == asked, "a rerun asks nothing"

@@ -2,7 +2,7 @@ rule answer:
     input:
         prepared="results/{run}/prepare",
         llm=lambda w: model_input(cfg.systems[w.system].llm, w.seed),
-        trained=lambda w: trained(w.system, w.seed, cfg.systems[w.system].rounds),
+        trained=lambda w: [trained(w.system, w.seed, n) for n in [cfg.systems[w.system].rounds] if n],
         candidates=lambda w: searches(w.system, w.seed)[-1:] if cfg.train_options(w.system).passages else [],
     output:
         directory("results/{run}/{system}/seed{seed}/answer"),
@@ -19,11 +19,13 @@ rule answer:
     params:
         code=stage_digest("answer"),
         llm=lambda w: words("--llm", model(cfg.systems[w.system].llm, w.seed)),
+        endpoint=lambda w: words("--endpoint", cfg.endpoint_json(cfg.systems[w.system].llm)),
+        trained=lambda w, input: words("--trained", input.trained),
         candidates=lambda w, input: words("--candidates", input.candidates),
         passages=lambda w: cfg.train_options(w.system).passages,
-        options=lambda w: flags(cfg.answer, cfg.reading),
+        options=lambda w: flags(cfg.answer_options(w.system), cfg.reading_options(w.system)),
     message:
         "Test: {wildcards.system}, seed {wildcards.seed}, answers the questions of {cfg.answer.splits}"
     shell:
-        "OMP_NUM_THREADS={threads} jmlr answer --out {output} --prepared {input.prepared} {params.llm}"
-        " --trained {input.trained} {params.candidates} --passages {params.passages} {params.options} 2> >(tee {log} >&2)"
+        "OMP_NUM_THREADS={threads} jmlr answer --out {output} --prepared {input.prepared} {params.llm} {params.endpoint}"
+        " {params.trained} {params.candidates} --passages {params.passages} {params.options} 2> >(tee {log} >&2)"

@@ -65,13 +65,21 @@ def tokenizer_source(model):
 
 
 def model(name, seed):
-    """Return a model before fine-tuning: a folder or a hub name."""
-    return READY[name] if name in READY else f"{RUN}/{name}/seed{seed}/pretrain"
+    """Return a model before fine-tuning: a folder or a hub name; "" for an endpoint, which is no file."""
+    return "" if name in cfg.endpoints else READY.get(name, f"{RUN}/{name}/seed{seed}/pretrain")
 
 
 def model_input(name, seed):
     """Return the same as an input of a rule."""
-    return files_of(READY[name]) if name in READY else model(name, seed)
+    return files_of(READY[name]) if name in READY else model(name, seed) or []
+
+
+def initial(name, seed):
+    """Return what a model is continued from: (input of a rule, folder or hub name); `model:NAME` is another of the run."""
+    kind, _, base = PRETRAINED[name].init.partition("model:")
+    if base and not kind:
+        return model_input(base, seed), model(base, seed)
+    return (files_of(PRETRAINED[name].init) if PRETRAINED[name].init else []), PRETRAINED[name].init
 
 
 def trained(system, seed, round):
@@ -126,12 +134,12 @@ def training_retriever(system, seed, round):
 
 def every(stage):
     """Return a stage's folders for every system and seed."""
-    return [f"{RUN}/{system}/seed{seed}/{stage}" for system in cfg.systems for seed in cfg.seeds]
+    return [f"{RUN}/{system}/seed{seed}/{stage}" for system in cfg.systems for seed in cfg.seeds_of(system)]
 
 
 def other_costs():
     """Return the run's folders that stand behind the report without being read by it."""
-    bases = [m for row in cfg.systems.values() for m in (row.llm, row.retriever) if m in PRETRAINED]
+    bases = [m for system in cfg.systems for m in cfg.models_of(system) if m in PRETRAINED]
     found = [*sources_used(), *(f"{RUN}/{m}/seed{n}/pretrain" for m in dict.fromkeys(bases) for n in cfg.seeds)]
     for search in dict.fromkeys(s for system in cfg.systems for n in cfg.seeds for s in searches(system, n)):
         own = os.path.dirname(search)

@@ -2,7 +2,7 @@ rule pretrain:
     input:
         prepared="results/{run}/prepare",
         fetched=lambda w: tokenizer_source(w.model),
-        init=lambda w: files_of(PRETRAINED[w.model].init) if PRETRAINED[w.model].init else [],
+        init=lambda w: initial(w.model, w.seed)[0],
     output:
         directory("results/{run}/{model}/seed{seed}/pretrain"),
     log:
@@ -18,7 +18,7 @@ rule pretrain:
     params:
         code=stage_digest("pretrain"),
         fetched=lambda w: words("--fetched", tokenizer_source(w.model)),
-        options=lambda w: flags(PRETRAINED[w.model]),
+        options=lambda w: flags(PRETRAINED[w.model].model_copy(update={"init": initial(w.model, w.seed)[1]})),
     message:
         "Models: pre-train the {wildcards.model} on the run's own text, seed {wildcards.seed}"
     shell:

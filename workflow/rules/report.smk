@@ -13,6 +13,7 @@ rule report:
         trainings=[trained(s, n, r + 1) for s in cfg.systems for n in cfg.seeds for r in range(cfg.systems[s].rounds)],
         costs=other_costs(),
         expected=EXPECTED,
+        judged=JUDGED,
     output:
         page=report("results/{run}/report/report.html", caption="../report/report.rst", category="Report"),
         rows=report("results/{run}/report/results.csv", caption="../report/results.rst", category="Report"),
@@ -34,10 +35,11 @@ rule report:
         out=subpath(output.page, parent=True),
         systems=lambda w: words("--systems", json.dumps(ROWS)),
         expected=lambda w: words("--expected", EXPECTED),
+        judged=lambda w: words("--judge", JUDGED),
         options=lambda w: flags(cfg.report),
     message:
         "Report: one page and one table of all systems and seeds"
     shell:
         "OMP_NUM_THREADS={threads} jmlr report --out {params.out} --run {wildcards.run} --prepared {input.prepared}"
         " --evaluations {input.evaluations} --answers {input.answers} --trainings {input.trainings}"
-        " --costs {input.costs} {params.systems} {params.expected} {params.options} 2> >(tee {log} >&2)"
+        " --costs {input.costs} {params.systems} {params.expected} {params.judged} {params.options} 2> >(tee {log} >&2)"

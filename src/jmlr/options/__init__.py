@@ -11,6 +11,7 @@ from jmlr.options.data import (
     QuestionsOptions,
     SourceOptions,
 )
+from jmlr.options.endpoints import EndpointOptions, JudgeOptions
 from jmlr.options.models import (
     EncodeOptions,
     IndexOptions,

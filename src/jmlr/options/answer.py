@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import model_validator
+
 from jmlr.options.base import Closed, Count, Positive, option
 
 
@@ -14,7 +16,29 @@ class AnswerOptions(Closed):
     option_score: Literal["sum", "mean"] = option(
         "sum", "an option's score: the sum or the mean of its tokens' log-probabilities"
     )
-    answer_batch: Positive = option(32, "questions per batch")
+    answer_batch: Positive = option(32, "questions per batch, which are of like length")
+    method: Literal["likelihood", "generate"] = option(
+        "likelihood",
+        "likelihood: the option whose text the LLM finds likeliest; generate: it writes, and we parse strictly",
+    )
+    generation_prompt: str = option(
+        "Please only give the correct option. Correct Answer:", "generate: the last words of the prompt (the paper's)"
+    )
+    reply_tokens: Positive = option(16, "generate: most tokens of a reply without rationale")
+    rationale: bool = option(False, "generate: think, then answer, citing passages as [P1]")
+    rationale_prompt: str = option(
+        "Think step by step. Cite each passage that you rely on by its number, as [P1]. "
+        "End with a line of its own: 'Answer:' and the correct option.\nReasoning:",
+        "rationale: the last words of the prompt",
+    )
+    rationale_tokens: Positive = option(512, "rationale: most tokens of rationale and answer")
+    chat: bool = option(False, "put the prompt into the tokenizer's chat template (instruction-tuned models)")
+
+    @model_validator(mode="after")
+    def _rationale_is_written(self) -> AnswerOptions:
+        if self.rationale and self.method != "generate":
+            raise ValueError(f"rationale: it is written, so method: generate is wanted (given: {self.method})")
+        return self
 
 
 class EvaluateOptions(Closed):

@@ -15,7 +15,13 @@ class PretrainOptions(Closed):
     objective: Literal["causal", "inverse_cloze"] = option(
         "causal", "causal: next-token loss on the documents; inverse_cloze: a sentence finds its passage"
     )
-    init: str = option("", "path or hub name of the model to continue; empty: from scratch, by `architecture`")
+    init: str = option(
+        "",
+        "path or hub name of the model to continue, or 'model:NAME', another model of the run; empty: from scratch, by `architecture`",
+    )
+    reads: Literal["documents", "passages"] = option(
+        "documents", "causal: what it learns from; passages: the corpus itself as running text"
+    )
     architecture: dict[str, Any] = option(
         dict, "Hugging Face configuration of a model from scratch, with its model_type"
     )

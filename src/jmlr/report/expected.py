@@ -2,29 +2,29 @@
 
     source: JMLR (arXiv 2402.17887), accuracy in %
     okish_points: 3
-    n: {MedQA: 1273}                              # questions behind the expected figures, where known
+    n: {medqa_usmle: 1273}                        # questions behind the expected figures, where known
     accuracy:
-      jmlr: {title: JMLR-13B, MedQA: 62.5, all: 70.5}
-      gpt4: {title: GPT-4, MedQA: 74.7, all: 78.6}         # a system that this run has not: shown beside it
+      jmlr: {title: JMLR-13B, medqa_usmle: 62.5, medmcqa: 65.5, all: 64.0}
+      gpt4: {title: GPT-4, medqa_usmle: 74.7}              # a system that this run has not: shown beside it
     hit:
       jmlr: {title: JMLR, world: {value: 64.2, low: 53.5, high: 73.5}}
 
 OK: the expected value is in our interval, or ours in its interval (given, or Wilson's from its n). OKISH: the intervals
 overlap, or the two are at most `okish_points` apart. FAIL: else, in either direction. Datasets match whatever their case
-and punctuation.
+and punctuation. A mean (`all`) compares with a mean over the same datasets only: see `Expected.within`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from jmlr.metrics.interval import wilson
-from jmlr.report.load import Row
+from jmlr.report.load import ALL, Row
 from jmlr.runtime.errors import UserError
 
 METRICS = ("accuracy", "hit")
@@ -49,6 +49,43 @@ class Expected:
     okish: float = 0.03
     titles: Mapping[str, str] = field(default_factory=dict)
     values: Mapping[tuple[str, str, str], Value] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)  # of datasets, as the file has them
+    note: str = ""
+
+    def within(self, datasets: Mapping[str, Collection[str]]) -> Expected:
+        """Return what is expected of a run that has these datasets, by metric; `note` says what cannot be compared, and why.
+
+        Where the run lacks a dataset, the expected mean is that of the datasets it has; where it has one of which nothing is
+        expected, there is no expected mean.
+        """
+        have = {metric: {plain(d) for d in names} - {ALL} for metric, names in datasets.items()}
+        values = {key: v for key, v in self.values.items() if key[2] in have.get(key[0], ())}
+        missing: set[str] = set()
+        strange: set[str] = set()
+        for (metric, system, dataset), mean in self.values.items():
+            if dataset != ALL:
+                continue
+            ours = have.get(metric, set())
+            theirs = {d for m, s, d in self.values if (m, s) == (metric, system)} - {ALL}
+            missing, strange = missing | (theirs - ours), strange | (ours - theirs)
+            if ours == theirs:
+                values[metric, system, ALL] = mean
+            elif ours and ours < theirs:
+                values[metric, system, ALL] = Value(sum(values[metric, system, d].value for d in ours) / len(ours))
+        return replace(self, values=values, note=self._note(missing, strange, bool(values)))
+
+    def _note(self, missing: Collection[str], strange: Collection[str], some: bool) -> str:
+        if self.values and not some:
+            expected = self._called({dataset for _, _, dataset in self.values} - {ALL})
+            return f"none of the datasets with expected values is in this run ({expected})"
+        if strange:
+            return f"no mean is expected, since nothing is known of {self._called(strange)}"
+        return (
+            f"left out of the expected means, as they are not in this run: {self._called(missing)}" if missing else ""
+        )
+
+    def _called(self, datasets: Collection[str]) -> str:
+        return ", ".join(sorted(self.names.get(d, d) for d in datasets))
 
     def of(self, metric: str, system: str, dataset: str) -> Value | None:
         """Return the expected value of a figure; None where nothing is expected."""
@@ -97,15 +134,17 @@ def read_expected(path: Path | None) -> Expected:
         raise UserError(f"{path}: {wrong}; allowed: a mapping with {', '.join(KEYS)}")
     sizes = {plain(k): int(v) for k, v in (given.get("n") or {}).items()}
     titles: dict[str, str] = {}
+    names: dict[str, str] = {}
     values: dict[tuple[str, str, str], Value] = {}
     for metric in METRICS:
         for system, row in (given.get(metric) or {}).items():
             titles[system] = str(row.get("title", system))
             for dataset, value in row.items():
                 if dataset != "title":
+                    names[plain(dataset)] = dataset
                     where = f"{path}: {metric}.{system}.{dataset}"
                     values[metric, system, plain(dataset)] = _value(value, sizes.get(plain(dataset)), where)
-    return Expected(str(given.get("source", "")), float(given.get("okish_points", 3)) / 100, titles, values)
+    return Expected(str(given.get("source", "")), float(given.get("okish_points", 3)) / 100, titles, values, names)
 
 
 def _value(given: Any, n: int | None, where: str) -> Value:

@@ -135,6 +135,16 @@ def headline(run: Run) -> tuple[str, str]:
     return (ALL if ALL in names else names[0]), split
 
 
+def datasets(run: Run) -> dict[str, set[str]]:
+    """Return the datasets of the headline's split that each metric has a figure of."""
+    split = headline(run)[1]
+    found: dict[str, set[str]] = {}
+    for row in run.rows:
+        if row.split == split:
+            found.setdefault(row.metric, set()).add(row.dataset)
+    return found
+
+
 def ordered(run: Run, rows: Sequence[Row]) -> list[Row]:
     """Sort rows: system as in the table, then seed (pooled last), split, dataset, metric, k, round."""
     place = {system.name: i for i, system in enumerate(run.systems)}

@@ -89,13 +89,13 @@ def verdict_line(run: Run, expected: Expected) -> str:
     """Say how the run stands beside what is expected, in one line; "" where nothing is."""
     found = verdicts(run, expected)
     if not found:
-        return ""
+        return f"Beside the expected values ({expected.source}): {expected.note}." if expected.note else ""
     counts = ", ".join(f"{sum(v == name for *_, v in found)} {name}" for name in ("OK", "OKISH", "FAIL"))
     failed = [f"{run.system(row.system).title}, {row.metric}{'' if row.k is None else f'@{row.k}'} on {row.dataset}: "
               f"{pct(row.value)} for {pct(value.value)}" for row, value, v in found if v == "FAIL"]  # fmt: skip
     more = f"; and {len(failed) - MOST_FAILED} more" if len(failed) > MOST_FAILED else ""
     told = f". FAIL: {'; '.join(failed[:MOST_FAILED])}{more}" if failed else ""
-    return f"Beside the expected values ({expected.source}): {counts}{told}."
+    return f"Beside the expected values ({expected.source}): {counts}{told}{f'; {expected.note}' if expected.note else ''}."
 
 
 def _cells(run: Run, line: Line) -> list[str]:

@@ -1,21 +1,32 @@
-"""Stage `answer`: one answer per question, with the options' scores and the passages used."""
+"""Stage `answer`: one answer per question, with the options' scores or what was written, and the passages used.
+
+`answers.parquet`, one row per question: question_id, dataset, split, answer (the key), predicted (-1: unparsed), scores and
+probabilities of the options (method likelihood; empty where the answer was written), passages (rows of passages.parquet), ids
+and passage_scores of those that stood in the prompt, best first; reply (all that was written), rationale, citations (numbers of
+passages as cited, from 1; some may be beyond those read) and cited_ids (of those that were read).
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from jmlr.options import AnswerOptions, ReadingOptions
+from pydantic import ValidationError
+
+from jmlr.options import AnswerOptions, EndpointOptions, ReadingOptions
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.manifest import stage_output
+from jmlr.runtime.progress import Progress, say
+from jmlr.runtime.validation import one_line
 
 
 def answer(
     out: Path,
     prepared: Path,
-    llm: str,
     options: AnswerOptions,
     reading: ReadingOptions,
+    llm: str = "",
+    endpoint: dict[str, Any] | None = None,
     trained: Path | None = None,
     candidates: Path | None = None,
     passages: int = 0,
@@ -26,61 +37,109 @@ def answer(
         out: folder to make
         prepared: output of `prepare`
         llm: the base language model: folder or hub name
+        endpoint: an OpenAI-compatible server in its place, as in the configuration's section endpoints
         trained: output of `train`, whose adapter is put on it; none: the model as it is
         candidates: output of `search`; none for a closed book
         passages: passages given to the LLM (K); the best stands last, next to the question
     """
     if passages and candidates is None:
         raise UserError(f"--passages {passages}: give --candidates, or --passages 0 for a closed book")
+    if bool(llm) == bool(endpoint):
+        raise UserError("give either --llm or --endpoint")
+    if endpoint and (trained or options.method != "generate"):
+        raise UserError(
+            "--endpoint: it cannot be trained and tells no likelihoods; only --method generate, without --trained"
+        )
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    inputs = {"prepared": prepared, "llm": Path(llm) if llm else None, "trained": trained, "candidates": candidates}
+    with stage_output(out, "answer", inputs=inputs, options=[options, reading]) as (folder, notes):
+        records = _records(prepared, options.splits)
+        found = _found(candidates, passages) if candidates else {}
+        missing = next((r["id"] for r in records if found and r["id"] not in found), None)
+        if missing is not None:
+            raise UserError(f"'{candidates}/candidates.parquet': question '{missing}' has no candidates; search again")
+        used = [found.get(r["id"], ([], [], [])) for r in records]
+        progress = Progress("answer", len(records))
+        table = (prepared, [u[0] for u in used])
+        if endpoint:
+            given = _from_endpoint(endpoint, records, table, options, reading, notes, progress)
+        else:
+            given = _from_model(llm, trained, records, table, options, reading, notes, progress)
+        rows = [_row(*each) for each in zip(records, used, given, strict=True)]
+        pq.write_table(pa.Table.from_pylist(rows, schema=_schema(pa)), folder / "answers.parquet")
+        unparsed = sum(g.predicted < 0 for g in given)
+        if unparsed:
+            say(f"answer: {unparsed} of {len(rows)} replies name no option: unparsed, and counted as wrong")
+        notes.update(questions=len(rows), unparsed=unparsed, method=options.method)
+
+
+def _records(prepared: Path, splits: list[str]) -> list[dict[str, Any]]:
+    from jmlr.training.data import read_table
+
+    table = read_table(prepared / "questions.parquet").to_pylist()
+    records = [r for r in table if r["split"] in splits and r["options"]]
+    if not records:
+        raise UserError(f"'{prepared}/questions.parquet' has no question with options in splits {', '.join(splits)}")
+    return records
+
+
+def _from_model(
+    llm: str,
+    trained: Path | None,
+    records: list[dict[str, Any]],
+    table: tuple[Path, list[list[int]]],
+    options: AnswerOptions,
+    reading: ReadingOptions,
+    notes: dict[str, Any],
+    progress: Progress,
+) -> list[Any]:
+    """Answer with a model on this machine."""
     from jmlr.corpus.prompt import Prompter
     from jmlr.models.llm import load_adapter, load_llm
     from jmlr.runtime.devices import device
+    from jmlr.training.answering import likeliest, written
     from jmlr.training.data import Passages, read_table
 
-    inputs = {"prepared": prepared, "llm": Path(llm), "trained": trained, "candidates": candidates}
-    with stage_output(out, "answer", inputs=inputs, options=[options, reading]) as (folder, notes):
-        records = [
-            r
-            for r in read_table(prepared / "questions.parquet").to_pylist()
-            if r["split"] in options.splits and r["options"]
-        ]
-        if not records:
-            raise UserError(
-                f"'{prepared}/questions.parquet' has no question with options in splits {', '.join(options.splits)}"
-            )
-        model, tokenizer = load_llm(llm, precision=reading.llm_precision, where=device())
-        model = (load_adapter(model, trained / "adapter", trainable=False) if trained else model).eval()
-        prompter = Prompter(tokenizer, **reading.model_dump(exclude={"llm_precision"}))
-        texts = Passages(read_table(prepared / "passages.parquet"), prompter, None, 0)
-        found = _found(candidates, passages) if candidates else {}
-        rows = _answers(model, prompter, texts, records, found, options)
-        pq.write_table(pa.Table.from_pylist(rows, schema=_schema(pa)), folder / "answers.parquet")
-        notes.update(questions=len(rows), cut=prompter.cut)
+    model, tokenizer = load_llm(llm, precision=reading.llm_precision, where=device())
+    model = (load_adapter(model, trained / "adapter", trainable=False) if trained else model).eval()
+    prompter = Prompter(tokenizer, **reading.model_dump(exclude={"llm_precision"}), chat=options.chat)
+    texts = Passages(read_table(table[0] / "passages.parquet"), prompter, None, 0)
+    read = [[texts.for_llm(row) for row in rows] for rows in table[1]]
+    settings = options.model_dump()
+    if options.method == "likelihood":
+        given = likeliest(model, prompter, records, read, settings, progress.step)
+    else:
+        given = written(model, tokenizer, prompter, records, read, settings, progress.step)
+    notes["cut"] = prompter.cut
+    return given
 
 
-def _answers(
-    model: Any, prompter: Any, texts: Any, records: list[dict[str, Any]], found: dict[str, Any], options: AnswerOptions
-) -> list[dict[str, Any]]:
-    from jmlr.runtime.progress import Progress
-    from jmlr.training.reading import probabilities, score_options
+def _from_endpoint(
+    endpoint: dict[str, Any],
+    records: list[dict[str, Any]],
+    table: tuple[Path, list[list[int]]],
+    options: AnswerOptions,
+    reading: ReadingOptions,
+    notes: dict[str, Any],
+    progress: Progress,
+) -> list[Any]:
+    """Answer with a model behind a server."""
+    from jmlr.endpoints.client import Client
+    from jmlr.training.answering import asked
+    from jmlr.training.data import read_table
 
-    rows, progress = [], Progress("answer", len(records))
-    for begin in range(0, len(records), options.answer_batch):
-        batch = records[begin : begin + options.answer_batch]
-        used = [found.get(r["id"], ([], [], [])) for r in batch]
-        read = [[texts.for_llm(row) for row in u[0]] for u in used]
-        scored = score_options(
-            model, prompter, batch, read, room=prompter.llm_answer_tokens, mean=options.option_score == "mean"
-        )
-        for record, scores, (numbers, ids, values) in zip(batch, scored, used, strict=True):
-            best = max(range(len(scores)), key=scores.__getitem__)
-            rows.append({"question_id": record["id"], "dataset": record["dataset"], "split": record["split"], "answer": record["answer"], "predicted": best,
-                         "scores": scores, "probabilities": probabilities(scores), "passages": numbers, "ids": ids, "passage_scores": values})  # fmt: skip
-        progress.step(len(batch))
-    return rows
+    try:
+        checked = EndpointOptions.model_validate(endpoint)
+    except ValidationError as error:
+        raise UserError(f"--endpoint: {one_line(error, EndpointOptions)}") from None
+    passages = read_table(table[0] / "passages.parquet", ["title", "text"])
+    read = [[(passages["title"][row].as_py(), passages["text"][row].as_py()) for row in rows] for rows in table[1]]
+    client = Client(**checked.model_dump())
+    given = asked(client, reading.model_dump(), records, read, options.model_dump(), progress.step)
+    notes["endpoint"] = {"base_url": checked.base_url, "model": checked.model, **client.figures}
+    return given
 
 
 def _found(folder: Path, passages: int) -> dict[str, tuple[list[int], list[str], list[float]]]:
@@ -90,8 +149,18 @@ def _found(folder: Path, passages: int) -> dict[str, tuple[list[int], list[str],
     return {r["question_id"]: (r["passages"][:passages], r["ids"][:passages], r["scores"][:passages]) for r in table}
 
 
+def _row(record: dict[str, Any], used: tuple[list[int], list[str], list[float]], given: Any) -> dict[str, Any]:
+    numbers, ids, scores = (part[: given.read] for part in used)
+    return {
+        "question_id": record["id"], "dataset": record["dataset"], "split": record["split"], "answer": record["answer"],
+        **given.row(), "passages": numbers, "ids": ids, "passage_scores": scores,
+        "cited_ids": [ids[n - 1] for n in given.citations if 1 <= n <= len(ids)],
+    }  # fmt: skip
+
+
 def _schema(pa: Any) -> Any:
-    number, numbers = pa.int32(), pa.list_(pa.float32())
-    fields = {"question_id": pa.string(), "dataset": pa.string(), "split": pa.string(), "answer": number, "predicted": number, "scores": numbers,
-              "probabilities": numbers, "passages": pa.list_(number), "ids": pa.list_(pa.string()), "passage_scores": numbers}  # fmt: skip
+    number, numbers, text = pa.int32(), pa.list_(pa.float32()), pa.string()
+    fields = {"question_id": text, "dataset": text, "split": text, "answer": number, "predicted": number, "scores": numbers,
+              "probabilities": numbers, "passages": pa.list_(number), "ids": pa.list_(text), "passage_scores": numbers,
+              "reply": text, "rationale": text, "citations": pa.list_(number), "cited_ids": pa.list_(text)}  # fmt: skip
     return pa.schema(list(fields.items()))

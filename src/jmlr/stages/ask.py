@@ -103,9 +103,7 @@ def _find(
 
 
 def _generate(model: Any, tokenizer: Any, prompter: Any, question: str, read: list[list[int]]) -> str:
-    import torch
+    from jmlr.models.prefix import write
 
-    prompt = torch.tensor([prompter.prompt(prompter.question(question, []), read[::-1], prompter.llm_answer_tokens)])
-    out = model.generate(input_ids=prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=prompter.llm_answer_tokens, do_sample=False,
-                         pad_token_id=tokenizer.pad_token_id or tokenizer.eos_token_id)  # fmt: skip
-    return "answer: " + str(tokenizer.decode(out[0, prompt.shape[1] :], skip_special_tokens=True)).strip()
+    prompt = prompter.prompt(prompter.question(question, []), read[::-1], prompter.llm_answer_tokens)
+    return "answer: " + write(model, tokenizer, [prompt], prompter.llm_answer_tokens)[0]

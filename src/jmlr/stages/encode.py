@@ -33,7 +33,7 @@ def encode(
     _, count = shard_of(shard)
     from jmlr.models.retriever import load_retriever
     from jmlr.runtime.devices import device
-    from jmlr.topk.stored import StoredVectors
+    from jmlr.runtime.vectors import StoredVectors
     from jmlr.training.data import passage_text, query_text, read_table
 
     with stage_output(

@@ -114,15 +114,10 @@ def searches(run: Config, indexed: bool = False) -> int:
 def jobs(run: Config) -> dict[str, int]:
     """Return how many jobs of each stage the workflow submits for a run."""
     seeds, found, indexed, shards = len(run.seeds), searches(run), searches(run, True), run.shards
-    bases = {
-        m for s in run.systems.values() for m in (s.llm, s.retriever) if m in run.models and run.models[m].pretrain
-    }
-    prepare = run.prepare
-    sources = {p.source for p in prepare.corpora} | {p.source for p in prepare.questions}
-    sources |= {p.source for p in prepare.documents if p.source}
-    each = len(run.systems) * seeds
+    bases = {m for name in run.systems for m in run.models_of(name) if run.models[m].pretrain}
+    each = sum(len(run.seeds_of(name)) for name in run.systems)
     numbers = (
-        len(sources), 1, len(bases) * seeds, found + indexed * shards, indexed,
+        len(run.sources_read()), 1, len(bases) * seeds, found + indexed * shards, indexed,
         found * (shards + 1 if shards > 1 else 1), sum(s.rounds for s in run.systems.values()) * seeds, each, each, 1,
     )  # fmt: skip
     return dict(zip(STAGES, numbers, strict=True))
@@ -163,11 +158,11 @@ def costs(run: Config, sizes: Sizes, known: dict[str, Any], device: str, llm: st
     rows = 2 * s.questions * run.search.candidates * 32.0
     lines["search"] = Line("search", count["search"], hours / run.shards, 0.0, rows * found)
 
-    trained = [_training(run, name, sizes, known, rate, llm) for name in run.systems]
-    hours, gpu_hours, kept = (sum(column) * seeds for column in zip(*trained, strict=True))
+    trained = [_training(run, name, sizes, known, rate, llm) for name, row in run.systems.items() if row.rounds]
+    hours, gpu_hours, kept = (sum(column) * seeds for column in zip((0.0, 0.0, 0.0), *trained, strict=True))
     lines["train"] = Line("train", count["train"], hours, gpu_hours, kept)
     flops = 0.0
-    for name, system in run.systems.items():
+    for name, system in ((n, x) for n, x in run.systems.items() if x.llm in run.models):
         prompt = s.fill * (
             run.reading.llm_question_tokens + run.train_options(name).passages * run.reading.llm_passage_tokens
         )

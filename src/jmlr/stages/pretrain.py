@@ -33,10 +33,10 @@ def _language_model(
     from jmlr.models.llm import load_llm
     from jmlr.runtime.devices import device
     from jmlr.runtime.seeds import seed_torch
-    from jmlr.training.data import read_table
+    from jmlr.training.data import passage_text, read_table
     from jmlr.training.pretrain_llm import pack, pretrain_llm, steps_for, tokenize_documents
 
-    table = read_table(prepared / "documents.parquet")
+    table = read_table(prepared / f"{options.reads}.parquet")
     where = device()
     if options.init:
         llm, tokenizer = load_llm(options.init, where=where)
@@ -48,6 +48,8 @@ def _language_model(
             prepare_induction(llm)
         llm = llm.to(where)
     records = (r for batch in table.to_batches(max_chunksize=1024) for r in batch.to_pylist())
+    if options.reads == "passages":
+        records = ({"text": passage_text(r["title"], r["text"]), "targets": []} for r in records)
     most = 0 if options.pack else options.max_tokens
     documents, cut = tokenize_documents(tokenizer, records, most, options.context_weight)
     read = pack(documents, options.max_tokens) if options.pack else documents

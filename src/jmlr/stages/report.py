@@ -40,7 +40,7 @@ def report(
     """
     from jmlr.report.expected import read_expected
     from jmlr.report.load import read_run
-    from jmlr.report.pool import pooled_rows
+    from jmlr.report.pool import datasets, pooled_rows
 
     inputs: dict[str, Path | list[Path] | None] = {
         "prepared": prepared,
@@ -51,10 +51,10 @@ def report(
         "judge": judge,
     }
     with stage_output(out, "report", inputs=inputs, options=[options]) as (folder, notes):
-        wanted = read_expected(expected)
         folders = [*(costs or []), *([judge] if judge else [])]
         read = read_run(run, systems, prepared, evaluations, answers, trainings or [], folders)
         read = replace(read, pooled=pooled_rows(read))
+        wanted = read_expected(expected).within(datasets(read))
         for name, text in _files(read, options, wanted, judge).items():
             (folder / name).write_text(text, encoding="utf-8")
         notes["rows"] = len(read.rows) + len(read.pooled)

@@ -12,7 +12,7 @@ from typing import Any
 from jmlr.options import SearchOptions
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.files import existing
-from jmlr.runtime.manifest import stage_output
+from jmlr.runtime.manifest import read_manifest, stage_output
 from jmlr.runtime.shards import shard_of
 
 
@@ -54,7 +54,8 @@ def search(
             assert index is not None and queries is not None  # noqa: PT018
             scores, rows = _scan(index, queries, prepared, len(questions), len(names), options, shard)
         _write(folder, questions, names, scores, rows)
-        notes.update(questions=len(questions), candidates=int(scores.shape[1]))
+        searched = read_manifest(parts[0])["notes"]["index"] if parts else str(index)
+        notes.update(questions=len(questions), candidates=int(scores.shape[1]), index=searched)
 
 
 def _scan(

@@ -9,7 +9,6 @@ scores, rows = search_stored(index, StoredVectors.open(queries), k=30)
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,35 +16,12 @@ import numpy as np
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.files import existing, save_array
 from jmlr.runtime.shards import shard_rows
+from jmlr.runtime.vectors import OFFSETS, VECTORS, StoredVectors
 from jmlr.topk.index import Index
 from jmlr.topk.maxsim import MaxSimIndex
 
-VECTORS, OFFSETS, TOKENS, ABOUT = "vectors.npy", "offsets.npy", "tokens.npy", "maxsim.json"
+TOKENS, ABOUT = "tokens.npy", "maxsim.json"
 BATCH = 256  # queries whose token vectors are padded to one length at a time
-
-
-@dataclass(frozen=True)
-class StoredVectors:
-    """Vectors float32 [M, D] of n texts: text i has row i, or, where there are `offsets` [n + 1], rows offsets[i]:offsets[i + 1]."""
-
-    vectors: np.ndarray
-    offsets: np.ndarray | None = None
-
-    def __len__(self) -> int:
-        return len(self.vectors) if self.offsets is None else len(self.offsets) - 1
-
-    def save(self, folder: Path) -> None:
-        """Write vectors.npy and, for token vectors, offsets.npy."""
-        save_array(folder / VECTORS, self.vectors)
-        if self.offsets is not None:
-            save_array(folder / OFFSETS, self.offsets)
-
-    @classmethod
-    def open(cls, folder: Path, what: str = "vectors") -> StoredVectors:
-        """Map what `save` wrote into memory; raise UserError, calling it `what`, if there is nothing."""
-        vectors = np.load(existing(folder / VECTORS, what), mmap_mode="r", allow_pickle=False)
-        ragged = (folder / OFFSETS).is_file()
-        return cls(vectors, np.load(folder / OFFSETS, allow_pickle=False) if ragged else None)
 
 
 def build_stored(shards: list[Path], folder: Path, *, storage: str) -> tuple[int, int, int]:

@@ -11,6 +11,7 @@ import pytest
 from jmlr.report.expected import Value, judge, plain, read_expected
 from jmlr.report.load import Row
 from jmlr.runtime.errors import UserError
+from jmlr.stages.config import read_config
 
 ROOT = Path(__file__).resolve().parents[3]
 FILES = sorted((ROOT / "config/expected").glob("*.yaml"))
@@ -43,12 +44,12 @@ def test_datasets_match_whatever_their_case_and_punctuation():
 
 def test_the_papers_table_is_read_with_intervals_from_its_n():
     expected = read_expected(ROOT / "config/expected/paper-13b.yaml")
-    value = expected.of("accuracy", "jmlr", "medqa")
+    value = expected.of("accuracy", "jmlr", "MedQA-USMLE")
     assert (value.value, value.n) == (0.625, 1273)
     assert (value.low, value.high) == (pytest.approx(0.598, abs=1e-3), pytest.approx(0.651, abs=1e-3))
-    assert expected.of("accuracy", "jmlr", "AMBOSS") == Value(0.812)
+    assert expected.of("accuracy", "jmlr", "amboss") == Value(0.812)
     means = {s: expected.of("accuracy", s, "all").value for s in expected.titles}
-    parts = ("MedQA", "AMBOSS", "MMLU-Med", "MedMCQA")
+    parts = ("medqa_usmle", "amboss", "mmlu_medical", "medmcqa")
     for system, mean in means.items():  # the paper's average is that of its four columns, rounded
         assert sum(expected.of("accuracy", system, d).value for d in parts) / 4 == pytest.approx(mean, abs=1.1e-3), (
             system
@@ -56,8 +57,43 @@ def test_the_papers_table_is_read_with_intervals_from_its_n():
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
-def test_a_committed_file_is_valid_and_is_named_after_a_run(path):
-    assert read_expected(path).values
+def test_a_committed_file_expects_values_of_every_dataset_and_of_systems_of_its_run(path):
+    """Names that match nothing would silently give no verdict."""
+    expected = read_expected(path)
+    run = read_config(ROOT / "config" / ("config.yaml" if path.stem == "demo" else f"runs/{path.name}"))
+    asked = {plain(q.dataset or q.source) for q in run.prepare.questions}
+    cards = {plain(p.stem) for p in (ROOT / "config/datasets").glob("*.yaml")}
+    known = {dataset for _, _, dataset in expected.values} - {"all"}
+    assert run.run == path.stem
+    assert asked <= known <= asked | cards
+    assert {"rag", "jmlr"} <= set(run.systems) & set(expected.titles)
+
+
+PAPER = ROOT / "config/expected/paper-13b.yaml"
+
+
+def test_a_mean_is_expected_over_the_datasets_of_the_run_alone():
+    public = {"medqa_usmle", "medmcqa", "mmlu_medical"}
+    without = read_expected(PAPER).within({"accuracy": {*public, "all"}})
+    assert without.of("accuracy", "jmlr", "all").value == pytest.approx((0.625 + 0.655 + 0.728) / 3)
+    assert without.of("accuracy", "jmlr", "amboss") is None
+    assert "amboss" in without.note
+    whole = read_expected(PAPER).within({"accuracy": {*public, "amboss", "all"}})
+    assert whole.of("accuracy", "jmlr", "all").value == 0.705
+    assert whole.note == ""
+
+
+def test_no_mean_is_expected_where_the_run_has_a_dataset_of_its_own():
+    expected = read_expected(PAPER).within({"accuracy": {"medqa_usmle", "mine", "all"}})
+    assert expected.of("accuracy", "jmlr", "all") is None
+    assert expected.of("accuracy", "jmlr", "medqa_usmle") is not None
+    assert expected.note == "no mean is expected, since nothing is known of mine"
+
+
+def test_a_run_without_any_expected_dataset_is_told_so():
+    expected = read_expected(PAPER).within({"accuracy": {"mine"}})
+    assert expected.values == {}
+    assert "none of the datasets with expected values is in this run (amboss, medmcqa" in expected.note
 
 
 def test_the_demos_expected_values_are_those_of_its_committed_results():

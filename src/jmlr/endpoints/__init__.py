@@ -1,0 +1,1 @@
+"""Language models behind OpenAI-compatible servers: asked politely, paid for once, never told a secret they need not know."""

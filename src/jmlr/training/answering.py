@@ -1,0 +1,145 @@
+"""Three ways to an answer: the likeliest option, what the LLM writes, what an endpoint writes.
+
+    given = likeliest(llm, prompter, records, passages, settings, done)        # [Given], one per question
+    given = written(llm, tokenizer, prompter, records, passages, settings, done)
+    given = asked(client, reading, records, passages, settings, done)
+
+Everywhere: `records` have `question` and `options`; `passages` are those of each question, best first; `settings` has the
+fields of `jmlr.options.AnswerOptions`; `done` is called with the number of questions that were just answered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jmlr.corpus.prompt import Prompter, chat_message, frame
+from jmlr.corpus.replies import parse_option, parse_thought
+from jmlr.endpoints.client import Client
+from jmlr.models.prefix import by_length, write
+from jmlr.runtime.errors import UserError
+from jmlr.training.reading import probabilities, score_options
+
+Done = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Given:
+    """One answer: the option (-1: unparsed), how many of the passages were in the prompt, and what else there is to keep."""
+
+    predicted: int
+    read: int
+    scores: Sequence[float] = ()
+    reply: str = ""
+    rationale: str = ""
+    citations: Sequence[int] = ()
+
+    def row(self) -> dict[str, Any]:
+        """Return the columns of answers.parquet that come from here; an answer that was written has no scores."""
+        return {"predicted": self.predicted, "scores": list(self.scores), "probabilities": probabilities(self.scores),
+                "reply": self.reply, "rationale": self.rationale, "citations": list(self.citations)}  # fmt: skip
+
+
+def likeliest(
+    llm: Any,
+    prompter: Prompter,
+    records: Sequence[dict[str, Any]],
+    passages: Sequence[Sequence[Sequence[int]]],
+    settings: Mapping[str, Any],
+    done: Done,
+) -> list[Given]:
+    """Answer with the option of the highest log-likelihood; of equal ones the first."""
+    room = prompter.llm_answer_tokens
+    scored = score_options(
+        llm, prompter, records, passages,
+        room=room, mean=settings["option_score"] == "mean", batch=settings["answer_batch"], done=done,
+    )  # fmt: skip
+    return [
+        Given(
+            predicted=max(range(len(scores)), key=scores.__getitem__),
+            read=prompter.fitting(prompter.question(r["question"], r["options"]), list(read)[::-1], room),
+            scores=scores,
+        )
+        for r, read, scores in zip(records, passages, scored, strict=True)
+    ]
+
+
+def written(
+    llm: Any,
+    tokenizer: Any,
+    prompter: Prompter,
+    records: Sequence[dict[str, Any]],
+    passages: Sequence[Sequence[Sequence[int]]],
+    settings: Mapping[str, Any],
+    done: Done,
+) -> list[Given]:
+    """Answer with what the LLM writes, greedily: the option alone, or a rationale and then the option."""
+    last_words, room = ending(settings)
+    prompts, counts = [], []
+    for record, read in zip(records, passages, strict=True):
+        if settings["rationale"]:
+            read = [prompter.numbered(number, ids) for number, ids in enumerate(read, 1)]
+        question, order = prompter.question(record["question"], record["options"], last_words), list(read)[::-1]
+        counts.append(prompter.fitting(question, order, room))
+        prompts.append(prompter.prompt(question, order, room))
+    given: list[Given | None] = [None] * len(prompts)
+    for numbers in by_length(prompts, settings["answer_batch"]):
+        replies = write(llm, tokenizer, [prompts[i] for i in numbers], room)
+        for i, reply in zip(numbers, replies, strict=True):
+            given[i] = understood(reply, records[i]["options"], counts[i], settings)
+        done(len(numbers))
+    return [g for g in given if g is not None]
+
+
+def asked(
+    client: Client,
+    reading: Mapping[str, Any],
+    records: Sequence[dict[str, Any]],
+    passages: Sequence[Sequence[tuple[str, str]]],
+    settings: Mapping[str, Any],
+    done: Done,
+) -> list[Given]:
+    """Answer with what an endpoint writes; the passages, as (title, text), go uncut."""
+    last_words, room = ending(settings)
+    prompts = [
+        chat_message(reading, r["question"], r["options"], read, last_words, settings["rationale"])
+        for r, read in zip(records, passages, strict=True)
+    ]
+    replies = client.ask(prompts, room, each=lambda: done(1))
+    return [
+        understood(reply.text, r["options"], len(read), settings)
+        for reply, r, read in zip(replies, records, passages, strict=True)
+    ]
+
+
+def replies(
+    llm: Any, tokenizer: Any, messages: Sequence[str], most_tokens: int, batch: int, chat: bool, done: Done
+) -> list[str]:
+    """Return what a local model writes to each message, which is never cut; UserError where it is too long for the model."""
+    before, after = frame(tokenizer, chat)
+    rows = [before + tokenizer(text, add_special_tokens=False)["input_ids"] + after for text in messages]
+    most, longest = getattr(llm.config, "max_position_embeddings", None), max(map(len, rows), default=0) + most_tokens
+    if most and longest > most:
+        raise UserError(f"a message and its reply come to {longest} tokens; this model reads at most {most}")
+    said = [""] * len(rows)
+    for numbers in by_length(rows, batch):
+        for i, text in zip(numbers, write(llm, tokenizer, [rows[i] for i in numbers], most_tokens), strict=True):
+            said[i] = text
+        done(len(numbers))
+    return said
+
+
+def ending(settings: Mapping[str, Any]) -> tuple[str, int]:
+    """Return the last words of the prompt, and how many tokens the reply may have."""
+    if settings["rationale"]:
+        return settings["rationale_prompt"], settings["rationale_tokens"]
+    return settings["generation_prompt"], settings["reply_tokens"]
+
+
+def understood(reply: str, options: Sequence[str], read: int, settings: Mapping[str, Any]) -> Given:
+    """Return what a reply says. Citations are numbers of passages, 1 for the best; some may name none that was read."""
+    if not settings["rationale"]:
+        return Given(parse_option(reply, options), read, reply=reply)
+    thought = parse_thought(reply, options)
+    return Given(thought.option, read, reply=reply, rationale=thought.rationale, citations=thought.cited)

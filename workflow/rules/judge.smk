@@ -1,0 +1,34 @@
+import json
+
+JUDGED = [f"{RUN}/judge"] if cfg.judge.judges else []
+COMPARED = list(dict.fromkeys(name for pair in cfg.judge.pairs for name in pair))
+JUDGES = {k: json.loads(cfg.endpoint_json(k) or "null") or model(k, cfg.seeds[0]) for k in cfg.judge.judges}
+
+
+rule judge:
+    input:
+        prepared="results/{run}/prepare",
+        answers=[f"{RUN}/{system}/seed{cfg.seeds[0]}/answer" for system in COMPARED],
+        models=[model_input(k, cfg.seeds[0]) for k in cfg.judge.judges],
+    output:
+        directory("results/{run}/judge"),
+    log:
+        "logs/{run}/judge.log",
+    benchmark:
+        "benchmarks/rules/{run}/judge.tsv"
+    conda:
+        TORCH_ENV
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        runtime=lambda wildcards, attempt: 480 * attempt,
+    params:
+        code=stage_digest("judge"),
+        models=words("--models", json.dumps(JUDGES)),
+        seed=cfg.seeds[0],
+        options=lambda w: flags(cfg.judge),
+    message:
+        "let language models compare systems' answers in pairs"
+    shell:
+        "OMP_NUM_THREADS={threads} jmlr judge --out {output} --prepared {input.prepared} --answers {input.answers}"
+        " {params.models} --seed {params.seed} {params.options} 2> >(tee {log} >&2)"
