@@ -156,8 +156,9 @@ class Bench:
             "samples": shape.samples,
             "passages": shape.passages,
         }
-        options |= {
+        options |= {  # parts that fit the cache of a CPU
             "llm_answer_tokens": 16,
+            "forward_tokens": 16384 if shape.bf16 else 2048,
             "train_bf16": shape.bf16 or "bf16" in contestant,
             "passage_order": "best_last",
         }
