@@ -41,7 +41,7 @@ lint: .venv/.lint  ## style, types and the workflow's own linter
 	snakemake --lint
 	clang-format --dry-run --Werror $(filter %.h %.cpp %.cu %.cuh,$(CXX_SOURCES))
 
-bench: .venv/.bench  ## the benchmarks of the exact top-k
+bench: .venv/.bench  ## the benchmarks of the exact top-k and of the joint step
 	@for script in benchmarks/*.py; do echo "== $$script"; python "$$script"; done
 
 gpu-check:  ## on a machine with a GPU: build, test, check memory and races, benchmark; needs nvcc, cmake, PyTorch, pybind11, pytest only

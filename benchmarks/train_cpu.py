@@ -12,6 +12,7 @@ step above models, gradients' owners and optimiser, each contestant in a process
 from __future__ import annotations
 
 import argparse
+import ctypes
 import gc
 import json
 import os
@@ -34,16 +35,18 @@ from torch import nn
 import jmlr.training.step as fast
 from jmlr.corpus.prompt import Prompter
 from jmlr.losses.llm_rank import llm_rank, sample, scale
+from jmlr.models.adapter import lean
 from jmlr.models.dense import DenseRetriever
 from jmlr.models.llm import add_adapter, causal
 from jmlr.options import ReadingOptions, TrainOptions
+from jmlr.runtime.devices import has_bf16
 from jmlr.training.data import Question
 from jmlr.training.optimiser import make_optimiser
 from jmlr.training.reference import answer_loss, reference_step
 
 HERE = Path(__file__).resolve().parent
 PAGE = HERE.parent / "docs" / "llm_rank.md"
-CONTESTANTS = ("fast", "twin", "released")
+CONTESTANTS = ("fast", "fast bf16", "twin", "released")
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,7 @@ class Texts:
     """Passages of random tokens, in the place of `jmlr.training.data.Passages`."""
 
     def __init__(self, shape: Shape, rng: np.random.Generator, count: int) -> None:
+        self.kept = None
         tokenizer = SimpleNamespace(bos_token_id=1, eos_token_id=2)
         reading = ReadingOptions(answer_prompt="", llm_tokens=8192)
         self.prompter = Prompter(tokenizer, **reading.model_dump(exclude={"llm_precision"}))
@@ -110,8 +114,8 @@ class Bench:
     settings: fast.StepSettings
 
     @classmethod
-    def make(cls, shape: Shape, where: str) -> Bench:
-        """Make everything at random."""
+    def make(cls, shape: Shape, where: str, contestant: str) -> Bench:
+        """Make everything at random, from one seed."""
         from transformers import BertConfig, BertModel, LlamaConfig, LlamaForCausalLM
 
         torch.manual_seed(0)
@@ -122,12 +126,14 @@ class Bench:
         )  # fmt: skip
         llm = LlamaForCausalLM(config).to(where, torch.bfloat16 if shape.bf16 else torch.float32)
         llm = add_adapter(llm, rank=8, alpha=16, dropout=0.0, targets=["all-linear"], modules=[])
+        if contestant.startswith("fast"):
+            lean(llm)
         width, inner, layers, heads = shape.retriever
         encoder = BertModel(BertConfig(
             vocab_size=2000, hidden_size=width, intermediate_size=inner, num_hidden_layers=layers, num_attention_heads=heads,
             hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
         ), add_pooling_layer=False)  # fmt: skip
-        retriever = DenseRetriever(encoder, None).to(where)
+        retriever = DenseRetriever(encoder, None, max_tokens=512).to(where)
         rng = np.random.default_rng(0)
         count = shape.batch * shape.candidates
         texts = Texts(shape, rng, count)
@@ -150,7 +156,12 @@ class Bench:
             "samples": shape.samples,
             "passages": shape.passages,
         }
-        options |= {"llm_answer_tokens": 16, "train_bf16": shape.bf16, "passage_order": "best_last"}
+        options |= {  # parts that fit the cache of a CPU
+            "llm_answer_tokens": 16,
+            "forward_tokens": 16384 if shape.bf16 else 2048,
+            "train_bf16": shape.bf16 or "bf16" in contestant,
+            "passage_order": "best_last",
+        }
         settings = fast.StepSettings(**{k: options[k] for k in fast.StepSettings.__dataclass_fields__})
         optimiser, _ = make_optimiser(
             llm, retriever, llm_learning_rate=0.0, retriever_learning_rate=0.0, weight_decay=0.0
@@ -160,7 +171,7 @@ class Bench:
     def step(self, contestant: str) -> float:
         """Make one optimiser step and return the sum of both losses."""
         arguments = (self.llm, self.retriever, self.texts, self.batch, self.settings, 0, 0, True)
-        if contestant == "fast":
+        if contestant.startswith("fast"):
             result = fast.joint_step(*arguments, backward=torch.Tensor.backward)
             total = result.loss_lm + result.loss_rank
         elif contestant == "twin":
@@ -172,7 +183,7 @@ class Bench:
             total = torch.stack([self.released(question) for question in self.batch]).sum()
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
-        return float(total)
+        return float(total.detach())
 
     def released(self, question: Question) -> torch.Tensor:
         """Compute one question as the released code does: one passage after another, whole logits, a backward pass for each question."""
@@ -271,24 +282,25 @@ def synchronize() -> None:
 
 def measure(shape: Shape, where: str) -> dict[str, Any]:
     """Return the figures of one shape."""
-    bench = Bench.make(shape, where)
-    seconds: dict[str, list[float]] = {name: [] for name in CONTESTANTS}
+    names = [name for name in CONTESTANTS if name != "fast bf16" or (has_bf16(torch.device(where)) and not shape.bf16)]
+    made = {name: Bench.make(shape, where, name) for name in names}
+    seconds: dict[str, list[float]] = {name: [] for name in names}
     losses: dict[str, float] = {}
     for repeat in range(REPEATS + 1):  # the first warms up
-        for name in CONTESTANTS:
+        for name in names:
             synchronize()
             start = time.perf_counter()
-            losses[name] = bench.step(name)
+            losses[name] = made[name].step(name)
             synchronize()
             if repeat:
                 seconds[name].append(time.perf_counter() - start)
     shares: dict[str, float] = {}
     with phases(shares):
         start = time.perf_counter()
-        bench.step("fast")
+        made["fast"].step("fast")
         synchronize()
         shares["loss_rank's backward pass, optimiser"] = time.perf_counter() - start - sum(shares.values())
-    flops = bench.model_flops()
+    flops = {k: float(v) for k, v in made["fast"].model_flops().items()}
     medians = {name: statistics.median(times) for name, times in seconds.items()}
     return {
         "shape": asdict(shape),
@@ -296,7 +308,7 @@ def measure(shape: Shape, where: str) -> dict[str, Any]:
         "losses": losses,
         "median_s": medians,
         "questions_per_s": {name: shape.batch / s for name, s in medians.items()},
-        "peak_bytes": {name: peak(shape, where, name) for name in CONTESTANTS},
+        "peak_bytes": {name: peak(shape, where, name) for name in names},
         "phase_s": shares,
         "model_flops": flops,
         "flops_per_s": sum(flops.values()) / medians["fast"],
@@ -323,15 +335,15 @@ def peak(shape: Shape, where: str, contestant: str) -> int:
     words = [sys.executable, __file__, "--peak", shape.name, "--contestant", contestant, "--where", where]
     env = {
         **os.environ,
-        "MALLOC_MMAP_THRESHOLD_": "65536",
-        "MALLOC_TRIM_THRESHOLD_": "65536",
+        "MALLOC_MMAP_THRESHOLD_": "1048576",
+        "MALLOC_TRIM_THRESHOLD_": "1048576",
     }  # what is freed goes back at once
     return int(subprocess.run(words, check=True, capture_output=True, text=True, env=env).stdout.split()[-1])
 
 
 def peak_here(shape: Shape, where: str, contestant: str) -> int:
     """Return the same, measured in this process."""
-    bench = Bench.make(shape, where)
+    bench = Bench.make(shape, where, contestant)
     bench.step(contestant)
     gc.collect()
     if where == "cuda":
@@ -339,6 +351,7 @@ def peak_here(shape: Shape, where: str, contestant: str) -> int:
         torch.cuda.reset_peak_memory_stats()
         bench.step(contestant)
         return torch.cuda.max_memory_allocated() - before
+    ctypes.CDLL(None).malloc_trim(0)  # glibc: what the step before freed
     Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew (Linux)
     before = status("VmRSS")
     bench.step(contestant)
@@ -365,8 +378,7 @@ def main() -> None:
     parser.add_argument("--contestant", choices=CONTESTANTS, default="fast")
     parser.add_argument("--where", default="cpu")
     given = parser.parse_args()
-    threads = len(os.sched_getaffinity(0))
-    torch.set_num_threads(threads)
+    torch.set_num_threads(threads := len(os.sched_getaffinity(0)))
     if given.peak:
         print(peak_here(next(s for s in (*SHAPES, GPU_SHAPE) if s.name == given.peak), given.where, given.contestant))
         return

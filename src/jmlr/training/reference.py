@@ -56,9 +56,11 @@ def score_one_by_one(retriever: Retriever | None, passages: Passages, question: 
     """Return s_c for every candidate, each passage encoded and scored alone (METHOD 3.2)."""
     if retriever is None:
         return [torch.tensor(-float(c)) for c in range(len(question.candidates))]  # the index's order stands
-    first = torch.tensor([[0]])
+    query = retriever.encode([question.query], "query")
+    first = torch.tensor([[0]], device=query.device)
     return [
-        retriever.scores([question.query], [passages.for_retriever(row)], first)[0, 0] for row in question.candidates
+        retriever.interact(query, retriever.encode([passages.for_retriever(row)]), first)[0, 0]
+        for row in question.candidates
     ]
 
 

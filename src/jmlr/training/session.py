@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from jmlr.corpus.prompt import Prompter
+from jmlr.models.adapter import lean
 from jmlr.models.llm import add_adapter, load_adapter, load_llm, save_adapter
 from jmlr.models.retriever import Retriever, load_retriever
 from jmlr.runtime.devices import device
@@ -72,6 +73,7 @@ class Session:
                 model, rank=options["lora_rank"], alpha=options["lora_alpha"], dropout=options["lora_dropout"],
                 targets=options["lora_targets"], modules=options["train_modules"],
             )  # fmt: skip
+        lean(model)
         if options["gradient_checkpointing"]:
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
             model.enable_input_require_grads()

@@ -1,0 +1,71 @@
+"""The lean LoRA layer computes what peft's does, in value and in every gradient."""
+
+import pytest
+import torch
+
+from jmlr.models.adapter import lean
+from jmlr.models.llm import add_adapter
+
+
+def made(dropout=0.0, dtype=torch.float64, kind="llama"):
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    config = AutoConfig.for_model(
+        kind, vocab_size=50, **sizes, **({"num_key_value_heads": 1} if kind != "gpt_neox" else {})
+    )
+    llm = add_adapter(
+        AutoModelForCausalLM.from_config(config).to(dtype),
+        rank=4,
+        alpha=8,
+        dropout=dropout,
+        targets=["all-linear"],
+        modules=[],
+    )
+    for name, p in llm.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(p, std=0.3)
+    return llm
+
+
+IDS = torch.randint(0, 50, (3, 40), generator=torch.Generator().manual_seed(1))
+
+
+def values_and_gradients(llm, train=True):
+    torch.manual_seed(2)
+    llm.train(train)
+    logits = llm(input_ids=IDS).logits
+    logits.square().mean().backward()
+    return logits.detach(), [p.grad for p in llm.parameters() if p.requires_grad]
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt_neox", "qwen2"])
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_values_and_gradients_equal_those_of_peft(kind, dropout):
+    plain, fast = made(dropout, kind=kind), made(dropout, kind=kind)
+    assert lean(fast) >= 8
+    (v, g), (w, h) = values_and_gradients(plain), values_and_gradients(fast)
+    assert torch.allclose(v, w, rtol=0, atol=1e-12)
+    assert len(g) == len(h) > 10
+    assert all(torch.allclose(a, b, rtol=0, atol=1e-12) for a, b in zip(g, h, strict=True))
+
+
+@pytest.mark.parametrize("length", [1, 40])
+def test_values_without_gradient_equal_those_of_peft(length):
+    plain, fast = made().eval(), made().eval()
+    lean(fast)
+    with torch.no_grad():
+        a, b = (m(input_ids=IDS[:, :length]).logits for m in (plain, fast))
+        assert torch.allclose(a, b, rtol=0, atol=1e-12)
+        with plain.disable_adapter(), fast.disable_adapter():
+            c, d = (m(input_ids=IDS[:, :length]).logits for m in (plain, fast))
+    assert torch.equal(c, d)
+    assert not torch.allclose(a, c)
+
+
+def test_a_base_model_in_bfloat16_with_an_adapter_in_float32_is_left_to_peft():
+    plain, fast = made(dtype=torch.bfloat16), made(dtype=torch.bfloat16)
+    lean(fast)
+    with torch.no_grad():
+        assert torch.equal(plain(input_ids=IDS).logits, fast(input_ids=IDS).logits)

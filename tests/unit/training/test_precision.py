@@ -1,0 +1,83 @@
+"""In float32 and bfloat16 the fast step may err as much as its twin does in the same precision, both against float64, and no more.
+
+What is compared is free of choices: whichever passages low precision would sample or read, these are scored, judged and read.
+"""
+
+import copy
+from dataclasses import replace
+
+import pytest
+import torch
+from test_training import open_session, settings_of
+
+from jmlr.runtime import devices
+from jmlr.training.reference import answer_loss, score_one_by_one
+from jmlr.training.step import judge, read_and_answer, score_candidates
+
+MOST = 2.0  # times the twin's own error
+FLOOR = torch.finfo(
+    torch.float32
+).eps  # of the true size: what storing a float32 costs; a twin that errs less was lucky
+QUESTIONS = 4
+
+
+@pytest.fixture(scope="module")
+def session(tiny, candidates):
+    return open_session(tiny, candidates)
+
+
+def autocast(bf16):
+    return torch.autocast("cpu", torch.bfloat16, enabled=bf16)
+
+
+def fast(session, settings, batch):
+    """Return scores [B, C], judged losses [B, C] and the adapter's gradient of loss_lm, by the fast step's parts."""
+    columns = torch.arange(len(batch[0].candidates)).expand(len(batch), -1)
+    picked = torch.ones_like(columns, dtype=torch.bool)
+    with torch.no_grad():
+        scores, _ = score_candidates(session.retriever, session.passages, batch, settings)
+    losses = judge(session.llm, session.passages, batch, columns, picked, settings)
+    read = [q.candidates[:3] for q in batch]
+    session.llm.zero_grad(set_to_none=True)
+    read_and_answer(session.llm, session.passages, batch, read, settings, None).backward()
+    return scores, losses, gradient(session.llm)
+
+
+def twin(session, settings, batch, bf16):
+    """Return the same, one text at a time."""
+    session.llm.eval()
+    with torch.no_grad(), autocast(bf16):
+        scores = torch.stack([torch.stack(score_one_by_one(session.retriever, session.passages, q)) for q in batch])
+        losses = [
+            [answer_loss(session.llm, session.passages, q, [row], settings) for row in q.candidates] for q in batch
+        ]
+    session.llm.train()
+    session.llm.zero_grad(set_to_none=True)
+    with autocast(bf16):
+        total = sum(answer_loss(session.llm, session.passages, q, q.candidates[:3], settings) for q in batch)
+    (total / len(batch)).backward()
+    return scores, torch.tensor(losses), gradient(session.llm)
+
+
+def gradient(model):
+    return torch.cat([p.grad.flatten().double() for p in model.parameters() if p.grad is not None])
+
+
+@pytest.mark.parametrize("bf16", [False, True])
+def test_the_fast_step_errs_no_more_than_its_twin_in_the_same_precision(session, monkeypatch, bf16):
+    monkeypatch.setattr(devices, "has_bf16", lambda where: True)  # CPUs without fast bfloat16 compute it too, slowly
+    torch.manual_seed(0)
+    for name, p in session.llm.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(p, std=0.05)
+    batch = [replace(q, candidates=q.candidates[:5], scores=q.scores[:5]) for q in session.questions[:QUESTIONS]]
+    exact = copy.deepcopy(session)
+    exact.llm.double()
+    exact.retriever.double()
+    truth = twin(exact, settings_of(exact), batch, False)
+    ours = fast(session, settings_of(session, train_bf16=bf16), batch)
+    theirs = twin(session, settings_of(session), batch, bf16)
+    for what, t, a, b in zip(("scores", "losses", "gradient"), truth, ours, theirs, strict=True):
+        error, allowed = (x.double().sub(t).norm().item() for x in (a, b))
+        assert t.norm() > 0
+        assert error <= MOST * allowed + FLOOR * t.norm().item(), (what, error, allowed)
