@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import re
 import subprocess
@@ -13,8 +14,10 @@ ROOT = Path(__file__).resolve().parents[2]
 RUNS = sorted(p.stem for p in (ROOT / "config/runs").glob("*.yaml"))
 STAND_INS = {
     "JMLR_DATA": [
-        "data/openstax/a.jsonl.gz",
-        "data/original/pubmedqa_a.json.gz",
+        "data/openstax/passages.jsonl.gz",
+        "data/openstax/review_mcq.jsonl.gz",
+        "data/openstax/glossary.jsonl.gz",
+        "data/original/pubmedqa_ori_pqal.json.gz",
         "models/all-MiniLM-L6-v2/config.json",
     ],
     "CLINICAL_NOTES": ["notes.csv.gz"],
@@ -24,12 +27,13 @@ STAND_INS = {
 
 @pytest.fixture(scope="module")
 def stand_ins(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Make empty files in the places that the variables of the runs name."""
+    """Make files of one line in the places that the variables of the runs name."""
     folder = tmp_path_factory.mktemp("data")
     for variable, names in STAND_INS.items():
         for name in names:
             (folder / variable / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / variable / name).touch()
+            with gzip.open(folder / variable / name, "wt") if name.endswith(".gz") else open(folder / variable / name, "w") as f:
+                f.write("{}\n")
     return {variable: str(folder / variable) for variable in STAND_INS}
 
 
