@@ -91,7 +91,10 @@ def results(folder: Path) -> dict[str, str]:
 
 
 def _content(path: Path) -> bytes:
-    """Return a file's bytes, but for what two libraries write there: modules in the order of a set, the way to the hub."""
+    """Return a file's bytes, but for what two libraries write there (modules in the order of a set, the way to the hub) and how
+    often a model's state was saved, which its card tells."""
+    if path.name == "README.md":
+        return b"\n".join(line for line in path.read_bytes().split(b"\n") if b"`checkpoint_min`" not in line)
     if path.name not in ("adapter_config.json", "tokenizer_config.json"):
         return path.read_bytes()
     content = json.loads(path.read_text())
