@@ -40,6 +40,7 @@ def render(
     expected: Expected,
     pairs: list[Pair],
     judge: Path | None,
+    review: dict[str, Any] | None,
 ) -> str:
     """Return the page of a run as HTML."""
     environment = Environment(
@@ -79,6 +80,8 @@ def render(
         reliability_plot=plots.reliability_plot(run, reliable),
         rationales=_rationales(run),
         judged=_judged(judge),
+        review=review,
+        titles={s.name: s.title for s in run.systems},
         system_costs=systems,
         reference=_reference(run, systems),
         paper=cost.PAPER,
