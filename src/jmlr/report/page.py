@@ -21,6 +21,7 @@ from jmlr.report.pool import headline, lookup, main_joint
 from jmlr.report.significance import Pair, p_value
 from jmlr.report.tables import lines, verdict_line, verdicts
 from jmlr.runtime.errors import UserError
+from jmlr.runtime.summary import duration
 
 MOST_HITS = 4  # columns of hit@k
 RATIONALES = {
@@ -51,7 +52,7 @@ def render(
         lstrip_blocks=True,
     )
     environment.filters.update(
-        pct=pct, duration=cost.duration, size=cost.size, amount=cost.amount, p=p_value, points=_points
+        pct=pct, duration=duration, size=cost.size, amount=cost.amount, p=p_value, points=_points
     )
     systems, stages, reliable = cost.by_system(run), cost.by_stage(run), calibrations(run)
     return environment.get_template("page.html.jinja").render(
