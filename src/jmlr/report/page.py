@@ -44,18 +44,8 @@ def render(
     review: dict[str, Any] | None,
 ) -> str:
     """Return the page of a run as HTML."""
-    environment = Environment(
-        loader=PackageLoader("jmlr.report", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
-        pct=pct, duration=duration, size=cost.size, amount=cost.amount, p=p_value, points=_points
-    )
     systems, stages, reliable = cost.by_system(run), cost.by_stage(run), calibrations(run)
-    return environment.get_template("page.html.jinja").render(
+    return _templates().get_template("page.html.jinja").render(
         run=run,
         title=title or f"JMLR: run {run.name}",
         remark=remark,
@@ -94,6 +84,20 @@ def render(
         contamination=contamination(run),
         environment=_environment(run.jobs),
     )  # fmt: skip
+
+
+def _templates() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("jmlr.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        pct=pct, duration=duration, size=cost.size, amount=cost.amount, p=p_value, points=_points
+    )
+    return environment
 
 
 def _points(share: float) -> str:
