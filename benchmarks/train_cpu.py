@@ -4,9 +4,8 @@ python benchmarks/train_cpu.py                  # tiny models on the CPU, float3
 python benchmarks/train_cpu.py --minutes 30     # shapes in order; stops when the time is up
 
 Where CUDA is, a language model of Llama's 1B shape with random weights joins in, in bfloat16, with its model FLOPs utilisation. Writes
-train_cpu.json beside this file after every shape, then the tables of docs/llm_rank.md. All contestants compute the same losses and
-make the same optimiser step; the twin and the fast step are compared in float64 by tests/unit/training. Peak memory is that of one
-step above models, gradients' owners and optimiser, each contestant in a process of its own.
+train_cpu.json beside this file after every shape, then the tables of docs/llm_rank.md. All contestants make the same optimiser step;
+tests/unit/training compares twin and fast step in float64. Peak memory: one step's, above models and optimiser, in a process of its own.
 """
 
 from __future__ import annotations
@@ -156,9 +155,9 @@ class Bench:
             "samples": shape.samples,
             "passages": shape.passages,
         }
-        options |= {  # parts that fit the cache of a CPU
+        options |= {
             "llm_answer_tokens": 16,
-            "forward_tokens": 16384 if shape.bf16 else 2048,
+            "forward_tokens": 16384 if shape.bf16 else 2048,  # parts that fit the cache of a CPU
             "train_bf16": shape.bf16 or "bf16" in contestant,
             "passage_order": "best_last",
         }

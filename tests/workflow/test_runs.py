@@ -32,8 +32,7 @@ def stand_ins(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     for variable, names in STAND_INS.items():
         for name in names:
             (folder / variable / name).parent.mkdir(parents=True, exist_ok=True)
-            with gzip.open(folder / variable / name, "wt") if name.endswith(".gz") else open(folder / variable / name, "w") as f:
-                f.write("{}\n")
+            (folder / variable / name).write_bytes(gzip.compress(b"{}\n") if name.endswith(".gz") else b"{}\n")
     return {variable: str(folder / variable) for variable in STAND_INS}
 
 

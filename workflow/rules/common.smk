@@ -26,6 +26,7 @@ try:
             files = files_of(SOURCES[part.source], cfg.sources[part.source].files)
             check_corpus(f"prepare.corpora[{number}]", files, part.file)
     READY = {k: located(m.path, f"models.{k}.path") for k, m in cfg.models.items() if m.path}
+    REVIEW = [located(cfg.report.review, "report.review", True)] if cfg.report.review else []
     PRETRAINED = {
         k: m.pretrain.model_copy(
             update={x: located(getattr(m.pretrain, x), f"models.{k}.pretrain.{x}") for x in ("init", "tokenizer")}

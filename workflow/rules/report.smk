@@ -14,6 +14,7 @@ rule report:
         costs=other_costs(),
         expected=EXPECTED,
         judged=JUDGED,
+        review=REVIEW,
     output:
         page=report("results/{run}/report/report.html", caption="../report/report.rst", category="Report"),
         rows=report("results/{run}/report/results.csv", caption="../report/results.rst", category="Report"),
@@ -36,7 +37,7 @@ rule report:
         systems=lambda w: words("--systems", json.dumps(ROWS)),
         expected=lambda w: words("--expected", EXPECTED),
         judged=lambda w: words("--judge", JUDGED),
-        options=lambda w: flags(cfg.report),
+        options=lambda w: flags(cfg.report.model_copy(update={"review": "".join(REVIEW)})),
     message:
         "Report: one page and one table of all systems and seeds"
     shell:

@@ -65,3 +65,4 @@ class ReportOptions(Closed):
     examples: Count = option(
         3, "questions shown, with passages, that joint training changed; 0 where texts must not leave the corpus"
     )
+    review: str = option("", "review.json of `jmlr review merge`, for the report to show; empty: nobody reviewed")

@@ -163,22 +163,6 @@ def why_no_energy(run: Run) -> list[str]:
     return list(dict.fromkeys(str(v) for e in found for k, v in e.items() if k.endswith("why") and v))
 
 
-def duration(seconds: float) -> str:
-    """Write seconds so that a person reads them at a glance.
-
-    >>> duration(0.42), duration(42), duration(128), duration(9000)
-    ('0.4 s', '42 s', '2 min 08 s', '2 h 30 min')
-    """
-    if seconds < 9.95:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-
-
 def size(count: float) -> str:
     """Write bytes in MiB or GiB."""
     return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"

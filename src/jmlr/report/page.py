@@ -21,6 +21,7 @@ from jmlr.report.pool import headline, lookup, main_joint
 from jmlr.report.significance import Pair, p_value
 from jmlr.report.tables import lines, verdict_line, verdicts
 from jmlr.runtime.errors import UserError
+from jmlr.runtime.summary import duration
 
 MOST_HITS = 4  # columns of hit@k
 RATIONALES = {
@@ -40,20 +41,11 @@ def render(
     expected: Expected,
     pairs: list[Pair],
     judge: Path | None,
+    review: dict[str, Any] | None,
 ) -> str:
     """Return the page of a run as HTML."""
-    environment = Environment(
-        loader=PackageLoader("jmlr.report", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
-        pct=pct, duration=cost.duration, size=cost.size, amount=cost.amount, p=p_value, points=_points
-    )
     systems, stages, reliable = cost.by_system(run), cost.by_stage(run), calibrations(run)
-    return environment.get_template("page.html.jinja").render(
+    return _templates().get_template("page.html.jinja").render(
         run=run,
         title=title or f"JMLR: run {run.name}",
         remark=remark,
@@ -79,6 +71,8 @@ def render(
         reliability_plot=plots.reliability_plot(run, reliable),
         rationales=_rationales(run),
         judged=_judged(judge),
+        review=review,
+        titles={s.name: s.title for s in run.systems},
         system_costs=systems,
         reference=_reference(run, systems),
         paper=cost.PAPER,
@@ -90,6 +84,20 @@ def render(
         contamination=contamination(run),
         environment=_environment(run.jobs),
     )  # fmt: skip
+
+
+def _templates() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("jmlr.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        pct=pct, duration=duration, size=cost.size, amount=cost.amount, p=p_value, points=_points
+    )
+    return environment
 
 
 def _points(share: float) -> str:

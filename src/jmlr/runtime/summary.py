@@ -1,7 +1,6 @@
 """The last lines of a run: where its report is, and what it cost, from the manifests of all that stands in its folder.
 
->>> duration(42), duration(3725)
-('42 s', '1 h 02 min')
+print(summary("results/demo", time.monotonic()))
 """
 
 from __future__ import annotations
@@ -33,7 +32,13 @@ def summary(run: str, begun: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Write seconds so that a person reads them at a glance."""
+    """Write seconds so that a person reads them at a glance.
+
+    >>> duration(0.42), duration(42), duration(128), duration(9000)
+    ('0.4 s', '42 s', '2 min 08 s', '2 h 30 min')
+    """
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

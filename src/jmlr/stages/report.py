@@ -49,6 +49,7 @@ def report(
         "trainings": trainings,
         "expected": expected,
         "judge": judge,
+        "review": Path(options.review) if options.review else None,
     }
     with stage_output(out, "report", inputs=inputs, options=[options]) as (folder, notes):
         folders = [*(costs or []), *([judge] if judge else [])]
@@ -64,13 +65,14 @@ def _files(read: Any, options: ReportOptions, wanted: Any, judge: Path | None) -
     """Return what the report consists of, by name."""
     from jmlr.report.latex import results_tex
     from jmlr.report.page import render
+    from jmlr.report.review.merge import read_result
     from jmlr.report.significance import pairs, significance_csv
     from jmlr.report.tables import results_csv, table_markdown, table_text
 
     tested = pairs(read)
     page = render(
         read, title=options.title, remark=options.remark, command=_command(options, read.name), examples=options.examples,
-        expected=wanted, pairs=tested, judge=judge,
+        expected=wanted, pairs=tested, judge=judge, review=read_result(options.review),
     )  # fmt: skip
     return {
         "results.csv": results_csv(read),

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import re
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import torch
 from torch import nn
@@ -58,21 +59,18 @@ def judge_check(
 ) -> Judgement | None:
     """Judge up to `most` questions twice: with a passage that holds the answer, and with one of their candidates that does not.
 
-    The passage that holds the answer is a gold one where the data names some, else a candidate in which the answer's words stand.
-    Gold is used for this figure alone, never for training.
+    The passage that holds the answer is one in which its words stand, a gold one where one of these does. Only where words tell of
+    fewer than two questions, a gold passage counts as it is: a whole section may be gold, and most of its passages hold no
+    answer. Gold is used for this figure alone, never for training.
 
     Returns:
         None where fewer than two questions have both kinds of passage.
     """
     order = list(questions)
     python_random(seed, "judge").shuffle(order)
-    pairs: list[Question] = []
-    for question in order:
-        pair = with_and_without(question, passages)
-        if pair is not None:
-            pairs.append(question_on(question, pair))
-        if len(pairs) == most:
-            break
+    pairs = _pairs(order, passages, by_words, most)
+    if len(pairs) < 2:
+        pairs = _pairs(order, passages, by_gold, most)
     if len(pairs) < 2:
         return None
     losses = []
@@ -86,21 +84,34 @@ def judge_check(
     return Judgement(len(gaps), present.mean().item(), absent.mean().item(), error)
 
 
-def with_and_without(question: Question, passages: Passages) -> tuple[int, int] | None:
-    """Return the rows of a passage that holds the answer and of a candidate that does not; None where either is missing."""
-    if question.gold:
-        present = min(question.gold)
-        others = [row for row in question.candidates if row not in question.gold]
-    else:
-        words = answer_pattern(question.answer_text)
-        if words is None:
-            return None
-        holds = {row: bool(words.search(" ".join(passages.title_and_text(row)))) for row in question.candidates}
-        present = next((row for row, held in holds.items() if held), -1)
-        others = [row for row, held in holds.items() if not held]
-    if present < 0 or not others:
+def _pairs(
+    questions: Sequence[Question],
+    passages: Passages,
+    find: Callable[[Question, Passages], tuple[int, int] | None],
+    most: int,
+) -> list[Question]:
+    """Return up to `most` questions that both kinds of passage were found for, with these two as their candidates."""
+    found = (question_on(q, pair) for q in questions if (pair := find(q, passages)) is not None)
+    return list(islice(found, most))
+
+
+def by_words(question: Question, passages: Passages) -> tuple[int, int] | None:
+    """Return the rows of a passage that holds the answer's words, gold if possible, and of a candidate that is neither gold nor holds
+    them; None where either is missing."""
+    words = answer_pattern(question.answer_text)
+    if words is None:
         return None
-    return present, others[len(others) // 2]
+    rows = [*sorted(question.gold), *question.candidates]
+    holds = {row: bool(words.search(" ".join(passages.title_and_text(row)))) for row in rows}
+    present = next((row for row in rows if holds[row]), -1)
+    others = [row for row in question.candidates if not holds[row] and row not in question.gold]
+    return (present, others[len(others) // 2]) if present >= 0 and others else None
+
+
+def by_gold(question: Question, _: Passages) -> tuple[int, int] | None:
+    """Return the rows of a gold passage and of a candidate that is not; None where either is missing."""
+    others = [row for row in question.candidates if row not in question.gold]
+    return (min(question.gold), others[len(others) // 2]) if question.gold and others else None
 
 
 def answer_pattern(answer: str) -> re.Pattern[str] | None:

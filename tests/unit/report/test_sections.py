@@ -43,7 +43,7 @@ def change(folder, **more):
 
 
 def made(folders, tmp_path, **more):
-    report(tmp_path / "out", **{**folders.arguments(), **more}, options=ReportOptions())
+    report(tmp_path / "out", **{**folders.arguments(), "options": ReportOptions(), **more})
     return (tmp_path / "out/report.html").read_text()
 
 
@@ -163,6 +163,40 @@ def test_what_judges_found_is_shown(folders, tmp_path):
     (folder / "summary.json").write_text("{}")
     with pytest.raises(UserError, match="not a summary of `judge`"):
         made(folders, tmp_path, judge=folder)
+
+
+def test_what_professionals_preferred_is_shown(folders, tmp_path):
+    row = {
+        "ratings": 3,
+        "first": 2,
+        "neither": 1,
+        "second": 0,
+        "preference": 0.8333,
+        "low": 0.5,
+        "high": 1.0,
+        "p_holm": 0.5,
+    }
+    rows = [{"criterion": "correctness", "alpha": 0.25, **row}, {"criterion": "evidence", "alpha": None, **row}]
+    result = {
+        "kit": "k",
+        "systems": ["jmlr", "rag"],
+        "reviewers": ["ann"],
+        "absent": [],
+        "questions": 3,
+        "missing_ratings": 0,
+    }
+    file = tmp_path / "review.json"
+    file.write_text(json.dumps({**result, "criteria": rows}))
+    page = made(folders, tmp_path, options=ReportOptions(review=str(file)))
+    assert "prefer JMLR, %" in page
+    assert '<b>83.3</b> <span class="low">50.0–100.0</span>' in page
+    assert page.count("<td>correctness</td>") == page.count("<td>evidence</td>") == 1
+    assert "blinded" not in made(folders, tmp_path)
+    file.write_text(json.dumps({**result, "criteria": [{"criterion": "x"}]}))
+    with pytest.raises(UserError, match="not a result of `jmlr review merge`"):
+        made(folders, tmp_path, options=ReportOptions(review=str(file)))
+    with pytest.raises(UserError, match=r"there is no .*none\.json"):
+        made(folders, tmp_path, options=ReportOptions(review=str(tmp_path / "none.json")))
 
 
 def test_contamination_is_shown_or_said_not_to_have_been_examined(folders, tmp_path):

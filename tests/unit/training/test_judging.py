@@ -7,7 +7,7 @@ import torch
 from test_training import open_session
 
 import jmlr.training.judging as judging
-from jmlr.training.judging import Judgement, answer_pattern, judge_check, report, with_and_without
+from jmlr.training.judging import Judgement, answer_pattern, by_gold, by_words, judge_check, report
 
 
 @pytest.fixture(scope="module")
@@ -21,17 +21,27 @@ def test_the_check_compares_the_gold_passage_with_another_candidate(session):
     assert found.present > 0
     assert found == judge_check(session.llm, session.passages, session.questions, session.step_settings, seed=0, most=6)
     question = session.questions[0]
-    present, absent = with_and_without(question, session.passages)
-    assert present in question.gold
-    assert absent not in question.gold
+    for find in (by_words, by_gold):
+        present, absent = find(question, session.passages)
+        assert present in question.gold
+        assert absent not in question.gold
+
+
+def test_of_many_gold_passages_one_that_holds_the_answer_is_taken(session):
+    question = session.questions[0]
+    (right,) = question.gold
+    empty = min(r for r in range(right + 2) if r != right)  # of the same section, but without the answer
+    present, absent = by_words(replace(question, gold=frozenset({empty, right})), session.passages)
+    assert present == right
+    assert absent not in (empty, right)
 
 
 def test_without_gold_the_answer_s_words_tell_which_passage_holds_it(session):
     question = session.questions[0]
     title, _ = session.passages.title_and_text(question.candidates[0])
-    pair = with_and_without(replace(question, gold=frozenset(), answer_text=title), session.passages)
+    pair = by_words(replace(question, gold=frozenset(), answer_text=title), session.passages)
     assert pair is None or answer_pattern(title).search(" ".join(session.passages.title_and_text(pair[0])))
-    assert with_and_without(replace(question, gold=frozenset(), answer_text="no"), session.passages) is None
+    assert by_words(replace(question, gold=frozenset(), answer_text="no"), session.passages) is None
     assert answer_pattern("Beta-blocker").search("a BETA blocker, given")
     assert not answer_pattern("aspirin").search("aspirins")
 

@@ -11,8 +11,10 @@ neither < first as an ordinal scale.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -106,6 +108,26 @@ def _criterion(name: str, worth: np.ndarray) -> dict[str, Any]:
         "p": mcnemar(int((means > 0.5).sum()), int((means < 0.5).sum())),
         "alpha": None if math.isnan(alpha) else alpha,
     }
+
+
+def read_result(path: str) -> dict[str, Any] | None:
+    """Return what `jmlr review merge` wrote into a file; None for no path.
+
+    Raises:
+        UserError: there is no such file, or it is something else.
+    """
+    if not path:
+        return None
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+        row = {"criterion", "ratings", "first", "neither", "second", "preference", "low", "high", "p_holm", "alpha"}
+        if len(found["systems"]) != 2 or not all(row <= set(c) for c in found["criteria"]):
+            raise ValueError
+        return {key: found[key] for key in ("systems", "reviewers", "questions", "missing_ratings", "criteria")}
+    except OSError:
+        raise UserError(f"report.review: there is no '{path}'") from None
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"report.review: '{path}': not a result of `jmlr review merge`") from None
 
 
 def table(result: Mapping[str, Any]) -> str:
