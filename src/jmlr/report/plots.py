@@ -101,10 +101,14 @@ def _rounds(run: Run, series: dict[str, dict[int, Row]], title: str) -> Callable
 def curve_plots(run: Run) -> Markup:
     """Draw the figures of every training step, smoothed; thin lines are seeds."""
     keys = [key for key in CURVES if any(r.get(key) is not None for records in run.histories.values() for r in records)]
-    return _svg([_curve(run, key) for key in keys], 3.7, 2.2, "learning curves", 2) if keys else Markup("")
+    return (
+        _svg([_curve(run, key, legend=key == keys[0]) for key in keys], 3.7, 2.2, "learning curves", 2)
+        if keys
+        else Markup("")
+    )
 
 
-def _curve(run: Run, key: str) -> Callable[[Any], None]:
+def _curve(run: Run, key: str, *, legend: bool) -> Callable[[Any], None]:
     def draw(axes: Any) -> None:
         named = set()
         for (name, _), records in run.histories.items():
@@ -120,8 +124,8 @@ def _curve(run: Run, key: str) -> Callable[[Any], None]:
             )
         axes.set_title(CURVES[key], fontsize=9, loc="left")
         axes.set_xlabel("step")
-        if len(named) > 1:
-            axes.legend(frameon=False, fontsize=8)
+        if legend and len(named) > 1:
+            axes.legend(frameon=False, fontsize=8, loc="upper right")
 
     return draw
 
