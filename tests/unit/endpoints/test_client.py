@@ -237,7 +237,7 @@ def test_the_cap_is_never_exceeded_and_what_was_paid_for_is_kept(server, tmp_pat
         capped.ask([f"number {i:2}" for i in range(40)], 5)
     assert "\n" not in str(error.value)
     asked = len(server.seen)
-    assert 5 <= asked <= 16
+    assert 4 <= asked <= 16  # four may be on their way at once; how many follow depends on when their price is known
     assert len(files(tmp_path)) == asked
     again = client(server, tmp_path, **prices, most_cost=0.05)
     assert again._ledger.spent() == pytest.approx(0.003 * asked)

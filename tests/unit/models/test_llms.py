@@ -127,9 +127,10 @@ def test_a_family_passes_the_joint_step_answers_and_comes_back_from_its_adapter_
     llm, tokenizer = load_llm(str(tmp_path / "llm"))
     rows = llm.get_input_embeddings().num_embeddings
     assert rows == len(tokenizer) + 24  # a padded vocabulary stays as it is
-    expected = option_scores(session.llm, tokenizer, tiny)
+    expected = option_scores(load_adapter(llm, tmp_path / "adapter", trainable=False), tokenizer, tiny)
     assert all(len(s) > 1 and len(set(s)) > 1 for s in expected)
-    assert option_scores(load_adapter(llm, tmp_path / "adapter", trainable=False), tokenizer, tiny) == expected
+    for ours, theirs in zip(option_scores(session.llm, tokenizer, tiny), expected, strict=True):
+        assert ours == pytest.approx(theirs, abs=1e-4)  # training adds in another order (models/adapter.py)
     plain = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(tmp_path / "llm"), tmp_path / "adapter")
     assert option_scores(plain, tokenizer, tiny) == expected
 
@@ -149,9 +150,10 @@ def test_the_paper_s_adapter_trains_what_it_says_and_comes_back(tiny, candidates
     session.optimiser.step()
     save_adapter(session.llm, tmp_path / "adapter")
     llm, tokenizer = load_llm(str(tmp_path / "llm"))
-    expected = option_scores(session.llm, tokenizer, tiny)
     adapted = load_adapter(llm, tmp_path / "adapter", trainable=False)
-    assert option_scores(adapted, tokenizer, tiny) == expected
+    expected = option_scores(adapted, tokenizer, tiny)
+    for ours, theirs in zip(option_scores(session.llm, tokenizer, tiny), expected, strict=True):
+        assert ours == pytest.approx(theirs, abs=1e-4)
     assert_merged_equals(merge_adapter(adapted), expected, tokenizer, tiny, tmp_path / "merged")
 
 
