@@ -101,11 +101,8 @@ def _rounds(run: Run, series: dict[str, dict[int, Row]], title: str) -> Callable
 def curve_plots(run: Run) -> Markup:
     """Draw the figures of every training step, smoothed; thin lines are seeds."""
     keys = [key for key in CURVES if any(r.get(key) is not None for records in run.histories.values() for r in records)]
-    return (
-        _svg([_curve(run, key, legend=key == keys[0]) for key in keys], 3.7, 2.2, "learning curves", 2)
-        if keys
-        else Markup("")
-    )
+    drawings = [_curve(run, key, legend=key == keys[0]) for key in keys]
+    return _svg(drawings, 3.7, 2.2, "learning curves", 2) if keys else Markup("")
 
 
 def _curve(run: Run, key: str, *, legend: bool) -> Callable[[Any], None]:

@@ -227,6 +227,13 @@ def test_no_message_repeats_the_prompt(server, tmp_path, capsys):
     assert "too_long" in str(error.value)
 
 
+def test_what_a_reply_did_not_cost_of_its_reserve_is_free_for_the_next(server, tmp_path):
+    prices = {"price_in": 0.1, "price_out": 1.0}  # as below: at most 0.0123 before the reply, 0.003 after it
+    with pytest.raises(UserError, match="cost cap"):
+        client(server, tmp_path, **prices, most_cost=0.05, parallel=1).ask([f"number {i:2}" for i in range(40)], 5)
+    assert 5 <= len(server.seen) <= 16
+
+
 def test_the_cap_is_never_exceeded_and_what_was_paid_for_is_kept(server, tmp_path):
     prices = {
         "price_in": 0.1,
