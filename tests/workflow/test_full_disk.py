@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import resource
 import subprocess
@@ -40,3 +41,36 @@ def test_a_stage_without_room_for_its_output_fails_in_one_line_and_leaves_nothin
     assert "Traceback" not in done.stderr
     assert not out.exists()
     assert not list(out.parent.glob(f".{stage}.*"))
+
+
+# In a mount namespace of its own, so that the small disk goes with the process; who is not root becomes it in there.
+APART = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--user", "--map-root-user", "--mount"]
+
+
+@pytest.fixture(scope="module")
+def apart(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Return the command before one that mounts disks of its own."""
+    if subprocess.run(
+        [*APART, "mount", "-t", "tmpfs", "none", tmp_path_factory.mktemp("mount")], capture_output=True, check=False
+    ).returncode:
+        pytest.skip("no file system can be mounted here")
+    return APART
+
+
+@pytest.mark.parametrize("stage", [s for s in STAGES if s != "judge"])
+def test_a_stage_on_a_disk_that_fills_up_says_so_and_leaves_nothing(finished: Checkout, commands, apart, stage):
+    line = commands[stage]
+    made = finished.folder / re.search(r"--out (\S+)", line)[1]
+    pages = sum(-(-p.stat().st_size // 4096) for p in made.rglob("*") if p.is_file())
+    disk = finished.folder / "small" / stage
+    disk.mkdir(parents=True)
+    line = re.sub(r"--out \S+", f"--out {disk}/{stage}", line).replace("--scratch ", f"--scratch {disk}/scratch/")
+    script = f"mount -t tmpfs -o size={4 * (pages - 1)}k none {disk}; {line}; ended=$?; ls -A {disk}; exit $ended"
+    done = subprocess.run(
+        [*apart, "bash", "-c", script], cwd=finished.folder, env=finished.environment, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr[-2000:]
+    assert done.stderr.splitlines()[-1].startswith(f"jmlr {stage}: cannot write"), done.stderr[-2000:]
+    assert "Traceback" not in done.stderr
+    assert set(done.stdout.split()) <= {"scratch"}
