@@ -14,13 +14,14 @@ rule pretrain:
     threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: 3000 * attempt,
-        runtime=lambda wildcards, attempt: 480 * attempt,
+        runtime=lambda wildcards, attempt: minutes("pretrain", 480, attempt),
     params:
         code=stage_digest("pretrain"),
         fetched=lambda w: words("--fetched", tokenizer_source(w.model)),
+        scratch="scratch/{run}/{model}/seed{seed}/pretrain",
         options=lambda w: flags(PRETRAINED[w.model].model_copy(update={"init": initial(w.model, w.seed)[1]})),
     message:
         "Models: pre-train the {wildcards.model} on the run's own text, seed {wildcards.seed}"
     shell:
         "OMP_NUM_THREADS={threads} jmlr pretrain --out {output} --prepared {input.prepared} {params.fetched} --seed {wildcards.seed}"
-        " {params.options} 2> >(tee {log} >&2)"
+        " --scratch {params.scratch} {params.options} 2> >(tee {log} >&2)"

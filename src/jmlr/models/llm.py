@@ -60,7 +60,7 @@ def load_llm(path: str, *, precision: str = "float32", where: torch.device | Non
 
     Raises:
         UserError: there is no such model, it is not a causal language model, its tokenizer has more tokens than its embedding
-            rows, or 4 bits are asked for and bitsandbytes is not there.
+            rows, it makes its logits in an unknown way, or 4 bits are asked for and bitsandbytes is not there.
     """
     from transformers import AutoModelForCausalLM
 
@@ -77,12 +77,15 @@ def load_llm(path: str, *, precision: str = "float32", where: torch.device | Non
             f"tokenizer it was trained with, or save it with resize_token_embeddings({most})"
         )
     if precision != "4bit":
-        return llm.to(where), tokenizer
+        llm = llm.to(where)
+        _check_logits(llm, path, where)
+        return llm, tokenizer
     for module in llm.modules():
         # Judging (without gradient) would let bitsandbytes repack weights on CPUs with AVX-512 BF16, for a product that has no
         # backward pass: every training step after it would go wrong without a word (0.50).
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False
+    _check_logits(llm, path, where)
     return llm, tokenizer
 
 
@@ -106,7 +109,10 @@ def _four_bits(where: torch.device) -> Any:
 def add_adapter(
     llm: Any, *, rank: int, alpha: int, dropout: float, targets: Sequence[str], modules: Sequence[str]
 ) -> Any:
-    """Wrap a model in a fresh LoRA adapter (peft); everything else is frozen, but for `modules`, trained in full."""
+    """Wrap a model in a fresh LoRA adapter (peft); everything else is frozen, but for `modules`, trained in full.
+
+    What is trained is held in float32, whatever the model's precision: in bfloat16 a step of a usual learning rate is rounded away.
+    """
     from peft import LoraConfig, get_peft_model
 
     config = LoraConfig(
@@ -118,7 +124,7 @@ def add_adapter(
         task_type="CAUSAL_LM",
     )
     try:
-        return get_peft_model(llm, config)
+        return _widened(get_peft_model(llm, config))
     except ValueError as error:
         raise UserError(
             f"adapter: {str(error).splitlines()[0]} (lora_targets: {list(targets)}, train_modules: {list(modules)})"
@@ -126,10 +132,21 @@ def add_adapter(
 
 
 def load_adapter(llm: Any, folder: Path, *, trainable: bool) -> Any:
-    """Put a trained adapter on its base model."""
+    """Put a trained adapter on its base model; one that is trained further is held in float32, as it was saved."""
     from peft import PeftModel
+    from peft.utils.save_and_load import load_peft_weights, set_peft_model_state_dict
 
-    return PeftModel.from_pretrained(llm, str(folder), is_trainable=trainable)
+    loaded = PeftModel.from_pretrained(llm, str(folder), is_trainable=trainable)
+    if trainable and any(p.requires_grad and p.dtype == torch.bfloat16 for p in loaded.parameters()):
+        set_peft_model_state_dict(_widened(loaded), load_peft_weights(str(folder)))  # what was rounded on loading
+    return loaded
+
+
+def _widened(llm: Any) -> Any:
+    for p in llm.parameters():
+        if p.requires_grad:
+            p.data = at_least_float32(p.data)
+    return llm
 
 
 def save_adapter(llm: Any, folder: Path) -> None:
@@ -178,6 +195,30 @@ def head(llm: nn.Module) -> nn.Module:
     return causal(llm).get_output_embeddings()
 
 
+def logits_of(llm: nn.Module, states: Tensor) -> Tensor:
+    """Return the logits [..., V] of hidden states [..., H]: the head's output, scaled or capped as the model's own forward does."""
+    config, out = causal(llm).config, head(llm)(states)
+    if times := getattr(config, "logit_scale", None):  # Cohere
+        out = out * times
+    if over := getattr(config, "logits_scaling", None):  # Granite
+        out = out / over
+    if cap := getattr(config, "final_logit_softcapping", None):  # Gemma 2
+        out = cap * torch.tanh(out / cap)
+    return out
+
+
+@torch.no_grad()
+def _check_logits(llm: nn.Module, path: str, where: torch.device) -> None:
+    """Refuse a model that makes its logits in a way unknown to `logits_of`: its losses would be wrong without a word."""
+    ids = torch.tensor([[0, 1, 2]], device=where)
+    own, ours = llm(input_ids=ids, use_cache=False).logits, logits_of(llm, hidden_states(llm, ids))
+    if own.shape != ours.shape or (own - ours).abs().max() > 0.02 * own.abs().max():
+        raise UserError(
+            f"language model '{path}': models of the kind '{causal(llm).config.model_type}' change what their head gives in a "
+            "way that is not known here; take one of another kind"
+        )
+
+
 def at_least_float32(x: Tensor) -> Tensor:
     """Return `x` widened to float32 if it is narrower: losses and scores are compared, and bfloat16 ties too often."""
     return x if x.dtype == torch.float64 else x.float()
@@ -204,7 +245,7 @@ def answer_token_losses(
     places = torch.tensor([len(p) + j for p, a in zip(prompts, answers, strict=True) for j in range(len(a))]).to(
         where, non_blocking=True
     )
-    logits = head(llm)(hidden_states(llm, ids)[rows, places - 1])  # the token at t is predicted at t - 1
+    logits = logits_of(llm, hidden_states(llm, ids)[rows, places - 1])  # the token at t is predicted at t - 1
     return F.cross_entropy(at_least_float32(logits), ids[rows, places], reduction="none"), rows
 
 

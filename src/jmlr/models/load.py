@@ -22,13 +22,17 @@ def pretrained(kind: Any, path: str, what: str, **settings: Any) -> Any:
         settings: further arguments.
 
     Raises:
-        UserError: there is no such model, or it is of another kind.
+        UserError: there is no such model, its licence was not accepted, or it is of another kind.
     """
     quiet()
     try:
         return watch("llm" if what == "language model" else what, kind.from_pretrained(path, **settings))
     except (OSError, ValueError) as error:
-        raise UserError(f"{what} '{path}' cannot be loaded: {str(error).strip().splitlines()[0]}") from None
+        reason = str(error).strip() or type(error).__name__
+        if "gated repo" in reason.lower():
+            mend = f"accept its licence at https://huggingface.co/{path}, then `hf auth login` or set HF_TOKEN, and run again"
+            raise UserError(f"{what} '{path}' is licence-gated: {mend}") from None
+        raise UserError(f"{what} '{path}' cannot be loaded: {reason.splitlines()[0]}") from None
 
 
 def quiet() -> None:

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from jmlr.models.llm import at_least_float32, causal, head, pad_right
+from jmlr.models.llm import at_least_float32, causal, logits_of, pad_right
 
 
 def pad_left(rows: Sequence[Sequence[int]], where: torch.device) -> tuple[Tensor, Tensor, Tensor]:
@@ -65,7 +65,7 @@ def option_losses(
     counts = [len(a) for a in answers]
     real = torch.arange(tokens.shape[1], device=where) < torch.tensor(counts, device=where)[:, None]
     losses = F.cross_entropy(
-        at_least_float32(head(llm)(states[real])), tokens[real].to(states.device), reduction="none"
+        at_least_float32(logits_of(llm, states[real])), tokens[real].to(states.device), reduction="none"
     )
     sums = torch.zeros(len(answers), device=losses.device, dtype=losses.dtype)
     sums.index_add_(0, real.nonzero()[:, 0].to(losses.device), losses)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from jmlr.options.base import Closed, Count, Positive, Rate, option
 
@@ -54,6 +54,7 @@ class PretrainOptions(Closed):
         0, "inverse_cloze, from scratch: depth of a ColBERT's token vectors (the paper: 128); 0: a dense retriever"
     )
     bf16: bool = option(True, "compute in bfloat16 where the hardware has it")
+    checkpoint_min: Annotated[float, Field(gt=0)] = option(10.0, "causal: minutes between saves of the training state")
 
     @model_validator(mode="after")
     def _one_budget(self) -> PretrainOptions:

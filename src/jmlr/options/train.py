@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from jmlr.options.base import Closed, Count, Positive, Rate, option
 
@@ -30,6 +30,9 @@ class TrainOptions(Closed):
         "shared",
         "shared: one encoder reads queries and passages; separate: one each, beginning as copies; query_only: only the "
         "queries' is trained, so that passages keep their vectors and their index",
+    )
+    train_passage_tokens: Count = option(
+        0, "most tokens of a passage that the retriever encodes in training; 0: as many as in the index"
     )
     prior_weight: Rate = option(
         0.0, "nats that a unit of the index's score is worth to a passage, beside the LLM's loss"
@@ -69,6 +72,15 @@ class TrainOptions(Closed):
     )
     wandb: str = option("", "project of Weights & Biases to send the figures to; empty: nothing is sent")
     checkpoint_min: Annotated[float, Field(gt=0)] = option(10.0, "minutes between saves of the training state")
+
+    @model_validator(mode="after")
+    def _prior_stays(self) -> TrainOptions:
+        if self.live_candidates and self.prior_weight:
+            raise ValueError(
+                "live_candidates with prior_weight: the prior is the score of the round's index, which live candidates do not "
+                "keep; set one of the two to 0 or false"
+            )
+        return self
 
     @property
     def joint(self) -> bool:

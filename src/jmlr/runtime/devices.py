@@ -48,5 +48,12 @@ def has_bf16(where: torch.device) -> bool:
 
 
 def autocast(where: torch.device, wanted: bool) -> torch.autocast:
-    """Return the bfloat16 autocast context if it is wanted and the hardware has it, else one that does nothing."""
+    """Return the bfloat16 autocast context if it is wanted and the hardware has it, else one that does nothing, and say so once."""
+    if wanted and not has_bf16(where):
+        _say_float32(where.type)
     return torch.autocast(where.type, torch.bfloat16, enabled=wanted and has_bf16(where))
+
+
+@functools.cache
+def _say_float32(kind: str) -> None:
+    say(f"device: this {kind} has no fast bfloat16; computing in float32")

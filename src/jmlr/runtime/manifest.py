@@ -2,7 +2,8 @@
 
 `manifest.json` holds the stage, its options, the digests of inputs and outputs, the code digest, the seed, versions,
 hardware, seconds, CPU seconds, GPU hours, energy where the hardware tells it, the tokens and FLOPs of every model, and the
-peak of memory in bytes. It never holds clinical text.
+peak of memory in bytes. Where a stage went on after a kill, time, tokens and FLOPs are those of all attempts up to their last
+saved state; energy and memory are the last attempt's. It never holds clinical text.
 
     with stage_output(out, "encode", inputs={"retriever": retriever}, options=[options]) as (folder, notes):
         ...
@@ -16,7 +17,6 @@ import os
 import platform
 import resource
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -44,13 +44,13 @@ def stage_output(
     seed: int | None = None,
 ) -> Iterator[tuple[Path, dict[str, Any]]]:
     """Yield (a fresh folder, a dictionary for notes); on success write the manifest and put the folder in place of `out`."""
-    begun, clock, cpu = datetime.now(UTC), time.perf_counter(), _cpu_seconds()
+    begun = datetime.now(UTC)
     notes: dict[str, Any] = {}
     meter.reset()
     energy = EnergyMeter()
     with fresh_directory(out) as folder:
         yield folder, notes
-        seconds = time.perf_counter() - clock
+        spent = meter.spent()
         content = {
             "stage": stage,
             "options": {k: v for o in options for k, v in o.model_dump(mode="json").items()},
@@ -61,11 +61,11 @@ def stage_output(
             "versions": {"python": platform.python_version(), **{p: v for p in PACKAGES if (v := _version(p))}},
             "hardware": _hardware(),
             "begun": begun.isoformat(timespec="seconds"),
-            "seconds": round(seconds, 3),
-            "cpu_seconds": round(_cpu_seconds() - cpu, 3),
-            "gpu_hours": round(seconds / 3600 * _gpus(), 6),
+            "seconds": round(spent["seconds"], 3),
+            "cpu_seconds": round(spent["cpu_seconds"], 3),
+            "gpu_hours": round(spent["seconds"] / 3600 * _gpus(), 6),
             "energy": energy.read(),
-            "models": meter.counts(),
+            "models": spent["models"],
             "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             * (1 if sys.platform == "darwin" else 1024),
             "notes": notes,
@@ -76,6 +76,13 @@ def stage_output(
 def read_manifest(folder: Path) -> dict[str, Any]:
     """Return the manifest of a stage's output folder."""
     return json.loads((folder / NAME).read_text())
+
+
+def fingerprint(folder: Path) -> dict[str, str | int]:
+    """Tell what is in a folder without reading it: a stage's output by its manifest, another one by its files' sizes."""
+    if (folder / NAME).is_file():
+        return dict(read_manifest(folder)["outputs"])
+    return {str(p.relative_to(folder)): p.stat().st_size for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
 def last_training(run: Path, system: str, seed: int) -> Path:
@@ -112,11 +119,6 @@ def _version(package: str) -> str | None:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return None
-
-
-def _cpu_seconds() -> float:
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime
 
 
 def _gpus() -> int:

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from jmlr.options import PretrainOptions
+from jmlr.runtime.digest import stage_digest
 from jmlr.runtime.errors import UserError
-from jmlr.runtime.manifest import stage_output
+from jmlr.runtime.manifest import fingerprint, stage_output
 
 
-def pretrain(out: Path, prepared: Path, seed: int, options: PretrainOptions, fetched: list[Path] | None = None) -> None:
+def pretrain(
+    out: Path,
+    prepared: Path,
+    seed: int,
+    options: PretrainOptions,
+    fetched: list[Path] | None = None,
+    scratch: Path | None = None,
+) -> None:
     """Make or continue a language model (--objective causal) or a retriever (--objective inverse_cloze).
 
     Args:
@@ -18,15 +29,29 @@ def pretrain(out: Path, prepared: Path, seed: int, options: PretrainOptions, fet
         prepared: output of `prepare`
         seed: of the initial weights and of the order of the text
         fetched: outputs of `fetch`, where the tokenizer is one of their files ('source:NAME/FILE')
+        scratch: folder for the state of an unfinished language model; the same command goes on from it
     """
+    known = [stage_digest("pretrain"), options.model_dump_json(), str(seed), json.dumps(fingerprint(prepared))]
+    base = json.dumps(fingerprint(Path(options.init))) if options.init else ""
+    key = sha256("\n".join([*known, base]).encode()).hexdigest()
     inputs = {"prepared": prepared, "init": Path(options.init) if options.init else None}
     with stage_output(out, "pretrain", inputs=inputs, options=[options], seed=seed) as (folder, notes):
-        made = _language_model if options.objective == "causal" else _retriever
-        notes.update(made(folder, prepared, seed, options, fetched or []))
+        if options.objective == "causal":
+            notes.update(_language_model(folder, prepared, seed, options, fetched or [], scratch, key))
+        else:
+            notes.update(_retriever(folder, prepared, seed, options, fetched or []))
+    if scratch:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _language_model(
-    folder: Path, prepared: Path, seed: int, options: PretrainOptions, fetched: list[Path]
+    folder: Path,
+    prepared: Path,
+    seed: int,
+    options: PretrainOptions,
+    fetched: list[Path],
+    scratch: Path | None,
+    key: str,
 ) -> dict[str, Any]:
     from jmlr.models.fresh import fresh_model
     from jmlr.models.induction import prepare_induction
@@ -57,7 +82,7 @@ def _language_model(
     figures = pretrain_llm(
         llm, read, seed=seed, steps=steps, batch=options.batch, learning_rate=options.learning_rate,
         matrix_learning_rate=options.matrix_learning_rate, weight_decay=options.weight_decay, warmup_steps=options.warmup_steps,
-        shuffle=options.shuffle, bf16=options.bf16,
+        shuffle=options.shuffle, bf16=options.bf16, checkpoint_min=options.checkpoint_min, scratch=scratch, key=key,
     )  # fmt: skip
     llm.save_pretrained(folder)
     tokenizer.save_pretrained(folder)

@@ -20,7 +20,7 @@ from typing import Any
 from jmlr.options import Closed, ReadingOptions, RetrievalOptions, TrainOptions
 from jmlr.runtime.digest import stage_digest
 from jmlr.runtime.errors import UserError
-from jmlr.runtime.manifest import read_manifest, stage_output
+from jmlr.runtime.manifest import fingerprint, read_manifest, stage_output
 from jmlr.runtime.progress import say
 
 
@@ -129,12 +129,13 @@ def _write_cards(folder: Path, prepared: Path, given: dict[str, Any], *options: 
 
 
 def _key(given: dict[str, object]) -> str:
-    """Digest what a saved state must agree with: code, options, and the data's own digests."""
+    """Digest what a saved state must agree with: code, options, and what the data and models are."""
     parts = [stage_digest("train")]
     for name in ("options", "reading", "retrieval"):
         parts.append(given[name].model_dump_json())  # type: ignore[attr-defined]
-    for name in ("prepared", "candidates", "previous", "index"):
-        folder = given[name]
-        parts.append(json.dumps(read_manifest(folder)["outputs"]) if isinstance(folder, Path) else "")
+    for name in ("prepared", "candidates", "previous", "index", "vectors", "llm", "retriever"):
+        value = given[name]
+        folders = value if isinstance(value, list) else [value] if value else []
+        parts.append(json.dumps([fingerprint(Path(folder)) for folder in folders]))
     parts += [str(given[name]) for name in ("llm", "retriever", "seed", "round", "rounds")]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()

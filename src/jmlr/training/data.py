@@ -194,7 +194,9 @@ _permutations: dict[tuple[int, int, int], np.ndarray] = {}
 
 def _permutation(n: int, seed: int, epoch: int) -> np.ndarray:
     key = (n, seed, epoch)
-    if key not in _permutations:
+    order = _permutations.get(key)  # reading ahead, another thread may clear what is here
+    if order is None:
+        order = np.random.default_rng(stream(seed, "epoch", epoch)).permutation(n)
         _permutations.clear() if len(_permutations) > 2 else None
-        _permutations[key] = np.random.default_rng(stream(seed, "epoch", epoch)).permutation(n)
-    return _permutations[key]
+        _permutations[key] = order
+    return order

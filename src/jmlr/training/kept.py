@@ -1,6 +1,6 @@
 """The passages' vectors where their encoder stays as it is: taken from the disk, so that no passage is encoded in training.
 
-kept = KeptPassages.open([Path("r0/encode/passages-0-of-1")], count=13_061)
+kept = KeptPassages.open([Path("r0/encode/passages-0-of-1")], count=13_061, depth=384, tokens=False)
 kept.take([3, 17], queries)     # what retriever.encode gives for passages 3 and 17: [2, D], or [2, T, D] of a ColBERT
 """
 
@@ -27,12 +27,25 @@ class KeptPassages:
     starts: np.ndarray
 
     @classmethod
-    def open(cls, folders: Sequence[Path], count: int) -> KeptPassages:
-        """Open the shards of all `count` passages, in their order; raise UserError if there are more or fewer."""
+    def open(cls, folders: Sequence[Path], count: int, depth: int, *, tokens: bool) -> KeptPassages:
+        """Open the shards of all `count` passages, in their order.
+
+        depth: of the retriever's vectors; `tokens`: it makes one for each token (ColBERT).
+
+        Raises:
+            UserError: there are more or fewer, or they are of another kind or depth.
+        """
         shards = [StoredVectors.open(folder, "--vectors") for folder in folders]
         sizes = [len(s) for s in shards]
         if sum(sizes) != count:
             raise UserError(f"--vectors: vectors of {sum(sizes)} passages, but there are {count}; encode again")
+        for folder, shard in zip(folders, shards, strict=True):
+            if shard.vectors.shape[1] != depth or (shard.offsets is not None) != tokens:
+                raise UserError(
+                    f"--vectors: '{folder}' holds vectors of depth {shard.vectors.shape[1]}, one for each "
+                    f"{'passage' if shard.offsets is None else 'token'}; the retriever makes {depth}, one for each "
+                    f"{'token' if tokens else 'passage'}; encode with this retriever"
+                )
         return cls(shards, np.cumsum([0, *sizes[:-1]]))
 
     def take(self, rows: Sequence[int], queries: Tensor) -> Tensor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import signal
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,10 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from jmlr.models.retriever import Retriever
-from jmlr.runtime import distributed
+from jmlr.runtime import distributed, meter
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.progress import Progress, say
 from jmlr.runtime.seeds import seed_torch
+from jmlr.runtime.signals import InterruptedTrainingError, StopSignal
 from jmlr.training.boards import Boards
 from jmlr.training.data import Passages, Question, batch_at
 from jmlr.training.live import LiveCandidates
@@ -32,8 +32,8 @@ from jmlr.training.watch import Watch
 SHOWN = ("loss_lm", "loss_rank", "agreement", "hit", "questions_per_s")
 
 
-class InterruptedTrainingError(UserError):
-    """Training was asked to stop; its state is saved, and the same command goes on from it."""
+class NotFiniteError(UserError):
+    """A loss or a gradient is NaN or infinite; the step that would have used it was not made."""
 
 
 @dataclass(frozen=True)
@@ -79,14 +79,16 @@ def train_loop(
 
     Raises:
         InterruptedTrainingError: SIGTERM or SIGUSR1 came; the state is in `scratch`.
-        UserError: a loss or a gradient became NaN or infinite; the last good state stays in `scratch`.
+        UserError: a loss or a gradient became NaN or infinite; the state before that step is in `scratch`.
     """
     begin, history = _resume(parts, settings, scratch, key, name)
     progress = Progress(name, settings.last_step - settings.first_step, done=begin - settings.first_step)
     saved = time.monotonic()
-    watch = Watch(name)
+    watch = Watch(name, settings.last_step - settings.first_step)
+    for record in history:
+        watch.look(record)
     parts.llm.train()
-    with _StopSignal() as stop, ReadAhead(parts, settings.batch, seed) as ahead:
+    with StopSignal() as stop, ReadAhead(parts, settings.batch, seed) as ahead:
         for step in range(begin, settings.last_step):
             began = time.perf_counter()
             factor = learning_rate_factor(
@@ -94,10 +96,17 @@ def train_loop(
             )
             set_learning_rates(parts.optimiser, factor)
             ahead.ready(step, settings.last_step)
-            figures, stopping = one_step(parts, step_settings, settings, seed, step, stop)
+            try:
+                figures, stopping = one_step(parts, step_settings, settings, seed, step, stop)
+            except NotFiniteError:
+                _save(parts, scratch, step, key, history)
+                distributed.wait_for_all()
+                raise
             figures["questions_per_s"] = round(settings.batch / (time.perf_counter() - began), 3)
             history.append({"step": step + 1, **figures, "llm_learning_rate": parts.optimiser.param_groups[0]["lr"]})
             watch.look(figures)
+            if step == begin:
+                watch.cut(parts.passages.prompter, "so far")
             boards.write(step + 1, figures)
             progress.step(1, {k: v for k in SHOWN if (v := figures[k]) is not None})
             late = time.monotonic() - saved > 60 * settings.checkpoint_min
@@ -109,7 +118,7 @@ def train_loop(
                     raise InterruptedTrainingError(
                         f"{name}: stopped at step {step + 1} by a signal; the state is saved in {scratch}"
                     )
-    watch.cut(parts.passages.prompter)
+    watch.cut(parts.passages.prompter, "in all")
     return history
 
 
@@ -119,7 +128,7 @@ def one_step(
     settings: LoopSettings,
     seed: int,
     step: int,
-    stop: _StopSignal,
+    stop: StopSignal,
 ) -> tuple[dict[str, float | None], bool]:
     """Make one optimiser step over a batch, shared among ranks, in micro-batches if asked; return its figures, and whether to stop."""
     llm, retriever, optimiser = parts.llm, parts.retriever, parts.optimiser
@@ -183,8 +192,8 @@ def _check_finite(values: dict[str, float], step: int) -> None:
             rate = (
                 "llm_learning_rate" if name in ("loss_lm", "judged", "llm_gradient_norm") else "retriever_learning_rate"
             )
-            raise UserError(
-                f"train: {name} is {value} at step {step + 1}; nothing was changed by this step, and the last saved state stands; "
+            raise NotFiniteError(
+                f"train: {name} is {value} at step {step + 1}; nothing was changed by this step, and the state before it is saved; "
                 f"lower {rate}"
             )
 
@@ -195,8 +204,9 @@ def _resume(
     """Load the newest state, if there is one, on every rank; return the step to go on from and the figures so far."""
     if settings.batch < distributed.current().size:
         raise UserError(f"batch {settings.batch} is less than the {distributed.current().size} ranks that share it")
-    about = load_state(scratch, key, parts.llm, parts.retriever, parts.optimiser)
+    about = load_state(scratch, key, parts.llm, parts.retriever, [parts.optimiser])
     begin, history = (about["step"], about["history"]) if about else (settings.first_step, [])
+    meter.carry(about["spent"] if about else {})
     hint = f"is '{scratch}' on a file system that all nodes see?"
     distributed.same_everywhere(begin, "the step to go on from", hint)
     if about:
@@ -206,8 +216,8 @@ def _resume(
 
 def _save(parts: Parts, scratch: Path, step: int, key: str, history: list[dict[str, Any]]) -> None:
     if distributed.current().rank == 0:
-        about = {"key": key, "history": history}
-        save_state(scratch, step, parts.llm, parts.retriever, parts.optimiser, about)
+        about = {"key": key, "history": history, "spent": meter.spent()}
+        save_state(scratch, step, parts.llm, parts.retriever, [parts.optimiser], about)
 
 
 def write_history(history: Sequence[dict[str, Any]], path: Path, round: int) -> None:
@@ -243,23 +253,3 @@ class ReadAhead:
         batch = batch_at(self._parts.questions, step, self._batch, self._seed)
         own = share(batch, distributed.current())
         self._parts.passages.read_ahead(row for q in own for row in q.candidates)
-
-
-class _StopSignal:
-    """Remembers SIGTERM and SIGUSR1 (SLURM's signal before the wall time) instead of dying in the middle of a step."""
-
-    def __init__(self) -> None:
-        self.asked = False
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> _StopSignal:
-        for number in (signal.SIGTERM, signal.SIGUSR1):
-            self._before[number] = signal.signal(number, self._remember)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _remember(self, *_: object) -> None:
-        self.asked = True

@@ -11,8 +11,11 @@ answers are targets teach a small model to read in a minute, where plain text wo
 from __future__ import annotations
 
 import itertools
+import math
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,13 +23,16 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from jmlr.models.llm import head, hidden_states, pad_right
+from jmlr.models.llm import hidden_states, logits_of, pad_right
+from jmlr.runtime import meter
 from jmlr.runtime.devices import autocast
 from jmlr.runtime.errors import UserError
-from jmlr.runtime.progress import Progress
+from jmlr.runtime.progress import Progress, say
 from jmlr.runtime.seeds import seed_torch, stream
+from jmlr.runtime.signals import InterruptedTrainingError, StopSignal
 from jmlr.training.muon import Muon
 from jmlr.training.optimiser import learning_rate_factor, set_learning_rates
+from jmlr.training.state import load_state, save_state
 
 FLOOR = 0.05
 
@@ -126,37 +132,67 @@ def pretrain_llm(
     warmup_steps: int,
     shuffle: bool,
     bf16: bool,
+    checkpoint_min: float = 10.0,
+    scratch: Path | None = None,
+    key: str = "",
 ) -> dict[str, float]:
-    """Train in place; return the mean loss of the last tenth on targets and on all tokens (nats per token)."""
+    """Train in place; return the mean loss on targets over the last tenth (nats per token).
+
+    Where there is a `scratch`, the state is saved there every `checkpoint_min` minutes and on SIGTERM or SIGUSR1, and training goes
+    on from it if it was made for the same `key`.
+
+    Raises:
+        InterruptedTrainingError: one of the signals came; the state is saved.
+        UserError: there are no documents, or the loss is NaN or infinite.
+    """
     if not documents:
         raise UserError("pretrain: there are no documents; see prepare.documents")
     made = optimisers(llm, learning_rate, matrix_learning_rate, weight_decay)
-    progress = Progress("pretrain llm", steps)
-    where = next(llm.parameters()).device
-    seed_torch(seed, "pretrain")
+    about = load_state(scratch, key, llm, None, made) if scratch else None
+    begin, tail = (about["step"], about["tail"]) if about else (0, [])
+    if about:
+        meter.carry(about["spent"])
+        say(f"pretrain llm: goes on from step {begin}")
+    progress, saved = Progress("pretrain llm", steps, done=begin), time.monotonic()
     llm.train()
-    tail: list[float] = []
-    for step in range(steps):
-        for optimiser in made:
-            set_learning_rates(
-                optimiser, learning_rate_factor(step, steps, warmup=warmup_steps, since=step, floor=FLOOR)
-            )
-        rows = [documents[i] for i in draw(len(documents), step, batch, seed if shuffle else None)]
-        loss, target_loss = weighted_loss(llm, rows, where, bf16)
-        loss.backward()
-        nn.utils.clip_grad_norm_(llm.parameters(), 1.0)
-        for optimiser in made:
-            optimiser.step()
-            optimiser.zero_grad(set_to_none=True)
-        if not torch.isfinite(loss):
-            raise UserError(
-                f"pretrain: the loss is {loss.item()} at step {step + 1}; lower learning_rate or matrix_learning_rate"
-            )
-        progress.step(1, {"loss": loss.item(), "target_loss": target_loss.item()})
-        if step >= int(steps * 0.9):
-            tail.append(target_loss.item())
+    with StopSignal() as stop:
+        for step in range(begin, steps):
+            seed_torch(seed, "pretrain", step)
+            factor = learning_rate_factor(step, steps, warmup=warmup_steps, since=step, floor=FLOOR)
+            rows = [documents[i] for i in draw(len(documents), step, batch, seed if shuffle else None)]
+            loss, target_loss = one_step(llm, rows, made, factor, bf16)
+            if not math.isfinite(loss):
+                raise UserError(
+                    f"pretrain: the loss is {loss} at step {step + 1}; lower learning_rate or matrix_learning_rate"
+                )
+            progress.step(1, {"loss": loss, "target_loss": target_loss})
+            if step >= int(steps * 0.9):
+                tail.append(target_loss)
+            late = time.monotonic() - saved > 60 * checkpoint_min
+            if scratch and (late or stop.asked) and step + 1 < steps:
+                save_state(scratch, step + 1, llm, None, made, {"key": key, "tail": tail, "spent": meter.spent()})
+                saved = time.monotonic()
+                if stop.asked:
+                    raise InterruptedTrainingError(
+                        f"pretrain: stopped at step {step + 1} by a signal; the state is saved in {scratch}"
+                    )
     llm.eval()
     return {"target_loss": float(np.mean(tail))}
+
+
+def one_step(
+    llm: nn.Module, rows: Sequence[Document], made: Sequence[torch.optim.Optimizer], factor: float, bf16: bool
+) -> tuple[float, float]:
+    """Make one optimiser step at `factor` times the peak learning rates; return the loss, and that on targets."""
+    for optimiser in made:
+        set_learning_rates(optimiser, factor)
+    loss, target_loss = weighted_loss(llm, rows, next(llm.parameters()).device, bf16)
+    loss.backward()
+    nn.utils.clip_grad_norm_(llm.parameters(), 1.0)
+    for optimiser in made:
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+    return loss.item(), target_loss.item()
 
 
 def weighted_loss(
@@ -170,7 +206,7 @@ def weighted_loss(
     weights = weights.to(where)
     counted = weights[:, 1:] > 0
     with autocast(where, bf16):
-        logits = head(llm)(hidden_states(llm, ids)[:, :-1][counted])
+        logits = logits_of(llm, hidden_states(llm, ids)[:, :-1][counted])
     losses = F.cross_entropy(logits.float(), ids[:, 1:][counted], reduction="none")
     kept = weights[:, 1:][counted]
     full = kept == 1

@@ -30,7 +30,7 @@ def reference_step(
     step: int,
     rank: bool,
 ) -> StepResult:
-    """Compute what `joint_step` computes, with the same arguments. The target is LLM-Rank, the sampling the paper's."""
+    """Compute what `joint_step` computes, with the same arguments."""
     losses_lm, losses_rank = [], []
     for question in batch:
         scores = score_one_by_one(retriever, passages, question)
@@ -73,11 +73,12 @@ def rank_one_question(
     seed: int,
     step: int,
 ) -> Tensor | None:
-    """Return the LLM-Rank loss of one question; None where no pair of sampled passages carries a signal (METHOD 3.3 to 3.6)."""
+    """Return the retriever's loss of one question; None where no pair of sampled passages carries a signal (METHOD 3.3 to 3.6)."""
     low, high = min(scores, key=Tensor.item), max(scores, key=Tensor.item)
-    if low.item() == high.item():
+    apart = low.item() < high.item()
+    if settings.target == "llm_rank" and not apart:
         return None
-    scaled = [2 * (s - low) / (high - low) - 1 for s in scores]
+    scaled = [2 * (s - low) / (high - low) - 1 if apart else 0 * s for s in scores]
 
     # S without replacement with probabilities softmax(s' / temperature): add Gumbel noise, take the S largest.
     uniform = np.random.default_rng(stream(seed, "sample", step, question.number)).random(len(scores))
@@ -98,6 +99,8 @@ def rank_one_question(
         ]
     llm.train(training)
 
+    if settings.target != "llm_rank":
+        return distribution_loss([scores[c] for c in sampled], thinks, settings)
     pairs = []
     for i in range(len(sampled)):
         for j in range(i + 1, len(sampled)):
@@ -107,6 +110,17 @@ def rank_one_question(
             better = torch.ones_like(probability) if thinks[i] < thinks[j] else torch.zeros_like(probability)
             pairs.append(F.binary_cross_entropy(probability, better))
     return torch.stack(pairs).mean() if pairs else None
+
+
+def distribution_loss(scores: list[Tensor], losses: list[float], settings: StepSettings) -> Tensor:
+    """Return the loss of one question under the targets that compare distributions (METHOD section 6)."""
+    weights = [torch.exp(s / settings.score_temperature) for s in scores]
+    student = [w / sum(weights) for w in weights]
+    if settings.target == "emdr2":  # minus the logarithm of the answer's likelihood over all passages
+        return -torch.log(sum(p * math.exp(-x) for p, x in zip(student, losses, strict=True)))  # type: ignore[arg-type]
+    powers = [math.exp(-x / settings.target_temperature) for x in losses]
+    terms = [t / sum(powers) * torch.log(t / sum(powers) / p) for t, p in zip(powers, student, strict=True)]
+    return torch.stack(terms).sum()  # KL(target || student)
 
 
 def answer_loss(

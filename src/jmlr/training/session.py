@@ -12,9 +12,10 @@ from torch import nn
 
 from jmlr.corpus.prompt import Prompter
 from jmlr.models.adapter import lean
+from jmlr.models.colbert import ColbertRetriever
 from jmlr.models.llm import add_adapter, load_adapter, load_llm, save_adapter
 from jmlr.models.retriever import Retriever, load_retriever
-from jmlr.runtime.devices import device
+from jmlr.runtime import devices
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.seeds import seed_torch
 from jmlr.training.boards import Boards
@@ -62,28 +63,19 @@ class Session:
 
         vectors: folders of the passages' vectors, in order, where their encoder is not trained; none: passages are encoded.
         """
-        where = device()
-        model, tokenizer = load_llm(llm, precision=reading["llm_precision"], where=where)
-        check_context(model.config, reading["llm_tokens"], llm)
-        seed_torch(seed, "adapter")
-        if previous is not None:
-            model = load_adapter(model, previous / "adapter", trainable=True)
-        else:
-            model = add_adapter(
-                model, rank=options["lora_rank"], alpha=options["lora_alpha"], dropout=options["lora_dropout"],
-                targets=options["lora_targets"], modules=options["train_modules"],
-            )  # fmt: skip
-        lean(model)
-        if options["gradient_checkpointing"]:
-            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-            model.enable_input_require_grads()
+        where = devices.device()
+        model, tokenizer = adapted_llm(llm, previous, where, seed, options, reading)
         lengths = {k: retrieval[k] for k in ("query_tokens", "passage_tokens")}
         encoders = options["retriever_encoders"]
         trained = load_retriever(retriever, encoders=encoders, **lengths).to(where) if retriever else None
         prompter = Prompter(tokenizer, **{k: v for k, v in reading.items() if k != "llm_precision"})
         table = read_table(prepared / "passages.parquet")
-        kept = KeptPassages.open(vectors, len(table)) if vectors else None
-        passages = Passages(table, prompter, trained, retrieval["passage_tokens"], kept)
+        kept = None
+        if vectors and trained is not None:
+            tokens = isinstance(getattr(trained, "query", trained), ColbertRetriever)
+            kept = KeptPassages.open(vectors, len(table), trained.depth, tokens=tokens)
+        encoded = options["train_passage_tokens"] or retrieval["passage_tokens"]
+        passages = Passages(table, prompter, trained, encoded, kept)
         questions = read_questions(
             prepared,
             candidates,
@@ -132,6 +124,33 @@ class Session:
         if self.retriever is not None:
             self.retriever.save(folder / "retriever")
         write_history(history, folder / "metrics.jsonl", round)
+
+
+def adapted_llm(
+    llm: str, previous: Path | None, where: torch.device, seed: int, options: dict[str, Any], reading: dict[str, Any]
+) -> tuple[Any, Any]:
+    """Load the base model with a fresh adapter, or with that of the round before; return it and its tokenizer."""
+    model, tokenizer = load_llm(llm, precision=reading["llm_precision"], where=where)
+    check_context(model.config, reading["llm_tokens"], llm)
+    half = reading["llm_precision"] == "bfloat16"
+    if half and options["train_modules"] and not (options["train_bf16"] and devices.has_bf16(where)):
+        raise UserError(
+            "train_modules with llm_precision bfloat16 need train_bf16: true, and hardware that has bfloat16: these modules "
+            "are held in float32, the others are not"
+        )
+    seed_torch(seed, "adapter")
+    if previous is not None:
+        model = load_adapter(model, previous / "adapter", trainable=True)
+    else:
+        model = add_adapter(
+            model, rank=options["lora_rank"], alpha=options["lora_alpha"], dropout=options["lora_dropout"],
+            targets=options["lora_targets"], modules=options["train_modules"],
+        )  # fmt: skip
+    lean(model)
+    if options["gradient_checkpointing"]:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        model.enable_input_require_grads()
+    return model, tokenizer
 
 
 def check_context(config: Any, llm_tokens: int, llm: str) -> None:

@@ -1,6 +1,6 @@
 """The state of a training on disk: saved whole or not at all, safetensors and JSON only.
 
-    scratch/.../step-00000120/state.safetensors   trainable parameters of the LLM and the retriever, moments of AdamW
+    scratch/.../step-00000120/state.safetensors   trainable parameters of the LLM and the retriever, moments of the optimisers
     scratch/.../step-00000120/state.json          the step, the digest of what is trained, the metrics so far
 
 Draws depend on (seed, step, question or rank) alone (runtime.seeds), so no generator of any rank has to be saved, the position in the
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,14 +40,15 @@ def save_state(
     step: int,
     llm: nn.Module,
     retriever: nn.Module | None,
-    optimiser: torch.optim.Optimizer,
+    optimisers: Sequence[torch.optim.Optimizer],
     about: dict[str, Any],
 ) -> None:
     """Save the state after `step` steps and drop older ones."""
     tensors = {k: v.detach().cpu().contiguous() for k, v in trainable_state(llm, retriever).items()}
-    for number, moments in optimiser.state_dict()["state"].items():
-        for name, value in moments.items():
-            tensors[f"optimiser/{number}/{name}"] = torch.as_tensor(value).detach().cpu().contiguous()
+    for i, optimiser in enumerate(optimisers):
+        for number, moments in optimiser.state_dict()["state"].items():
+            for name, value in moments.items():
+                tensors[f"optimiser/{i}/{number}/{name}"] = torch.as_tensor(value).detach().cpu().contiguous()
     target = scratch / f"step-{step:08d}"
     with fresh_directory(target) as folder:
         save_file(tensors, folder / "state.safetensors")
@@ -57,27 +59,28 @@ def save_state(
 
 
 def load_state(
-    scratch: Path, key: str, llm: nn.Module, retriever: nn.Module | None, optimiser: torch.optim.Optimizer
+    scratch: Path, key: str, llm: nn.Module, retriever: nn.Module | None, optimisers: Sequence[torch.optim.Optimizer]
 ) -> dict[str, Any] | None:
-    """Load the newest state made for the same training (`key`) into models and optimiser; return what was saved about it.
+    """Load the newest state made for the same training (`key`) into models and optimisers; return what was saved about it.
 
-    A state of another configuration, data or code is left alone, and training begins anew.
+    A state of another configuration, data, model or code is left alone, and training begins anew.
     """
     for folder in reversed(_states(scratch)):
         about: dict[str, Any] = json.loads((folder / "state.json").read_text())
         if about["key"] != key:
-            say(f"train: the state in {folder} belongs to another configuration, data or code; beginning anew")
+            say(f"train: the state in {folder} belongs to another configuration, data, model or code; beginning anew")
             continue
         tensors = load_file(folder / "state.safetensors")
         with torch.no_grad():
             for name, parameter in trainable_state(llm, retriever).items():
                 parameter.copy_(tensors[name])
-        moments: dict[int, dict[str, torch.Tensor]] = {}
+        moments: list[dict[int, dict[str, torch.Tensor]]] = [{} for _ in optimisers]
         for name, value in tensors.items():
             if name.startswith("optimiser/"):
-                _, number, moment = name.split("/")
-                moments.setdefault(int(number), {})[moment] = value
-        optimiser.load_state_dict({"state": moments, "param_groups": optimiser.state_dict()["param_groups"]})
+                _, i, number, moment = name.split("/")
+                moments[int(i)].setdefault(int(number), {})[moment] = value
+        for optimiser, state in zip(optimisers, moments, strict=True):
+            optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
         return about
     return None
 

@@ -6,7 +6,8 @@
 Letters: B questions, C candidates, S judged passages, K passages read, T tokens. The gradient of loss_lm reaches the LLM
 only, that of loss_rank the retriever only. What makes it fast: texts are computed together, with others of their length
 (`parts`); the head sees the answers' positions only; a passage of several questions is encoded once; only S + 2 candidates are
-encoded with gradient; each graph is freed before the next is made; and the host waits for the device once, to choose passages.
+encoded with gradient; the LLM's graphs are freed part by part; and the host waits for results once, to choose passages (tables of
+numbers are copied besides).
 """
 
 from __future__ import annotations
@@ -232,13 +233,14 @@ def spread(values: Tensor, mask: Tensor) -> Tensor:
 
 
 def index_scores(batch: Sequence[Question], columns: Tensor, picked: Tensor) -> Tensor:
-    """Return the scores [B, S] that the round's index gave to the sampled candidates; masked places get 0.
+    """Return the scores float64 [B, S] that the round's index gave to the sampled candidates; masked places get 0.
 
     They are what the retriever knew before: taken off the losses, they are a prior. Targets then weigh both: with pdist,
     softmax((prior_weight * s0 - L) / target_temperature); LLM-Rank orders by L - prior_weight * s0.
     """
     rows = zip(batch, columns.tolist(), picked.tolist(), strict=True)
-    return torch.tensor([[q.scores[c] if p else 0.0 for c, p in zip(cs, ps, strict=True)] for q, cs, ps in rows])
+    known = [[q.scores[c] if p else 0.0 for c, p in zip(cs, ps, strict=True)] for q, cs, ps in rows]
+    return torch.tensor(known, dtype=torch.float64)
 
 
 def by_score(scores: Tensor, mask: Tensor, batch: Sequence[Question]) -> list[list[int]]:

@@ -1,6 +1,6 @@
 """Early warnings: signs that a training wastes its GPU hours, each said once, in one line with the mend.
 
-watch = Watch("train jmlr seed 0")
+watch = Watch("train jmlr seed 0", steps=75)
 for step in ...: watch.look(figures)
 """
 
@@ -11,14 +11,17 @@ from collections.abc import Mapping
 from jmlr.corpus.prompt import Prompter
 from jmlr.runtime.progress import say
 
-WINDOW = 50  # steps that are averaged at either end before "has not fallen" is said
+WINDOW = 50  # steps, at most, that are averaged at either end before "has not fallen" is said
+FEWEST = 40  # steps of a round; fewer say nothing
 
 
 class Watch:
     """Looks at every step's figures; see `look`."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, steps: int) -> None:
+        """Look at a round of so many steps."""
         self._name = name
+        self._window = min(WINDOW, steps // 4) if steps >= FEWEST else 0
         self._said: set[str] = set()
         self._rank_losses: list[float] = []
 
@@ -44,9 +47,9 @@ class Watch:
         loss = figures.get("loss_rank")
         if loss is not None:
             self._rank_losses.append(loss)
-        if len(self._rank_losses) == 4 * WINDOW:
-            first = sum(self._rank_losses[:WINDOW]) / WINDOW
-            last = sum(self._rank_losses[-WINDOW:]) / WINDOW
+        n = self._window
+        if n and len(self._rank_losses) == 4 * n:
+            first, last = sum(self._rank_losses[:n]) / n, sum(self._rank_losses[-n:]) / n
             if last > 0.995 * first:
                 self._warn(
                     "rank",
@@ -54,8 +57,8 @@ class Watch:
                     "retriever_learning_rate, or lower sampling_temperature",
                 )
 
-    def cut(self, prompter: Prompter) -> None:
-        """Say how many texts were cut to fit, and at what length."""
+    def cut(self, prompter: Prompter, when: str) -> None:
+        """Say how many texts were cut to fit until now, and at what length; once for each `when`."""
         at = {
             "passages": f"at {prompter.llm_passage_tokens} tokens (llm_passage_tokens)",
             "questions": f"at {prompter.llm_question_tokens} (llm_question_tokens)",
@@ -64,7 +67,7 @@ class Watch:
         }
         held = [f"{count} {what.replace('_', ' ')} {at[what]}" for what, count in prompter.cut.items() if count]
         if held:
-            self._warn("cut", f"cut to fit: {', '.join(held)}")
+            self._warn(f"cut {when}", f"cut to fit, {when}: {', '.join(held)}")
 
     def _warn(self, about: str, text: str) -> None:
         if about not in self._said:

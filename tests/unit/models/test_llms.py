@@ -15,6 +15,7 @@ from jmlr.models.adapter import lean
 from jmlr.models.fresh import train_tokenizer
 from jmlr.models.llm import answer_losses, load_adapter, load_llm, merge_adapter, save_adapter
 from jmlr.options import ReadingOptions, RetrievalOptions, TrainOptions
+from jmlr.runtime import devices
 from jmlr.runtime.errors import UserError
 from jmlr.training.reading import score_options
 from jmlr.training.reference import reference_step
@@ -35,6 +36,10 @@ FAMILIES = {
     "qwen3": {**GROUPED, "head_dim": 8},
     "mistral": {**GROUPED, "sliding_window": None, "head_dim": 8},
     "gpt_neox": SMALL,
+    # These change what the head gives: by a cap, a factor, a divisor.
+    "gemma2": {**GROUPED, "head_dim": 8, "query_pre_attn_scalar": 8, "final_logit_softcapping": 0.3},
+    "cohere": {**GROUPED, "logit_scale": 0.25},
+    "granite": {**GROUPED, "logits_scaling": 4.0},
 }
 # The paper's: every projection and the head get an adapter, embeddings and norms are trained in full (METHOD section 4).
 PAPER = {
@@ -178,6 +183,43 @@ def test_bfloat16_holds_the_model_s_weights_and_trains_the_adapter_in_float32(ti
     half.loss_lm.backward()
     session.optimiser.step()
     assert torch.isfinite(joint(session).loss_lm)
+
+
+def test_modules_trained_in_full_move_at_the_paper_s_rate_though_the_model_is_held_in_bfloat16(
+    tiny, candidates, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(devices, "has_bf16", lambda where: True)
+    folder = made(tmp_path / "llm", tiny, "llama")
+    settings = {**PAPER, "train_bf16": True, "llm_learning_rate": 2e-5, "lora_dropout": 0.0}
+    session = opened(tiny, candidates, folder, "bfloat16", **settings)
+    trained = {n: p for n, p in session.llm.named_parameters() if p.requires_grad}
+    assert {p.dtype for p in trained.values()} == {torch.float32}
+    norm = trained["base_model.model.model.norm.modules_to_save.default.weight"]
+    before = norm.detach().clone()
+    joint(session).loss_lm.backward()
+    session.optimiser.step()
+    assert (norm != before).float().mean() > 0.9
+    save_adapter(session.llm, tmp_path / "adapter")
+    again = load_adapter(load_llm(str(folder), precision="bfloat16")[0], tmp_path / "adapter", trainable=True)
+    assert torch.equal(again.get_parameter("base_model.model.model.norm.modules_to_save.default.weight"), norm)
+    with pytest.raises(UserError, match="train_modules with llm_precision bfloat16 need train_bf16"):
+        opened(tiny, candidates, folder, "bfloat16", **{**settings, "train_bf16": False})
+
+
+def test_a_model_that_makes_its_logits_in_an_unknown_way_is_refused(tiny, tmp_path, monkeypatch):
+    from transformers import GraniteForCausalLM
+
+    folder = made(tmp_path / "llm", tiny, "granite")
+    plain = GraniteForCausalLM.forward
+
+    def forward(self, **given):
+        out = plain(self, **given)
+        out.logits = out.logits * 3
+        return out
+
+    monkeypatch.setattr(GraniteForCausalLM, "forward", forward)
+    with pytest.raises(UserError, match="models of the kind 'granite' change what their head gives"):
+        load_llm(str(folder))
 
 
 def test_a_tokenizer_that_loses_words_is_refused(tiny, tmp_path):

@@ -16,7 +16,8 @@ def test_weights_and_biases_asked_for_and_not_installed_is_refused(tmp_path, mon
         Boards(tmp_path, wandb="project")
     with Boards(tmp_path) as quiet:
         quiet.write(1, {"loss_lm": 1.0})
-    assert list(tmp_path.iterdir()) == []
+        assert (tmp_path / "metrics.jsonl").read_text() == '{"step": 1, "loss_lm": 1.0}\n'  # there while it runs
+    assert [p.name for p in tmp_path.iterdir()] == ["metrics.jsonl"]
 
 
 def test_both_boards_get_every_figure_that_is_known(tmp_path, monkeypatch):

@@ -10,9 +10,11 @@ import pytest
 import torch
 from test_training import open_session, settings_of
 
+from jmlr.losses.llm_rank import llm_rank, scale
+from jmlr.models.llm import at_least_float32
 from jmlr.runtime import devices
 from jmlr.training.reference import answer_loss, score_one_by_one
-from jmlr.training.step import judge, read_and_answer, score_candidates
+from jmlr.training.step import judge, read_and_answer, score_again, score_candidates
 
 MOST = 2.0  # times the twin's own error
 FLOOR = torch.finfo(
@@ -61,6 +63,43 @@ def twin(session, settings, batch, bf16):
 
 def gradient(model):
     return torch.cat([p.grad.flatten().double() for p in model.parameters() if p.grad is not None])
+
+
+def rank_gradient(session, settings, batch, losses, bf16, one_by_one):
+    """Return the retriever's gradient of LLM-Rank over all candidates, for given losses [B, C]."""
+    session.retriever.zero_grad(set_to_none=True)
+    there = torch.ones(losses.shape, dtype=torch.bool)
+    if one_by_one:
+        with autocast(bf16):
+            raw = torch.stack([torch.stack(score_one_by_one(session.retriever, session.passages, q)) for q in batch])
+        scaled = scale(at_least_float32(raw))
+    else:
+        columns = torch.arange(losses.shape[1]).expand(len(batch), -1)
+        with torch.no_grad():
+            scores, mask = score_candidates(session.retriever, session.passages, batch, settings)
+        _, scaled = score_again(session.retriever, session.passages, batch, scores, mask, columns, there, settings)
+    llm_rank(scaled, losses, there).backward()
+    return gradient(session.retriever)
+
+
+@pytest.mark.parametrize("bf16", [False, True])
+def test_the_fast_step_s_retriever_gradient_errs_no_more_than_its_twin_s_in_the_same_precision(
+    session, monkeypatch, bf16
+):
+    monkeypatch.setattr(devices, "has_bf16", lambda where: True)
+    batch = [replace(q, candidates=q.candidates[:5], scores=q.scores[:5]) for q in session.questions[:QUESTIONS]]
+    exact = copy.deepcopy(session)
+    exact.retriever.double()
+    losses = torch.rand(len(batch), 5, generator=torch.Generator().manual_seed(0))
+    truth = rank_gradient(exact, settings_of(exact), batch, losses, False, True)
+    ours = rank_gradient(session, settings_of(session, train_bf16=bf16), batch, losses, bf16, False)
+    theirs = rank_gradient(session, settings_of(session), batch, losses, bf16, True)
+    error, allowed = (x.sub(truth).norm().item() for x in (ours, theirs))
+    scores, _ = score_candidates(exact.retriever, exact.passages, batch, settings_of(exact))
+    # Scores are sums, off by some roundings, and lie close together here: scaling divides by what lies between them.
+    rounding = 4 * FLOOR * (scores.amax(1) / (scores.amax(1) - scores.amin(1))).max().item()
+    assert truth.norm() > 0
+    assert error <= MOST * allowed + rounding * truth.norm().item(), (error, allowed)
 
 
 @pytest.mark.parametrize("bf16", [False, True])

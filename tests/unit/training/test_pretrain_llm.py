@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +12,7 @@ from safetensors.torch import load_file
 
 from jmlr.config import Config
 from jmlr.options import PretrainOptions
+from jmlr.runtime.errors import UserError
 from jmlr.runtime.manifest import read_manifest
 from jmlr.stages.pretrain import pretrain
 from jmlr.training.pretrain_llm import Document, pack, steps_for
@@ -58,6 +62,43 @@ def test_pre_training_is_continued_for_one_epoch_of_packed_rows(tiny, tmp_path):
     before, after = (load_file(f / "model.safetensors") for f in (tiny / "llm", tmp_path / "out"))
     assert before.keys() == after.keys()
     assert not all(torch.equal(before[k], after[k]) for k in before)
+
+
+@pytest.mark.parametrize("by", ["kill", "signal"])
+def test_a_pre_training_that_is_stopped_goes_on_to_the_same_bits(tiny, tmp_path, monkeypatch, by):
+    import jmlr.training.pretrain_llm as module
+
+    options = PretrainOptions(
+        init=str(tiny / "llm"), steps=6, max_tokens=64, batch=4, matrix_learning_rate=0.02,
+        checkpoint_min=1e-9 if by == "kill" else 60,
+    )  # fmt: skip
+    real, calls = module.one_step, []
+
+    def stops(*args):
+        calls.append(1)
+        if len(calls) == 4 and by == "kill":
+            raise KeyboardInterrupt
+        if len(calls) == 3 and by == "signal":
+            os.kill(os.getpid(), signal.SIGTERM)
+        return real(*args)
+
+    pretrain(tmp_path / "straight", tiny / "prepare", 0, options)
+    monkeypatch.setattr(module, "one_step", stops)
+    stopped = (
+        pytest.raises(UserError, match="step 3 by a signal") if by == "signal" else pytest.raises(KeyboardInterrupt)
+    )
+    with stopped:
+        pretrain(tmp_path / "out", tiny / "prepare", 0, options, scratch=tmp_path / "scratch")
+    assert not (tmp_path / "out").exists()
+    assert [p.name for p in (tmp_path / "scratch").glob("step-*")] == ["step-00000003"]
+    monkeypatch.setattr(module, "one_step", real)
+    pretrain(tmp_path / "out", tiny / "prepare", 0, options, scratch=tmp_path / "scratch")
+    assert not (tmp_path / "scratch").exists()
+    one, other = (load_file(tmp_path / f / "model.safetensors") for f in ("straight", "out"))
+    assert all(torch.equal(one[k], other[k]) for k in one)
+    one, other = (read_manifest(tmp_path / f) for f in ("straight", "out"))
+    assert one["notes"] == other["notes"]
+    assert one["models"]["llm"]["tokens_gradient"] == other["models"]["llm"]["tokens_gradient"]  # of both attempts
 
 
 def test_a_model_from_scratch_can_begin_with_induction_heads(tiny, tmp_path):

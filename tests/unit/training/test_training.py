@@ -1,5 +1,8 @@
+import json
+import shutil
 from dataclasses import replace
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -8,6 +11,7 @@ from safetensors.torch import load_file
 from jmlr.options import ReadingOptions, RetrievalOptions, TrainOptions
 from jmlr.runtime.errors import UserError
 from jmlr.stages.train import train
+from jmlr.topk import Index
 from jmlr.topk.stored import StoredVectors
 from jmlr.training.data import batch_at, passage_text
 from jmlr.training.muon import Muon
@@ -97,10 +101,19 @@ def gradients(session, step, batch, settings):
     return result.loss_lm.item(), result.loss_rank.item(), grads
 
 
-@pytest.mark.parametrize(("order", "prior"), [("best_last", 0.0), ("shuffled", 0.7)])
-@pytest.mark.parametrize(("questions", "kept", "samples"), [(1, 8, 4), (3, 8, 4), (4, 5, 3), (4, 8, 8), (2, 3, 10)])
+TARGETS = [("llm_rank", "best_last", 0.0), ("llm_rank", "shuffled", 0.7), ("pdist", "shuffled", 0.7)]
+
+
+@pytest.mark.parametrize(
+    ("target", "order", "prior", "questions", "kept", "samples"),
+    [
+        *(t + s for t in TARGETS for s in [(1, 8, 4), (3, 8, 4), (4, 5, 3), (4, 8, 8), (2, 3, 10)]),
+        ("emdr2", "best_last", 0.0, 3, 8, 4),
+        ("emdr2", "best_first", 0.7, 4, 5, 3),
+    ],
+)
 def test_the_fast_step_equals_the_twin_in_losses_and_every_gradient(
-    tiny, candidates, questions, kept, samples, order, prior
+    tiny, candidates, target, order, prior, questions, kept, samples
 ):
     session = open_session(tiny, candidates, lora_dropout=0.0)
     # Ragged on purpose: the second question has one candidate fewer.
@@ -108,7 +121,7 @@ def test_the_fast_step_equals_the_twin_in_losses_and_every_gradient(
         replace(q, candidates=q.candidates[: kept - (i == 1)], scores=[0.1 * c for c in range(kept - (i == 1))])
         for i, q in enumerate(session.questions[:questions])
     ]
-    settings = settings_of(session, samples=samples, passage_order=order, prior_weight=prior)
+    settings = settings_of(session, target=target, samples=samples, passage_order=order, prior_weight=prior)
     fast = gradients(session, joint_step, batch, settings)
     twin = gradients(session, reference_step, batch, settings)
     assert fast[0] == pytest.approx(twin[0], rel=1e-9)
@@ -123,11 +136,11 @@ def test_the_fast_step_equals_the_twin_in_losses_and_every_gradient(
         assert (fast[2][name] - expected).abs().max().item() <= allowed, name
 
 
-def run(tiny, candidates, out, scratch, **changes):
+def run(tiny, candidates, out, scratch, llm=None, index=None, **changes):
     train(
         out,
         tiny / "prepare",
-        str(tiny / "llm"),
+        llm or str(tiny / "llm"),
         0,
         scratch,
         OPTIONS.model_copy(update=changes),
@@ -135,6 +148,7 @@ def run(tiny, candidates, out, scratch, **changes):
         RetrievalOptions(),
         retriever=str(tiny / "retriever"),
         candidates=candidates,
+        index=index,
     )
     return {**load_file(out / "adapter/adapter_model.safetensors"), **load_file(out / "retriever/model.safetensors")}
 
@@ -143,12 +157,16 @@ def same(a, b):
     return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
 
 
+@pytest.mark.parametrize("changes", [{}, {"lora_dropout": 0.05, "rank_after_steps": 2}])
 def test_one_seed_gives_the_same_bits_and_a_resumed_training_equals_a_straight_one(
-    tiny, candidates, tmp_path, monkeypatch
+    tiny, candidates, tmp_path, monkeypatch, changes
 ):
-    straight = run(tiny, candidates, tmp_path / "a", tmp_path / "sa")
-    again = run(tiny, candidates, tmp_path / "b", tmp_path / "sb")
+    straight = run(tiny, candidates, tmp_path / "a", tmp_path / "sa", **changes)
+    again = run(tiny, candidates, tmp_path / "b", tmp_path / "sb", **changes)
     assert same(straight, again)
+    history = [json.loads(line) for line in (tmp_path / "a/metrics.jsonl").read_text().splitlines()]
+    warm = changes.get("rank_after_steps", 0)
+    assert [r["loss_rank"] is None for r in history] == [step < warm for step in range(OPTIONS.steps)]
 
     import jmlr.training.loop as loop
 
@@ -162,14 +180,86 @@ def test_one_seed_gives_the_same_bits_and_a_resumed_training_equals_a_straight_o
 
     monkeypatch.setattr(loop, "one_step", dies)
     with pytest.raises(KeyboardInterrupt):
-        run(tiny, candidates, tmp_path / "c", tmp_path / "sc", checkpoint_min=1e-9)
+        run(tiny, candidates, tmp_path / "c", tmp_path / "sc", checkpoint_min=1e-9, **changes)
     assert not (tmp_path / "c").exists()
     monkeypatch.setattr(loop, "one_step", real)
-    assert [p.name for p in (tmp_path / "sc").iterdir()] == ["step-00000003"]
-    resumed = run(tiny, candidates, tmp_path / "c", tmp_path / "sc", checkpoint_min=1e-9)
+    assert [p.name for p in (tmp_path / "sc").glob("step-*")] == ["step-00000003"]
+    shown = (tmp_path / "sc/metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in shown] == [1, 2, 3]
+    state = tmp_path / "sc/step-00000003/state.json"
+    about = json.loads(state.read_text())
+    assert about["spent"]["models"]
+    about["spent"]["seconds"] = 5000.0
+    state.write_text(json.dumps(about))
+    resumed = run(tiny, candidates, tmp_path / "c", tmp_path / "sc", checkpoint_min=1e-9, **changes)
     assert same(straight, resumed)
+    whole, parts = (json.loads((tmp_path / x / "manifest.json").read_text()) for x in "ac")
+    assert 5000 < parts["seconds"] < 6000  # what the first attempt took counts
+    for model, figures in whole["models"].items():
+        assert parts["models"][model]["tokens_gradient"] == figures["tokens_gradient"] > 0
     assert len((tmp_path / "c/metrics.jsonl").read_text().splitlines()) == OPTIONS.steps
     assert not (tmp_path / "sc").exists()
+
+
+def test_a_state_made_on_another_model_is_not_gone_on_from(tiny, candidates, tmp_path, monkeypatch, capsys):
+    import jmlr.training.loop as loop
+
+    def dies(*args):
+        raise KeyboardInterrupt
+
+    llm = tmp_path / "llm"
+    shutil.copytree(tiny / "llm", llm)
+    settings = {"llm": str(llm), "steps": 2, "checkpoint_min": 1e-9}
+    real = loop.one_step
+    monkeypatch.setattr(loop, "one_step", lambda *args: real(*args) if args[4] == 0 else dies())
+    with pytest.raises(KeyboardInterrupt):
+        run(tiny, candidates, tmp_path / "out", tmp_path / "scratch", **settings)
+    about = json.loads((llm / "manifest.json").read_text())
+    about["outputs"]["model.safetensors"] = "0" * 64  # what `pretrain` writes there after a change of its options
+    (llm / "manifest.json").write_text(json.dumps(about))
+    monkeypatch.setattr(loop, "one_step", real)
+    capsys.readouterr()
+    run(tiny, candidates, tmp_path / "out", tmp_path / "scratch", **settings)
+    assert "belongs to another configuration, data, model or code; beginning anew" in capsys.readouterr().err
+
+
+def test_a_training_that_becomes_nan_stops_at_the_step_and_keeps_the_state_before_it(
+    tiny, candidates, tmp_path, monkeypatch
+):
+    import jmlr.training.loop as loop
+
+    real, kept = loop.one_step, {}
+
+    def poisoned(parts, *args):
+        if args[3] == 3:
+            kept.update({n: p.detach().clone() for n, p in parts.llm.named_parameters() if p.requires_grad})
+            monkeypatch.setattr(loop, "joint_step", lambda *a, **k: poison(joint_step(*a, **k)))
+        return real(parts, *args)
+
+    def poison(result):
+        return replace(result, loss_lm=result.loss_lm * float("nan"))
+
+    monkeypatch.setattr(loop, "one_step", poisoned)
+    with pytest.raises(UserError, match="loss_lm is nan at step 4; nothing was changed by this step"):
+        run(tiny, candidates, tmp_path / "out", tmp_path / "scratch")
+    assert not (tmp_path / "out").exists()
+    state = load_file(tmp_path / "scratch/step-00000003/state.safetensors")
+    assert kept
+    assert all(torch.equal(state[f"llm/{n}"], p) for n, p in kept.items())
+
+
+def test_live_candidates_train_and_are_refused_beside_a_prior(tiny, candidates, tmp_path):
+    session = open_session(tiny, candidates)
+    passages = [session.passages.for_retriever(row) for row in range(len(session.passages.table))]
+    vectors, _ = session.retriever.encode_all(passages, batch_tokens=4096)
+    Index.build(vectors).save(tmp_path / "index/index")
+    (tmp_path / "index/manifest.json").write_text(json.dumps({"outputs": {}}))
+    live = run(tiny, candidates, tmp_path / "a", tmp_path / "s", index=tmp_path / "index", live_candidates=True)
+    assert not same(live, run(tiny, candidates, tmp_path / "b", tmp_path / "s"))  # candidates.parquet's are others
+    with pytest.raises(UserError, match="--live-candidates: give --index"):
+        run(tiny, candidates, tmp_path / "c", tmp_path / "s", live_candidates=True)
+    with pytest.raises(ValueError, match="live_candidates with prior_weight"):
+        TrainOptions(target="pdist", live_candidates=True, prior_weight=1.0)
 
 
 def test_the_retriever_gets_its_own_learning_rate_and_every_parameter_one_group(tiny, candidates):
@@ -289,6 +379,13 @@ def test_stored_vectors_of_passages_give_the_scores_and_gradients_that_encoding_
     assert (got - expected).norm() / expected.norm() < 1e-3
     with pytest.raises(UserError, match="vectors of 10 passages, but there are"):
         open_session(tiny, candidates, vectors=[tmp_path / "0"], **options)
+    (tmp_path / "2").mkdir()
+    StoredVectors(whole[10:, :7].numpy()).save(tmp_path / "2")
+    with pytest.raises(UserError, match=r"2' holds vectors of depth 7, one for each passage; the retriever makes 96"):
+        open_session(tiny, candidates, vectors=[tmp_path / "0", tmp_path / "2"], **options)
+    StoredVectors(whole[10:].numpy(), np.arange(len(whole) - 9)).save(tmp_path / "2")
+    with pytest.raises(UserError, match=r"depth 96, one for each token; the retriever makes 96, one for each passage"):
+        open_session(tiny, candidates, vectors=[tmp_path / "0", tmp_path / "2"], **options)
 
 
 def test_no_steps_leave_the_llm_as_it_is(tiny, candidates, tmp_path):

@@ -7,14 +7,15 @@ import pytest
 from jmlr.training.watch import WINDOW, Watch
 
 
-def said(capsys, steps, cut=None):
-    watch = Watch("train")
+def said(capsys, steps, cut=None, round=5 * WINDOW):
+    watch = Watch("train", round)
     for figures in steps:
         watch.look(figures)
     watch.cut(
         SimpleNamespace(
             cut=cut or {}, llm_passage_tokens=64, llm_question_tokens=128, llm_answer_tokens=16, llm_tokens=512
-        )
+        ),
+        "in all",
     )
     out, err = capsys.readouterr()
     return [line for line in (out + err).splitlines() if "warning" in line]
@@ -32,6 +33,11 @@ def test_a_sign_is_said_once_with_the_mend(capsys, steps, word):
     lines = said(capsys, steps)
     assert len(lines) == 1
     assert word in lines[0]
+
+
+@pytest.mark.parametrize(("steps", "warned"), [(75, 1), (100, 1), (20, 0)])
+def test_a_rank_loss_that_does_not_fall_is_said_in_short_rounds_too_but_not_in_the_shortest(capsys, steps, warned):
+    assert len(said(capsys, [{"loss_rank": 0.69}] * steps, round=steps)) == warned
 
 
 def test_a_healthy_training_is_not_warned_of(capsys):

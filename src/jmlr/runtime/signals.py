@@ -1,0 +1,38 @@
+"""A training that is asked to stop ends after the step it is in, with its state saved.
+
+with StopSignal() as stop:
+    for step in ...:
+        ...
+        if stop.asked: save and raise InterruptedTrainingError(...)
+"""
+
+from __future__ import annotations
+
+import signal
+from typing import Any
+
+from jmlr.runtime.errors import UserError
+
+
+class InterruptedTrainingError(UserError):
+    """Training was asked to stop; its state is saved, and the same command goes on from it."""
+
+
+class StopSignal:
+    """Remembers SIGTERM and SIGUSR1 (SLURM's signal before the wall time) instead of dying in the middle of a step."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> StopSignal:
+        for number in (signal.SIGTERM, signal.SIGUSR1):
+            self._before[number] = signal.signal(number, self._remember)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _remember(self, *_: object) -> None:
+        self.asked = True
