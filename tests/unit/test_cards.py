@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,17 @@ def write(folder: Path, files: dict[str, str]) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(gzip.compress(text.encode()) if name.endswith(".gz") else text.encode())
     return folder
+
+
+def archive(**members: str) -> str:
+    """Return a tar archive of ASCII texts; `write` compresses it."""
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w") as tar:
+        for name, text in members.items():
+            info = tarfile.TarInfo(f"{name}.nxml")
+            info.size = len(text)
+            tar.addfile(info, io.BytesIO(text.encode()))
+    return made.getvalue().decode()
 
 
 def run(folder: Path, sources: dict[str, Any], *questions: dict[str, Any], corpora: Any = None, **more: Any) -> Config:
@@ -222,7 +235,24 @@ def test_another_number_of_questions_is_an_error_or_a_warning(
     assert "4,183 are expected" in capsys.readouterr().err
 
 
+def test_each_set_of_mirage_has_a_number_of_its_own(tmp_path: Path) -> None:
+    counts = read_card(FOLDER / "datasets/mirage.yaml")["entry"]["counts"]
+    assert sum(n for name, n in counts.items() if "/" in name) == counts["test"] == 7663
+    write(tmp_path / "raw", {"benchmark.json": json.dumps(MIRAGE)})
+    source = {"mirage": {"path": str(tmp_path / "raw")}}
+    right = {"mirage_medqa/test": 1, "mirage_bioasq/test": 1, "test": 2}
+    run(tmp_path, source, {"dataset": "mirage", "counts": right})
+    assert len(asked(tmp_path)) == 2
+    for splits in ([], ["test"]):
+        entry = {"dataset": "mirage", "splits": splits, "counts": {**right, "mirage_bioasq/test": 2}}
+        with pytest.raises(UserError, match=r"^mirage: 1 questions in split 'mirage_bioasq/test', 2 are expected"):
+            run(tmp_path, source, entry)
+    run(tmp_path, source, {"dataset": "mirage", "counts": {"mirage_medqa/dev": 9, **right}, "splits": ["test"]})
+
+
 # --------------------------------------------------------------------------------------------------------------- corpora
+SNIPPET = {"id": "snippet_0", "title": "Anatomy", "content": "Bones.", "contents": "Anatomy. Bones."}
+ARTICLE = "<book-part-wrapper><title-group><title>Gout</title></title-group><sec><title>Care</title><p>Rest.</p></sec></book-part-wrapper>"
 CORPORA: list[tuple[str, dict[str, str], dict[str, Any]]] = [
     ("medrag_textbooks", {"a.jsonl": lines({"id": "Anatomy_0", "title": "Anatomy", "content": "Bones.", "contents": "Anatomy. Bones."})},
      {"id": "Anatomy_0", "title": "Anatomy", "text": "Bones."}),
@@ -231,6 +261,12 @@ CORPORA: list[tuple[str, dict[str, str], dict[str, Any]]] = [
     ("documents", {"sub/my_notes.txt": "Gout is a dis-\nease.\n"}, {"id": "sub/my_notes.txt", "title": "my notes", "text": "Gout is a disease."}),
     ("medqa_rationales", {"r.jsonl": lines({"rationale": "Because."}, {"rationale": None})}, {"id": "medqa_rationales-0000000", "text": "Because."}),
     ("pubmedqa_abstracts", {"ori_pqal.json": json.dumps({"7": ORIGINAL_PUBMED}, indent=1)}, {"id": "7", "text": "One.\n\nTwo."}),
+    ("medrag_pubmed", {"chunk/pubmed23n0001.jsonl": lines(SNIPPET)}, {"id": "snippet_0", "text": "Bones."}),
+    ("medrag_wikipedia", {"chunk/wiki_0.jsonl.gz": lines(SNIPPET)}, {"id": "snippet_0", "text": "Bones."}),
+    ("medqa_textbooks", {"en/Anatomy_Gray.txt": "Bones are\nhard.\n"},
+     {"id": "en/Anatomy_Gray.txt", "title": "Anatomy Gray", "text": "Bones are hard."}),
+    ("statpearls", {"statpearls_NBK430685.tar.gz": archive(**{"statpearls_NBK430685/article-1": ARTICLE})},
+     {"id": "statpearls_NBK430685/article-1.nxml", "title": "Gout: Care", "text": "Rest."}),
     ("clinical_notes", {"discharge.csv.gz": 'note_id,subject_id,text\nn1,1,"Name: ___\nFever."\n'}, {"id": "n1", "text": "Name: ___\nFever."}),
 ]  # fmt: skip
 
@@ -247,6 +283,39 @@ def test_a_corpus_is_read_from_local_files_of_its_form(
     found = pq.read_table(tmp_path / "prepare/passages.parquet").to_pylist()
     assert len(found) == 1
     assert {k: found[0][k] for k in first} == first
+
+
+HUB_CORPORA: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+    ("pubmedqa_abstracts", PUBMED, {"id": "21645374", "title": "", "text": "One.\n\nTwo."}),
+    ("medrag_textbooks", SNIPPET, {"id": "snippet_0", "title": "Anatomy", "text": "Bones."}),
+    ("medrag_pubmed", {**SNIPPET, "PMID": 21645374}, {"id": "snippet_0", "title": "Anatomy", "text": "Bones."}),
+    ("medrag_wikipedia", SNIPPET, {"id": "snippet_0", "title": "Anatomy", "text": "Bones."}),
+    ("guidelines", {"id": "g1", "source": "who", "title": "Care", "clean_text": "# Gout\nRest.", "raw_text": "x"},
+     {"id": "g1", "title": "Care: Gout", "text": "Rest."}),
+]  # fmt: skip
+
+
+def test_every_corpus_card_is_read_in_the_forms_that_it_names() -> None:
+    cards = {name: read_card(FOLDER / f"corpora/{name}.yaml") for name in names("corpora")}
+    assert {c[0] for c in CORPORA} == set(cards)
+    from_hub = {n for n, card in cards.items() if card.get("sources", {}).get(n, {}).get("origin") == "hub"}
+    assert {c[0] for c in HUB_CORPORA} == from_hub
+
+
+@pytest.mark.parametrize(("name", "row", "first"), HUB_CORPORA, ids=[c[0] for c in HUB_CORPORA])
+def test_a_corpus_is_read_as_the_hubs_library_loads_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, row: dict[str, Any], first: dict[str, Any]
+) -> None:
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    write(tmp_path / "set", {"data/train-00000-of-00001.jsonl": lines(row)})
+    write(tmp_path / "q", {"q.jsonl": lines({**MEDQA, "id": "q1", "split": "test"})})
+    sources = {"q": {"path": str(tmp_path / "q")}, name: {"origin": "hub", "path": str(tmp_path / "set")}}
+    corpora = [{"corpus": name, "records": 1}]
+    run(tmp_path, sources, {"source": "q", "fields": {"answer": "answer_idx"}}, corpora=corpora)
+    [found] = pq.read_table(tmp_path / "prepare/passages.parquet").to_pylist()
+    assert {k: found[k] for k in first} == first
 
 
 def test_another_number_of_records_is_an_error(tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ class QuestionReader:
     def read(self, records: Iterable[Record], fields: Fields) -> Iterator[dict[str, Any]]:
         """Yield one question for each record; `gold_ids` and `gold_section` as the record gives them.
 
-        `found` counts those of each split, the unusable ones among them.
+        `found` counts those of each split, and of each 'dataset/split', the unusable ones among them.
 
         Raises:
             UserError: what is wrong with which record.
@@ -101,7 +101,7 @@ class QuestionReader:
                 continue
             question = self._question(record, fields)
             if question and (not self.splits or question["split"] in self.splits):
-                self.found[question["split"]] += 1
+                self.found.update((question["split"], f"{question['dataset']}/{question['split']}"))
                 if "reason" in question:
                     self.dropped.append(question)
                 else:
@@ -111,10 +111,11 @@ class QuestionReader:
         fields.check_names(self.source)
 
     def check_counts(self, expected: Mapping[str, int]) -> str:
-        """Return what is wrong with the number of questions of a split, in one line; "" if nothing is."""
-        for split, count in expected.items():
-            if (not self.splits or split in self.splits) and self.found[split] != count:
-                what = f"{self.found[split]:,} questions in split '{split}', {count:,} are expected"
+        """Return what is wrong with the number of questions of a split or 'dataset/split', in one line; "" if nothing is."""
+        for name, count in expected.items():
+            wanted = not self.splits or {name, name.rpartition("/")[2]} & {*self.splits}
+            if wanted and self.found[name] != count:
+                what = f"{self.found[name]:,} questions in split '{name}', {count:,} are expected"
                 mend = "'counts' can say otherwise, 'count_check: warn' goes on"
                 return f"{self.dataset or self.source}: {what}: another edition, or a damaged file; {mend}"
         return ""

@@ -62,7 +62,7 @@ def read_records(path: Path, encoding: str = "utf-8", columns: Sequence[str] = (
         path: the file
         encoding: of text
         columns: names of the columns of a CSV or TSV file that has no header
-        name: what a document calls itself in ids; its file name where it is empty
+        name: what a document calls itself in ids, without '.gz'; its file name where it is empty
 
     Raises:
         UserError: an unknown format or encoding, or a damaged record: with the file and the line.
@@ -84,10 +84,44 @@ def read_records(path: Path, encoding: str = "utf-8", columns: Sequence[str] = (
     if kind in (".csv", ".tsv"):
         return _table(path, "," if kind == ".csv" else "\t", encoding, columns)
     if kind in DOCUMENTS:
-        return _document(path, name or path.name, encoding)
+        return _document(path, (name or path.name).removesuffix(".gz"), encoding)
     if kind == ".parquet":
         return _parquet(path)
     raise UserError(f"{path}: unknown format '{kind}' (allowed: {', '.join(FORMATS)}; text formats also as .gz)")
+
+
+def records_of(
+    source: str,
+    folder: Path,
+    pattern: str,
+    encoding: str = "utf-8",
+    columns: Sequence[str] = (),
+    skip_empty: bool = False,
+) -> Iterator[Record]:
+    """Yield the records of a source's files that match a glob pattern, one file after the other.
+
+    Args:
+        source: its name, for messages
+        folder: where it was fetched to
+        pattern: as for `files_of`
+        encoding: of text
+        columns: as for `read_records`
+        skip_empty: pass over documents without a text
+
+    Raises:
+        UserError: no file matches, one has no records, or what `read_records` raises.
+    """
+    for file in files_of(folder, pattern):
+        name = str(file.relative_to(folder))
+        empty = True
+        for record in read_records(file, encoding, columns, name):
+            empty = False
+            yield record
+        document = Path(name.removesuffix(".gz")).suffix.lower() in DOCUMENTS
+        if empty and not (skip_empty and document):
+            mend = "fetch the source again, or let 'file' match others only"
+            also = "; 'skip_empty: true' passes over such documents of a corpus" if document else ""
+            raise UserError(f"{source}: file '{name}' has no records: {mend}{also}")
 
 
 def closest(name: str, known: Iterable[str]) -> str:

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jmlr.corpus.seen import normalised
+from jmlr.runtime.citations import cited
 
 UNPARSED = -1
 LEAD = re.compile(
@@ -28,7 +29,6 @@ LEAD = re.compile(
 )
 LETTER = re.compile(r"^[(\[]?([A-Z])[)\]]?(?:\s*[.:)\-]+\s*|\s+|$)(.*)$", re.S)
 ANSWER_LINE = re.compile(r"^[\s*_#>]*(?:final\s+|correct\s+)?answer\s*[*_]*\s*:\s*(.*)$", re.I)
-CITATION = re.compile(r"\[\s*(P\d{1,6}(?:\s*[,;]\s*P?\d{1,6})*)\s*\]", re.I)
 
 
 @dataclass(frozen=True)
@@ -54,13 +54,7 @@ def parse_thought(reply: str, options: Sequence[str]) -> Thought:
     said = [text if _bare(text) else next(filter(_bare, lines[i + 1 :]), "") for i, text in found]
     chosen = {_choice(_bare(text), options) for text in said}
     rationale = "\n".join(lines[: found[0][0]] if found else lines).strip()
-    return Thought(chosen.pop() if len(chosen) == 1 else UNPARSED, rationale, citations(rationale))
-
-
-def citations(text: str) -> tuple[int, ...]:
-    """Return the passage numbers that a text cites as [P1] or [P1, P3], each once, in order."""
-    numbers = (int(n) for m in CITATION.finditer(text) for n in re.findall(r"\d+", m[1]))
-    return tuple(dict.fromkeys(numbers))
+    return Thought(chosen.pop() if len(chosen) == 1 else UNPARSED, rationale, cited(rationale))
 
 
 def _bare(text: str) -> str:

@@ -10,6 +10,7 @@ import gzip
 import hashlib
 import json
 import math
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -38,7 +39,9 @@ def ids_in(path: Path) -> list[str]:
         data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
         text = data.decode("utf-8-sig").strip()
         found = list(json.loads(text)) if text[:1] in ("{", "[") else text.split()
-    except (OSError, EOFError, ValueError, TypeError) as error:
+    except (EOFError, zlib.error, gzip.BadGzipFile):
+        raise UserError(f"{path}: truncated, damaged or no gzip file: copy or download it again") from None
+    except (OSError, ValueError, TypeError) as error:
         raise UserError(f"{path}: no list of ids: {error}") from None
     if not found:
         raise UserError(f"{path}: lists no ids")

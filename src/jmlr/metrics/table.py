@@ -13,13 +13,14 @@ import numpy as np
 
 from jmlr.metrics.accuracy import accuracy, unparsed
 from jmlr.metrics.answer_hit import answer_hit
-from jmlr.metrics.citation import citation_grounded, citation_precision, cited, named
+from jmlr.metrics.citation import citation_grounded, citation_precision, named
 from jmlr.metrics.ece import ece
 from jmlr.metrics.hit import hit
 from jmlr.metrics.mrr import reciprocal_rank
 from jmlr.metrics.ndcg import ndcg
 from jmlr.metrics.recall import recall
 from jmlr.metrics.umls_f import umls_f
+from jmlr.runtime.citations import cited
 
 Row = tuple[int, str, str, str, "int | str", list[float]]
 Record = Mapping[str, Any]
@@ -98,6 +99,8 @@ def rationale_rows(
 ) -> Iterator[Row]:
     """Yield what can be said of rationales: citations, and UMLS-F where the question has a reference explanation.
 
+    Where any answer has a rationale, one without counts as 0: no concepts, and nothing cited where passages were read.
+
     Args:
         answers: with `rationale` and `ids` of the passages that were read; where `answer` resolved its citations, with
             `citations` (numbers from 1) and `cited_ids`
@@ -105,21 +108,23 @@ def rationale_rows(
         find: the concepts of a text; None: no UMLS-F
         round: of the retriever behind the answers
     """
-    for (dataset, split), members in grouped(a for a in answers if a.get("rationale")).items():
+    answers = list(answers)
+    written = any(a.get("rationale") for a in answers)
+    for (dataset, split), members in grouped(answers if written else []).items():
         found: dict[str, list[float]] = {}
         for a in members:
-            question = questions[a["question_id"]]
+            question, text = questions[a["question_id"]], a.get("rationale") or ""
             numbers, ids = a.get("citations"), a.get("cited_ids")
             if numbers is None or ids is None:
-                numbers = cited(a["rationale"])
+                numbers = cited(text)
                 ids = named(numbers, a["ids"] or [])
-            if numbers:
+            if numbers or a["ids"]:
                 found.setdefault("citation_grounded", []).append(citation_grounded(numbers, ids))
                 if question["gold_ids"]:
                     precision = citation_precision(numbers, ids, question["gold_ids"])
                     found.setdefault("citation_precision", []).append(precision)
             reference = set(find(question["explanation"])) if find and question["explanation"] else set()
             if find and reference:
-                found.setdefault("umls_f", []).append(umls_f(set(find(a["rationale"])), reference))
+                found.setdefault("umls_f", []).append(umls_f(set(find(text)) if text else set(), reference))
         for metric, values in found.items():
             yield round, dataset, split, metric, "", values

@@ -68,7 +68,9 @@ class CorpusOptions(_ReadOptions):
     corpus: str = option("", "a card: the name of a file of config/corpora, or the path of one's own; then no source")
     fields: dict[str, str] = option(dict, "our field -> theirs, where they differ; ours: id, title, text, section")
     headings: bool = option(False, "texts have Markdown headings: no passage crosses one, and it joins the title")
-    skip_empty: bool = option(False, "pass over records without a text (explanations that are missing)")
+    skip_empty: bool = option(
+        False, "pass over records without a text (explanations that are missing), and empty documents"
+    )
     records: Count = option(0, "expected number of records, before any filter; 0: not checked")
 
 
@@ -91,7 +93,9 @@ class QuestionsOptions(_ReadOptions):
         dict, "split -> 'SOURCE/FILE' with the ids that belong to it, whatever `split` says"
     )
     splits: list[str] = option(list, "splits to take; empty: all")
-    counts: dict[str, int] = option(dict, "split -> expected number of questions; those not named are not checked")
+    counts: dict[str, int] = option(
+        dict, "split, or dataset/split -> expected number of questions; those not named are not checked"
+    )
     adapter: Literal["", "bioasq", "mirage", "mmlu"] = option("", "function of jmlr.corpus.adapters for records of a published form")  # fmt: skip
     columns: list[str] = option(list, "names of the columns of CSV files without a header")
     open: bool = option(False, "questions without options (a term, a short answer) are allowed")

@@ -3,8 +3,8 @@
 Columns: run, system, seed, round, dataset, split, metric, k, value, low, high, n. Metrics: accuracy, unparsed and ece
 (questions with options); hit, recall, ndcg, mrr and hit_change, a round's hit less that of round 0, question by question
 (questions whose gold passages are known); answer_hit (datasets without gold passages); citation_grounded,
-citation_precision and umls_f (answers with a rationale). The dataset 'all' is the mean over datasets. Rounds are the
-retriever's; an answer has that of the retriever behind it (none: 0).
+citation_precision and umls_f (systems that write rationales; an empty one counts as 0). The dataset 'all' is the mean
+over datasets. Rounds are the retriever's; an answer has that of the retriever behind it (none: 0).
 """
 
 from __future__ import annotations
@@ -106,8 +106,8 @@ def _concepts(answered: list[dict[str, Any]], questions: dict[str, Any], prepare
     if name:
         return extractor(name)
     pairs = [(a["rationale"], questions[a["question_id"]]["explanation"]) for a in answered]
-    texts = [text for pair in pairs if all(pair) for text in pair]
-    if not texts:
+    texts = [text for pair in pairs if pair[1] for text in pair if text]
+    if not texts or not any(written for written, _ in pairs):
         return None
     import pyarrow.parquet as pq
 

@@ -62,13 +62,13 @@ def prepare(out: Path, fetched: list[Path], options: PrepareOptions) -> None:
 
 def _records(sources: dict[str, Path], part: Any, pattern: str = "", columns: tuple[str, ...] = ()) -> Iterator[Any]:
     """Yield the records of a source's files."""
-    from jmlr.corpus.records import files_of, read_records
+    from jmlr.corpus.records import records_of
 
     source, encoding = part.source, getattr(part, "encoding", "utf-8")
     if source not in sources:
         raise UserError(f"prepare: --fetched has no source '{source}'{nearest(source, sources)}")
-    for file in files_of(sources[source], pattern or part.file):
-        yield from read_records(file, encoding, columns, str(file.relative_to(sources[source])))
+    skip_empty = getattr(part, "skip_empty", False)
+    return records_of(source, sources[source], pattern or part.file, encoding, columns, skip_empty)
 
 
 def _questions(sources: dict[str, Path], parts: list[QuestionsOptions], dropped: Callable[[Row], None]) -> list[Row]:

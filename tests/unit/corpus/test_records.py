@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from jmlr.corpus.records import files_of, read_records
+from jmlr.corpus.records import files_of, read_records, records_of
 from jmlr.runtime.errors import UserError
 
 ROWS = [{"id": "a", "text": "fièvre"}, {"id": "b", "text": "x\u2028y"}]
@@ -114,3 +114,28 @@ def test_files_of_leaves_the_manifest_out_and_keeps_the_order_of_names(tmp_path:
     assert "manifest.json" not in [p.name for p in files_of(tmp_path, "*")]
     with pytest.raises(UserError, match=r"no file matches 'a.json' .did you mean 'a.jsonl'"):
         files_of(tmp_path, "a.json")
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("b.jsonl", ""), ("b.jsonl.gz", "\n"), ("b.json", "[]"), ("b.csv", "id,text\n"), ("b.txt", " \n"), ("b.md.gz", "# Gout\n"),
+    ],
+)  # fmt: skip
+def test_a_file_without_records_among_others_is_named_with_the_mend(tmp_path: Path, name: str, data: str) -> None:
+    write(tmp_path / "a.jsonl", lines(ROWS))
+    assert len(list(records_of("mine", tmp_path, "*"))) == 2
+    write(tmp_path / name, data)
+    with pytest.raises(UserError, match=f"^mine: file '{name}' has no records: fetch the source again, or let 'file'"):
+        list(records_of("mine", tmp_path, "*"))
+
+
+def test_skip_empty_passes_over_documents_without_text_and_over_no_other_file(tmp_path: Path) -> None:
+    for name, text in (("a.txt", "Gout."), ("b.txt", ""), ("c.md.gz", "# Gout\n")):
+        write(tmp_path / name, text)
+    with pytest.raises(UserError, match=r"file 'b.txt' has no records: .*; 'skip_empty: true' passes over"):
+        list(records_of("mine", tmp_path, "*"))
+    assert [r.fields["id"] for r in records_of("mine", tmp_path, "*", skip_empty=True)] == ["a.txt"]
+    write(tmp_path / "d.jsonl", "")
+    with pytest.raises(UserError, match=r"file 'd.jsonl' has no records"):
+        list(records_of("mine", tmp_path, "*", skip_empty=True))

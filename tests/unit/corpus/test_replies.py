@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jmlr.corpus.replies import citations, parse_option, parse_thought
+from jmlr.corpus.replies import parse_option, parse_thought
 
 DRUGS = ["Aspirin", "Ibuprofen", "Vitamin B12", "None of the above"]
 
@@ -68,7 +68,3 @@ def test_a_thought_is_taken_apart():
 )  # fmt: skip
 def test_a_thought_chooses_in_its_answer_line_or_not_at_all(reply, option):
     assert parse_thought(reply, DRUGS).option == option
-
-
-def test_citations_are_passage_numbers_in_brackets():
-    assert citations("See [P1], [ P2 ; 3] and [p4][P1]; not P5, [6] or (P7).") == (1, 2, 3, 4)

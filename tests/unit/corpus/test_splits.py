@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
+from pathlib import Path
+from typing import Any
+
 import pytest
 
-from jmlr.corpus.splits import check_shares, hash_split
+from jmlr.corpus.splits import check_shares, hash_split, ids_in
 from jmlr.runtime.errors import UserError
 
 SHARES = {"train": 0.6, "dev": 0.1, "test": 0.3}
@@ -29,3 +33,16 @@ def test_a_larger_first_share_moves_no_key_out_of_it() -> None:
 def test_shares_that_are_none_are_refused(shares: dict[str, float]) -> None:
     with pytest.raises(UserError, match="positive numbers that sum to 1"):
         check_shares(shares)
+
+
+@pytest.mark.parametrize("damage", [lambda b: b[:-9], lambda b: b[:10] + b"\xff" * 8 + b[18:], lambda b: b"no gzip"])
+def test_a_damaged_list_of_ids_is_one_line(tmp_path: Path, damage: Any) -> None:
+    path = tmp_path / "ids.txt.gz"
+    path.write_bytes(gzip.compress(b"q1\nq2\n"))
+    assert ids_in(path) == ["q1", "q2"]
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(
+        UserError, match=r"ids.txt.gz: truncated, damaged or no gzip file: copy or download it"
+    ) as caught:
+        ids_in(path)
+    assert "\n" not in str(caught.value)

@@ -77,6 +77,20 @@ def test_an_archive_is_read_member_by_member(tmp_path: Path) -> None:
         list(read_records(path))
 
 
+def test_a_gzipped_document_is_read_as_the_plain_one(tmp_path: Path) -> None:
+    for name, text in (
+        ("acute_gout.nxml", NXML),
+        ("care.md", "# Gout\n\n## Care\n\nRest.\n"),
+        ("my_notes.txt", "Gout.\n"),
+    ):
+        (tmp_path / name).write_text(text)
+        (tmp_path / f"{name}.gz").write_bytes(gzip.compress(text.encode()))
+        plain, zipped = ([r.fields for r in read_records(tmp_path / n)] for n in (name, f"{name}.gz"))
+        assert zipped == plain
+        folder = next(read_records(tmp_path / f"{name}.gz", name=f"kidney/{name}.gz")).fields
+        assert (folder["section"], folder["title"]) == (f"kidney/{name}", plain[0]["title"])
+
+
 def test_other_encodings_are_read_when_they_are_named(tmp_path: Path) -> None:
     path = tmp_path / "a.csv.gz"
     path.write_bytes(gzip.compress("id,text\n1,fièvre – 38 °C\n".encode("cp1252")))

@@ -8,16 +8,29 @@ import sys
 
 import pytest
 
-from jmlr.metrics.citation import citation_grounded, citation_precision, cited, named
+from jmlr.corpus.replies import parse_thought
+from jmlr.metrics import table
+from jmlr.metrics.citation import citation_grounded, citation_precision, named
 from jmlr.metrics.concepts import TERMS, committed_terms, extra, extractor, tokens, vocabulary
-from jmlr.metrics.table import rationale_rows
 from jmlr.metrics.umls_f import umls_f
 from jmlr.runtime.errors import UserError
 
 
-def test_citations_are_read_in_every_bracketed_form_and_once_each():
-    assert cited("As [P2] and [P1, P3] say [P2]; [p4] too. Not P5, not [7], not [see above].") == [2, 1, 3, 4]
-    assert cited("") == []
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [
+        ("As [P2] and [P1, P3] say [P2]; [p4] too. Not P5, not [7], not (P8), not [see above].", (2, 1, 3, 4)),
+        ("[ P2 ; 3] [P1 and P3]", (2, 3, 1)),
+        ("[see P2] and [P4, p. 7]", (2, 4)),
+        ("[P1-P3] [P5\u20136]", (1, 2, 3, 5, 6)),
+        ("[P3-P1] [P7-P9999]", (3, 1, 7, 9999)),
+        ("[P12345678901]", ()),
+        ("", ()),
+    ],
+)
+def test_citations_are_read_in_every_bracketed_form_once_each_and_the_same_by_answer_and_the_metrics(text, numbers):
+    assert parse_thought(f"{text}\nAnswer: A", ["x", "y"]).cited == numbers
+    assert table.cited(text) == numbers
 
 
 def test_citation_precision_counts_a_number_beyond_the_passages_as_wrong():
@@ -25,6 +38,7 @@ def test_citation_precision_counts_a_number_beyond_the_passages_as_wrong():
     assert named(numbers, read) == ["a", "b"]
     assert citation_precision(numbers, named(numbers, read), {"b", "c"}) == pytest.approx(1 / 3)
     assert citation_grounded(numbers, named(numbers, read)) == pytest.approx(2 / 3)
+    assert citation_precision([], [], {"b"}) == citation_grounded([], []) == 0
 
 
 @pytest.mark.parametrize(
@@ -89,19 +103,40 @@ def test_an_extractor_that_is_not_there_is_one_line(name, said):
 
 
 def test_rationale_rows_take_the_citations_that_answer_resolved_else_those_of_the_text():
-    questions = {q: {"gold_ids": ["g"], "explanation": "malaria and fever"} for q in ("q1", "q2", "q3")}
+    questions = {q: {"gold_ids": ["g"], "explanation": "malaria and fever"} for q in ("q1", "q2")}
     common = {"dataset": "d", "split": "test", "ids": ["g", "h"]}
     answers = [
         {**common, "question_id": "q1", "rationale": "malaria [P1]", "citations": [1, 5], "cited_ids": ["h"]},
         {**common, "question_id": "q2", "rationale": "fever [P1]", "citations": None, "cited_ids": None},
-        {**common, "question_id": "q3", "rationale": "", "citations": None, "cited_ids": None},
     ]
-    rows = {r[3]: r[5] for r in rationale_rows(answers, questions, vocabulary(committed_terms()), 0)}
+    rows = {r[3]: r[5] for r in table.rationale_rows(answers, questions, vocabulary(committed_terms()), 0)}
     assert rows == {
         "citation_grounded": [0.5, 1.0],
         "citation_precision": [0.0, 1.0],
         "umls_f": [pytest.approx(2 / 3), pytest.approx(2 / 3)],
     }
+
+
+def test_a_rationale_that_is_empty_or_cites_nothing_counts_as_0_where_the_system_writes_any():
+    questions = {q: {"gold_ids": ["g"], "explanation": "malaria"} for q in ("q1", "q2", "q3", "q4")}
+    questions["q3"] = {"gold_ids": [], "explanation": ""}
+    common = {"split": "test", "ids": ["g", "h"], "citations": [], "cited_ids": []}
+    written = {"rationale": "malaria [P1]", "citations": [1], "cited_ids": ["g"]}
+    answers = [
+        {**common, "dataset": "d", "question_id": "q1", **written},
+        {**common, "dataset": "d", "question_id": "q2", "rationale": ""},
+        {**common, "dataset": "d", "question_id": "q3", "rationale": "No passage says it."},
+        {**common, "dataset": "closed", "question_id": "q4", "rationale": None, "ids": []},
+    ]
+    find = vocabulary(committed_terms())
+    assert {r[1:2] + r[3:4]: r[5] for r in table.rationale_rows(answers, questions, find, 0)} == {
+        ("d", "citation_grounded"): [1.0, 0.0, 0.0],
+        ("d", "citation_precision"): [1.0, 0.0],
+        ("d", "umls_f"): [1.0, 0.0],
+        ("closed", "umls_f"): [0.0],  # nothing was read: nothing could be cited
+    }
+    unasked = [{**a, "rationale": "", "citations": [], "cited_ids": []} for a in answers]
+    assert list(table.rationale_rows(unasked, questions, find, 0)) == []
 
 
 @pytest.mark.real

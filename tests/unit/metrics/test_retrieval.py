@@ -5,6 +5,9 @@ from __future__ import annotations
 from math import log2
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from jmlr.metrics.answer_hit import answer_hit, countable
@@ -13,6 +16,9 @@ from jmlr.metrics.mrr import reciprocal_rank
 from jmlr.metrics.ndcg import ndcg
 from jmlr.metrics.qrels import write_qrels
 from jmlr.metrics.recall import recall
+from jmlr.options import SearchOptions
+from jmlr.stages.search import search
+from jmlr.topk import Index
 
 RANKED = {"q1": ["a", "b", "c", "d"], "q2": ["x", "e", "y", "f"], "q3": ["z", "w", "v", "u"]}
 GOLD = {"q1": ["b", "d", "elsewhere"], "q2": ["x"], "q3": ["t"]}
@@ -32,24 +38,44 @@ def test_ndcg_is_what_scikit_learn_computes():
     assert ndcg(RANKED["q1"], GOLD["q1"], 4) == pytest.approx(sklearn.ndcg_score(truth, [[5, 4, 3, 2, 1]], k=4))
 
 
-def test_trec_files_give_the_same_figures_in_ir_measures(tmp_path: Path):
+def searched(root: Path, names: list[str], questions: int, candidates: int) -> dict[str, list[str]]:
+    """Let `search` look for random queries among random passages; return what candidates.parquet says it found."""
+    draw, given = np.random.default_rng(0), {key: root / key for key in ("prepared", "queries", "index")}
+    for folder in given.values():
+        folder.mkdir()
+    pq.write_table(pa.table({"id": names}), root / "prepared/passages.parquet")
+    pq.write_table(pa.table({"id": [f"q{i}" for i in range(questions)]}), root / "prepared/questions.parquet")
+    np.save(root / "queries/vectors.npy", draw.standard_normal((questions, 8), dtype=np.float32))
+    Index.build(draw.standard_normal((len(names), 8), dtype=np.float32), "float32").save(root / "index/index")
+    search(root / "search", **given, options=SearchOptions(candidates=candidates))
+    table = pq.read_table(root / "search/candidates.parquet")
+    return dict(zip(table["question_id"].to_pylist(), table["ids"].to_pylist(), strict=True))
+
+
+def test_the_trec_files_of_search_and_evaluate_give_the_same_figures_in_ir_measures(tmp_path: Path):
     measures = pytest.importorskip("ir_measures", reason="ir-measures is not installed")
-    write_qrels(tmp_path / "qrels.trec", GOLD)
-    lines = [f"{q} Q0 {p} {r + 1} {10 - r} jmlr\n" for q, found in RANKED.items() for r, p in enumerate(found)]
-    (tmp_path / "run.trec").write_text("".join(lines))
+    draw = np.random.default_rng(1)
+    names = [f"p{i}" for i in draw.permutation(60)]  # ids in another order than rows
+    ranked = searched(tmp_path, names, questions=25, candidates=10)
+    gold = {q: sorted({*draw.choice(found, 2), *draw.choice(names, 2)}) for q, found in ranked.items()}
+    write_qrels(tmp_path / "qrels.trec", gold)
     ours = {
-        "nDCG@2": [ndcg(RANKED[q], GOLD[q], 2) for q in RANKED],
-        "nDCG@4": [ndcg(RANKED[q], GOLD[q], 4) for q in RANKED],
-        "R@2": [recall(RANKED[q], GOLD[q], 2) for q in RANKED],
-        "Success@2": [hit(RANKED[q], GOLD[q], 2) for q in RANKED],
-        "RR": [reciprocal_rank(RANKED[q], GOLD[q]) for q in RANKED],
+        "nDCG@2": [ndcg(ranked[q], gold[q], 2) for q in ranked],
+        "nDCG@10": [ndcg(ranked[q], gold[q], 10) for q in ranked],
+        "R@2": [recall(ranked[q], gold[q], 2) for q in ranked],
+        "R@10": [recall(ranked[q], gold[q], 10) for q in ranked],
+        "Success@2": [hit(ranked[q], gold[q], 2) for q in ranked],
+        "RR": [reciprocal_rank(ranked[q], gold[q]) for q in ranked],
     }
-    theirs = measures.calc_aggregate(
+    theirs = measures.iter_calc(
         [measures.parse_measure(name) for name in ours],
         measures.read_trec_qrels(str(tmp_path / "qrels.trec")),
-        measures.read_trec_run(str(tmp_path / "run.trec")),
+        measures.read_trec_run(str(tmp_path / "search/candidates.trec")),
     )
-    assert {str(k): v for k, v in theirs.items()} == {k: pytest.approx(sum(v) / 3, abs=1e-4) for k, v in ours.items()}
+    found = {(m.query_id, str(m.measure)): m.value for m in theirs}
+    assert len(found) == 25 * len(ours)
+    for name, values in ours.items():
+        assert [found[q, name] for q in ranked] == pytest.approx(values, abs=1e-4), name
 
 
 @pytest.mark.parametrize(

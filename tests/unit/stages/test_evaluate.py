@@ -118,7 +118,7 @@ def test_where_no_gold_is_known_the_answers_words_are_looked_for(given: dict[str
 
 def test_rationales_are_measured_with_the_runs_own_terms(given: dict[str, Any]) -> None:
     questions = pq.read_table(given["prepared"] / "questions.parquet")
-    questions = questions.append_column("explanation", pa.array(["", "Fokzum causes fever.", "", "", ""]))
+    questions = questions.append_column("explanation", pa.array(["Some title.", "Fokzum causes fever.", "", "", ""]))
     pq.write_table(
         questions.append_column("answer_text", pa.array(["", "", "", "", "fokzum"])),
         given["prepared"] / "questions.parquet",
@@ -129,7 +129,7 @@ def test_rationales_are_measured_with_the_runs_own_terms(given: dict[str, Any]) 
     pq.write_table(table.append_column("ids", pa.array([[], ["c", "x"], []], pa.list_(pa.string()))), path)
     evaluate(**given)
     found = rows(given["out"])
-    assert found["1", "mcq", "test", "umls_f", ""] == (0.5, 1)
+    assert found["1", "mcq", "test", "umls_f", ""] == (0.25, 2)  # m1: an empty rationale
     assert found["1", "mcq", "test", "citation_precision", ""] == (0.5, 1)
     assert found["1", "mcq", "test", "citation_grounded", ""] == (0.5, 1)
 

@@ -196,7 +196,7 @@ BAD: list[tuple[str, dict[str, Any], tuple[str, ...], str]] = [
         "passages.jsonl: line 2: malformed JSON",
     ),
     ("missing field", {"passages": changed(PASSAGES, 2, text=None)}, (), "passages.jsonl: line 3: no field 'text'"),
-    ("empty corpus", {"passages": b""}, (), "world: no passages: its files have no records"),
+    ("empty corpus", {"passages": b""}, (), "world: file 'passages.jsonl' has no records: fetch the source again, or"),
     (
         "duplicate passage",
         {"passages": changed(PASSAGES, 3, id="p0")},
@@ -234,6 +234,13 @@ BAD: list[tuple[str, dict[str, Any], tuple[str, ...], str]] = [
         "options A and B are the same text",
     ),
     ("gold", {"questions": [{**q, "gold_ids": ["x"]} for q in QUESTIONS]}, (), "none of its 4 gold ids is the id"),
+    ("no documents", {"documents": b""}, (), "world: file 'documents.jsonl' has no records"),
+    (
+        "one empty file of two",
+        {"passages2": b"\n"},
+        ("--corpora", '[{"source": "world", "file": "passages*"}]'),
+        "world: file 'passages2.jsonl' has no records: fetch the source again, or let 'file' match others only",
+    ),
     ("document", {"documents": [{"text": "a", "targets": [[0, 9]]}]}, (), "documents.jsonl: line 1: a target is not"),
     (
         "no file",
@@ -241,7 +248,7 @@ BAD: list[tuple[str, dict[str, Any], tuple[str, ...], str]] = [
         ("--corpora", '[{"source": "world", "file": "pasages.jsonl"}]'),
         "no file matches 'pasages.jsonl' (did you mean 'passages.jsonl'?)",
     ),
-    ("no questions", {"questions": b"\n"}, (), "world: no questions: its files have no records"),
+    ("no questions", {"questions": b"\n"}, (), "world: file 'questions.jsonl' has no records"),
     (
         "no test questions",
         {},
