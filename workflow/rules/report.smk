@@ -1,7 +1,10 @@
 import json
 
+from jmlr.runtime.checkout import commit
+
 # Values that a run of this name should find; a run of another name has none.
 EXPECTED = [f for f in [os.path.relpath(f"{workflow.basedir}/config/expected/{cfg.run}.yaml")] if os.path.isfile(f)]
+GIVEN = workflow.config_settings.configfiles, workflow.config_settings.config_args
 ROWS = {k: {**v.model_dump(), "train": cfg.train_options(k).model_dump()} for k, v in cfg.systems.items()}
 
 
@@ -30,17 +33,21 @@ rule report:
     threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: 1500 * attempt,
-        runtime=lambda wildcards, attempt: 60 * attempt,
+        runtime=lambda wildcards, attempt: minutes("report", 60, attempt),
     params:
         code=stage_digest("report"),
         out=subpath(output.page, parent=True),
         systems=lambda w: words("--systems", json.dumps(ROWS)),
         expected=lambda w: words("--expected", EXPECTED),
         judged=lambda w: words("--judge", JUDGED),
+        # With `resources`: for people, so no reason to report again.
+        again=lambda w, resources: words("--again", cfg.again(*GIVEN, workflow.basedir)),
+        commit=lambda w, resources: words("--commit", commit(workflow.basedir)),
         options=lambda w: flags(cfg.report.model_copy(update={"review": "".join(REVIEW)})),
     message:
         "Report: one page and one table of all systems and seeds"
     shell:
         "OMP_NUM_THREADS={threads} jmlr report --out {params.out} --run {wildcards.run} --prepared {input.prepared}"
         " --evaluations {input.evaluations} --answers {input.answers} --trainings {input.trainings}"
-        " --costs {input.costs} {params.systems} {params.expected} {params.judged} {params.options} 2> >(tee {log} >&2)"
+        " --costs {input.costs} {params.systems} {params.expected} {params.judged}"
+        " {params.again} {params.commit} {params.options} 2> >(tee {log} >&2)"

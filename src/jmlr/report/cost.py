@@ -1,4 +1,4 @@
-"""What a run cost, from the manifests: time, GPU hours, energy, tokens and FLOPs, by stage and by system.
+"""What a run cost, from the manifests: time, GPU hours, energy, tokens, FLOPs and what servers took, by stage and by system.
 
 A system's cost has parts: `base`, the models it starts from as far as the run made them from scratch (the stand-in for a
 published Llama); `continued`, pre-training that goes on from a model (the conventional road); `training` and `refresh`
@@ -9,7 +9,7 @@ published Llama); `continued`, pre-training that goes on from a model (the conve
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from jmlr.report.load import Job, Run, System, locate
@@ -25,8 +25,19 @@ PAPER = (  # METHOD section 1: wall hours, GPU hours
 
 
 @dataclass(frozen=True)
+class Asked:
+    """What language models behind servers were asked: requests, replies kept from before, tokens as the server counts them, price."""
+
+    requests: float
+    cached: float
+    tokens_in: float
+    tokens_out: float
+    price: float
+
+
+@dataclass(frozen=True)
 class Cost:
-    """A sum over jobs; the peak is that of the largest. `joules` is None where no job told its energy."""
+    """A sum over jobs; the peak is that of the largest. None: no job told its energy (`joules`), none asked a server (`asked`)."""
 
     name: str
     jobs: int
@@ -37,6 +48,7 @@ class Cost:
     tokens: float = 0.0
     flops: float = 0.0
     joules: float | None = None
+    asked: Asked | None = None
 
 
 def total(name: str, jobs: Iterable[Job], share: float = 1.0) -> Cost:
@@ -51,18 +63,27 @@ def total(name: str, jobs: Iterable[Job], share: float = 1.0) -> Cost:
         sum(j.seconds for j in jobs) * share, sum(j.cpu_seconds for j in jobs) * share,
         sum(j.gpu_hours for j in jobs) * share, max((j.peak_bytes for j in jobs), default=0.0),
         sum(m["tokens_forward"] + m["tokens_gradient"] for m in models) * share, sum(m["flops"] for m in models) * share,
-        sum(told) * share if told else None,
+        sum(told) * share if told else None, _asked(jobs, share),
     )  # fmt: skip
+
+
+def _asked(jobs: Iterable[Job], share: float) -> Asked | None:
+    """Add up what `answer` noted of its endpoint, and `judge` of each judge that is one."""
+    notes = [n for j in jobs for n in (j.manifest.get("notes") or {}).values() if isinstance(n, dict) and "cost" in n]
+    sums = (share * sum(n[key] for n in notes) for key in ("requests", "cached", "tokens_in", "tokens_out", "cost"))
+    return Asked(*sums) if notes else None
 
 
 def together(name: str, parts: Iterable[Cost]) -> Cost:
     """Add costs up."""
     parts = list(parts)
     told = [c.joules for c in parts if c.joules is not None]
+    asked = [astuple(c.asked) for c in parts if c.asked]
     return Cost(
         name, sum(c.jobs for c in parts), sum(c.seconds for c in parts), sum(c.cpu_seconds for c in parts),
         sum(c.gpu_hours for c in parts), max((c.peak_bytes for c in parts), default=0.0),
         sum(c.tokens for c in parts), sum(c.flops for c in parts), sum(told) if told else None,
+        Asked(*map(sum, zip(*asked, strict=True))) if asked else None,
     )  # fmt: skip
 
 
@@ -180,6 +201,15 @@ def amount(count: float | None, unit: str = "") -> str:
         if count >= 10**exponent:
             return _shown(count / 10**exponent, prefix + unit)
     return _shown(count, unit)
+
+
+def price(paid: float) -> str:
+    """Write a price, in the unit of the configuration's.
+
+    >>> price(1234.5), price(0.00421), price(0.0)
+    ('1,234.50', '0.0042', '0.00')
+    """
+    return f"{paid:.2g}" if 0 < paid < 0.1 else f"{paid:,.2f}"
 
 
 def _shown(value: float, unit: str) -> str:

@@ -68,10 +68,12 @@ class Expected:
             ours = have.get(metric, set())
             theirs = {d for m, s, d in self.values if (m, s) == (metric, system)} - {ALL}
             missing, strange = missing | (theirs - ours), strange | (ours - theirs)
+            parts = [values[metric, system, d] for d in sorted(ours & theirs)]
+            n = sum(part.n or 0 for part in parts) if parts and all(part.n for part in parts) else None
             if ours == theirs:
-                values[metric, system, ALL] = mean
+                values[metric, system, ALL] = replace(mean, n=n)
             elif ours and ours < theirs:
-                values[metric, system, ALL] = Value(sum(values[metric, system, d].value for d in ours) / len(ours))
+                values[metric, system, ALL] = Value(sum(part.value for part in parts) / len(parts), n=n)
         return replace(self, values=values, note=self._note(missing, strange, bool(values)))
 
     def _note(self, missing: Collection[str], strange: Collection[str], some: bool) -> str:
@@ -90,6 +92,10 @@ class Expected:
     def of(self, metric: str, system: str, dataset: str) -> Value | None:
         """Return the expected value of a figure; None where nothing is expected."""
         return self.values.get((metric, system, plain(dataset)))
+
+    def knows(self, metric: str, dataset: str) -> bool:
+        """Tell whether a figure on this dataset is expected of any system."""
+        return any((m, d) == (metric, plain(dataset)) for m, _, d in self.values)
 
     def verdict(self, metric: str, row: Row | None) -> str:
         """Return OK, OKISH or FAIL for a figure of the run; "" where nothing is expected."""

@@ -37,6 +37,7 @@ def render(
     title: str,
     remark: str,
     command: str,
+    commit: str,
     examples: int,
     expected: Expected,
     pairs: list[Pair],
@@ -50,6 +51,7 @@ def render(
         title=title or f"JMLR: run {run.name}",
         remark=remark,
         command=command,
+        commit=commit,
         made=_made(run.jobs),
         headline=headline(run),
         sentences=sentences(run),
@@ -95,7 +97,7 @@ def _templates() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        pct=pct, duration=duration, size=cost.size, amount=cost.amount, p=p_value, points=_points
+        pct=pct, duration=duration, size=cost.size, amount=cost.amount, price=cost.price, p=p_value, points=_points
     )
     return environment
 

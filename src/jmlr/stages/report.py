@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from jmlr.config import Config
 from jmlr.options import ReportOptions
 from jmlr.runtime.manifest import stage_output
 
@@ -23,6 +22,8 @@ def report(
     costs: list[Path] | None = None,
     expected: Path | None = None,
     judge: Path | None = None,
+    again: str | None = None,
+    commit: str | None = None,
 ) -> None:
     """Make the report of a run: report.html, results.csv, results.tex, significance.csv, table.txt, table.md.
 
@@ -37,6 +38,8 @@ def report(
         costs: every other folder of the run that has a manifest and whose cost is to be counted
         expected: file of the values that the run should find (config/expected/{run}.yaml)
         judge: output of `judge`, where language models compared the answers
+        again: the command that makes the run again, as the page shows it; without it the option `command`
+        commit: of the checkout, where git knows one
     """
     from jmlr.report.expected import read_expected
     from jmlr.report.load import read_run
@@ -56,13 +59,14 @@ def report(
         read = read_run(run, systems, prepared, evaluations, answers, trainings or [], folders)
         read = replace(read, pooled=pooled_rows(read))
         wanted = read_expected(expected).within(datasets(read))
-        for name, text in _files(read, options, wanted, judge).items():
+        made = (again or options.command, commit or "")
+        for name, text in _files(read, options, wanted, judge, made).items():
             (folder / name).write_text(text, encoding="utf-8")
         notes["rows"] = len(read.rows) + len(read.pooled)
 
 
-def _files(read: Any, options: ReportOptions, wanted: Any, judge: Path | None) -> dict[str, str]:
-    """Return what the report consists of, by name."""
+def _files(read: Any, options: ReportOptions, wanted: Any, judge: Path | None, made: tuple[str, str]) -> dict[str, str]:
+    """Return what the report consists of, by name; made: (command, commit)."""
     from jmlr.report.latex import results_tex
     from jmlr.report.page import render
     from jmlr.report.review.merge import read_result
@@ -71,8 +75,8 @@ def _files(read: Any, options: ReportOptions, wanted: Any, judge: Path | None) -
 
     tested = pairs(read)
     page = render(
-        read, title=options.title, remark=options.remark, command=_command(options, read.name), examples=options.examples,
-        expected=wanted, pairs=tested, judge=judge, review=read_result(options.review),
+        read, title=options.title, remark=options.remark, command=made[0], commit=made[1],
+        examples=options.examples, expected=wanted, pairs=tested, judge=judge, review=read_result(options.review),
     )  # fmt: skip
     return {
         "results.csv": results_csv(read),
@@ -82,10 +86,3 @@ def _files(read: Any, options: ReportOptions, wanted: Any, judge: Path | None) -
         "table.md": table_markdown(read),
         "report.html": page,
     }
-
-
-def _command(options: ReportOptions, run: str) -> str:
-    """Return the command that makes the run: as given, or by the custom that a run's file is named after it."""
-    if options.command or run == Config.model_fields["run"].default:
-        return options.command or "make demo"
-    return f"snakemake --cores all --configfile config/runs/{run}.yaml"

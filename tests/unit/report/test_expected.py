@@ -83,6 +83,14 @@ def test_a_mean_is_expected_over_the_datasets_of_the_run_alone():
     assert whole.note == ""
 
 
+def test_a_mean_has_as_many_questions_as_its_datasets_where_all_of_them_are_known():
+    known = read_expected(PAPER).within({"accuracy": {"medqa_usmle", "medmcqa", "all"}})
+    assert known.of("accuracy", "gpt4", "all").n == 1273 + 4183
+    more = read_expected(PAPER).within({"accuracy": {"medqa_usmle", "medmcqa", "mmlu_medical", "amboss", "all"}})
+    assert more.of("accuracy", "gpt4", "all").n is None
+    assert more.of("accuracy", "gpt4", "medmcqa").n == 4183
+
+
 def test_no_mean_is_expected_where_the_run_has_a_dataset_of_its_own():
     expected = read_expected(PAPER).within({"accuracy": {"medqa_usmle", "mine", "all"}})
     assert expected.of("accuracy", "jmlr", "all") is None
@@ -107,6 +115,23 @@ def test_the_demos_expected_values_are_those_of_its_committed_results():
     assert read_expected(ROOT / "config/expected/demo.yaml").of(
         "accuracy", "jmlr", last["dataset"]
     ).value == pytest.approx(float(last["value"]), abs=1e-4)
+
+
+def test_the_expected_values_of_real_text_are_those_of_its_committed_results():
+    """The interval is that of the change, on the figure before training, which the frozen retriever keeps."""
+    expected = read_expected(ROOT / "config/expected/openstax.yaml")
+    with (ROOT / "docs/real/results.csv").open() as f:
+        rows = [r for r in csv.DictReader(f) if r["dataset"]]
+    assert len(rows) >= 4
+    found = {("hit", r["system"], plain(r["dataset"])) for r in rows}
+    found |= {("hit", "rag", plain(r["dataset"])) for r in rows}
+    assert set(expected.values) == found
+    for r in rows:
+        value = expected.of("hit", r["system"], r["dataset"])
+        before, after, low, high = (float(r[k]) for k in ("before", "after", "low", "high"))
+        assert (value.value, value.low, value.high) == pytest.approx((after, before + low, before + high), abs=6e-5), r
+        assert expected.of("hit", "rag", r["dataset"]).value == pytest.approx(before, abs=6e-5)
+        assert value.n == int(r["n"])
 
 
 @pytest.mark.parametrize(

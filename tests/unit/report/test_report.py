@@ -64,7 +64,6 @@ def test_the_page_stands_alone_and_shows_every_system(folders, tmp_path):
     assert page.count("<details") == 3
     assert "&lt;b&gt;Text" in page
     assert "<b>Text" not in page
-    assert "config/runs/small.yaml" in page
 
 
 def test_no_text_of_the_corpus_is_shown_where_no_example_is_wanted(folders, tmp_path):

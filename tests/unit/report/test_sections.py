@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from jmlr.endpoints.client import Client
 from jmlr.options import ReportOptions
 from jmlr.report import cost
 from jmlr.report.calibration import calibrations
@@ -47,6 +49,21 @@ def made(folders, tmp_path, **more):
     return (tmp_path / "out/report.html").read_text()
 
 
+def two_datasets(folders):
+    """Make every second question one of a dataset 'other', and a mean over both."""
+    for evaluation, answers in zip(folders.evaluations, folders.answers, strict=True):
+        path = answers / "answers.parquet"
+        rows = [{**r, "dataset": ("made", "other")[i % 2]} for i, r in enumerate(pq.read_table(path).to_pylist())]
+        pq.write_table(pa.Table.from_pylist(rows), path)
+        right = [float(r["predicted"] == r["answer"]) for r in rows]
+        shares = {"made": sum(right[::2]) / 20, "other": sum(right[1::2]) / 20, "all": sum(right) / 40}
+        with (evaluation / "metrics.csv").open() as f:
+            head, *lines = [line for line in f if ",accuracy," in line or line.startswith("run,")]
+        start = lines[0].split(",made,")[0]
+        text = [f"{start},{d},test,accuracy,,{v},{v},{v},{20 + 20 * (d == 'all')}\n" for d, v in shares.items()]
+        (evaluation / "metrics.csv").write_text(head + "".join(text))
+
+
 def test_every_pair_is_tested_and_corrected(folders):
     found = pairs(read(folders))
     assert [(x.first.name, x.second.name) for x in found] == [
@@ -77,6 +94,26 @@ def test_expected_values_get_verdicts_and_others_stand_beside(folders, tmp_path)
     assert r"JMLR & 85.0 {\scriptsize [" in tex
     assert r"GPT-4 \& co & 99.9 \\" in tex
     assert r"a test \& more" in tex
+
+
+def test_a_system_that_was_not_run_has_the_n_of_its_source(folders, tmp_path):
+    (tmp_path / "expected.yaml").write_text(EXPECTED.replace("accuracy:", "n: {made: 1273}\naccuracy:", 1))
+    page = made(folders, tmp_path, expected=tmp_path / "expected.yaml")
+    assert 'GPT-4 &amp; co, not run here</td><td class="n">–</td><td class="n">1273</td>' in page
+    two_datasets(folders)
+    (tmp_path / "expected.yaml").write_text(
+        "n: {made: 1273}\naccuracy: {gpt4: {title: GPT-4, made: 74.7, other: 60, all: 67.4}}"
+    )
+    page = made(folders, tmp_path, expected=tmp_path / "expected.yaml")
+    assert 'GPT-4, not run here</td><td class="n">–</td><td class="n">–</td><td class="n">67.4</td>' in page
+    assert '<span class="low">n 1273</span></td><td class="n">60.0</td>' in page
+
+
+def test_where_only_hits_are_expected_the_table_of_systems_has_no_column_of_dashes(folders, tmp_path):
+    (tmp_path / "expected.yaml").write_text("hit: {jmlr: {made: 70}}")
+    page = made(folders, tmp_path, expected=tmp_path / "expected.yaml")
+    assert page.count("expected, %") == 1  # of the other expected values
+    assert page.count('class="tag right">OK<') == 1
 
 
 def test_without_expected_values_no_verdict_is_given(folders, tmp_path):
@@ -140,6 +177,42 @@ def test_tokens_flops_and_joules_of_stages_are_sums(folders, tmp_path):
     assert "20.0 M" in page
     assert "32.0 T" in page
     assert "42,630" in page
+
+
+def test_requests_tokens_and_price_of_servers_are_counted_by_system_and_stage(folders, tmp_path):
+    figures = {"requests": 30, "cached": 10, "retries": 2, "tokens_in": 20_000, "tokens_out": 1_500, "cost": 0.75}
+    assert figures.keys() == Client("http://127.0.0.1:9/v1", "m", cache=str(tmp_path)).figures.keys()
+    for seed in (0, 1):  # RAG's answers were written behind a server
+        endpoint = {"base_url": "https://host/v1", "model": "gpt-4", **figures, "requests": 30 + 2 * seed}
+        change(folders.base / f"rag/seed{seed}/answer", notes={"unparsed": 0, "endpoint": endpoint})
+    judge = folders.base / "judge"
+    judge.mkdir()
+    judges = {"far": {**figures, "tokens_in": 1_000_000, "cost": 1_200.5}, "near": {"requests": 60}, "unparsed": 0}
+    manifest = json.loads((folders.prepared / "manifest.json").read_text())
+    (judge / "manifest.json").write_text(json.dumps({**manifest, "stage": "judge", "notes": judges}))
+    (judge / "summary.json").write_text(json.dumps({"rubric": "a", "judges": {}, "comparisons": [], "agreement": []}))
+
+    arguments = folders.arguments()
+    run = read_run(
+        **{"name" if k == "run" else k: v for k, v in {**arguments, "costs": [*arguments["costs"], judge]}.items()}
+    )
+    systems = {c.system.name: c.all.asked for c in cost.by_system(run)}
+    assert systems == {"closed_book": None, "rag": cost.Asked(31, 10, 20_000, 1_500, 0.75), "jmlr": None}
+    stages = {c.name: c.asked for c in cost.by_stage(run)}
+    assert stages["answer"] == cost.Asked(62, 20, 40_000, 3_000, 1.5)
+    assert stages["judge"] == cost.Asked(30, 10, 1_000_000, 1_500, 1_200.5)
+    assert stages["train"] is None
+
+    page = made(folders, tmp_path, judge=judge)
+    rows = re.findall(r"<tr><td>(?:<span[^>]*></span>)?(RAG|judges)</td>((?:<td class=\"n\">[^<]*</td>){5})</tr>", page)
+    assert {name: re.findall(r">([^<]+)</td>", cells) for name, cells in rows} == {
+        "RAG": ["31", "0.75", "20.0 k", "1.50 k", "10"],
+        "judges": ["30", "1,200.50", "1.00 M", "1.50 k", "10"],
+    }
+
+
+def test_where_no_server_was_asked_the_page_says_nothing_of_requests(folders, tmp_path):
+    assert "behind servers" not in made(folders, tmp_path)
 
 
 def test_what_judges_found_is_shown(folders, tmp_path):
