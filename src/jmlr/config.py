@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError, model_validator
@@ -39,6 +41,7 @@ from jmlr.options import (
 )
 from jmlr.options.base import Count, Name, Positive, option
 from jmlr.options.cards import with_cards
+from jmlr.runtime.checkout import called
 from jmlr.runtime.validation import nearest, one_line
 
 
@@ -128,12 +131,6 @@ class Config(Closed):
             raise ValueError(f"endpoints.{both[0]}: a model has this name already")
         for name in self.systems:
             self._check_system(name)
-        private = [n for n, source in self.sources.items() if source.private]
-        remote = {*self.judge.judges, *(system.llm for system in self.systems.values())} & set(self.endpoints)
-        if private and remote:
-            raise ValueError(
-                f"endpoints.{min(remote)}: source '{private[0]}' is private; allowed: no endpoint, its texts stay here"
-            )
         for name in self.judge.judges:
             if name not in {**self.models, **self.endpoints}:
                 raise ValueError(
@@ -144,7 +141,38 @@ class Config(Closed):
                 raise ValueError(f"judge.pairs: no system '{name}'{nearest(name, self.systems)}")
         if bool(self.judge.judges) != bool(self.judge.pairs):
             raise ValueError("judge: it takes both judges and pairs, or neither")
+        self._check_private()
         return self
+
+    def _check_private(self) -> None:
+        """Refuse a row or a judge that would send texts of a private source to another machine.
+
+        A row sends its questions, and passages where it reads any. A judge gets the questions, the passages of both answers, and
+        words of their models, which may repeat what these learned from.
+        """
+        private = {name for name in self.sources_read() if self.sources[name].private}
+        asked = private.intersection(q.source for q in self.prepare.questions)
+        away = {name for name, endpoint in self.endpoints.items() if not endpoint.on_this_machine}
+
+        def refused(where: str, endpoint: str, allowed: str) -> ValueError:
+            what = f"endpoint '{endpoint}' at {self.endpoints[endpoint].base_url} would get texts of '{min(asked or private)}'"
+            here = "a server on this machine (localhost)"
+            return ValueError(
+                f"{where}: {what}, which is private; allowed: {here if asked else f'{allowed}, or {here}'}"
+            )
+
+        for name, row in self.systems.items():
+            if row.llm in away and (asked or (private and self.train_options(name).passages)):
+                raise refused(f"systems.{name}", row.llm, "train.passages: 0")
+        judges = sorted(away.intersection(self.judge.judges))
+        for name in (n for pair in self.judge.pairs for n in pair):
+            if judges and (asked or (private and self._has_read(name))):
+                raise refused(f"judge.pairs: '{name}'", judges[0], "systems whose LLM never read a passage")
+
+    def _has_read(self, system: str) -> bool:
+        """Tell whether a system's LLM learned or answers from the run's passages."""
+        model = self.models.get(self.systems[system].llm)
+        return bool(self.train_options(system).passages or (model and model.pretrain))
 
     def sources_read(self) -> list[str]:
         """Return the names of the sources that `prepare` reads, in the order of their use."""
@@ -152,6 +180,12 @@ class Config(Closed):
         asked = [s for q in p.questions for s in (q.source, *(f.partition("/")[0] for f in q.split_ids.values()))]
         found = [*(c.source for c in p.corpora), *asked, *(d.source for d in p.documents)]
         return [source for source in dict.fromkeys(found) if source]
+
+    def sources_fetched(self) -> dict[str, SourceOptions]:
+        """Return the sources that are fetched: those that `prepare` reads, and those of new models' tokenizers."""
+        named = [m.pretrain.tokenizer for m in self.models.values() if m.pretrain]
+        kept = [t.removeprefix("source:").split("/")[0] for t in named if t.startswith("source:")]
+        return {name: self.sources[name] for name in [*self.sources_read(), *kept] if name in self.sources}
 
     def _check_chain(self, name: str, model: ModelOptions) -> None:
         """Refuse a model that continues one that is not there, or itself."""
@@ -229,11 +263,11 @@ class Config(Closed):
     def models_of(self, system: str) -> list[str]:
         """Return the names of all models behind a system: what it starts from, and what those were continued from."""
         found: list[str] = []
-        queue = [self.systems[system].llm, self.systems[system].retriever]
+        row = self.systems[system]
+        lender = self.systems.get(row.retriever)
+        queue = [row.llm, *([lender.llm, lender.retriever] if lender else [row.retriever])]
         while queue:
             name = queue.pop(0)
-            if name in self.systems:  # its retriever is lent
-                queue += [self.systems[name].llm, self.systems[name].retriever]
             model = self.models.get(name)
             if model and name not in found:
                 found.append(name)
@@ -252,6 +286,28 @@ class Config(Closed):
         ready = {*self.endpoints, *(name for name, model in self.models.items() if model.path)}
         fixed = not row.rounds and ready.issuperset(used)
         return self.seeds[:1] if fixed else list(self.seeds)
+
+    def again(self, files: Sequence[str | Path], overrides: Sequence[str], checkout: str | Path) -> str:
+        """Return the command that makes this run again, called from the checkout.
+
+        Args:
+            files: what Snakemake was given by --configfile
+            overrides: what it was given by --config, KEY=VALUE each
+            checkout: folder of the Snakefile
+
+        >>> Config(seeds=[0, 1, 2]).again([], ["seeds=[0,1,2]"], ".")
+        'make demo SEEDS="0 1 2"'
+        >>> Config(run="mine").again(["config/runs/mine.yaml"], ["seeds=[1]"], ".")
+        "snakemake --cores all --configfile config/runs/mine.yaml --config 'seeds=[1]'"
+        """
+        command = self.report.command or ("" if files else "make demo")
+        others = [o for o in overrides if not o.startswith("seeds=")]
+        if command.startswith("make ") and not others and len(files) <= 1:  # make passes one file, and the seeds
+            return command if self.seeds == [0] else f'{command} SEEDS="{" ".join(map(str, self.seeds))}"'
+        if command and not command.startswith("make "):
+            return command
+        given = [*(["--configfile"] if files else []), *(called(f, checkout) for f in files)]
+        return shlex.join(["snakemake", "--cores", "all", *given, *(["--config"] if overrides else []), *overrides])
 
     @classmethod
     def load(cls, data: dict[str, Any]) -> Config:

@@ -103,15 +103,80 @@ def test_the_models_behind_a_system_include_those_its_model_was_continued_from()
     assert run.models_of("a") == ["c", "retriever", "b", "llm"]
 
 
-def test_private_texts_and_an_endpoint_exclude_each_other():
+def test_an_endpoint_and_the_row_that_asks_it_may_have_one_name():
+    run = Config.load({**GPT, "models": MODELS, "systems": {"gpt": ZERO, "jmlr": {"title": "J", "train": {"target": "pdist"}},
+        "lent": {"title": "L", "retriever": "jmlr"}}})  # fmt: skip
+    assert [run.models_of(name) for name in run.systems] == [["retriever"], ["llm", "retriever"], ["llm", "retriever"]]
+
+
+CLOSED, ASKED = {"train": {"passages": 0}}, {"reading": {"question_prompt": "{question} {options}"}, "rounds": 0}
+
+
+def with_notes(url: str, systems: dict, judge: dict | None = None, private: str = "corpora") -> Config:
+    """Load a run whose private source is among its corpora or its questions, and whose endpoint has an address."""
+    prepare = {"corpora": [{"source": "world"}], "questions": [{"source": "world"}], "documents": []}
+    prepare[private] = [*prepare[private], {"source": "notes"}]
+    sources = {"world": {"origin": "demo"}, "notes": {"origin": "local", "path": "x", "private": True}}
+    fixed = {"report": {"examples": 0}, "sources": sources, "prepare": prepare, "models": MODELS, "judge": judge or {}}
+    return Config.load({**fixed, "endpoints": {"gpt": {"base_url": url, "model": "m"}}, "systems": systems})
+
+
+ROWS = {
+    "gpt_rag": {"title": "G", "llm": "gpt", **ASKED},
+    "gpt_closed": {"title": "C", "llm": "gpt", **ASKED, **CLOSED},
+    "rag": {"title": "R"},
+    "closed": {"title": "L", **CLOSED},
+}
+
+
+@pytest.mark.parametrize("url", ["http://localhost:8000/v1", "http://127.0.0.1:8000/v1", "http://[::1]:8000/v1"])
+@pytest.mark.parametrize("private", ["corpora", "questions"])
+def test_private_texts_may_go_to_a_server_on_this_machine(url, private):
+    assert with_notes(url, ROWS, {"judges": ["gpt"], "pairs": [["rag", "gpt_rag"]]}, private).systems
+
+
+@pytest.mark.parametrize(
+    ("rows", "pair", "private", "said"),
+    [
+        (["gpt_closed"], None, "corpora", None),
+        (["gpt_rag"], None, "corpora", "systems.gpt_rag: endpoint 'gpt' at https://host/v1 would get texts of 'notes'"),
+        (["gpt_closed"], None, "questions", r"'notes', which is private; allowed: a server on this machine"),
+        (["closed", "gpt_closed"], ["closed", "gpt_closed"], "corpora", None),
+        (
+            ["closed", "rag"],
+            ["closed", "rag"],
+            "corpora",
+            "judge.pairs: 'rag': endpoint 'gpt' at https://host/v1 would",
+        ),
+        (["closed", "gpt_closed"], ["closed", "gpt_closed"], "questions", "would get texts of 'notes'"),
+    ],
+)
+def test_only_rows_and_judges_that_would_send_private_texts_away_are_refused(rows, pair, private, said):
+    judge = {"judges": ["gpt"], "pairs": [pair]} if pair else {}
+    systems = {name: ROWS[name] for name in rows}
+    if said is None:
+        assert with_notes("https://host/v1", systems, judge, private).systems
+    else:
+        with pytest.raises(ConfigError, match=said):
+            with_notes("https://host/v1", systems, judge, private)
+
+
+def test_a_judge_elsewhere_reads_nothing_of_a_model_that_was_pre_trained_on_private_texts():
+    models = {**MODELS, "llm": {"pretrain": {"init": "org/llm", "reads": "passages"}}}
     notes = {"world": {"origin": "demo"}, "notes": {"origin": "local", "path": "x", "private": True}}
-    remote = {
-        "endpoints": {"gpt": {"base_url": "http://127.0.0.1:1/v1", "model": "m"}},
-        "report": {"examples": 0},
-        "sources": notes,
+    run = {
+        **GPT, "models": models, "sources": notes, "report": {"examples": 0}, "systems": {k: ROWS[k] for k in ("closed", "gpt_closed")},
+        "prepare": {"corpora": [{"source": "notes"}]}, "judge": {"judges": ["gpt"], "pairs": [["gpt_closed", "closed"]]},
+    }  # fmt: skip
+    with pytest.raises(ConfigError, match=r"judge.pairs: 'closed'"):
+        Config.load(run)
+    assert Config.load({**run, "models": MODELS}).systems
+
+
+def test_only_sources_that_are_read_are_fetched():
+    sources = {name: {"origin": "local", "path": name} for name in ("corpus", "words", "spare")} | {
+        "world": {"origin": "demo"}
     }
-    question = {"question_prompt": "{question} {options}"}
-    Config.load(remote)
-    systems = {"gpt4": {"title": "GPT", "llm": "gpt", "rounds": 0, "reading": question}}
-    with pytest.raises(ConfigError, match="'notes' is private; allowed: no endpoint"):
-        Config.load({**remote, "systems": systems})
+    models = {**MODELS, "new": {"pretrain": {"tokenizer": "source:words/tokenizer.json"}}}
+    run = Config.load({"sources": sources, "models": models, "prepare": {"corpora": [{"source": "corpus"}]}})
+    assert list(run.sources_fetched()) == ["corpus", "world", "words"]

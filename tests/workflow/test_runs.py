@@ -9,9 +9,14 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
+
+from jmlr.config import Config
 
 ROOT = Path(__file__).resolve().parents[2]
-RUNS = sorted(p.stem for p in (ROOT / "config/runs").glob("*.yaml"))
+FILES = {p.stem: yaml.safe_load(p.read_text()) for p in sorted((ROOT / "config/runs").glob("*.yaml"))}
+ADDED = {"paper-others": ["paper-7b", "paper-13b"]}  # rows that are given after a run, and no run of their own
+RUNS = [[name] for name in FILES if name not in ADDED] + [[base, name] for name in ADDED for base in ADDED[name]]
 STAND_INS = {
     "JMLR_DATA": [
         "data/openstax/passages.jsonl.gz",
@@ -36,8 +41,9 @@ def stand_ins(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return {variable: str(folder / variable) for variable in STAND_INS}
 
 
-def dry_run(run: str, folder: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    command = ["snakemake", "-n", "--cores", "1", "--configfile", str(ROOT / f"config/runs/{run}.yaml")]
+def dry_run(files: list[str | Path], folder: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    paths = [str(ROOT / f"config/runs/{f}.yaml") if isinstance(f, str) else str(f) for f in files]
+    command = ["snakemake", "-n", "--cores", "1", "--configfile", *paths]
     known = {k: v for k, v in os.environ.items() if k not in STAND_INS}
     return subprocess.run(
         [*command, "--directory", str(folder)], cwd=ROOT, capture_output=True, text=True, timeout=300,
@@ -45,26 +51,59 @@ def dry_run(run: str, folder: Path, environment: dict[str, str]) -> subprocess.C
     )  # fmt: skip
 
 
-def test_the_runs_that_are_promised_are_there() -> None:
-    assert {"paper-7b", "paper-13b", "llama3-8b", "pubmedqa", "openstax"} <= set(RUNS)
-
-
-@pytest.mark.parametrize("run", RUNS)
-def test_a_run_plans_all_its_jobs(run: str, tmp_path: Path, stand_ins: dict[str, str]) -> None:
-    done = dry_run(run, tmp_path, stand_ins)
+def jobs_of(done: subprocess.CompletedProcess[str]) -> dict[str, int]:
     text = done.stdout + done.stderr
     assert done.returncode == 0, text[-3000:]
-    jobs = dict(re.findall(r"^(\w+)\s+(\d+)$", text.split("Job stats:")[1].split("total")[0], re.M))
+    table = text.split("Job stats:")[1].split("total")[0]
+    return {name: int(count) for name, count in re.findall(r"^(\w+)\s+(\d+)$", table, re.M)}
+
+
+def test_the_runs_that_are_promised_are_there() -> None:
+    assert {"paper-7b", "paper-13b", "llama3-8b", "pubmedqa", "openstax"} <= set(FILES)
+    assert set(ADDED) == {name for name, run in FILES.items() if "run" not in run}
+
+
+@pytest.mark.parametrize("files", RUNS, ids="+".join)
+def test_a_run_plans_all_its_jobs(files: list[str], tmp_path: Path, stand_ins: dict[str, str]) -> None:
+    done = dry_run(files, tmp_path, stand_ins)
+    jobs = jobs_of(done)
     assert {"fetch", "prepare", "encode", "index", "search", "train", "answer", "evaluate", "report"} <= set(jobs)
-    assert int(jobs["train"]) >= 3
-    assert "{'" not in text.split("Job stats:")[0]
+    assert jobs["train"] >= 3
+    assert jobs["answer"] == sum(len(FILES[f]["systems"]) for f in files)
+    assert "{'" not in (done.stdout + done.stderr).split("Job stats:")[0]
+
+
+@pytest.mark.parametrize("name", ["paper-7b", "paper-13b", "llama3-8b"])
+def test_large_models_are_held_in_bfloat16_and_no_documents_are_made_that_nobody_reads(name: str) -> None:
+    run = Config.load(FILES[name])
+    assert run.reading.llm_precision == "bfloat16"
+    assert not [m for m in run.models.values() if m.pretrain]
+    assert run.prepare.documents == []
+
+
+def test_every_row_of_the_papers_table_is_in_a_run() -> None:
+    rows = {k: v for name in ("paper-13b", "paper-others") for k, v in FILES[name]["systems"].items()}
+    assert {"gpt4", "chatgpt", "meditron_70b", "pretrain", "rag", "jmlr"} <= set(rows)
+    assert {v.get("train", {}).get("target") for v in rows.values()} >= {"llm_rank", "pdist", "emdr2"}
+    hosted = [e for e in FILES["paper-others"]["endpoints"].values() if "localhost" not in e["base_url"]]
+    assert len(hosted) == 2
+    assert all(e["most_cost"] > 0 for e in hosted)
 
 
 def test_a_variable_that_is_not_set_is_named_in_one_line(tmp_path: Path, stand_ins: dict[str, str]) -> None:
     left = {k: v for k, v in stand_ins.items() if k != "CLINICAL_NOTES"}
-    done = dry_run("paper-7b", tmp_path, left)
+    done = dry_run(["paper-7b"], tmp_path, left)
     said = [line for line in (done.stdout + done.stderr).splitlines() if "CLINICAL_NOTES" in line]
     assert done.returncode != 0
     assert len(said) == 1
     assert "sources.clinical_notes.path" in said[0]
     assert not (tmp_path / "results").exists()
+
+
+def test_who_has_no_local_data_takes_two_lines_out_of_a_run(tmp_path: Path) -> None:
+    text = (ROOT / "config/runs/paper-7b.yaml").read_text()
+    for line in ("    - corpus: clinical_notes\n", "    - corpus: medqa_rationales\n"):
+        assert line in text
+        text = text.replace(line, "")
+    (tmp_path / "mine.yaml").write_text(text)
+    assert jobs_of(dry_run([tmp_path / "mine.yaml"], tmp_path, {}))["fetch"] == 7

@@ -60,7 +60,7 @@ class ReportOptions(Closed):
     title: str = option("", "title of the report; empty: the run's name")
     remark: str = option("", "one paragraph that says what this run can and cannot show")
     command: str = option(
-        "", "the command that makes the run, as the report shows it; empty: by config/runs/{run}.yaml"
+        "", "the command that makes the run, as the report shows it; empty: Snakemake's, with the files it was given"
     )
     examples: Count = option(
         3, "questions shown, with passages, that joint training changed; 0 where texts must not leave the corpus"

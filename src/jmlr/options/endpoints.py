@@ -42,6 +42,11 @@ class EndpointOptions(Closed):
     )
     cache: str = option("cache/endpoints", "folder of the replies by digest of their request; a rerun pays nothing")
 
+    @property
+    def on_this_machine(self) -> bool:
+        """Whether the server runs on the machine that asks it."""
+        return urlsplit(self.base_url).hostname in LOCAL
+
     @model_validator(mode="after")
     def _is_safe(self) -> EndpointOptions:
         parts = urlsplit(self.base_url)
@@ -49,7 +54,7 @@ class EndpointOptions(Closed):
             raise ValueError(f"base_url '{self.base_url}': an address like https://host/v1 is wanted")
         if parts.username or parts.password or parts.query or parts.fragment:
             raise ValueError("base_url: it must hold no user, password, query or fragment; a key comes from key_env")
-        if self.key_env and parts.scheme == "http" and parts.hostname not in LOCAL:
+        if self.key_env and parts.scheme == "http" and not self.on_this_machine:
             raise ValueError(f"base_url '{self.base_url}': http would send the key in the clear; use https")
         if taken := sorted(OURS & set(self.request)):
             raise ValueError(f"request: '{taken[0]}' is set by the program, not here")

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 GATED = ("llama", "mistral", "qwen2", "qwen3", "gemma")
+LONGEST = 512  # tokens of a text whose limit is that of a dense retriever: what most encoders read
+COLBERT = (32, 180)  # the same of a ColBERT's queries and passages (ColBERTv2's and PyLate's defaults)
 
 
 @dataclass(frozen=True)
@@ -24,15 +26,17 @@ class Shape:
     shared: float  # key and value heads to each query head
     gated: bool
     head: int  # vocabulary times width
+    colbert_depth: int = 0  # of a retriever's vector for each token; 0: one vector for each text, of the model's width
 
     @classmethod
-    def of(cls, architecture: Mapping[str, Any], vocabulary: int = 0) -> Shape:
-        """Read a shape from Hugging Face's configuration of an architecture."""
+    def of(cls, architecture: Mapping[str, Any], vocabulary: int = 0, colbert_depth: int = 0) -> Shape:
+        """Read a shape from Hugging Face's configuration of an architecture; `colbert_depth` may stand there too."""
         a = architecture
         shared = a.get("num_key_value_heads", a["num_attention_heads"]) / a["num_attention_heads"]
         gated = a.get("model_type", "llama") in GATED
         head = a.get("vocab_size", vocabulary) * a["hidden_size"]
-        return cls(a["num_hidden_layers"], a["hidden_size"], a["intermediate_size"], shared, gated, head)
+        depth = a.get("colbert_depth", colbert_depth)
+        return cls(a["num_hidden_layers"], a["hidden_size"], a["intermediate_size"], shared, gated, head, depth)
 
     @property
     def body(self) -> int:
@@ -43,6 +47,17 @@ class Shape:
     def forward(self, tokens: float, predicted: float = 0.0) -> float:
         """Return the operations of one sequence: two for each weight and token, attention, the head where it predicts."""
         return 2 * self.body * tokens + 4 * self.layers * self.width * tokens**2 + 2 * self.head * predicted
+
+    def lengths(self, query: int, passage: int, fill: float) -> tuple[float, float]:
+        """Return the tokens of a query and of a passage: their limits (0: what the retriever was made for) as far as texts fill
+        them; a ColBERT fills its queries up by itself."""
+        if self.colbert_depth:
+            return query or COLBERT[0], fill * (passage or COLBERT[1])
+        return fill * (query or LONGEST), fill * (passage or LONGEST)
+
+    def vectors(self, tokens: float) -> tuple[float, int]:
+        """Return how many vectors a text of so many tokens has, and their depth."""
+        return (tokens, self.colbert_depth) if self.colbert_depth else (1, self.width)
 
     def lora(self, rank: int) -> int:
         """Return the weights of adapters of a rank on all linear layers but the head."""

@@ -22,7 +22,7 @@ from jmlr.runtime.files import existing, fresh_file
 
 HEAD = """\
 # The embedded demo: all keys, with their defaults. Generated from src/jmlr/options by `jmlr config --write`.
-# Another run is a file of its own that states only what differs (config/runs/): snakemake --configfile FILE.
+# Another run is a file of its own that states only what differs (config/runs/): snakemake --cores all --configfile FILE.
 # yaml-language-server: $schema=schema.json
 """
 PAGE = """\
@@ -30,7 +30,7 @@ PAGE = """\
 
 All keys, generated from [src/jmlr/options](../src/jmlr/options) by `jmlr config --write`.
 
-A run is a YAML file with the keys that differ from these defaults: `snakemake --configfile config/runs/openstax.yaml`;
+A run is a YAML file with the keys that differ from these defaults: `snakemake --cores all --configfile config/runs/openstax.yaml`;
 single values go on top: `--config seeds='[0,1,2]'`. An unknown key, or a value of the wrong kind, ends the run before
 it begins, with one line that names the key and the nearest valid one; `jmlr config --check FILE` says the same without
 running anything. The mappings `sources`, `models` and `systems` are replaced as a whole. Environment variables

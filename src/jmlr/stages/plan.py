@@ -18,7 +18,6 @@ from jmlr.runtime.files import existing
 from jmlr.runtime.flops import Shape, training_flops
 from jmlr.runtime.validation import nearest
 
-LONGEST = 512  # tokens of a text whose limit is that of its retriever: what most encoders read
 STAGES = ("fetch", "prepare", "pretrain", "encode", "index", "search", "train", "answer", "evaluate", "report")
 
 
@@ -117,7 +116,7 @@ def jobs(run: Config) -> dict[str, int]:
     bases = {m for name in run.systems for m in run.models_of(name) if run.models[m].pretrain}
     each = sum(len(run.seeds_of(name)) for name in run.systems)
     numbers = (
-        len(run.sources_read()), 1, len(bases) * seeds, found + indexed * shards, indexed,
+        len(run.sources_fetched()), 1, len(bases) * seeds, found + indexed * shards, indexed,
         found * (shards + 1 if shards > 1 else 1), sum(s.rounds for s in run.systems.values()) * seeds, each, each, 1,
     )  # fmt: skip
     return dict(zip(STAGES, numbers, strict=True))
@@ -126,8 +125,10 @@ def jobs(run: Config) -> dict[str, int]:
 def shape(run: Config, name: str, known: dict[str, Any], llm: str = "") -> Shape:
     """Return the shape of a run's model, from its configuration or by its name from the rates."""
     model = run.models[name]
+    while not llm and model.pretrain and model.pretrain.init.startswith("model:"):
+        model = run.models[model.pretrain.init.removeprefix("model:")]
     if not llm and model.pretrain and model.pretrain.architecture:
-        return Shape.of(model.pretrain.architecture, model.pretrain.vocab_size)
+        return Shape.of(model.pretrain.architecture, model.pretrain.vocab_size, model.pretrain.colbert_depth)
     path = llm or (model.pretrain.init if model.pretrain else model.path)
     key = next((k for k in known["models"] if path.rstrip("/").endswith(k)), None)
     if key is None:
@@ -143,18 +144,20 @@ def costs(run: Config, sizes: Sizes, known: dict[str, Any], device: str, llm: st
     lines = {stage: Line(stage, number) for stage, number in count.items()}
 
     base = shape(run, next(r for s in run.systems.values() if (r := s.retriever) in run.models), known)
-    depth = base.width
-    texts = s.passages * base.forward(s.fill * (run.retrieval.passage_tokens or LONGEST))
-    asked = s.questions * base.forward(s.fill * (run.retrieval.query_tokens or LONGEST))
+    query, passage = base.lengths(run.retrieval.query_tokens, run.retrieval.passage_tokens, s.fill)
+    texts, asked = s.passages * base.forward(passage), s.questions * base.forward(query)
+    (many, depth), (few, _) = base.vectors(passage), base.vectors(query)
+    held, sought = s.passages * many, s.questions * few
     start = rate["start_s"] / 3600
     hours = (texts * indexed + asked * found) / rate["encode_flops"] / 3600 + count["encode"] * start
-    vectors = 4.0 * depth * (s.passages * indexed + s.questions * found)
+    vectors = 4.0 * depth * (held * indexed + sought * found)
     lines["encode"] = Line("encode", count["encode"], hours / run.shards, hours * one_gpu, vectors)
-    stored = {"float32": 4.0, "bfloat16": 6.0, "int8": 6.0}[run.index.storage] * depth * s.passages
-    lines["index"] = Line(
-        "index", count["index"], 2 * stored / rate["disk_bytes_per_s"] / 3600 * indexed, 0.0, stored * indexed
-    )
-    hours = 2.0 * s.questions * s.passages * depth / rate[f"search_{run.index.storage}_ops"] / 3600 * found
+    # A ColBERT's index keeps float32 alone; its codes are made when a shard is opened.
+    each = 4.0 if base.colbert_depth else {"float32": 4.0, "bfloat16": 6.0, "int8": 6.0}[run.index.storage]
+    hours = 2 * each * depth * held / rate["disk_bytes_per_s"] / 3600 * indexed
+    lines["index"] = Line("index", count["index"], hours, 0.0, each * depth * held * indexed)
+    scan = rate[f"{'maxsim' if base.colbert_depth else 'search'}_{run.index.storage}_ops"]
+    hours = 2.0 * sought * held * depth / scan / 3600 * found
     rows = 2 * s.questions * run.search.candidates * 32.0
     lines["search"] = Line("search", count["search"], hours / run.shards, 0.0, rows * found)
 
@@ -178,17 +181,20 @@ def _training(
     """Return (hours, GPU hours, bytes) of one system's training for one seed."""
     options, read, fill = run.train_options(system), run.reading, sizes.fill
     reader = shape(run, run.systems[system].llm, known, llm)
-    dense = shape(run, run.systems[system].retriever, known) if options.joint else None
+    retriever = shape(run, run.systems[system].retriever, known) if options.joint else None
+    most = options.train_passage_tokens or run.retrieval.passage_tokens
+    query, passage = (retriever or reader).lengths(run.retrieval.query_tokens, most, fill)
     asked = fill * read.llm_question_tokens + read.llm_answer_tokens
     flops = options.steps * options.batch * training_flops(
-        reader, dense, recompute=options.gradient_checkpointing, answer=read.llm_answer_tokens,
+        reader, retriever, recompute=options.gradient_checkpointing, answer=read.llm_answer_tokens,
         prompt=min(asked + options.passages * fill * read.llm_passage_tokens, read.llm_tokens),
         judged=asked + fill * read.llm_passage_tokens, samples=options.samples, candidates=run.search.candidates,
-        passage=fill * (run.retrieval.passage_tokens or LONGEST), query=fill * (run.retrieval.query_tokens or LONGEST),
+        passage=0.0 if options.keeps_passages else passage, query=query,
     )  # fmt: skip
     gpus = max(1, sizes.gpus_per_node * sizes.nodes)
     share = 1.0 if gpus == 1 else rate["several_gpus"] if sizes.nodes == 1 else rate["several_nodes"]
     rounds = run.systems[system].rounds
     hours = flops / (rate["train_flops"] * gpus * share) / 3600 + rounds * rate["start_s"] / 3600
-    kept = 4.0 * rounds * (reader.lora(options.lora_rank) + (dense.body + dense.head if dense else 0))
+    own = (2 - (options.retriever_encoders == "shared")) * (retriever.body + retriever.head) if retriever else 0
+    kept = 4.0 * rounds * (reader.lora(options.lora_rank) + own)
     return hours, hours * gpus * bool(sizes.gpus_per_node), kept

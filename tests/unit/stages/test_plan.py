@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -14,10 +15,12 @@ from jmlr.__main__ import main
 from jmlr.config import Config
 from jmlr.runtime.flops import Shape, training_flops
 from jmlr.stages.config import read_config
-from jmlr.stages.plan import Sizes, costs, jobs
+from jmlr.stages.plan import Sizes, costs, jobs, shape
 
 ROOT = Path(__file__).resolve().parents[3]
 RATES = yaml.safe_load((ROOT / "docs/slurm/rates.yaml").read_text())
+# A file without a name of its own is given after one that has it.
+RUNS = [p for p in sorted((ROOT / "config/runs").glob("*.yaml")) if "run" in yaml.safe_load(p.read_text())]
 OVERLAYS = {
     "the demo": {},
     "two seeds, three shards": {"seeds": [0, 1], "shards": 3},
@@ -78,6 +81,42 @@ def test_vectors_have_the_bytes_of_an_array():
     texts = np.zeros((1000 + 10, 96), np.float32)
     assert lines["encode"].bytes == 4 * texts.nbytes  # the base retriever's and three rounds'
     assert all(line.gpu_hours == 0 for line in lines.values())
+
+
+def test_a_colbert_has_a_vector_for_each_token_and_fills_its_queries_up():
+    run = read_config(ROOT / "config/runs/paper-7b.yaml")
+    sizes = Sizes(1000, 10, 5, 4, 0.5, 1, 4)
+    lines = {x.stage: x for x in costs(run, sizes, RATES, "h100")}
+    passages, queries = np.zeros((1000 * 256, 128), np.float32), np.zeros((10 * 512, 128), np.float32)
+    rounds = 1 + 1 + 3  # the base retriever's, those of jmlr, those of jmlr_rounds
+    assert lines["encode"].bytes == rounds * (passages.nbytes + queries.nbytes)
+    assert lines["index"].bytes == rounds * passages.nbytes  # float32 whatever is scanned
+    products = 2 * len(queries) * len(passages) * 128
+    scan = RATES["devices"]["h100"]["maxsim_int8_ops"]["value"]
+    assert lines["search"].hours == pytest.approx(rounds * products / float(scan) / 3600 / run.shards)
+
+
+def test_passages_that_are_shorter_in_training_cost_less_there_and_nothing_less_in_the_index():
+    text = (ROOT / "config/runs/paper-7b.yaml").read_text()
+    whole, short = (
+        Config.load({**yaml.safe_load(text), "train": {"steps": 100, "train_passage_tokens": n}}) for n in (0, 128)
+    )
+    sizes = Sizes(1000, 10, 5, 4, 1.0, 1, 4)
+    lines = [{x.stage: x for x in costs(run, sizes, RATES, "h100")} for run in (whole, short)]
+    assert lines[0]["train"].hours > lines[1]["train"].hours
+    assert lines[0]["encode"] == lines[1]["encode"]
+
+
+def test_the_shape_of_a_continued_model_is_that_of_the_model_it_was_continued_from():
+    run = read_config(ROOT / "config/runs/demo-ablations.yaml")
+    assert shape(run, "llm_corpus", RATES) == shape(run, "llm", RATES)
+
+
+@pytest.mark.parametrize("path", RUNS, ids=lambda p: p.stem)
+def test_every_committed_run_can_be_planned(path, capsys):
+    given = ["--passages", "1000000", "--questions", "200000", "--test-questions", "5000"]
+    assert main(["plan", str(path), *given, "--rates", str(ROOT / "docs/slurm/rates.yaml")]) == 0
+    assert re.search(r"^search +\d+ +\d+\.\d", capsys.readouterr().out, re.M)
 
 
 def test_more_gpus_take_less_time_and_never_fewer_gpu_hours():

@@ -1,0 +1,23 @@
+"""The SLURM profile's lines for the paper's scale, which are comments, can be taken as they stand."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import yaml
+
+from jmlr.__main__ import STAGES
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_the_lines_for_the_papers_scale_ask_for_memory_and_time_of_rules_that_there_are():
+    text = (ROOT / "profiles/slurm/config.yaml").read_text()
+    [block] = re.findall(r"^# set-resources:\n(?:#.*\n)+", text, re.M)
+    asked = yaml.safe_load(re.sub(r"^# ", "", block, flags=re.M))
+    assert set(asked) == {"set-resources", "set-threads"}
+    assert set(asked["set-resources"]) == set(STAGES) - {"evaluate", "report"}
+    assert all({"mem_mb", "runtime"} <= set(lines) for lines in asked["set-resources"].values())
+    assert set(asked["set-threads"]) <= set(asked["set-resources"])
+    assert all(" # " in line for line in block.splitlines()[1:]), "each line says why"
