@@ -53,6 +53,7 @@ rule all:
 
 onstart:
     check_jobs(workflow.dag.needrun_jobs(), local=workflow.local_exec)
+    set_pace(local=workflow.local_exec)
 
 
 onsuccess:

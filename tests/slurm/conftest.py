@@ -1,4 +1,7 @@
-"""One cluster for all tests of this folder; where SLURM or its plugin is not installed they skip, saying so."""
+"""One cluster for all tests of this folder; where SLURM or its plugin is not installed they skip, saying so.
+
+JMLR_NEED_SLURM=1, as CI sets it once it has installed SLURM, makes them fail instead.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +16,18 @@ import pytest
 from checkout import Checkout
 
 
+def unavailable(reason: str) -> None:
+    """Skip, or fail where SLURM must be there."""
+    (pytest.fail if os.environ.get("JMLR_NEED_SLURM") == "1" else pytest.skip)(reason)
+
+
 @pytest.fixture(scope="session")
 def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """Bring up two nodes with two made-up GPUs each; return the environment that leads to them."""
     if missing := cluster.missing():
-        pytest.skip(f"SLURM is not installed: no {', '.join(missing)} (Debian: slurmctld slurmd slurm-client munge)")
+        unavailable(f"SLURM is not installed: no {', '.join(missing)} (Debian: slurmctld slurmd slurm-client munge)")
     if not importlib.util.find_spec("snakemake_executor_plugin_slurm"):
-        pytest.skip("snakemake-executor-plugin-slurm is not installed: pip install 'jmlr[slurm]'")
+        unavailable("snakemake-executor-plugin-slurm is not installed: pip install 'jmlr[slurm]'")
     folder = tmp_path_factory.mktemp("slurm")
     # The GPUs are made up, so computing is asked to stay on the CPU; without this every job with a GPU would refuse.
     environment = {**cluster.up(folder), "JMLR_DEVICE": "cpu"}

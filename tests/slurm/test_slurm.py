@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import re
 import subprocess
@@ -40,10 +41,18 @@ class Canceller(threading.Thread):
                 self.done.append(f"scancel {' '.join(how)} {job} {comment}")
 
 
-def sbatch_lines(copy: Checkout) -> list[str]:
-    """Return what the jobs asked for, from SLURM's own record of them."""
+def sbatch_lines(copy: Checkout, rule: str) -> list[str]:
+    """Return what a copy's jobs of a rule asked for, from SLURM's own record of them, in the order of their submission."""
     done = copy.run("scontrol", "--oneliner", "show", "job")
-    return done.stdout.splitlines()
+    lines = [line for line in done.stdout.splitlines() if f"WorkDir={copy.folder} " in line and f"rule_{rule}" in line]
+    return sorted(lines, key=lambda line: int(asked(line, "JobId")))
+
+
+def asked(line: str, key: str) -> str:
+    """Return a value from SLURM's record of a job."""
+    found = re.search(rf"\b{key}=([^\s,]+)", line)
+    assert found, f"no {key} in {line}"
+    return found[1]
 
 
 def last_log(copy: Checkout) -> str:
@@ -61,8 +70,7 @@ def test_the_whole_dag_runs_by_the_profile_though_jobs_are_cancelled(finished: C
     print(canceller.done)
     assert len(canceller.done) >= 4
     assert results(clone.folder) == results(finished.folder)
-    jobs = sbatch_lines(clone)
-    trained = [line for line in jobs if "rule_train" in line]
+    trained = sbatch_lines(clone, "train")
     assert trained
     assert all("gres/gpu=1" in line or "gpu:1" in line for line in trained)
     assert re.search(r"cost: .* GPU hours", done.stdout + done.stderr)
@@ -73,7 +81,7 @@ def train_alone(copy: Checkout, finished: Checkout, *arguments: str) -> list[dic
     subprocess.run(["cp", "-a", f"{finished.folder}/results", f"{finished.folder}/.snakemake", copy.folder], check=True)
     target = "results/mini/jmlr/seed0/r1/train"
     done = copy.snakemake(
-        "--profile", "slurm", "--configfile", MINI, *SOON, *arguments, "--forcerun", "train", "--", target
+        "--profile", "slurm", "--configfile", MINI, *arguments, *SOON, *ONE_THREAD, "--forcerun", "train", "--", target
     )
     assert done.returncode == 0, failure(done)
     return [json.loads(line) for line in (copy.folder / target / "metrics.jsonl").read_text().splitlines()]
@@ -93,6 +101,43 @@ def test_two_ranks_train_like_one(finished: Checkout, clone: Checkout, resources
         assert got["loss_rank"] == pytest.approx(want["loss_rank"], rel=1e-4)
     manifest = json.loads((clone.folder / "results/mini/jmlr/seed0/r1/train/manifest.json").read_text())
     assert manifest["hardware"].get("ranks") == 2
+    [job] = sbatch_lines(clone, "train")
+    assert asked(job, "NumTasks") == asked(job, "NumNodes")  # one torchrun on each node, however many GPUs it has
+
+
+SLOW = """
+
+quick = one_step
+
+
+def one_step(*given):
+    time.sleep(6)
+    return quick(*given)
+"""
+
+
+def cancel_after_the_first_step(copy: Checkout) -> None:
+    log = copy.folder / "logs/mini/jmlr/seed0/r1/train.log"
+    while not (log.is_file() and ": 1/4" in log.read_text()):
+        time.sleep(0.2)
+    copy.run("scancel", *copy.run("squeue", "--noheader", "--states=R", "--format=%i").stdout.split())
+
+
+def test_a_cancelled_training_saves_its_state_before_it_ends_and_the_next_attempt_goes_on(finished, clone: Checkout):
+    """The shell of the rule waits for its stage; else SLURM ends the step with the shell, before a slow step is over."""
+    loop = clone.folder / "src/jmlr/training/loop.py"
+    loop.write_text(loop.read_text() + SLOW)
+    (clone.folder / "more.yaml").write_text("train: {steps: 8, batch: 4, samples: 4, checkpoint_min: 1000}\n")
+    clone.extra["JMLR_PROGRESS_S"] = "0"
+    threading.Thread(target=cancel_after_the_first_step, args=[clone], daemon=True).start()
+    history = train_alone(clone, finished, "more.yaml")
+    assert [row["step"] for row in history] == [1, 2, 3, 4]
+    log = (clone.folder / "logs/mini/jmlr/seed0/r1/train.log").read_text()
+    assert re.search(r"goes on from step [23]\b", log), log
+    first, second = sbatch_lines(clone, "train")
+    assert asked(first, "JobState") == "CANCELLED"
+    assert [asked(job, "mem") for job in (first, second)] == ["3000M", "6000M"]
+    assert [asked(job, "TimeLimit") for job in (first, second)] == ["1-00:00:00"] * 2  # it need not begin anew
 
 
 @pytest.mark.parametrize(
@@ -105,13 +150,24 @@ def test_two_ranks_train_like_one(finished: Checkout, clone: Checkout, resources
         (("--set-resources", "train:gpu=3"), "train: 3 GPU(s) on a node, but partition 'main' has at most 2; set gpu"),
         (("--set-resources", "train:mem_mb=99000"), "train: 99000 MB, but a node of partition 'main' has 16000"),
         (("--set-resources", "train:gpu_model=h100", "train:gpu=1"), "train: 1 GPU(s) of model 'h100' on a node"),
+        (("--set-resources", "train:runtime=14401"), "train: 14401 minutes, but partition 'main' allows 14400"),
     ],
-    ids=["partition", "GPUs", "memory", "GPU model"],
+    ids=["partition", "GPUs", "memory", "GPU model", "time"],
 )
 def test_what_the_cluster_cannot_give_is_one_line_before_the_first_job(clone: Checkout, arguments, line):
-    done = clone.snakemake("--profile", "slurm", "--configfile", MINI, *arguments)
+    done = clone.snakemake("--profile", "slurm", "--configfile", MINI, *ONE_THREAD, *arguments)
     assert done.returncode != 0
     assert line in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     assert not (clone.folder / "results").exists()
     assert not (clone.folder / ".snakemake/slurm_logs").exists()
+
+
+def test_the_cores_of_the_login_node_do_not_bound_the_threads_of_jobs(clone: Checkout):
+    """Three threads are asked for on a single core: the nodes, which have two, are what refuses them."""
+    one_core = ("taskset", "--cpu-list", str(min(os.sched_getaffinity(0))))
+    threads = ["train=3" if word == "train=1" else word for word in ONE_THREAD]
+    done = clone.run(*one_core, "snakemake", "--profile", "slurm", "--configfile", MINI, *threads)
+    assert done.returncode != 0
+    line = "train: 3 threads, but a node of partition 'main' has 2 cores; set set-threads"
+    assert line in done.stdout + done.stderr

@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import subprocess
+import zipfile
 
 import pytest
 
@@ -70,6 +71,20 @@ def test_a_run_makes_the_report_and_its_rows(finished: Checkout):
 @pytest.mark.slow
 def test_a_second_run_has_nothing_to_do(finished):
     assert finished.planned() == {}
+
+
+@pytest.mark.slow
+def test_snakemakes_report_packs_the_page_and_the_tables_with_their_captions(finished, tmp_path):
+    done = finished.snakemake("--report", str(tmp_path / "report.zip"))
+    assert done.returncode == 0, done.stderr
+    with zipfile.ZipFile(tmp_path / "report.zip") as packed:
+        names = {name.rpartition("/")[2] for name in packed.namelist()}
+        text = " ".join(packed.read("report/report.html").decode().replace("\\n", " ").split())
+    assert names == {"report.html", "results.csv", "significance.csv"}
+    captions = sorted((ROOT / "workflow/report").glob("*.rst"))
+    assert len(captions) == 4
+    for caption in captions:
+        assert " ".join(caption.read_text().split()[-4:]) in text, caption.name
 
 
 @pytest.mark.slow

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 
-from checkout import MINI, Checkout
+from checkout import MINI, Checkout, failure
 
 pytestmark = pytest.mark.slow
 
 END = {"answer": 3, "evaluate": 3, "report": 1}
 FROM_TRAIN = {"train": 4, "encode": 6, "index": 2, "search": 6, **END}
+FROM_JMLR = {**FROM_TRAIN, "train": 2, "answer": 1, "evaluate": 1}  # no other system encodes anew
 # Training may search too (live candidates), so the extension is part of its code; round 0's vectors stand.
 FROM_INDEX = {"index": 3, "search": 9, "train": 4, "encode": 6, **END}
 ALL_BUT_FETCH = {"prepare": 1, "pretrain": 2, "encode": 9, "index": 3, "search": 9, "train": 4, **END}
@@ -29,7 +31,8 @@ EDITS = [  # what is edited, file, old text, new text, the jobs that run again
     ("a metric", "src/jmlr/metrics/recall.py", "\ndef ", "\nADDED = 1\n\n\ndef ", {"evaluate": 3, "report": 1}),
     ("the extension", "csrc/topk.cpp", "namespace jmlr {", "namespace jmlr {\nconstexpr int kAdded = 1;", FROM_INDEX),
     ("a training option", MINI, "train: {steps: 4,", "train: {lora_alpha: 8, steps: 4,", FROM_TRAIN),
-    ("an option of one system", MINI, "evaluate:", "report: {title: Mini}\nevaluate:", {"report": 1}),
+    ("an option of one system", MINI, "learning_rate: 0.002", "learning_rate: 0.001", FROM_JMLR),
+    ("an option of the report", MINI, "examples: 0", "examples: 0, title: Mini", {"report": 1}),
     ("an evaluation option", MINI, "bootstrap: 200", "bootstrap: 100", {"evaluate": 3, "report": 1}),
     ("one line of the corpus", "tests/workflow/notes.jsonl", "Two glasses", "Three glasses", {"fetch": 1, **ALL_BUT_FETCH}),
     ("the report's template", "src/jmlr/report/page.html.jinja", "</body>", "<!-- a remark --></body>", {"report": 1}),
@@ -71,3 +74,30 @@ def test_touching_files_without_changing_them_reruns_nothing(finished: Checkout)
 def test_other_hardware_reruns_nothing(finished: Checkout):
     resources = ("--set-resources", "train:gpu=4", "train:mem_mb=9000", "encode:runtime=7", "--set-threads", "train=2")
     assert finished.planned(*resources) == {}
+
+
+CONDA = """#!/bin/sh
+case "$1" in
+  --version) echo conda 25.1.0 ;;
+  info) echo '{"conda_version": "25.1.0", "platform": "linux-64", "conda_prefix": "/opt/conda", "channels": []}' ;;
+  config) echo '{"get": {"channel_priority": "strict"}}' ;;
+  *) exit 1 ;;
+esac
+"""
+
+
+def test_an_environment_in_use_reruns_its_stages_and_what_they_feed(finished: Checkout, tmp_path):
+    """Snakemake asks conda what it is, and nothing more, as long as no environment is made."""
+    copy = Checkout(tmp_path / "clone")
+    subprocess.run(["cp", "-a", f"{finished.folder}/results", f"{finished.folder}/.snakemake", copy.folder], check=True)
+    (copy.folder / "build/site/conda").write_text(CONDA)
+    (copy.folder / "build/site/conda").chmod(0o755)
+    copy.extra = {"PATH": f"{copy.folder / 'build/site'}:{copy.environment['PATH']}", "JMLR_HARDWARE": "cuda"}
+    conda = ("--sdm", "conda")
+    done = copy.snakemake(*conda, "--touch")
+    assert done.returncode == 0, failure(done)
+    assert copy.planned(*conda) == {}
+    with edited(copy, "envs/cuda.yaml", "python=3.12", "python=3.11"):
+        assert copy.planned(*conda) == {k: v for k, v in ALL_BUT_FETCH.items() if k != "prepare"}
+    with edited(copy, "envs/cpu.yaml", "python=3.12", "python=3.11"):
+        assert copy.planned(*conda) == {"fetch": 2, **ALL_BUT_FETCH}

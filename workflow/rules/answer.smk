@@ -15,7 +15,7 @@ rule answer:
     threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
-        runtime=lambda wildcards, attempt: 480 * attempt,
+        runtime=lambda wildcards, attempt: minutes("answer", 480, attempt),
     params:
         code=stage_digest("answer"),
         llm=lambda w: words("--llm", model(cfg.systems[w.system].llm, w.seed)),

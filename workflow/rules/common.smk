@@ -9,18 +9,19 @@ from jmlr.config import Config, ConfigError, flags, words
 from jmlr.runtime.digest import stage_digest
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.launch import launch
-from jmlr.runtime.preflight import check_corpus, check_jobs, files_of, located
+from jmlr.runtime.preflight import check_corpus, check_jobs, files_of, located, minutes
+from jmlr.runtime.progress import set_pace
 from jmlr.runtime.summary import summary
 
 BEGUN = time.monotonic()
-# In every rule's shell line `2> >(tee {log} >&2)` sends progress to terminal and log; a stage cannot see the terminal for itself.
-os.environ.setdefault("JMLR_PROGRESS_S", "5" if sys.stderr.isatty() else "60")
+shell.prefix("set -euo pipefail; trap : TERM; ")  # at SIGTERM the shell waits until its stage has saved its state
 os.environ.setdefault("JMLR_CHECKOUT", str(workflow.basedir))  # what envs/*.post-deploy.sh install
 TORCH_ENV = f"../../envs/{os.environ.get('JMLR_HARDWARE', 'cpu')}.yaml"  # under --sdm conda, where a stage uses torch
 
 try:
     cfg = Config.load(config)
-    SOURCES = {k: located(s.path, f"sources.{k}.path", True) for k, s in cfg.sources.items() if s.origin == "local"}
+    local = {k: s.path for k, s in cfg.sources_fetched().items() if s.origin == "local"}
+    SOURCES = {k: located(path, f"sources.{k}.path", True) for k, path in local.items()}
     for number, part in enumerate(cfg.prepare.corpora):
         if part.source in SOURCES and workflow.is_main_process:
             files = files_of(SOURCES[part.source], cfg.sources[part.source].files)
@@ -143,8 +144,7 @@ def other_costs():
     bases = [m for system in cfg.systems for m in cfg.models_of(system) if m in PRETRAINED]
     found = [*sources_used(), *(f"{RUN}/{m}/seed{n}/pretrain" for m in dict.fromkeys(bases) for n in cfg.seeds)]
     for search in dict.fromkeys(s for system in cfg.systems for n in cfg.seeds for s in searches(system, n)):
-        own = os.path.dirname(search)
-        index = index_of(own)
+        own, index = os.path.dirname(search), index_of(os.path.dirname(search))
         found += [f"{own}/encode/questions", *(f"{os.path.dirname(index)}/encode/{p}" for p in PARTS), index]
         found += [*(f"{search}{shard}" for shard in SHARDS if gathers("")), search]
     return list(dict.fromkeys(found))

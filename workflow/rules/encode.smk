@@ -13,7 +13,7 @@ rule encode:
     threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: 1500 * attempt,
-        runtime=lambda wildcards, attempt: 240 * attempt,
+        runtime=lambda wildcards, attempt: minutes("encode", 240, attempt),
     params:
         code=stage_digest("encode"),
         retriever=lambda w: words("--retriever", retriever(w.origin, w.round)[1]),

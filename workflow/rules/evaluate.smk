@@ -14,7 +14,7 @@ rule evaluate:
     threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: 1500 * attempt,
-        runtime=lambda wildcards, attempt: 60 * attempt,
+        runtime=lambda wildcards, attempt: minutes("evaluate", 60, attempt),
     params:
         code=stage_digest("evaluate"),
         searches=lambda w, input: words("--searches", input.searches),

@@ -12,7 +12,7 @@ rule fetch:
     threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: 1500 * attempt,
-        runtime=lambda wildcards, attempt: 60 * attempt,
+        runtime=lambda wildcards, attempt: minutes("fetch", 60, attempt),
     params:
         code=stage_digest("fetch"),
         local=lambda w: words("--local", SOURCES.get(w.source)),

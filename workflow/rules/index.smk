@@ -12,7 +12,7 @@ rule index:
     threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: 1500 * attempt,
-        runtime=lambda wildcards, attempt: 60 * attempt,
+        runtime=lambda wildcards, attempt: minutes("index", 60, attempt),
     params:
         code=stage_digest("index"),
         options=lambda w: flags(cfg.index),

@@ -21,7 +21,7 @@ rule judge:
     threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
-        runtime=lambda wildcards, attempt: 480 * attempt,
+        runtime=lambda wildcards, attempt: minutes("judge", 480, attempt),
     params:
         code=stage_digest("judge"),
         models=words("--models", json.dumps(JUDGES)),

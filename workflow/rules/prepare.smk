@@ -12,7 +12,7 @@ rule prepare:
     threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
-        runtime=lambda wildcards, attempt: 60 * attempt,
+        runtime=lambda wildcards, attempt: minutes("prepare", 60, attempt),
     params:
         code=stage_digest("prepare"),
         options=lambda w: flags(cfg.prepare),

@@ -15,7 +15,7 @@ rule search:
     threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: 1500 * attempt,
-        runtime=lambda wildcards, attempt: 60 * attempt,
+        runtime=lambda wildcards, attempt: minutes("search", 60, attempt),
     params:
         code=stage_digest("search"),
         index=lambda w, input: words("--index", input.index),

@@ -30,7 +30,7 @@ rule train:
         gpu=0,
         nodes=1,
         mem_mb=lambda wildcards, attempt: 3000 * attempt,
-        runtime=lambda wildcards, attempt: 1440 * attempt,
+        runtime=1440,  # a later attempt goes on where the last one stopped
     params:
         code=stage_digest("train"),
         llm=lambda w: words("--llm", model(cfg.systems[w.system].llm, w.seed)),

@@ -105,15 +105,14 @@ def _dump(node: Any) -> str:
 
 
 def _extension(package: Path) -> bytes:
-    """Return the extension's source without comments and layout; where there is no source, the compiled module."""
+    """Return the extension's source and how it is built, without comments and layout; without a source, the compiled module."""
     checkout = package.parent.parent
     if not (checkout / "csrc").is_dir():
         return b"".join(f.read_bytes() for f in sorted((package / "topk").glob("_topk*.so")))
     sources = [f for f in sorted((checkout / "csrc").rglob("*.[ch]*")) if not f.name.startswith(("bench", "test"))]
-    text = CMAKE_NOISE.sub(_keep_strings, (checkout / "CMakeLists.txt").read_text(encoding="utf-8"))
-    return "\n".join(
-        [text, *(CPP_NOISE.sub(_keep_strings, f.read_text(encoding="utf-8")).strip() for f in sources)]
-    ).encode()
+    build = [checkout / "CMakeLists.txt", *sorted((checkout / "cmake").glob("*.cmake"))]
+    texts = [(CMAKE_NOISE, f) for f in build] + [(CPP_NOISE, f) for f in sources]
+    return "\n".join(noise.sub(_keep_strings, f.read_text(encoding="utf-8")).strip() for noise, f in texts).encode()
 
 
 def _keep_strings(found: re.Match[str]) -> str:

@@ -1,17 +1,19 @@
 """What can be known to fail before the first job runs: one line each, with the mend.
 
 check_corpus("sources.notes", [Path("notes/a.jsonl")])            # a corpus without a passage
-check_cluster([Request("train", "gpu", gpus=4)], sinfo())         # a partition, a GPU or memory that does not exist
+check_cluster([Request("train", "gpu", gpus=4)], sinfo())         # a partition, GPUs, cores, memory or time that do not exist
 """
 
 from __future__ import annotations
 
 import gzip
+import math
 import os
 import re
 import shutil
 import subprocess
 import sys
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -25,7 +27,7 @@ from jmlr.runtime.validation import nearest
 
 @dataclass(frozen=True)
 class Request:
-    """What a job asks for."""
+    """What a job asks for at its first attempt; several partitions are parted by commas."""
 
     rule: str
     partition: str = ""
@@ -33,6 +35,8 @@ class Request:
     nodes: int = 1
     gpu_model: str = ""
     mem_mb: int = 0
+    threads: int = 1
+    runtime_min: int = 0
 
 
 @dataclass(frozen=True)
@@ -45,12 +49,34 @@ class Nodes:
     gpus: int
     gpu_models: frozenset[str]
     mem_mb: int
+    limit_min: float
+    cores: int
+
+
+WHERE = "profiles/slurm/config.yaml"
+SINFO = "%P|%D|%m|%G|%l|%c"  # partition, number of nodes, MB, GPUs, time limit, cores
+_limits_min: dict[str, float] = {}  # rule -> what its partition allows, once the cluster was asked
+
+
+def minutes(rule: str, first: int, attempt: int) -> int:
+    """Return the minutes that an attempt asks for: `first` times the attempt, as far as the rule's partition allows.
+
+    >>> minutes("encode", 240, 2)
+    480
+    """
+    return int(min(first * attempt, max(first, _limits_min.get(rule, math.inf))))
 
 
 def located(path: str, key: str, local: bool = False) -> str:
-    """Return a path of the configuration with its environment variables put in; a local one must exist."""
+    """Return a path of the configuration with its environment variables put in; a local one must exist.
+
+    A name on the hub has at most one slash, and its owner is no folder here; `model:` and `source:` name parts of the run.
+    """
     full = environment.expand(path, f"config: {key}")
-    if (local or os.path.isabs(full) or full.startswith(".")) and not os.path.exists(full):
+    if not full.startswith(("model:", "source:")):
+        owner, slash, name = full.partition("/")
+        local = local or full.startswith((".", "/")) or "/" in name or bool(slash and os.path.isdir(owner))
+    if local and not os.path.exists(full):
         raise UserError(f"config: {key}: there is no '{full}'" + (f" (from '{path}')" if full != path else ""))
     return full
 
@@ -83,13 +109,15 @@ def _holds_text(file: str) -> bool:
     try:
         with gzip.open(file) if file.endswith(".gz") else open(file, "rb") as f:
             return any(block.strip() for block in iter(lambda: f.read(1 << 16), b""))
-    except (OSError, EOFError) as error:
+    except (EOFError, zlib.error, gzip.BadGzipFile):
+        raise UserError(f"'{file}' cannot be read: truncated, damaged or no gzip file; copy it again") from None
+    except OSError as error:
         raise UserError(f"'{file}' cannot be read: {error}") from None
 
 
 def check_jobs(jobs: Iterable[Any], *, local: bool) -> None:
     """End the program with one line if neither cluster nor machine can give what Snakemake's jobs ask for."""
-    requests = {request_of(job.name, dict(job.resources.items())) for job in jobs if not job.is_norun}
+    requests = {request_of(job.name, dict(job.resources.items()), job.threads) for job in jobs if not job.is_norun}
     try:
         check_machine(requests) if local else check_cluster(requests, sinfo())
     except UserError as error:
@@ -116,64 +144,95 @@ def gpus_here() -> int:
 
 
 def check_cluster(requests: Iterable[Request], nodes: Iterable[Nodes]) -> None:
-    """Raise UserError if no nodes of the partition that a job names can ever give what it asks for."""
+    """Raise UserError if no partition that a job names can ever give what it asks for; remember how long a job may take."""
     nodes = list(nodes)
     names = {n.partition for n in nodes}
-    where = "profiles/slurm/config.yaml"
     for request in requests:
-        own = [n for n in nodes if (n.partition == request.partition if request.partition else n.default)]
-        each, kind = -(-request.gpus // request.nodes), request.gpu_model
-        asked = f"{request.rule}: {each} GPU(s)" + (f" of model '{kind}'" if kind else "") + " on a node"
-        if request.partition and request.partition not in names:
-            hint = nearest(request.partition, names)
-            raise UserError(f"{request.rule}: no partition '{request.partition}'{hint}; set slurm_partition in {where}")
-        if not own:
-            raise UserError(f"{request.rule}: this cluster has no default partition; set slurm_partition in {where}")
-        name = own[0].partition
-        fit = [n for n in own if n.gpus >= each and (not each or not kind or kind in n.gpu_models)]
-        if each and not fit:
-            known = sorted({m for n in own for m in n.gpu_models})
-            best = f"at most {max(n.gpus for n in own)}" + (f" (models: {', '.join(known)})" if known else "")
-            raise UserError(
-                f"{asked}, but partition '{name}' has {best}; set gpu, gpu_model or slurm_partition in {where}"
-            )
-        if request.nodes > sum(n.count for n in fit):
-            raise UserError(
-                f"{request.rule}: {request.nodes} nodes, but partition '{name}' has {sum(n.count for n in fit)}"
-            )
-        if request.mem_mb > max(n.mem_mb for n in fit):
-            raise UserError(
-                f"{request.rule}: {request.mem_mb} MB, but a node of partition '{name}' has {max(n.mem_mb for n in fit)}; "
-                f"set mem_mb of the rule in {where}"
-            )
+        refused: list[str] = []
+        limits: list[float] = []
+        for name in request.partition.split(","):
+            if name and name not in names:
+                raise UserError(
+                    f"{request.rule}: no partition '{name}'{nearest(name, names)}; set slurm_partition in {WHERE}"
+                )
+            own = [n for n in nodes if (n.partition == name if name else n.default)]
+            if not own:
+                raise UserError(
+                    f"{request.rule}: this cluster has no default partition; set slurm_partition in {WHERE}"
+                )
+            if reason := refusal(request, own):
+                refused.append(reason)
+            else:
+                limits.append(own[0].limit_min)
+        if not limits:
+            raise UserError(f"{refused[0]} in {WHERE}")
+        _limits_min[request.rule] = max(limits)
+
+
+def refusal(request: Request, nodes: list[Nodes]) -> str:
+    """Return why a partition of these nodes can never run a job, and what to set; "" if it can."""
+    name, each, kind = nodes[0].partition, -(-request.gpus // request.nodes), request.gpu_model
+    fit = [n for n in nodes if n.gpus >= each and (not each or not kind or kind in n.gpu_models)]
+    if not fit:
+        known = sorted({m for n in nodes for m in n.gpu_models})
+        best = f"at most {max(n.gpus for n in nodes)}" + (f" (models: {', '.join(known)})" if known else "")
+        asked = f"{each} GPU(s)" + (f" of model '{kind}'" if kind else "") + " on a node"
+        return f"{request.rule}: {asked}, but partition '{name}' has {best}; set gpu, gpu_model or slurm_partition"
+    count, memory, cores = sum(n.count for n in fit), max(n.mem_mb for n in fit), max(n.cores for n in fit)
+    limit = nodes[0].limit_min
+    for wanted, most, what, key in (
+        (request.nodes, count, "nodes, but partition '{}' has {}", "nodes"),
+        (request.mem_mb, memory, "MB, but a node of partition '{}' has {}", "mem_mb of the rule"),
+        (request.threads, cores, "threads, but a node of partition '{}' has {} cores", "set-threads"),
+        (request.runtime_min, limit, "minutes, but partition '{}' allows {}", "runtime of the rule"),
+    ):
+        if wanted > most:
+            return f"{request.rule}: {wanted} {what.format(name, most)}; set {key} or slurm_partition"
+    return ""
 
 
 def sinfo() -> list[Nodes]:
     """Return the cluster's nodes as `sinfo` tells them; raise UserError where there is no cluster to ask."""
     if not shutil.which("sinfo") or not shutil.which("sbatch"):
         raise UserError("--profile slurm: no sinfo and sbatch here; run it on the cluster's login node")
-    command = ["sinfo", "--noheader", "--format=%P|%D|%m|%G"]
+    command = ["sinfo", "--noheader", "--exact", f"--format={SINFO}"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     if done.returncode:
         raise UserError(f"sinfo: {' '.join(done.stderr.split())}; the cluster does not answer")
-    return [parse_nodes(line) for line in done.stdout.splitlines() if line.count("|") == 3]
+    return [parse_nodes(line) for line in done.stdout.splitlines() if line.count("|") == SINFO.count("|")]
 
 
 def parse_nodes(line: str) -> Nodes:
-    """Read one line of `sinfo --format='%P|%D|%m|%G'`.
+    """Read one line of `sinfo`.
 
-    >>> parse_nodes("gpu*|4|512000|gpu:h100:8(S:0-1)").gpus
+    >>> parse_nodes("gpu*|4|512000|gpu:h100:8(S:0-1)|2-00:00:00|64").gpus
     8
     """
-    partition, count, memory, gres = line.split("|")
-    found = re.findall(r"(?:^|,)gpu(?::([A-Za-z][\w.-]*))?:(\d+)", gres)
+    partition, count, memory, gres, limit, cores = line.split("|")
+    found = re.findall(r"(?:^|,)gpu(?::([^:,(]+))?:(\d+)(?=[(,]|$)", gres)
     models = frozenset(model for model, _ in found if model)
-    gpus = sum(int(n) for _, n in found)
-    return Nodes(partition.rstrip("*"), partition.endswith("*"), int(count), gpus, models, int(memory.rstrip("+")))
+    return Nodes(
+        partition=partition.rstrip("*"), default=partition.endswith("*"), count=int(count),
+        gpus=sum(int(n) for _, n in found), gpu_models=models, mem_mb=int(memory.rstrip("+")),
+        limit_min=minutes_of(limit), cores=int(cores.rstrip("+")),
+    )  # fmt: skip
 
 
-def request_of(rule: str, resources: Mapping[str, object]) -> Request:
-    """Return what a job asks for, from Snakemake's resources."""
+def minutes_of(limit: str) -> float:
+    """Return the whole minutes of a time as SLURM writes it; infinite where it writes no number.
+
+    >>> minutes_of("1-12:00:00"), minutes_of("30:00"), minutes_of("infinite")
+    (2160, 30, inf)
+    """
+    days, _, clock = limit.rpartition("-")
+    parts = [days or "0", *["0", *clock.split(":")][-3:]]
+    if not all(p.isdecimal() for p in parts):
+        return math.inf
+    return int(parts[0]) * 1440 + int(parts[1]) * 60 + int(parts[2])
+
+
+def request_of(rule: str, resources: Mapping[str, object], threads: int = 1) -> Request:
+    """Return what a job asks for, from Snakemake's resources and threads."""
 
     def number(name: str, default: int) -> int:
         value = resources.get(name, default)
@@ -186,4 +245,6 @@ def request_of(rule: str, resources: Mapping[str, object]) -> Request:
         nodes=max(1, number("nodes", 1)),
         gpu_model=str(resources.get("gpu_model") or ""),
         mem_mb=number("mem_mb", 0),
+        threads=threads,
+        runtime_min=number("runtime", 0),
     )

@@ -1,7 +1,7 @@
 """Progress that a person can read while several stages run side by side.
 
 One line at a time on standard error, every few seconds at a terminal and once a minute in a log file:
-`train jmlr: 40/100 | loss_lm 1.31 | loss_rank 0.62 | 3.2 it/s | 19 s left`.
+`train jmlr: 400/1000 | loss_lm 1.31 | loss_rank 0.62 | 3.2 it/s | 3 min 08 s left`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Mapping
 
+from jmlr.runtime.duration import duration
 from jmlr.runtime.errors import UserError
 
 TERMINAL_S, LOG_S = 5.0, 60.0
@@ -59,9 +60,12 @@ class Progress:
     def line(self, now: float) -> str:
         """Return the present state as one line."""
         rate = (self.done - self._first) / max(now - self._start, 1e-9)
-        left = (self.total - self.done) / rate if rate else float("inf")
         means = [f"{k} {sum(v) / len(v):.3f}" for k, v in self._sums.items()]
-        pace = f"{rate:.1f} it/s | {left:.0f} s left" if self.done < self.total else f"{now - self._start:.1f} s"
+        if self.done >= self.total:
+            pace = duration(now - self._start)
+        else:
+            left = duration((self.total - self.done) / rate) if rate else "?"
+            pace = f"{rate:.1f} it/s | {left} left"
         return " | ".join([f"{self.name}: {self.done}/{self.total}", *means, pace])
 
 
@@ -72,3 +76,12 @@ def interval_s() -> float:
         return float(given or (TERMINAL_S if sys.stderr.isatty() else LOG_S))
     except ValueError:
         raise UserError(f"JMLR_PROGRESS_S: '{given}'; allowed: seconds, a number") from None
+
+
+def set_pace(*, local: bool) -> None:
+    """Let the stages of this machine speak often where a person watches its terminal; jobs of a cluster write log files.
+
+    A stage cannot see the terminal for itself: `2> >(tee {log} >&2)` in its rule's shell line stands between.
+    """
+    if local and sys.stderr.isatty():
+        os.environ.setdefault("JMLR_PROGRESS_S", str(TERMINAL_S))

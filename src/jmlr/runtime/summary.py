@@ -9,6 +9,7 @@ import json
 import time
 from pathlib import Path
 
+from jmlr.runtime.duration import duration
 from jmlr.runtime.manifest import NAME
 
 
@@ -29,19 +30,3 @@ def summary(run: str, begun: float) -> str:
         f"cost: {duration(time.monotonic() - begun)} of wall time for this call; the run's {len(jobs)} jobs: {duration(seconds)}"
         f" of computing, {gpu_hours:.2f} GPU hours, peak memory {peak / 2**30:.1f} GiB ({stage})",
     ])  # fmt: skip
-
-
-def duration(seconds: float) -> str:
-    """Write seconds so that a person reads them at a glance.
-
-    >>> duration(0.42), duration(42), duration(128), duration(9000)
-    ('0.4 s', '42 s', '2 min 08 s', '2 h 30 min')
-    """
-    if seconds < 9.95:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

@@ -6,18 +6,29 @@ import pytest
 
 from jmlr.runtime import preflight
 from jmlr.runtime.errors import UserError, full_disk
-from jmlr.runtime.preflight import Request, check_cluster, check_corpus, check_machine, parse_nodes, request_of
+from jmlr.runtime.preflight import Request, check_cluster, check_corpus, check_machine, minutes, parse_nodes, request_of
 from jmlr.runtime.summary import summary
 
 CLUSTER = [
     parse_nodes(line)
-    for line in ("cpu*|40|256000|(null)", "gpu|2|512000|gpu:h100:8(S:0-1)", "gpu|4|512000+|gpu:a100:4")
+    for line in (
+        "cpu*|40|256000|(null)|12:00:00|64",
+        "gpu|2|512000|gpu:h100:8(S:0-1)|1-00:00:00|96",
+        "gpu|4|512000+|gpu:a100:4|1-00:00:00|32+",
+        "long|8|128000|(null)|infinite|16",
+    )
 ]
 
 
 def test_a_request_that_the_cluster_can_serve_passes():
     check_cluster(
-        [Request("fetch"), Request("train", "gpu", gpus=16, nodes=2, gpu_model="h100", mem_mb=400_000)], CLUSTER
+        [
+            Request("fetch", runtime_min=720, threads=64),
+            Request("train", "gpu", gpus=16, nodes=2, gpu_model="h100", mem_mb=400_000, threads=96, runtime_min=1440),
+            Request("encode", "gpu,long", gpus=1),  # sbatch takes a list: one that can do it is enough
+            Request("prepare", "gpu,long", runtime_min=99_999, threads=16),
+        ],
+        CLUSTER,
     )
 
 
@@ -32,11 +43,70 @@ def test_a_request_that_the_cluster_can_serve_passes():
         (Request("train", "gpu", gpus=8, gpu_model="a100"), "8 GPU\\(s\\) of model 'a100'"),
         (Request("train", "gpu", gpus=24, nodes=3, gpu_model="h100"), "3 nodes, but partition 'gpu' has 2"),
         (Request("train", "gpu", mem_mb=900_000), "900000 MB, but a node of partition 'gpu' has 512000"),
+        (
+            Request("train", "gpu", threads=97),
+            "97 threads, but a node of partition 'gpu' has 96 cores; set set-threads",
+        ),
+        (
+            Request("train", "gpu", gpus=4, gpu_model="a100", threads=64),
+            "64 threads, but a node of partition 'gpu' has 32",
+        ),
+        (
+            Request("train", "gpu", runtime_min=1441),
+            "1441 minutes, but partition 'gpu' allows 1440; set runtime of the rule",
+        ),
+        (Request("fetch", runtime_min=721), "721 minutes, but partition 'cpu' allows 720"),
+        (Request("train", "gpu,logn"), r"no partition 'logn' \(did you mean 'long'\?\)"),
+        (Request("train", "cpu,long", gpus=1), "1 GPU\\(s\\) on a node, but partition 'cpu' has at most 0"),
     ],
 )
 def test_what_a_cluster_cannot_give_is_said_with_the_mend(request_, message):
     with pytest.raises(UserError, match=message):
         check_cluster([request_], CLUSTER)
+
+
+@pytest.mark.parametrize(
+    ("gres", "gpus", "models"),
+    [
+        ("(null)", 0, set()),
+        ("gpu:2", 2, set()),
+        ("gpu:8(S:0-1)", 8, set()),
+        ("gpu:tesla:2(S:0,1),shard:16", 2, {"tesla"}),
+        ("gpu:3g.40gb:2", 2, {"3g.40gb"}),
+        ("gpu:a100:4,gpu:1g.10gb:14(S:0)", 18, {"a100", "1g.10gb"}),
+        ("gpu:1080:4", 4, {"1080"}),
+    ],
+)
+def test_gpus_are_read_from_what_sinfo_writes(gres, gpus, models):
+    nodes = parse_nodes(f"gpu|1|1000|{gres}|infinite|8")
+    assert (nodes.gpus, nodes.gpu_models) == (gpus, models)
+
+
+def test_later_attempts_ask_for_more_time_up_to_what_the_partition_allows(monkeypatch):
+    monkeypatch.setattr(preflight, "_limits_min", {})
+    assert [minutes("encode", 240, n) for n in (1, 2, 3, 4)] == [240, 480, 720, 960]  # no cluster was asked
+    check_cluster([Request("encode", "gpu,long", gpus=1), Request("fetch"), Request("index", "cpu,long")], CLUSTER)
+    assert [minutes("encode", 600, n) for n in (1, 2, 3, 4)] == [600, 1200, 1440, 1440]  # `long` has no GPU
+    assert [minutes("fetch", 480, n) for n in (1, 2, 3)] == [480, 720, 720]
+    assert minutes("index", 480, 9) == 4320
+    assert minutes("answer", 480, 3) == 1440  # another rule
+
+
+@pytest.mark.parametrize("path", ["models/llama-7b-typo", "a/b/c", "./llama", "../llama", "/nowhere/llama"])
+def test_a_local_model_that_is_missing_is_not_taken_for_a_name_on_the_hub(tmp_path, monkeypatch, path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "models").mkdir()
+    with pytest.raises(UserError, match=f"config: models.llm.path: there is no '{path}'"):
+        preflight.located(path, "models.llm.path")
+
+
+@pytest.mark.parametrize(
+    "path", ["meta-llama/Llama-2-7b-hf", "gpt2", "", "source:world/sub/tokenizer.json", "model:llm"]
+)
+def test_a_name_on_the_hub_or_a_part_of_the_run_need_not_be_here(tmp_path, monkeypatch, path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "models").mkdir()
+    assert preflight.located(path, "models.llm.path") == path
 
 
 def test_a_cluster_that_does_not_exist_is_said(monkeypatch):
@@ -59,8 +129,8 @@ def test_a_gpu_asked_for_on_a_machine_without_is_refused(monkeypatch):
 
 
 def test_resources_that_are_not_known_yet_count_as_not_asked_for():
-    request = request_of("train", {"slurm_partition": "gpu", "mem_mb": "<TBD>", "gpu": 2})
-    assert request == Request("train", "gpu", gpus=2)
+    request = request_of("train", {"slurm_partition": "gpu", "mem_mb": "<TBD>", "gpu": 2, "runtime": 60}, 8)
+    assert request == Request("train", "gpu", gpus=2, threads=8, runtime_min=60)
 
 
 @pytest.mark.parametrize(
@@ -72,6 +142,7 @@ def test_resources_that_are_not_known_yet_count_as_not_asked_for():
         ({"a.jsonl": b"{}"}, "*.parquet", "no file '\\*.parquet' among 1"),
         ({}, "*", "no file '\\*' among 0"),
         ({"a.jsonl.gz": b"not gzip"}, "*", "cannot be read"),
+        ({"a.jsonl.gz": gzip.compress(b"{}")[:10] + b"\xff" * 8}, "*", "cannot be read: truncated, damaged or no gzip"),
     ],
 )
 def test_a_corpus_of_zero_passages_is_refused(tmp_path, files, pattern, message):

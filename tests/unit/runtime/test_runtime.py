@@ -96,3 +96,13 @@ def test_comments_and_layout_of_the_extension_leave_its_digest_alone(tmp_path, b
         (tmp_path / f"{n}/csrc/a.cpp").write_text(text)
         digests.append(digest._extension(tmp_path / f"{n}/src/jmlr"))
     assert digests[0] == digests[1] != digests[2]
+
+
+def test_how_the_extension_is_built_is_part_of_its_digest(tmp_path):
+    digests = []
+    for n, flags in enumerate(("-O2", "-O2  # why", "-O3")):
+        for name, text in {"csrc/a.cpp": "int a;\n", "CMakeLists.txt": "x()\n", "cmake/b.cmake": flags}.items():
+            (tmp_path / f"{n}/{name}").parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / f"{n}/{name}").write_text(text)
+        digests.append(digest._extension(tmp_path / f"{n}/src/jmlr"))
+    assert digests[0] == digests[1] != digests[2]
