@@ -135,7 +135,7 @@ def _key(given: dict[str, object]) -> str:
         parts.append(given[name].model_dump_json())  # type: ignore[attr-defined]
     for name in ("prepared", "candidates", "previous", "index", "vectors", "llm", "retriever"):
         value = given[name]
-        folders = value if isinstance(value, list) else [value] if value else []
+        folders: list[Any] = value if isinstance(value, list) else [value] if value else []
         parts.append(json.dumps([fingerprint(Path(folder)) for folder in folders]))
     parts += [str(given[name]) for name in ("llm", "retriever", "seed", "round", "rounds")]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
