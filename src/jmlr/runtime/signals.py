@@ -19,7 +19,7 @@ class InterruptedTrainingError(UserError):
 
 
 class StopSignal:
-    """Remembers SIGTERM and SIGUSR1 (SLURM's signal before the wall time) instead of dying in the middle of a step."""
+    """Remembers SIGTERM (a job cancelled or out of time) and SIGUSR1 instead of dying in the middle of a step."""
 
     def __init__(self) -> None:
         self.asked = False
