@@ -17,7 +17,6 @@ import difflib
 import gzip
 import json
 import tarfile
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -26,6 +25,7 @@ from typing import Any, BinaryIO
 
 from jmlr.corpus.texts import DOCUMENTS, read_document
 from jmlr.runtime.errors import UserError
+from jmlr.runtime.files import DAMAGED
 
 FORMATS = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", *DOCUMENTS, ".parquet", ".tar", ".tar.gz")
 KEY = "_key"
@@ -149,7 +149,7 @@ def _lines(path: Path, encoding: str) -> Iterator[str]:
         what = f"0x{error.object[error.start]:02x} at byte {error.start + 1} of the line; {kind}?"
         mend = "convert the file to UTF-8, or give its 'encoding'"
         raise UserError(f"{path}: line {number or 1}: not {encoding.upper()} ({what}): {mend}") from None
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+    except DAMAGED as error:
         what = "truncated" if isinstance(error, EOFError) else "damaged or no"
         raise UserError(f"{path}: {what} gzip file after line {number}: copy or download it again") from None
 
@@ -256,7 +256,7 @@ def _tar(path: Path, encoding: str) -> Iterator[Record]:
                     except UnicodeDecodeError:
                         raise UserError(f"{where}: not {encoding.upper()}; 'encoding' can name another") from None
                     yield from (Record(f, where, member.name) for f in read_document(member.name, text, where))
-    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
+    except (tarfile.TarError, *DAMAGED) as error:
         raise UserError(f"{path}: truncated or damaged archive ({error}): copy or download it again") from None
 
 

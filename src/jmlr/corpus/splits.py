@@ -10,12 +10,12 @@ import gzip
 import hashlib
 import json
 import math
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
 from jmlr.corpus.records import files_of
 from jmlr.runtime.errors import UserError
+from jmlr.runtime.files import DAMAGED
 
 
 def hash_split(key: str, shares: Mapping[str, float]) -> str:
@@ -39,7 +39,7 @@ def ids_in(path: Path) -> list[str]:
         data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
         text = data.decode("utf-8-sig").strip()
         found = list(json.loads(text)) if text[:1] in ("{", "[") else text.split()
-    except (EOFError, zlib.error, gzip.BadGzipFile):
+    except DAMAGED:
         raise UserError(f"{path}: truncated, damaged or no gzip file: copy or download it again") from None
     except (OSError, ValueError, TypeError) as error:
         raise UserError(f"{path}: no list of ids: {error}") from None

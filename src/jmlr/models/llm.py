@@ -78,8 +78,6 @@ def load_llm(path: str, *, precision: str = "float32", where: torch.device | Non
         )
     if precision != "4bit":
         llm = llm.to(where)
-        _check_logits(llm, path, where)
-        return llm, tokenizer
     for module in llm.modules():
         # Judging (without gradient) would let bitsandbytes repack weights on CPUs with AVX-512 BF16, for a product that has no
         # backward pass: every training step after it would go wrong without a word (0.50).

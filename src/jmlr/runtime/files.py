@@ -6,16 +6,20 @@ with fresh_directory(Path("results/demo/prepare")) as out:
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import os
 import shutil
 import tempfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, cast
 
 from jmlr.runtime.errors import UserError
+
+DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile)  # what reading a truncated or damaged gzip file raises
 
 
 @contextmanager

@@ -12,6 +12,7 @@ saved state; energy and memory are the last attempt's. It never holds clinical t
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
@@ -83,6 +84,15 @@ def fingerprint(folder: Path) -> dict[str, str | int]:
     if (folder / NAME).is_file():
         return dict(read_manifest(folder)["outputs"])
     return {str(p.relative_to(folder)): p.stat().st_size for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def state_key(
+    stage: str, *, inputs: Mapping[str, Path | Sequence[Path] | None], options: Sequence[Any], **others: object
+) -> str:
+    """Digest what a saved state must agree with: code, options, what the inputs hold, and whatever else is given."""
+    held = {k: {str(p): fingerprint(p) for p in ([v] if isinstance(v, Path) else v)} for k, v in inputs.items() if v}
+    known = [stage_digest(stage), *(o.model_dump(mode="json") for o in options), held, others]
+    return hashlib.sha256(json.dumps(known).encode()).hexdigest()
 
 
 def last_training(run: Path, system: str, seed: int) -> Path:

@@ -13,7 +13,6 @@ import re
 import shutil
 import subprocess
 import sys
-import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -22,6 +21,7 @@ from typing import Any
 
 from jmlr.runtime import environment
 from jmlr.runtime.errors import UserError
+from jmlr.runtime.files import DAMAGED
 from jmlr.runtime.validation import nearest
 
 
@@ -109,7 +109,7 @@ def _holds_text(file: str) -> bool:
     try:
         with gzip.open(file) if file.endswith(".gz") else open(file, "rb") as f:
             return any(block.strip() for block in iter(lambda: f.read(1 << 16), b""))
-    except (EOFError, zlib.error, gzip.BadGzipFile):
+    except DAMAGED:
         raise UserError(f"'{file}' cannot be read: truncated, damaged or no gzip file; copy it again") from None
     except OSError as error:
         raise UserError(f"'{file}' cannot be read: {error}") from None

@@ -3,19 +3,24 @@
 with StopSignal() as stop:
     for step in ...:
         ...
-        if stop.asked: save and raise InterruptedTrainingError(...)
+        if stop.asked: save and raise InterruptedTrainingError("train jmlr", step, scratch)
 """
 
 from __future__ import annotations
 
 import signal
+from pathlib import Path
 from typing import Any
 
 from jmlr.runtime.errors import UserError
 
 
 class InterruptedTrainingError(UserError):
-    """Training was asked to stop; its state is saved, and the same command goes on from it."""
+    """Training was asked to stop; its state is saved where it has a `scratch`, and the same command goes on from it."""
+
+    def __init__(self, name: str, step: int, scratch: Path | None) -> None:
+        kept = f"; the state is saved in {scratch}" if scratch else ""
+        super().__init__(f"{name}: stopped at step {step} by a signal{kept}")
 
 
 class StopSignal:

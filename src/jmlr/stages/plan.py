@@ -195,6 +195,6 @@ def _training(
     share = 1.0 if gpus == 1 else rate["several_gpus"] if sizes.nodes == 1 else rate["several_nodes"]
     rounds = run.systems[system].rounds
     hours = flops / (rate["train_flops"] * gpus * share) / 3600 + rounds * rate["start_s"] / 3600
-    own = (2 - (options.retriever_encoders == "shared")) * (retriever.body + retriever.head) if retriever else 0
+    own = (1 if options.retriever_encoders == "shared" else 2) * (retriever.body + retriever.head) if retriever else 0
     kept = 4.0 * rounds * (reader.lora(options.lora_rank) + own)
     return hours, hours * gpus * bool(sizes.gpus_per_node), kept

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from jmlr.options import PretrainOptions
-from jmlr.runtime.digest import stage_digest
 from jmlr.runtime.errors import UserError
-from jmlr.runtime.manifest import fingerprint, stage_output
+from jmlr.runtime.manifest import stage_output, state_key
 
 
 def pretrain(
@@ -31,10 +28,8 @@ def pretrain(
         fetched: outputs of `fetch`, where the tokenizer is one of their files ('source:NAME/FILE')
         scratch: folder for the state of an unfinished language model; the same command goes on from it
     """
-    known = [stage_digest("pretrain"), options.model_dump_json(), str(seed), json.dumps(fingerprint(prepared))]
-    base = json.dumps(fingerprint(Path(options.init))) if options.init else ""
-    key = sha256("\n".join([*known, base]).encode()).hexdigest()
     inputs = {"prepared": prepared, "init": Path(options.init) if options.init else None}
+    key = state_key("pretrain", inputs={**inputs, "fetched": fetched}, options=[options], seed=seed)
     with stage_output(out, "pretrain", inputs=inputs, options=[options], seed=seed) as (folder, notes):
         if options.objective == "causal":
             notes.update(_language_model(folder, prepared, seed, options, fetched or [], scratch, key))

@@ -10,8 +10,6 @@ Several ranks share one training: `torchrun --nproc-per-node=2 -m jmlr train ...
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shutil
 from contextlib import nullcontext
 from pathlib import Path
@@ -20,7 +18,7 @@ from typing import Any
 from jmlr.options import Closed, ReadingOptions, RetrievalOptions, TrainOptions
 from jmlr.runtime.digest import stage_digest
 from jmlr.runtime.errors import UserError
-from jmlr.runtime.manifest import fingerprint, read_manifest, stage_output
+from jmlr.runtime.manifest import read_manifest, stage_output, state_key
 from jmlr.runtime.progress import say
 
 
@@ -61,10 +59,11 @@ def train(
     from jmlr.runtime.distributed import joined
     from jmlr.training.session import Session
 
-    key = _key(locals())
     inputs = {"prepared": prepared, "candidates": candidates, "previous": previous, "vectors": vectors, "index": index,
               "llm": Path(llm), "retriever": Path(retriever) if retriever else None}  # fmt: skip
-    whole: Any = stage_output(out, "train", inputs=inputs, options=[options, reading, retrieval], seed=seed)
+    chosen = [options, reading, retrieval]
+    key = state_key("train", inputs=inputs, options=chosen, seed=seed, round=round, rounds=rounds)
+    whole: Any = stage_output(out, "train", inputs=inputs, options=chosen, seed=seed)
     with joined() as ranks, whole if ranks.rank == 0 else nullcontext((out, {})) as (folder, notes):
         session = Session.open(
             prepared=prepared, llm=llm, retriever=retriever if options.joint else None,
@@ -126,16 +125,3 @@ def _write_cards(folder: Path, prepared: Path, given: dict[str, Any], *options: 
     write_card(folder / "adapter", "adapter", about)
     for part, kind in parts_of(folder / "retriever") if (folder / "retriever").is_dir() else []:
         write_card(part, kind, about)
-
-
-def _key(given: dict[str, object]) -> str:
-    """Digest what a saved state must agree with: code, options, and what the data and models are."""
-    parts = [stage_digest("train")]
-    for name in ("options", "reading", "retrieval"):
-        parts.append(given[name].model_dump_json())  # type: ignore[attr-defined]
-    for name in ("prepared", "candidates", "previous", "index", "vectors", "llm", "retriever"):
-        value = given[name]
-        folders: list[Any] = value if isinstance(value, list) else [value] if value else []
-        parts.append(json.dumps([fingerprint(Path(folder)) for folder in folders]))
-    parts += [str(given[name]) for name in ("llm", "retriever", "seed", "round", "rounds")]
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()

@@ -63,9 +63,8 @@ class Boards:
     def write(self, step: int, figures: Mapping[str, float | None]) -> None:
         """Show the figures of a step; those that are None are left out."""
         known = {k: v for k, v in figures.items() if v is not None}
-        if (
-            self._lines
-        ):  # after a kill the steps since the last saved state come again; the output's metrics.jsonl has each once
+        # After a kill the steps since the last saved state come again; the output's metrics.jsonl has each once.
+        if self._lines:
             self._lines.write(json.dumps({"step": step, **known}) + "\n")
         if self._writer:
             for key, value in known.items():

@@ -115,9 +115,7 @@ def train_loop(
                 saved = time.monotonic()
                 if stopping:
                     distributed.wait_for_all()  # whoever leaves first must not take rank 0 down while it saves
-                    raise InterruptedTrainingError(
-                        f"{name}: stopped at step {step + 1} by a signal; the state is saved in {scratch}"
-                    )
+                    raise InterruptedTrainingError(name, step + 1, scratch)
     watch.cut(parts.passages.prompter, "in all")
     return history
 

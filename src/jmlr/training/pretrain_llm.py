@@ -142,7 +142,7 @@ def pretrain_llm(
     on from it if it was made for the same `key`.
 
     Raises:
-        InterruptedTrainingError: one of the signals came; the state is saved.
+        InterruptedTrainingError: one of the signals came.
         UserError: there are no documents, or the loss is NaN or infinite.
     """
     if not documents:
@@ -169,13 +169,13 @@ def pretrain_llm(
             if step >= int(steps * 0.9):
                 tail.append(target_loss)
             late = time.monotonic() - saved > 60 * checkpoint_min
-            if scratch and (late or stop.asked) and step + 1 < steps:
+            if step + 1 == steps:
+                break
+            if scratch and (late or stop.asked):
                 save_state(scratch, step + 1, llm, None, made, {"key": key, "tail": tail, "spent": meter.spent()})
                 saved = time.monotonic()
-                if stop.asked:
-                    raise InterruptedTrainingError(
-                        f"pretrain: stopped at step {step + 1} by a signal; the state is saved in {scratch}"
-                    )
+            if stop.asked:
+                raise InterruptedTrainingError("pretrain", step + 1, scratch)
     llm.eval()
     return {"target_loss": float(np.mean(tail))}
 

@@ -101,6 +101,25 @@ def test_a_pre_training_that_is_stopped_goes_on_to_the_same_bits(tiny, tmp_path,
     assert one["models"]["llm"]["tokens_gradient"] == other["models"]["llm"]["tokens_gradient"]  # of both attempts
 
 
+def test_a_pre_training_without_a_place_for_its_state_still_ends_at_a_signal(tiny, tmp_path, monkeypatch):
+    import jmlr.training.pretrain_llm as module
+
+    options = PretrainOptions(init=str(tiny / "llm"), steps=6, max_tokens=64, batch=4)
+    real, calls = module.one_step, []
+
+    def stops(*args):
+        calls.append(1)
+        if len(calls) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return real(*args)
+
+    monkeypatch.setattr(module, "one_step", stops)
+    with pytest.raises(UserError, match=r"^pretrain: stopped at step 2 by a signal$"):
+        pretrain(tmp_path / "out", tiny / "prepare", 0, options)
+    assert len(calls) == 2
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_model_from_scratch_can_begin_with_induction_heads(tiny, tmp_path):
     options = Config().models["llm"].pretrain
     assert options is not None
