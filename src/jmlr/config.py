@@ -131,6 +131,11 @@ class Config(Closed):
             raise ValueError(f"endpoints.{both[0]}: a model has this name already")
         for name in self.systems:
             self._check_system(name)
+        self._check_judge()
+        self._check_private()
+        return self
+
+    def _check_judge(self) -> None:
         for name in self.judge.judges:
             if name not in {**self.models, **self.endpoints}:
                 raise ValueError(
@@ -141,8 +146,6 @@ class Config(Closed):
                 raise ValueError(f"judge.pairs: no system '{name}'{nearest(name, self.systems)}")
         if bool(self.judge.judges) != bool(self.judge.pairs):
             raise ValueError("judge: it takes both judges and pairs, or neither")
-        self._check_private()
-        return self
 
     def _check_private(self) -> None:
         """Refuse a row or a judge that would send texts of a private source to another machine.

@@ -17,8 +17,10 @@ def lines(path: Path) -> int:
 
 
 @pytest.mark.parametrize("path", PYTHON, ids=str)
-def test_a_python_file_has_at_most_400_lines_a_stage_200(path):
-    assert lines(path) <= (200 if path.parts[:3] == ("src", "jmlr", "stages") else 400)
+def test_a_python_file_has_at_most_400_lines(path):
+    assert lines(path) <= 400, (
+        f"{path}: take a part that stands by itself out; how branched a function may be is ruff's C901"
+    )
 
 
 @pytest.mark.parametrize("path", PYTHON, ids=str)
@@ -34,9 +36,9 @@ def test_a_cpp_file_has_at_most_400_lines(path):
     assert lines(path) <= (150 if path.name.startswith("bindings") else 400)
 
 
-def test_the_snakefile_has_at_most_60_lines_and_common_150():
-    assert lines(Path("Snakefile")) <= 60
-    assert lines(Path("workflow/rules/common.smk")) <= 150
+def test_the_snakefile_fits_on_a_screen_and_the_only_functions_of_the_workflow_in_one_sitting():
+    assert lines(Path("Snakefile")) <= 80
+    assert lines(Path("workflow/rules/common.smk")) <= 200
 
 
 @pytest.mark.parametrize("path", [p for p in PYTHON if p.parts[0] == "src"], ids=str)

@@ -13,7 +13,8 @@ from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
-from jmlr.corpus.records import Record, closest
+from jmlr.corpus.quotes import closest
+from jmlr.corpus.records import Record
 from jmlr.corpus.texts import plain
 from jmlr.runtime.errors import UserError
 

@@ -13,16 +13,16 @@ from __future__ import annotations
 
 import codecs
 import csv
-import difflib
 import gzip
 import json
 import tarfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from jmlr.corpus.quotes import closest
 from jmlr.corpus.texts import DOCUMENTS, read_document
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.files import DAMAGED
@@ -122,15 +122,6 @@ def records_of(
             mend = "fetch the source again, or let 'file' match others only"
             also = "; 'skip_empty: true' passes over such documents of a corpus" if document else ""
             raise UserError(f"{source}: file '{name}' has no records: {mend}{also}")
-
-
-def closest(name: str, known: Iterable[str]) -> str:
-    """Return a hint ` (did you mean 'x'?)`, or the first few that there are."""
-    names = sorted(map(str, known))
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
-    if close:
-        return f" (did you mean '{close[0]}'?)"
-    return f" (there are: {', '.join(names[:12])}{', ...' if len(names) > 12 else ''})" if names else ""
 
 
 def _lines(path: Path, encoding: str) -> Iterator[str]:
