@@ -8,7 +8,8 @@
 What counts as a choice: a letter of the options, the text of one of them, or both where they agree, alone on its line or after
 words such as "The correct answer is". Only the first line that says anything is read (after a rationale: the lines that
 begin with "Answer:", which must agree). Two choices, a letter beyond the options and a letter beside another option's text are
-none. (The code of MIRAGE, Xiong et al. 2024, takes option A for what it cannot parse.)
+none. Marks in pairs (bold, code, quotation, mathematics, \\boxed{}) say nothing about the choice and are taken out first, in
+replies and options alike. (The code of MIRAGE, Xiong et al. 2024, takes option A for what it cannot parse.)
 """
 
 from __future__ import annotations
@@ -29,6 +30,14 @@ LEAD = re.compile(
 )
 LETTER = re.compile(r"^[(\[]?([A-Z])[)\]]?(?:\s*[.:)\-]+\s*|\s+|$)(.*)$", re.S)
 ANSWER_LINE = re.compile(r"^[\s*_#>]*(?:final\s+|correct\s+)?answer\s*[*_]*\s*:\s*(.*)$", re.I)
+# marks that come in pairs around a piece of text: Markdown, quotation marks, TeX
+PAIRED = (
+    re.compile(r"(?<!\w)(\*{1,3}|_{1,3}|`{1,3}|\${1,2}|[\"'])(?=[^\s*_`$])(.*?)(?<=[^\s*_`$])\1(?!\w)"),
+    re.compile(r"()[“„«‘‹](?=\S)([^“”„«»‘’‹›]*)(?<=\S)[”“»’›]"),
+    re.compile(r"()\\(?:boxed|fbox|mbox|text(?:bf|it|rm|sf|tt)?|math(?:bf|it|rm|sf|tt))\s*\{([^{}]*)\}"),
+    re.compile(r"()\\[(\[]\s*(.*?)\s*\\[)\]]"),
+)
+EDGE = re.compile(r"^(?:[*_`#>\s$]|\\[()\[\]])+|(?:[*_`#>\s$]|\\[()\[\]])+$")
 
 
 @dataclass(frozen=True)
@@ -42,24 +51,35 @@ class Thought:
 
 def parse_option(reply: str, options: Sequence[str]) -> int:
     """Return the index of the option that the first line of a reply chooses, or -1."""
-    lines = [line for line in map(_bare, reply.splitlines()) if line]
+    lines = [line for line in map(_bare, map(_unmarked, reply.splitlines())) if line]
     return _choice(lines[0], options) if lines else UNPARSED
 
 
 def parse_thought(reply: str, options: Sequence[str]) -> Thought:
     """Return what a "think, then answer" reply chooses, argues and cites; without a line "Answer:" it chooses nothing."""
     lines = reply.splitlines()
-    found = [(i, m[1]) for i, line in enumerate(lines) if (m := ANSWER_LINE.match(line))]
+    unmarked = [_unmarked(line) for line in lines]
+    found = [(i, m[1]) for i, line in enumerate(unmarked) if (m := ANSWER_LINE.match(line))]
     # "Answer:" alone on its line: the choice stands on the next
-    said = [text if _bare(text) else next(filter(_bare, lines[i + 1 :]), "") for i, text in found]
+    said = [text if _bare(text) else next(filter(_bare, unmarked[i + 1 :]), "") for i, text in found]
     chosen = {_choice(_bare(text), options) for text in said}
     rationale = "\n".join(lines[: found[0][0]] if found else lines).strip()
     return Thought(chosen.pop() if len(chosen) == 1 else UNPARSED, rationale, cited(rationale))
 
 
 def _bare(text: str) -> str:
-    """Return a line without the marks that chat models put around it."""
-    return text.strip().strip("*_`#> \t").strip()
+    """Return a line without the marks that chat models put at its ends, paired or not."""
+    return EDGE.sub("", text)
+
+
+def _unmarked(line: str) -> str:
+    """Return a line without paired marks, from the inside out: "The answer is **\\\\boxed{B}**." is "The answer is B."."""
+    before = None
+    while line != before:
+        before = line
+        for pair in PAIRED:
+            line = pair.sub(r"\2", line)
+    return line
 
 
 def _choice(line: str, options: Sequence[str]) -> int:
@@ -84,4 +104,4 @@ def _by_letter(text: str, options: Sequence[str]) -> int:
 
 
 def _plain(text: str) -> str:
-    return normalised(_bare(text)).rstrip(" .;,")
+    return normalised(_bare(_unmarked(text))).rstrip(" .;,")

@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from jmlr.endpoints.replies import BROKEN
 from jmlr.runtime.files import fresh_file
 
 
@@ -52,7 +53,8 @@ class ReplyCache:
         try:
             held = json.loads(self.path(digest).read_text(encoding="utf-8"))
             reply = Reply(**held["reply"])
-            return reply if held["sha256"] == _checksum(digest, reply) else None
+            kept = held["sha256"] == _checksum(digest, reply) and reply.finish not in BROKEN
+            return reply if kept else None
         except (OSError, ValueError, KeyError, TypeError):
             return None
 

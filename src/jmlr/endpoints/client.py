@@ -27,22 +27,25 @@ import httpx2
 
 from jmlr.endpoints.budget import Ledger, Pace
 from jmlr.endpoints.cache import Reply, ReplyCache, request_digest
+from jmlr.endpoints.replies import Fault, fault_in, reason_of, whole
 from jmlr.runtime.environment import expand
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.progress import say
 
-AGAIN = {408, 409, 425, 429, 500, 502, 503, 504, 529}
 MOST_BYTES = 16 << 20  # of one reply
 LONGEST_BACKOFF_S = 60.0
 FRAME_TOKENS = 64  # a server's own tokens around a message; a token of text is at least one byte
 
 
 class _AgainError(Exception):
-    """This attempt came to nothing but another may not; `billed`: the server may charge for it all the same."""
+    """This attempt came to nothing but another may not.
 
-    def __init__(self, reason: str, *, wait_s: float = 0.0, billed: bool = False) -> None:
+    `billed`: the server may charge for it all the same, as much as was set aside, or `cost` where it counted its tokens.
+    """
+
+    def __init__(self, reason: str, *, wait_s: float = 0.0, billed: bool = False, cost: float | None = None) -> None:
         super().__init__(reason)
-        self.wait_s, self.billed = wait_s, billed
+        self.wait_s, self.billed, self.cost = wait_s, billed, cost
 
 
 class _StoppedError(Exception):
@@ -139,7 +142,7 @@ class Client:
                     account.paid = reply.cost
                     return reply
                 except _AgainError as error:
-                    account.paid = account.reserved if error.billed else 0.0
+                    account.paid = (account.reserved if error.cost is None else error.cost) if error.billed else 0.0
                     reason, wait_s = str(error), error.wait_s
                 except UserError:
                     account.paid = 0.0  # refused
@@ -173,12 +176,10 @@ class Client:
             raise _AgainError(f"no whole reply within {self.timeout_s:g} s", billed=True) from None
         except (httpx2.TransportError, httpx2.DecodingError) as error:
             raise _AgainError(f"the connection broke ({type(error).__name__})", billed=True) from None
+        said_wait = _seconds(answer.headers.get("retry-after", ""))
         if answer.status_code != 200:
-            raise self._refused(answer, raw, prompt)
-        kind = answer.headers.get("content-type", "").split(";")[0].strip()
-        if not kind.endswith("json"):
-            raise _AgainError(f"a reply of type '{kind}' instead of JSON", billed=True)
-        return self._parsed(raw, bounds)
+            raise self._refused(Fault(answer.status_code, *reason_of(raw)), prompt, said_wait)
+        return self._parsed(raw, answer.headers.get("content-type", ""), prompt, bounds, said_wait)
 
     def _read(self, answer: Any, deadline: float) -> bytes:
         """Return the body; httpx bounds the wait for each piece, and this the whole."""
@@ -191,48 +192,47 @@ class Client:
                 raise _AgainError(f"a reply of more than {MOST_BYTES >> 20} MiB", billed=True)
         return bytes(raw)
 
-    def _parsed(self, raw: bytes, bounds: tuple[int, int]) -> Reply:
+    def _parsed(self, raw: bytes, kind: str, prompt: str, bounds: tuple[int, int], wait_s: float) -> Reply:
+        """Return the reply in a body; one that says it is JSON is believed as little as one that says it is text."""
         try:
             held = json.loads(raw)
-        except ValueError:
-            raise _AgainError("a reply that is not whole JSON", billed=True) from None
+        except (ValueError, RecursionError):
+            kind = kind.split(";")[0].strip()
+            raise _AgainError(f"a reply of type '{kind}' that is not whole JSON", billed=True) from None
+        sent, got, counted = _counts(held, bounds)
+        if fault := fault_in(held):
+            raise self._refused(fault, prompt, wait_s, billed=counted, cost=self._price(sent, got))
         try:
             choice = held["choices"][0]
             said = choice["message"] if self.api == "chat" else {"content": choice["text"]}
             text = said.get("content") or said.get("refusal") or ""
-            finish, usage = str(choice.get("finish_reason") or ""), held.get("usage") or {}
-            sent, got = int(usage.get("prompt_tokens", bounds[0])), int(usage.get("completion_tokens", bounds[1]))
             if not isinstance(text, str):
                 raise TypeError
-        except (KeyError, IndexError, TypeError, AttributeError, ValueError):
+        except (KeyError, IndexError, TypeError, AttributeError):
             raise _AgainError("a reply without a choice", billed=True) from None
-        return Reply(text, finish, sent, got, self._price(sent, got))
+        return Reply(whole(text), whole(str(choice.get("finish_reason") or "")), sent, got, self._price(sent, got))
 
-    def _refused(self, answer: Any, raw: bytes, prompt: str) -> Exception:
-        """Return what to raise for a status other than 200."""
-        message, code = self._message(raw, prompt)
-        status = answer.status_code
-        said = f"the server answers {status}{f' ({message})' if message else ''}"
-        if status in AGAIN and code != "insufficient_quota":
-            return _AgainError(said, wait_s=_seconds(answer.headers.get("retry-after", "")))
-        if status in (401, 403):
+    def _refused(
+        self, fault: Fault, prompt: str, wait_s: float, *, billed: bool = False, cost: float | None = None
+    ) -> Exception:
+        """Return what to raise for a status other than 200, be it of HTTP or named in a body that came with 200."""
+        message = self._without_secrets(fault, prompt)
+        said = f"the server answers {fault.status}{f' ({message})' if message else ''}"
+        if fault.passing:
+            return _AgainError(said, wait_s=wait_s, billed=billed, cost=cost)
+        if fault.status in (401, 403):
             said += f"; is the key in {self.key_env} right?" if self.key_env else "; it wants a key: set key_env"
         return self._error(said)
 
-    def _message(self, raw: bytes, prompt: str) -> tuple[str, str]:
-        """Return what a server says about its refusal, without the key or any part of the prompt, and the code of the fault."""
-        try:
-            fault = json.loads(raw)["error"]
-            text, code = (str(fault.get("message", "")), str(fault.get("code", ""))) if isinstance(fault, dict) else (str(fault), "")  # fmt: skip
-        except (ValueError, KeyError, TypeError):
-            return "", ""
+    def _without_secrets(self, fault: Fault, prompt: str) -> str:
+        """Return what a server says about its fault, without the key or any part of the prompt: then the code alone."""
+        text = fault.message
         if self.key_env and (key := os.environ.get(self.key_env)):
             text = text.replace(key, "***")
+        asked = " ".join(prompt.split())
         text = " ".join(text.split())[:200]
-        told = (
-            any(text[i : i + 24] in " ".join(prompt.split()) for i in range(max(len(text) - 23, 1))) if text else False
-        )
-        return (code if told else text), code
+        told = bool(text) and any(text[i : i + 24] in asked for i in range(max(len(text) - 23, 1)))
+        return fault.code if told else text
 
     def _key(self) -> str:
         key = os.environ.get(self.key_env, "")
@@ -250,6 +250,14 @@ class Client:
         with self._counting:
             for key, value in more.items():
                 self.figures[key] += value
+
+
+def _counts(held: Any, bounds: tuple[int, int]) -> tuple[int, int, bool]:
+    """Return the tokens sent and received, and whether the server counted them; what is no number is taken at its bound."""
+    usage = held.get("usage") if isinstance(held, dict) else None
+    said = [usage.get(k) if isinstance(usage, dict) else None for k in ("prompt_tokens", "completion_tokens")]
+    counted = [n for n in said if isinstance(n, int) and not isinstance(n, bool) and n >= 0]
+    return (counted[0], counted[1], True) if len(counted) == 2 else (*bounds, False)
 
 
 def _seconds(header: str) -> float:

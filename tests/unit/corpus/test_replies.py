@@ -15,6 +15,10 @@ DRUGS = ["Aspirin", "Ibuprofen", "Vitamin B12", "None of the above"]
         "B", "B.", "(B)", "[B]", "B)", "B:", " B \n", "**B**", "B. Ibuprofen", "(B) ibuprofen", "B) Ibuprofen.", "B - Ibuprofen",
         "Ibuprofen", "ibuprofen.", "**Ibuprofen**", "Answer: B", "Correct Answer: B. Ibuprofen", "The correct answer is B.",
         "The correct answer is (B) Ibuprofen", "The best answer is: B", "So the answer is B", "The answer is option B", "Option: B",
+        "The correct answer is **B**.", "**B**. Ibuprofen", "Answer: **B**.", "**Final Answer**: **B. Ibuprofen**.", r"\boxed{B}",
+        'The answer is "B".', "**Answer:** *B*", r"The answer is $\boxed{\text{B}}$.", r"\[ \boxed{B} \]", "\\[\n\\boxed{B}\n\\]",
+        "The answer is `B`.", "The answer is “B”.", "'B'", "The answer is **(B)** *Ibuprofen*", "__B__) Ibuprofen", r"\(\mathrm{B}\)",
+        "**The correct answer is B**", 'The answer is "Ibuprofen".', r"The final answer is: $$\boxed{B.\ Ibuprofen}$$".replace("\\ ", " "),
         "The final answer is Ibuprofen.", "B\n\nExplanation: Aspirin (A) would bleed.", "\n\nB\nQuestion: another? Answer: C",
     ],
 )  # fmt: skip
@@ -28,6 +32,8 @@ def test_a_choice_is_read(reply):
         "", "   \n", "A or B", "A and B", "A, B", "AB", "Either.", "E", "b", "B. Aspirin", "(B) Vitamin B12", "I think it is B",
         "A 45-year-old man has a fever", "Ibuprofen or aspirin", "Not B", "The answer is not B", "The answer is A or B", "1", "BC",
         "As a language model I cannot answer.", "Ibuprofen is a drug", "The answer is E", "Bananas", "Ｂ?",
+        "**A** or **B**", "**A**, **B**", r"\boxed{A} or \boxed{B}", "Not **B**", "**B**. Aspirin", r"\boxed{B} Aspirin", '"A" "B"',
+        r"\boxed{AB}", r"\boxed{}", "****", "$$",
     ],
 )  # fmt: skip
 def test_what_is_no_choice_is_unparsed_and_never_a_guess(reply):
@@ -68,3 +74,18 @@ def test_a_thought_is_taken_apart():
 )  # fmt: skip
 def test_a_thought_chooses_in_its_answer_line_or_not_at_all(reply, option):
     assert parse_thought(reply, DRUGS).option == option
+
+
+def test_marks_that_are_part_of_an_option_do_not_hide_it():
+    options = ["5'-nucleotidase", "Crohn's and Wilson's", "HLA-A*02 or HLA-B*27", "$50 and $60", "a_b_c"]
+    assert [parse_option(o, options) for o in options] == [0, 1, 2, 3, 4]
+    assert [parse_option(f"**{o}**", options) for o in options] == [0, 1, 2, 3, 4]
+    assert parse_option("\"B. Crohn's and Wilson's\".", options) == 1
+
+
+@pytest.mark.parametrize(
+    "last", ["**Answer**: **B**", "**Final Answer:** \\boxed{B}", 'Answer: "B".', "Answer:\n\\[\n\\boxed{B}\n\\]"]
+)
+def test_marks_around_the_answer_of_a_thought_are_taken_out_and_the_rationale_stays_as_written(last):
+    thought = parse_thought(f"It is *not* **A** [P1].\n{last}", DRUGS)
+    assert (thought.option, thought.rationale) == (1, "It is *not* **A** [P1].")
