@@ -1,8 +1,11 @@
-"""Our fields in their records: renaming, filters, and values that are checked where they are read.
+"""Our fields in their records: renaming, paths, filters, and values that are checked where they are read.
 
     fields = Fields(FIELDS, {"text": "contents"}, include={"language": ["en*"]})
     if fields.keeps(record):
         fields.text(record, "title"), fields.text(record, "text", required=True)
+
+A path goes into a record: `meta.title`, `answers.0.text` (the first of a list), `answers.*.text` (the list of the texts of
+all answers; `*` stands for all items of a list or all values of an object). A key that has dots itself wins over a path.
 
 Messages name the record, never its text.
 """
@@ -20,7 +23,7 @@ from jmlr.runtime.errors import UserError
 
 
 class Fields:
-    """Reads our fields from records whose names differ (`mapping`: ours -> theirs: a key, a dotted path, or several keys).
+    """Reads our fields from records whose names differ (`mapping`: ours -> theirs: a key, a path, or several of them).
 
     'a, b, c' is the list of those fields, such as options that stand in a column each. With `clean`, texts are cleaned by
     `jmlr.corpus.texts.plain`.
@@ -67,10 +70,12 @@ class Fields:
     def text(self, record: Record, name: str, *, required: bool = False) -> str:
         """Return a field as text without blanks around it; a number becomes its digits, nothing becomes ''.
 
+        A list of one is what it holds: answers often stand in one.
+
         Raises:
             UserError: it is missing or empty where it is required, or no text.
         """
-        value = self.value(record, name)
+        value = only(self.value(record, name))
         if required and value is None:
             theirs = self.mapping.get(name, name)
             raise UserError(
@@ -127,21 +132,39 @@ def _cleaned(value: Any) -> Any:
     return {k: _cleaned(v) for k, v in value.items()} if isinstance(value, dict) else value
 
 
+def only(value: Any) -> Any:
+    """Return what a list of one holds, None for an empty list, and anything else as it is."""
+    return (value[0] if value else None) if isinstance(value, list) and len(value) < 2 else value
+
+
 def _has(fields: Mapping[str, Any], name: str) -> bool:
+    """Tell whether a record has a key, whatever stands there; of a path, whether anything stands at its end."""
     if name not in fields and "," in name:
         return any(_has(fields, part.strip()) for part in name.split(","))
-    return name in fields or ("." in name and _at(fields, name) is not None)
+    found = _at(fields, name)
+    return name in fields or (any(v is not None for v in found) if isinstance(found, list) else found is not None)
 
 
 def _at(fields: Mapping[str, Any], name: str) -> Any:
-    """Return the value under a key, or along a dotted path of keys; several keys give the list of their values."""
-    if name not in fields and "," in name:
+    """Return the value under a key, or along a path; several keys or paths give the list of their values."""
+    if name in fields:
+        return fields[name]
+    if "," in name:
         return [_at(fields, part.strip()) for part in name.split(",")]
-    if name in fields or "." not in name:
-        return fields.get(name)
-    value: Any = fields
-    for key in name.split("."):
-        value = value.get(key) if isinstance(value, Mapping) else None
+    return _along(fields, name.split(".")) if "." in name else None
+
+
+def _along(value: Any, path: Sequence[str]) -> Any:
+    """Return what stands at the end of a path of keys, places in a list and `*`; None where it leads nowhere."""
+    for depth, key in enumerate(path):
+        if key == "*":
+            inside = list(value.values()) if isinstance(value, Mapping) else value
+            found = [_along(v, path[depth + 1 :]) for v in inside] if isinstance(inside, list) else []
+            return [v for part in found for v in part] if "*" in path[depth + 1 :] else found
+        if isinstance(value, Mapping):
+            value = value.get(key)
+        else:
+            value = value[int(key)] if isinstance(value, list) and key.isdecimal() and int(key) < len(value) else None
     return value
 
 

@@ -112,7 +112,7 @@ class QuestionsOptions(_ReadOptions):
     fields: dict[str, str] = option(
         dict,
         "our field -> theirs; ours: id, question, options, answer, answer_text, explanation, gold_ids, gold_section, "
-        "subject, split; 'a, b, c' takes several fields as a list",
+        "subject, split; theirs may be a path (answers.*.text), and 'a, b, c' takes several fields as a list",
     )
 
 

@@ -27,6 +27,48 @@ def test_a_key_with_a_dot_wins_over_a_path() -> None:
     assert Fields(KNOWN, {"text": "a.b"}).text(Record({"a.b": "key", "a": {"b": "path"}}, ""), "text") == "key"
 
 
+NESTED = {"answers": [{"aid": 1, "texts": ["a", "b"]}, {"aid": 2, "texts": ["c"]}, {"aid": 3}], "by": {"x": 1, "y": 2}}
+
+
+@pytest.mark.parametrize(
+    ("path", "found"),
+    [
+        ("answers.*.aid", [1, 2, 3]),
+        ("answers.*.texts", [["a", "b"], ["c"], None]),
+        ("answers.*.texts.*", ["a", "b", "c"]),
+        ("answers.*.texts.0", ["a", "c", None]),
+        ("answers.1.texts.0", "c"),
+        ("answers.7.aid", None),
+        ("answers.aid", None),
+        ("by.*", [1, 2]),
+        ("by.y, answers.0.aid", [2, 1]),
+        ("nothing.*.aid", []),
+        ("by.x.*", []),
+    ],
+)
+def test_a_path_goes_through_lists_and_objects(path: str, found: Any) -> None:
+    fields = Fields(KNOWN, {"text": path})
+    assert fields.value(Record(NESTED, ""), "text") == found
+    assert fields.has(Record(NESTED, ""), "text") == (found not in (None, []))
+
+
+def test_a_path_that_leads_nowhere_in_any_record_is_an_error() -> None:
+    fields = Fields(KNOWN, {"text": "answers.*.text"})
+    fields.keeps(Record(NESTED, ""))
+    with pytest.raises(UserError, match=r"no record has the field 'answers\.\*\.text'"):
+        fields.check_names("source")
+
+
+def test_a_filter_follows_a_path() -> None:
+    assert Fields(KNOWN, include={"answers.*.aid": ["3"]}).keeps(Record(NESTED, ""))
+    assert not Fields(KNOWN, exclude={"answers.*.aid": ["3"]}).keeps(Record(NESTED, ""))
+
+
+def test_a_list_of_one_is_read_as_what_it_holds() -> None:
+    fields = Fields(KNOWN)
+    assert [fields.text(record(text=t), "text") for t in (["x"], [7], [], [None])] == ["x", "7", "", ""]
+
+
 def test_blanks_in_an_id_become_underscores() -> None:
     assert Fields(KNOWN).id(record(id="a b\tc")) == "a_b_c"
 
@@ -72,7 +114,7 @@ def test_an_unknown_field_of_ours_is_an_error() -> None:
     [
         (None, "no field 'text'"),
         ("  ", "'text' is empty"),
-        (["a"], "'text' is list; allowed: a text or a number"),
+        (["a", "b"], "'text' is list; allowed: a text or a number"),
         (True, "'text' is bool"),
         ("a\ud800", "surrogate"),
     ],
