@@ -101,7 +101,7 @@ def test_the_docs_name_every_card_with_its_licence_and_sizes(kind: str, name: st
     rows = [line for line in (ROOT / "docs/data.md").read_text().splitlines() if line.startswith(f"| `{name}` |")]
     assert len(rows) == 1
     assert card["about"]["licence"] in rows[0]
-    for count in [*card["entry"].get("counts", {}).values(), card["entry"].get("records", 0)]:
+    for count in [*card["entry"].get("counts", {}).values(), card["entry"].get("count", 0)]:
         assert not count or f"{count:,}" in rows[0]
 
 
@@ -278,7 +278,7 @@ def test_a_corpus_is_read_from_local_files_of_its_form(
     write(tmp_path / "raw", files)
     write(tmp_path / "q", {"q.jsonl": lines({**MEDQA, "id": "q1", "split": "test"})})
     sources = {"q": {"path": str(tmp_path / "q")}, name: {"path": str(tmp_path / "raw")}}
-    corpora = [{"corpus": name, "records": 0}]
+    corpora = [{"corpus": name, "count": 0}]
     run(tmp_path, sources, {"source": "q", "fields": {"answer": "answer_idx"}}, corpora=corpora)
     found = pq.read_table(tmp_path / "prepare/passages.parquet").to_pylist()
     assert len(found) == 1
@@ -312,7 +312,7 @@ def test_a_corpus_is_read_as_the_hubs_library_loads_it(
     write(tmp_path / "set", {"data/train-00000-of-00001.jsonl": lines(row)})
     write(tmp_path / "q", {"q.jsonl": lines({**MEDQA, "id": "q1", "split": "test"})})
     sources = {"q": {"path": str(tmp_path / "q")}, name: {"origin": "hub", "path": str(tmp_path / "set")}}
-    corpora = [{"corpus": name, "records": 1}]
+    corpora = [{"corpus": name, "count": 1}]
     run(tmp_path, sources, {"source": "q", "fields": {"answer": "answer_idx"}}, corpora=corpora)
     [found] = pq.read_table(tmp_path / "prepare/passages.parquet").to_pylist()
     assert {k: found[k] for k in first} == first

@@ -53,6 +53,7 @@ class _ReadOptions(Closed):
     source: NameOrNone = option("", "name of the source; empty: that of the card")
     file: str = option("*", "glob pattern of its files")
     encoding: str = option("utf-8", "of text files; Excel's CSV is often cp1252")
+    columns: list[str] = option(list, "names of the columns of CSV and TSV files without a header")
     include: dict[str, list[str]] = option(dict, "keep only records whose field matches one of these values")
     exclude: dict[str, list[str]] = option(dict, "drop records whose field matches one of these values")
     clean: bool = option(
@@ -71,7 +72,7 @@ class CorpusOptions(_ReadOptions):
     skip_empty: bool = option(
         False, "pass over records without a text (explanations that are missing), and empty documents"
     )
-    records: Count = option(0, "expected number of records, before any filter; 0: not checked")
+    count: Count = option(0, "expected number of records, before any filter; 0: not checked")
 
 
 class QuestionsOptions(_ReadOptions):
@@ -97,7 +98,6 @@ class QuestionsOptions(_ReadOptions):
         dict, "split, or dataset/split -> expected number of questions; those not named are not checked"
     )
     adapter: Literal["", "bioasq", "mirage", "mmlu"] = option("", "function of jmlr.corpus.adapters for records of a published form")  # fmt: skip
-    columns: list[str] = option(list, "names of the columns of CSV files without a header")
     open: bool = option(False, "questions without options (a term, a short answer) are allowed")
     choices: list[str] = option(list, "the options of every question, where records have none: yes, no, maybe")
     answer_index: Literal["auto", "from_0", "from_1"] = option(

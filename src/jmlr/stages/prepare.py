@@ -60,11 +60,11 @@ def prepare(out: Path, fetched: list[Path], options: PrepareOptions) -> None:
     say(f"prepare: {total:,} passages, {len(asked):,} questions, {notes['documents']:,} documents")
 
 
-def _records(sources: dict[str, Path], part: Any, pattern: str = "", columns: tuple[str, ...] = ()) -> Iterator[Any]:
+def _records(sources: dict[str, Path], part: Any, pattern: str = "") -> Iterator[Any]:
     """Yield the records of a source's files."""
     from jmlr.corpus.records import records_of
 
-    source, encoding = part.source, getattr(part, "encoding", "utf-8")
+    source, encoding, columns = part.source, getattr(part, "encoding", "utf-8"), getattr(part, "columns", ())
     if source not in sources:
         raise UserError(f"prepare: --fetched has no source '{source}'{nearest(source, sources)}")
     skip_empty = getattr(part, "skip_empty", False)
@@ -94,7 +94,7 @@ def _questions(sources: dict[str, Path], parts: list[QuestionsOptions], dropped:
         wanted = {s: f for s, f in part.files.items() if not part.splits or s in part.splits}
         for split, pattern in (wanted or {part.split: part.file}).items():
             reader.split = split
-            records = _records(sources, part, pattern, tuple(part.columns))
+            records = _records(sources, part, pattern)
             adapted = (r for record in records for r in adapt(record)) if adapt else records
             found += reader.read(adapted, fields)
         for row in reader.dropped:
@@ -164,10 +164,10 @@ def _passages(
 
 
 def _counted(read: int, part: CorpusOptions) -> None:
-    if part.records and read != part.records:
-        wrong = f"{part.source}: {read:,} records, {part.records:,} are expected: another edition, or a damaged file"
+    if part.count and read != part.count:
+        wrong = f"{part.source}: {read:,} records, {part.count:,} are expected: another edition, or a damaged file"
         if part.count_check == "error":
-            raise UserError(f"{wrong}; 'records' can say otherwise, 'count_check: warn' goes on")
+            raise UserError(f"{wrong}; 'count' can say otherwise, 'count_check: warn' goes on")
         say(f"prepare: {wrong}")
 
 
