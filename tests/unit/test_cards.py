@@ -80,16 +80,19 @@ def asked(folder: Path) -> list[dict[str, Any]]:
 
 # ------------------------------------------------------------------------------------------------------- the cards alone
 @pytest.mark.parametrize(("kind", "name"), CARDS)
-def test_a_card_is_valid_and_says_what_it_is(kind: str, name: str) -> None:
+def test_a_card_is_valid_in_all_its_editions_and_says_what_it_is(kind: str, name: str) -> None:
     card = read_card(FOLDER / kind / f"{name}.yaml")
-    assert {"title", "licence"} <= set(card["about"]) <= {"title", "licence", "url", "cite", "get", "note", "size"}
+    assert card["about"]["licence"]
     key, part = ("dataset", "questions") if kind == "datasets" else ("corpus", "corpora")
-    for origin in ("hub", "local"):
-        source = {} if origin == "hub" and name in card.get("sources", {}) else {name: {"path": "x", "origin": "local"}}
+    from_hub = card.get("sources", {}).get(name, {}).get("origin") == "hub"
+    assert from_hub <= ("hub" in card.get("editions", {"hub": {}})), "the form in which the hub's library writes it"
+    local = {name: {"path": "x", "origin": "local"}}
+    chosen = [(local, {"edition": e}) for e in card.get("editions", {})] or [(local, {})]
+    for source, edition in [*chosen, *([({}, {})] if from_hub else [])]:
         entries = {"questions": [{"source": "s"}], "corpora": [{"source": "s"}], "documents": [{"plain": True}]}
         sources = {"s": {"path": "x"}, **source}
         examples = {"report": {"examples": 0}}
-        config = Config.load({"sources": sources, "prepare": {**entries, part: [{key: name}]}, **examples})
+        config = Config.load({"sources": sources, "prepare": {**entries, part: [{key: name, **edition}]}, **examples})
         entry = getattr(config.prepare, part)[0]
         assert entry.source == name
         assert name in config.sources
@@ -101,7 +104,8 @@ def test_the_docs_name_every_card_with_its_licence_and_sizes(kind: str, name: st
     rows = [line for line in (ROOT / "docs/data.md").read_text().splitlines() if line.startswith(f"| `{name}` |")]
     assert len(rows) == 1
     assert card["about"]["licence"] in rows[0]
-    for count in [*card["entry"].get("counts", {}).values(), card["entry"].get("count", 0)]:
+    read = [card["entry"], *card.get("editions", {}).values()]
+    for count in [n for part in read for n in [*part.get("counts", {}).values(), part.get("count", 0)]]:
         assert not count or f"{count:,}" in rows[0]
 
 
@@ -115,6 +119,62 @@ def test_what_stands_beside_a_card_wins_and_fields_are_laid_over_it() -> None:
     assert found.sources["medmcqa"].path == "openlifescienceai/medmcqa"
     again = Config.load(found.model_dump(mode="json"))
     assert again == found, "a filled entry is no card any more"
+
+
+EDITIONS = [
+    (["train.jsonl", "validation.jsonl"], {}, "from_0"),
+    (["data/train-00000-of-00001.parquet", "data/validation-00000-of-00001.parquet"], {}, "from_0"),
+    (["train.json", "dev.json", "test.json"], {}, "from_1"),
+    (["medmcqa_dev.json.gz"], {"splits": ["test"]}, "from_1"),
+    (["validation.jsonl.gz"], {"splits": ["test"]}, "from_0"),
+    (["mine.json"], {"files": {"test": "mine.json"}, "edition": "authors"}, "from_1"),
+    (["mine.json"], {"files": {"test": "mine.json"}}, "none fits the 1 files of its source; there are: hub .*validation.jsonl"),
+    (["train.jsonl"], {"splits": ["train"]}, "hub and authors all fit of its source"),
+    (["dev.json", "validation.jsonl"], {"splits": ["test"]}, "hub and authors all fit"),
+    ([], {"edition": "hbu"}, "'hbu'; allowed: hub, hub_parquet, authors"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("files", "entry", "found"), EDITIONS)
+def test_the_names_of_its_files_tell_which_edition_a_local_copy_is(
+    tmp_path: Path, files: list[str], entry: dict[str, Any], found: str
+) -> None:
+    """MedMCQA's key counts from 0 on the hub and from 1 in the authors' files: read by the wrong rules, all keys are wrong."""
+    write(tmp_path / "raw", dict.fromkeys(files, "x"))
+    run = {"sources": {"medmcqa": {"path": str(tmp_path / "raw")}, "one": {"path": "x"}}}
+    run["prepare"] = {"questions": [{"dataset": "medmcqa", **entry}], "corpora": [{"source": "one"}]}
+    if found.startswith("from_"):
+        assert Config.load(run).prepare.questions[0].answer_index == found
+        return
+    with pytest.raises(ConfigError, match=f"card '.*config/datasets/medmcqa.yaml': edition.*{found}") as caught:
+        Config.load(run)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_edition_is_not_guessed_where_the_files_cannot_be_seen(tmp_path: Path) -> None:
+    sources = {"medmcqa": {"path": str(tmp_path / "nowhere")}, "one": {"path": "x"}}
+    with pytest.raises(ConfigError, match="there is no '.*nowhere'; its files tell which edition it is"):
+        Config.load({"sources": sources, "prepare": {"questions": [{"dataset": "medmcqa"}], "corpora": [{"source": "one"}]}})
+
+
+@pytest.mark.parametrize(
+    ("card", "said"),
+    [
+        ({"about": {"title": "M"}, "enrty": {}}, "unknown key 'enrty' .did you mean 'entry'"),
+        ({"about": {"titel": "M"}}, "unknown key 'about.titel' .did you mean 'title'"),
+        ({"about": {"title": "M"}, "entry": {"spilt": "test"}}, "entry: unknown key 'spilt' .did you mean 'split'"),
+        ({"about": {"title": "M"}, "entry": {"counts": {"test": "many"}}}, "entry: counts.test: .*valid integer"),
+        ({"about": {"title": "M"}, "sources": {"mine": {"pathh": "x"}}}, "unknown key 'sources.mine.pathh' .did you mean 'path'"),
+        ({"about": {"title": "M"}, "editions": {"a": {"file": "*.a"}, "b": {"flie": "*.b"}}}, "editions.b: unknown key 'flie'"),
+        ([1], "is no card; allowed: the mappings about, sources, entry, editions"),
+    ],
+)  # fmt: skip
+def test_a_typing_error_in_a_card_names_the_cards_file(tmp_path: Path, card: Any, said: str) -> None:
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(card))
+    run = {"questions": [{"dataset": str(tmp_path / "mine.yaml")}], "corpora": [{"source": "one"}]}
+    with pytest.raises(ConfigError, match=f"{tmp_path}/mine.yaml'.*{said}") as caught:
+        Config.load({"sources": {"one": {"path": "x"}}, "prepare": run})
+    assert "\n" not in str(caught.value)
 
 
 def test_a_card_of_ones_own_is_a_path(tmp_path: Path) -> None:
@@ -212,7 +272,7 @@ def test_a_set_is_read_from_the_files_of_its_authors(
     tmp_path: Path, name: str, files: dict[str, str], counts: dict[str, int], first: dict[str, Any]
 ) -> None:
     write(tmp_path / "raw", files)
-    splits = {"splits": list(counts)} if "files" in read_card(FOLDER / f"datasets/{name}.yaml")["entry"] else {}
+    splits = {"splits": list(counts)} if len(counts) == 1 else {}
     run(tmp_path, {name: {"path": str(tmp_path / "raw")}}, {"dataset": name, "counts": counts, **splits})
     found = asked(tmp_path)
     assert {k: found[0][k] for k in first} == first
@@ -336,7 +396,7 @@ def test_another_number_of_records_is_an_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "pattern", "more", "expected"),
     [
-        ("medqa_usmle", "medqa_us_4options_dev*", {"files": {"dev": "*"}, "splits": ["dev"]}, {"dev": 1272}),
+        ("medqa_usmle", "medqa_us_4options_dev*", {"files": {"dev": "*"}, "splits": ["dev"], "edition": "authors"}, {"dev": 1272}),
         ("medqa_usmle_5", "medqa_us_5options_dev*", {"files": {"dev": "*"}, "splits": ["dev"]}, {"dev": 1272}),
         ("medmcqa", "medmcqa_dev*", {"splits": ["test"]}, {"test": 4183}),
         ("pubmedqa", "pubmedqa_*", {}, {"train": 500, "test": 500}),

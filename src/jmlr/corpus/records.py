@@ -25,7 +25,7 @@ from typing import Any, BinaryIO
 from jmlr.corpus.quotes import closest
 from jmlr.corpus.texts import DOCUMENTS, read_document
 from jmlr.runtime.errors import UserError
-from jmlr.runtime.files import DAMAGED
+from jmlr.runtime.files import DAMAGED, files_below
 
 FORMATS = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", *DOCUMENTS, ".parquet", ".tar", ".tar.gz")
 KEY = "_key"
@@ -46,8 +46,7 @@ def files_of(folder: Path, pattern: str) -> list[Path]:
     Raises:
         UserError: none matches.
     """
-    files = {str(p.relative_to(folder)): p for p in sorted(folder.rglob("[!.]*")) if p.is_file()}
-    files.pop("manifest.json", None)
+    files = files_below(folder)
     found = [path for name, path in files.items() if fnmatchcase(name, pattern)]
     if not found:
         hint = closest(pattern, files) if files else " (the folder is empty)"
