@@ -153,8 +153,10 @@ def test_the_names_of_its_files_tell_which_edition_a_local_copy_is(
 
 def test_an_edition_is_not_guessed_where_the_files_cannot_be_seen(tmp_path: Path) -> None:
     sources = {"medmcqa": {"path": str(tmp_path / "nowhere")}, "one": {"path": "x"}}
-    with pytest.raises(ConfigError, match="there is no '.*nowhere'; its files tell which edition it is"):
-        Config.load({"sources": sources, "prepare": {"questions": [{"dataset": "medmcqa"}], "corpora": [{"source": "one"}]}})
+    with pytest.raises(ConfigError, match=r"there is no '.*nowhere'; its files tell which edition it is"):
+        Config.load(
+            {"sources": sources, "prepare": {"questions": [{"dataset": "medmcqa"}], "corpora": [{"source": "one"}]}}
+        )
 
 
 @pytest.mark.parametrize(
@@ -396,7 +398,12 @@ def test_another_number_of_records_is_an_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "pattern", "more", "expected"),
     [
-        ("medqa_usmle", "medqa_us_4options_dev*", {"files": {"dev": "*"}, "splits": ["dev"], "edition": "authors"}, {"dev": 1272}),
+        (
+            "medqa_usmle",
+            "medqa_us_4options_dev*",
+            {"files": {"dev": "*"}, "splits": ["dev"], "edition": "authors"},
+            {"dev": 1272},
+        ),
         ("medqa_usmle_5", "medqa_us_5options_dev*", {"files": {"dev": "*"}, "splits": ["dev"]}, {"dev": 1272}),
         ("medmcqa", "medmcqa_dev*", {"splits": ["test"]}, {"test": 4183}),
         ("pubmedqa", "pubmedqa_*", {}, {"train": 500, "test": 500}),

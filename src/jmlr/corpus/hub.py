@@ -40,7 +40,9 @@ def write_dataset(folder: Path, path: str, subset: str, revision: str, source: s
 
     try:
         builder = datasets.load_dataset_builder(path, name=subset or None, revision=revision or None)
-        return {split: _write(folder / f"{split}.jsonl", rows) for split, rows in _splits(builder, path, subset, revision)}
+        return {
+            split: _write(folder / f"{split}.jsonl", rows) for split, rows in _splits(builder, path, subset, revision)
+        }
     except (datasets.exceptions.DatasetsError, OSError, ValueError) as error:
         cause = error.__cause__ or error
         reason = " ".join(str(cause).split())[:300] or type(cause).__name__
@@ -86,11 +88,8 @@ def _from_json(addresses: list[str]) -> Iterator[dict[str, Any]]:
 
 
 def _write(target: Path, rows: Iterable[dict[str, Any]]) -> int:
-    count = 0
     with target.open("w", encoding="utf-8") as f:
-        for count, row in enumerate(rows, 1):
-            f.write(json.dumps(_plain(row), ensure_ascii=False) + "\n")
-    return count
+        return sum(bool(f.write(json.dumps(_plain(row), ensure_ascii=False) + "\n")) for row in rows)
 
 
 def _plain(value: Any) -> Any:

@@ -111,15 +111,16 @@ def read_card(path: Path, options: type[BaseModel] | None = None) -> dict[str, A
         raise ValueError(f"'{path}' cannot be read: {' '.join(str(error).split())}") from None
     if not isinstance(card, dict):
         raise ValueError(f"'{path}' is no card; allowed: the mappings {', '.join(Card.model_fields)}")
-    model: type[BaseModel] = Card
-    part = ""
     try:
-        checked = Card.model_validate(card)
-        model = options
-        for part, keys in {"entry": {}, **{f"editions.{k}": v for k, v in checked.editions.items()}}.items():
-            options.model_validate({**checked.entry, **keys})
+        Card.model_validate(card)
     except ValidationError as error:
-        raise ValueError(f"card '{path}': {part and f'{part}: '}{one_line(error, model)}") from None
+        raise ValueError(f"card '{path}': {one_line(error, Card)}") from None
+    entry = card.get("entry", {})
+    for part, keys in {"entry": {}, **{f"editions.{k}": v for k, v in card.get("editions", {}).items()}}.items():
+        try:
+            options.model_validate({**entry, **keys})
+        except ValidationError as error:
+            raise ValueError(f"card '{path}': {part}: {one_line(error, options)}") from None
     return card
 
 
@@ -134,7 +135,9 @@ def _path(name: str, folder: Path, where: str) -> Path:
     return folder / f"{name}.yaml"
 
 
-def _filled(entry: dict[str, Any], path: Path, key: str, card: dict[str, Any], sources: dict[str, Any]) -> dict[str, Any]:
+def _filled(
+    entry: dict[str, Any], path: Path, key: str, card: dict[str, Any], sources: dict[str, Any]
+) -> dict[str, Any]:
     """Return the entry with the card under it."""
     name = path.stem
     source = sources.get(entry.get("source") or name)
@@ -159,7 +162,9 @@ def _edition(entry: dict[str, Any], path: Path, editions: dict[str, dict[str, An
         return {}
     if wanted or from_hub:
         if (wanted or "hub") not in editions:
-            raise ValueError(f"{where} '{wanted or 'hub'}'; allowed: {', '.join(editions) or 'none, it has no editions'}")
+            raise ValueError(
+                f"{where} '{wanted or 'hub'}'; allowed: {', '.join(editions) or 'none, it has no editions'}"
+            )
         return editions[wanted or "hub"]
     splits = set(entry.get("splits") or entry.get("files") or ())
     patterns = {k: _patterns(v, splits) for k, v in editions.items()}
@@ -168,7 +173,9 @@ def _edition(entry: dict[str, Any], path: Path, editions: dict[str, dict[str, An
     fitting = [k for k, p in patterns.items() if p and all(any(fnmatchcase(n, one) for n in found) for one in p)]
     if len(fitting) != 1:
         what = f"{' and '.join(fitting)} all fit" if fitting else f"none fits the {len(found)} files"
-        raise ValueError(f"{where}: {what} of its source; there are: {said}; 'edition: NAME' beside the card says which")
+        raise ValueError(
+            f"{where}: {what} of its source; there are: {said}; 'edition: NAME' beside the card says which"
+        )
     return editions[fitting[0]]
 
 
@@ -191,6 +198,8 @@ def _names_in(source: Any, where: str) -> Iterable[str]:
         if given.origin == "local":
             return files_below(Path(expand(given.path, f"{where}.path")), given.files)
     except UserError as error:
-        raise ValueError(f"{where}: {error}; its files tell which edition it is, or 'edition: NAME' beside the card") from None
+        raise ValueError(
+            f"{where}: {error}; its files tell which edition it is, or 'edition: NAME' beside the card"
+        ) from None
     last = urllib.parse.unquote(urllib.parse.urlsplit(given.path).path).rpartition("/")[2]
     return given.files or [last]

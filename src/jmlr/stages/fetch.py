@@ -49,7 +49,9 @@ def fetch(out: Path, source: str, options: SourceOptions, local: Path | None = N
             from jmlr.corpus.hub import write_dataset
 
             if not options.revision and not Path(path).exists():
-                say(f"fetch: source '{source}': no revision given; the newest is taken, and may change under later runs")
+                say(
+                    f"fetch: source '{source}': no revision given; the newest is taken, and may change under later runs"
+                )
             notes["rows"] = write_dataset(folder, path, options.subset, options.revision, source)
         else:
             for address in [f"{path.rstrip('/')}/{name}" for name in options.files] or [path]:
