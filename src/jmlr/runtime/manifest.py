@@ -113,6 +113,20 @@ def last_training(run: Path, system: str, seed: int) -> Path:
     return folders[-1]
 
 
+def belonging(run: Path, name: str) -> str:
+    """Return where a folder that a run's manifest names lies now: the run may have moved, and the caller be anywhere.
+
+    Manifests name what belongs to the run as `results/{run}/...`, and other relative paths from the folder above `results`.
+    What is found in neither place (a hub name, an absolute path) stays as it is.
+    """
+    parts, home = Path(name).parts, run.resolve()
+    inside = home.joinpath(*parts[2:])
+    if parts[:1] == ("results",) and len(parts) > 2 and inside.exists():
+        return str(inside)
+    beside = home.parent.parent / name
+    return str(beside) if beside.exists() else name
+
+
 def _held(paths: Path | Sequence[Path]) -> dict[str, Callable[[], str]]:
     """Return what digests each input: a stage's folder by the outputs its manifest lists, any other file by its content."""
     found: dict[str, Callable[[], str]] = {}

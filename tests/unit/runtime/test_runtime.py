@@ -134,3 +134,18 @@ def test_how_the_extension_is_built_is_part_of_its_digest(tmp_path):
             (tmp_path / f"{n}/{name}").write_text(text)
         digests.append(digest._extension(tmp_path / f"{n}/src/jmlr"))
     assert digests[0] == digests[1] != digests[2]
+
+
+def test_what_belongs_to_a_run_is_found_wherever_the_run_lies(tmp_path, monkeypatch):
+    from jmlr.runtime.manifest import belonging
+
+    for name in ("away/results/demo/llm/seed0/pretrain", "away/models/mine", "home/llm/seed0/pretrain"):
+        (tmp_path / name).mkdir(parents=True)
+    away, home = tmp_path / "away/results/demo", tmp_path / "home"
+    assert belonging(away, "results/demo/llm/seed0/pretrain") == str(away / "llm/seed0/pretrain")
+    assert belonging(home, "results/demo/llm/seed0/pretrain") == str(home / "llm/seed0/pretrain")
+    assert belonging(away, "models/mine") == str(tmp_path / "away/models/mine")
+    assert belonging(away, "org/model-of-the-hub") == "org/model-of-the-hub"
+    assert belonging(away, str(tmp_path / "home")) == str(tmp_path / "home")
+    monkeypatch.chdir(tmp_path)
+    assert belonging(Path("home"), "results/demo/llm/seed0/pretrain") == str(home / "llm/seed0/pretrain")
