@@ -53,7 +53,17 @@ class _ReadOptions(Closed):
     source: NameOrNone = option("", "name of the source; empty: that of the card")
     file: str = option("*", "glob pattern of its files")
     encoding: str = option("utf-8", "of text files; Excel's CSV is often cp1252")
+    format: Literal["", "jsonl", "json", "csv", "tsv", "parquet", "txt", "md", "nxml"] = option(
+        "", "of files, or members of archives, whose names do not tell it; empty: by their names (docs/data.md)"
+    )
+    delimiter: Annotated[str, Field(pattern=r'^([^\r\n"]|tab|\\t)?$')] = option(
+        "", "of CSV and TSV files, where it is another: ';', '|', tab; empty: ',', in TSV tab"
+    )
     columns: list[str] = option(list, "names of the columns of CSV and TSV files without a header")
+    records: str = option(
+        "",
+        "where records stand in JSON: exams.*.data, * for each key or element; $: the file is one; empty: by its form",
+    )
     include: dict[str, list[str]] = option(dict, "keep only records whose field matches one of these values")
     exclude: dict[str, list[str]] = option(dict, "drop records whose field matches one of these values")
     clean: bool = option(

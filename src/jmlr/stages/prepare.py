@@ -62,13 +62,12 @@ def prepare(out: Path, fetched: list[Path], options: PrepareOptions) -> None:
 
 def _records(sources: dict[str, Path], part: Any, pattern: str = "") -> Iterator[Any]:
     """Yield the records of a source's files."""
-    from jmlr.corpus.records import records_of
+    from jmlr.corpus.records import Reading, records_of
 
-    source, encoding, columns = part.source, getattr(part, "encoding", "utf-8"), getattr(part, "columns", ())
-    if source not in sources:
-        raise UserError(f"prepare: --fetched has no source '{source}'{nearest(source, sources)}")
-    skip_empty = getattr(part, "skip_empty", False)
-    return records_of(source, sources[source], pattern or part.file, encoding, columns, skip_empty)
+    if part.source not in sources:
+        raise UserError(f"prepare: --fetched has no source '{part.source}'{nearest(part.source, sources)}")
+    given = part.model_dump(include=Reading.__annotations__.keys())
+    return records_of(part.source, sources[part.source], pattern or part.file, Reading(**given))
 
 
 def _questions(sources: dict[str, Path], parts: list[QuestionsOptions], dropped: Callable[[Row], None]) -> list[Row]:

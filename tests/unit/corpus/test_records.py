@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from jmlr.corpus.records import files_of, read_records, records_of
+from jmlr.corpus.records import Reading, files_of, read_records, records_of
 from jmlr.runtime.errors import UserError
 
 ROWS = [{"id": "a", "text": "fièvre"}, {"id": "b", "text": "x\u2028y"}]
@@ -65,10 +65,10 @@ def test_a_csv_cell_may_hold_line_ends_and_later_lines_keep_their_numbers(tmp_pa
         (
             "a.jsonl",
             b'{"id": 1}\n{"id": "fi\xe8vre"}\n',
-            "line 2: not UTF-8 .0xe8 at byte 11 .* convert the file to UTF-8",
+            "line 2: not UTF-8 .0xe8 at byte 21 of the file.* convert the file to UTF-8",
         ),
         ("a.jsonl", '{"id": 1}\n'.encode("utf-16"), "line 1: not UTF-8 .*UTF-16"),
-        ("a.json", '{"a": {"b": 1},\n "c": 2}', "holds an object; allowed: an array of objects"),
+        ("a.json", '"a text"', "holds a text; allowed: an array of objects, or one object a line"),
         ("a.json", '[{"id": 1},\n {"id": }]', "malformed JSON: Expecting value at line 2, column 9"),
         ("a.json", '[{"id": 1}, 7]', "record 2: holds a number"),
         ("a.csv", "id,text\na,b\nc\n", "line 3: 1 columns, but the header has 2"),
@@ -135,7 +135,7 @@ def test_skip_empty_passes_over_documents_without_text_and_over_no_other_file(tm
         write(tmp_path / name, text)
     with pytest.raises(UserError, match=r"file 'b.txt' has no records: .*; 'skip_empty: true' passes over"):
         list(records_of("mine", tmp_path, "*"))
-    assert [r.fields["id"] for r in records_of("mine", tmp_path, "*", skip_empty=True)] == ["a.txt"]
+    assert [r.fields["id"] for r in records_of("mine", tmp_path, "*", Reading(skip_empty=True))] == ["a.txt"]
     write(tmp_path / "d.jsonl", "")
     with pytest.raises(UserError, match=r"file 'd.jsonl' has no records"):
-        list(records_of("mine", tmp_path, "*", skip_empty=True))
+        list(records_of("mine", tmp_path, "*", Reading(skip_empty=True)))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from jmlr.corpus.records import read_records
+from jmlr.corpus.records import Reading, read_records
 from jmlr.corpus.texts import plain, read_document, unwrapped
 from jmlr.runtime.errors import UserError
 
@@ -73,7 +73,7 @@ def test_an_archive_is_read_member_by_member(tmp_path: Path) -> None:
     assert [r.fields["id"] for r in found] == ["b/one.nxml#1", "b/one.nxml#2", "b/two.txt"]
     assert found[2].where.endswith("books.tar.gz: b/two.txt")
     path.write_bytes(path.read_bytes()[:200])
-    with pytest.raises(UserError, match=r"books.tar.gz: truncated or damaged archive"):
+    with pytest.raises(UserError, match=r"books.tar.gz: .*truncated or damaged archive"):
         list(read_records(path))
 
 
@@ -94,14 +94,14 @@ def test_a_gzipped_document_is_read_as_the_plain_one(tmp_path: Path) -> None:
 def test_other_encodings_are_read_when_they_are_named(tmp_path: Path) -> None:
     path = tmp_path / "a.csv.gz"
     path.write_bytes(gzip.compress("id,text\n1,fièvre – 38 °C\n".encode("cp1252")))
-    assert next(read_records(path, "cp1252")).fields["text"] == "fièvre – 38 °C"
+    assert next(read_records(path, Reading("cp1252"))).fields["text"] == "fièvre – 38 °C"
     with pytest.raises(UserError, match=r"line 2: not UTF-8 .* or give its 'encoding'"):
         list(read_records(path))
     with pytest.raises(UserError, match="unknown encoding 'utf-9'"):
-        read_records(path, "utf-9")
+        read_records(path, Reading("utf-9"))
     path = tmp_path / "b.jsonl"
     path.write_bytes('{"id": 1}\n{"id": 2}\n'.encode("utf-16"))
-    assert [r.fields["id"] for r in read_records(path, "utf-16")] == [1, 2]
+    assert [r.fields["id"] for r in read_records(path, Reading("utf-16"))] == [1, 2]
 
 
 def test_json_objects_of_objects_and_arrays_inside_are_records(tmp_path: Path) -> None:

@@ -1,0 +1,29 @@
+"""JSON Lines: one object a line; blank lines are passed over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from jmlr.corpus.formats.json_tree import Scanner, steps_of, walked
+from jmlr.corpus.formats.json_values import as_object, decoded
+from jmlr.corpus.formats.opened import Input
+
+
+def read(file: Input) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield (place, fields) of each line, or of what the path `records` leads to in each line."""
+    return read_lines(file.lines(), file)
+
+
+def read_lines(lines: Iterable[str], file: Input) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield (place, fields) from lines of text; `file` says where they stand and how they are read."""
+    steps = steps_of(file.reading.records)
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        place = f"line {number}"
+        if steps:
+            for inner, fields in walked(Scanner([line], f"{file.where}: {place}"), steps):
+                yield f"{place}: {inner}", fields
+        else:
+            yield place, as_object(decoded(line.rstrip("\r\n"), f"{file.where}: {place}"), f"{file.where}: {place}")
