@@ -14,7 +14,7 @@ NOUNS = {"corpus", "models", "losses", "topk", "metrics", "demo", "endpoints", "
 MODULES = sorted(p.relative_to(PACKAGE) for p in PACKAGE.rglob("*.py"))
 ALLOWED = {
     "__init__": set(),
-    "options": {"options"},
+    "options": {"options", "runtime"},
     "config": {"options", "runtime"},
     "runtime": {"runtime"},
     **{noun: {"runtime", noun} for noun in NOUNS},

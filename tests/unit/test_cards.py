@@ -80,16 +80,19 @@ def asked(folder: Path) -> list[dict[str, Any]]:
 
 # ------------------------------------------------------------------------------------------------------- the cards alone
 @pytest.mark.parametrize(("kind", "name"), CARDS)
-def test_a_card_is_valid_and_says_what_it_is(kind: str, name: str) -> None:
+def test_a_card_is_valid_in_all_its_editions_and_says_what_it_is(kind: str, name: str) -> None:
     card = read_card(FOLDER / kind / f"{name}.yaml")
-    assert {"title", "licence"} <= set(card["about"]) <= {"title", "licence", "url", "cite", "get", "note", "size"}
+    assert card["about"]["licence"]
     key, part = ("dataset", "questions") if kind == "datasets" else ("corpus", "corpora")
-    for origin in ("hub", "local"):
-        source = {} if origin == "hub" and name in card.get("sources", {}) else {name: {"path": "x", "origin": "local"}}
+    from_hub = card.get("sources", {}).get(name, {}).get("origin") == "hub"
+    assert from_hub <= ("hub" in card.get("editions", {"hub": {}})), "the form in which the hub's library writes it"
+    local = {name: {"path": "x", "origin": "local"}}
+    chosen = [(local, {"edition": e}) for e in card.get("editions", {})] or [(local, {})]
+    for source, edition in [*chosen, *([({}, {})] if from_hub else [])]:
         entries = {"questions": [{"source": "s"}], "corpora": [{"source": "s"}], "documents": [{"plain": True}]}
         sources = {"s": {"path": "x"}, **source}
         examples = {"report": {"examples": 0}}
-        config = Config.load({"sources": sources, "prepare": {**entries, part: [{key: name}]}, **examples})
+        config = Config.load({"sources": sources, "prepare": {**entries, part: [{key: name, **edition}]}, **examples})
         entry = getattr(config.prepare, part)[0]
         assert entry.source == name
         assert name in config.sources
@@ -101,7 +104,8 @@ def test_the_docs_name_every_card_with_its_licence_and_sizes(kind: str, name: st
     rows = [line for line in (ROOT / "docs/data.md").read_text().splitlines() if line.startswith(f"| `{name}` |")]
     assert len(rows) == 1
     assert card["about"]["licence"] in rows[0]
-    for count in [*card["entry"].get("counts", {}).values(), card["entry"].get("count", 0)]:
+    read = [card["entry"], *card.get("editions", {}).values()]
+    for count in [n for part in read for n in [*part.get("counts", {}).values(), part.get("count", 0)]]:
         assert not count or f"{count:,}" in rows[0]
 
 
@@ -212,7 +216,7 @@ def test_a_set_is_read_from_the_files_of_its_authors(
     tmp_path: Path, name: str, files: dict[str, str], counts: dict[str, int], first: dict[str, Any]
 ) -> None:
     write(tmp_path / "raw", files)
-    splits = {"splits": list(counts)} if "files" in read_card(FOLDER / f"datasets/{name}.yaml")["entry"] else {}
+    splits = {"splits": list(counts)} if len(counts) == 1 else {}
     run(tmp_path, {name: {"path": str(tmp_path / "raw")}}, {"dataset": name, "counts": counts, **splits})
     found = asked(tmp_path)
     assert {k: found[0][k] for k in first} == first
@@ -336,7 +340,12 @@ def test_another_number_of_records_is_an_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "pattern", "more", "expected"),
     [
-        ("medqa_usmle", "medqa_us_4options_dev*", {"files": {"dev": "*"}, "splits": ["dev"]}, {"dev": 1272}),
+        (
+            "medqa_usmle",
+            "medqa_us_4options_dev*",
+            {"files": {"dev": "*"}, "splits": ["dev"], "edition": "authors"},
+            {"dev": 1272},
+        ),
         ("medqa_usmle_5", "medqa_us_5options_dev*", {"files": {"dev": "*"}, "splits": ["dev"]}, {"dev": 1272}),
         ("medmcqa", "medmcqa_dev*", {"splits": ["test"]}, {"test": 4183}),
         ("pubmedqa", "pubmedqa_*", {}, {"train": 500, "test": 500}),

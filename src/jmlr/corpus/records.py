@@ -25,6 +25,7 @@ from jmlr.corpus.formats.opened import Input, Reading, checked_encoding, opened,
 from jmlr.corpus.quotes import closest
 from jmlr.corpus.texts import DOCUMENTS
 from jmlr.runtime.errors import UserError
+from jmlr.runtime.files import files_below
 from jmlr.runtime.progress import say
 
 __all__ = ["KEY", "Reading", "Record", "files_of", "read_records", "records_of"]
@@ -45,7 +46,7 @@ def files_of(folder: Path, pattern: str) -> list[Path]:
     Raises:
         UserError: none matches.
     """
-    files = _names(folder)
+    files = files_below(folder)
     found = [path for name, path in files.items() if fnmatchcase(name, pattern)]
     if not found:
         hint = closest(pattern, files) if files else " (the folder is empty)"
@@ -68,7 +69,7 @@ def records_of(source: str, folder: Path, pattern: str, reading: Reading | None 
     Raises:
         UserError: no file matches, one has no records, or what `read_records` raises.
     """
-    files = _names(folder)
+    files = files_below(folder)
     archives = {name: path for name, path in files.items() if name.lower().endswith(ARCHIVES)}
     if archives and not any(fnmatchcase(name, pattern) for name in files):
         inside = [(p, n, pattern) for n, p in archives.items() if any(fnmatchcase(m, pattern) for m in _inside(p, n))]
@@ -158,12 +159,6 @@ def _read(file: Input, own: str, name: str) -> Iterator[Record]:
     document = f".{kind}" in DOCUMENTS
     if empty and not (document and file.reading.skip_empty):
         raise EmptyError(file.where, name, document)
-
-
-def _names(folder: Path) -> dict[str, Path]:
-    files = {str(p.relative_to(folder)): p for p in sorted(folder.rglob("[!.]*")) if p.is_file()}
-    files.pop("manifest.json", None)
-    return files
 
 
 def _inside(path: Path, name: str) -> Iterator[str]:

@@ -159,15 +159,30 @@ def merge_adapter(llm: Any) -> Any:
     A head that shared its weights with the embedding gets its own where training made the two differ; else they stay shared.
     """
     tied = causal(llm).config.tie_word_embeddings
-    shared = getattr(head(llm), "base_layer", None)
-    if tied and isinstance(shared, nn.Module):  # what is merged into the head must not reach the embedding
-        shared.weight = nn.Parameter(shared.get_parameter("weight").detach().clone(), requires_grad=False)
+    for layer in (causal(llm).get_input_embeddings(), head(llm)) if tied else ():
+        base = getattr(layer, "base_layer", None)
+        if isinstance(base, nn.Module):  # what is merged into one of the two must not reach the other
+            base.weight = nn.Parameter(base.get_parameter("weight").detach().clone(), requires_grad=False)
     merged = llm.merge_and_unload(safe_merge=True)
     if tied:
         embedding, last = merged.get_input_embeddings().weight, merged.get_output_embeddings().weight
         merged.config.tie_word_embeddings = torch.equal(embedding, last)
         merged.tie_weights()
     return merged
+
+
+@torch.no_grad()
+def probe(llm: nn.Module) -> Tensor:
+    """Return the logits [T, V] of tokens from all over the vocabulary: two forms of one model agree on them."""
+    config = causal(llm).config
+    length = min(64, getattr(config, "max_position_embeddings", None) or 64)
+    ids = torch.linspace(0, config.vocab_size - 1, length, device=next(llm.parameters()).device).long()
+    return llm.eval()(input_ids=ids[None], use_cache=False).logits[0].float()
+
+
+def agree(one: Tensor, other: Tensor) -> bool:
+    """Tell whether two forms of one model give the same logits, but for rounding in their own precision."""
+    return one.shape == other.shape and bool((one - other).abs().max() <= 1e-3 * one.abs().max())
 
 
 def pad_right(rows: Sequence[Sequence[int]], where: torch.device) -> Tensor:

@@ -12,14 +12,18 @@ import os
 import shutil
 import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import IO, Any, cast
 
 from jmlr.runtime.errors import UserError
 
 DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile)  # what reading a truncated or damaged gzip file raises
+MANIFEST = "manifest.json"  # what every stage writes beside its output; never data
+SYNCED_AT_ONCE = 16
 
 
 @contextmanager
@@ -37,7 +41,7 @@ def fresh_directory(target: Path) -> Iterator[Path]:
         if target.exists():
             os.replace(target, old)  # steps aside whole: removing it here would show half of it to who looks now
         os.replace(work, target)
-        _sync_folder(target.parent)
+        _sync_one(target.parent)
         shutil.rmtree(old, ignore_errors=True)
     except BaseException:
         shutil.rmtree(work, ignore_errors=True)
@@ -54,10 +58,9 @@ def fresh_file(target: Path) -> Iterator[Path]:
     work.chmod(0o666 & ~_umask())
     try:
         yield work
-        with work.open("rb") as f:
-            os.fsync(f.fileno())
+        _sync_one(work)
         os.replace(work, target)
-        _sync_folder(target.parent)
+        _sync_one(target.parent)
     except BaseException:
         work.unlink(missing_ok=True)
         raise
@@ -71,17 +74,15 @@ def _umask() -> int:
 
 
 def _sync(folder: Path) -> None:
-    for path in [*folder.rglob("*"), folder]:
-        if path.is_file():
-            with path.open("rb") as f:
-                os.fsync(f.fileno())
-        elif path.is_dir():
-            _sync_folder(path)
+    """Bring a folder and all that is in it to disk, many files at once: they then share the waits of the file system."""
+    with ThreadPoolExecutor(SYNCED_AT_ONCE) as pool:
+        for _ in pool.map(_sync_one, [*folder.rglob("*"), folder]):
+            pass  # an error of one is raised here
 
 
-def _sync_folder(folder: Path) -> None:
-    """Bring a folder's entries to disk, so that a rename outlives a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
+def _sync_one(path: Path) -> None:
+    """Bring a file's content or a folder's entries to disk, so that a rename outlives a power cut."""
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
@@ -121,3 +122,42 @@ def existing(path: Path, what: str) -> Path:
     if not path.exists():
         raise UserError(f"{what}: there is no '{path}'")
     return path
+
+
+def files_below(path: Path, patterns: Iterable[str] = ()) -> dict[str, Path]:
+    """Return what a file or folder of data holds: names relative to the folder -> files, in the order of their names.
+
+    Links to files and folders are followed. Hidden files, those in hidden folders, and our own manifests are left out.
+
+    Args:
+        path: a file, which counts under its own name, or a folder
+        patterns: glob patterns of the names to take; none: all
+
+    Raises:
+        UserError: there is no such path, a link leads nowhere, or folders link to each other in a circle.
+    """
+    if path.is_file():
+        found = {path.name: path}
+    elif path.is_dir():
+        found = {str(p.relative_to(path)): p for p in sorted(_walk(path, ()))}
+    else:
+        raise UserError(f"there is no '{path}'")
+    found.pop(MANIFEST, None)
+    patterns = list(patterns)
+    return {n: p for n, p in found.items() if not patterns or any(fnmatchcase(n, one) for one in patterns)}
+
+
+def _walk(folder: Path, above: tuple[Path, ...]) -> Iterator[Path]:
+    """Yield the files below a folder; `above` holds the real paths of the folders that lead to it."""
+    real = folder.resolve()
+    if real in above:
+        raise UserError(f"'{folder}' is a link to a folder that holds it; allowed: folders without such circles")
+    for path in folder.iterdir():
+        if path.name.startswith("."):
+            continue
+        if path.is_dir():
+            yield from _walk(path, (*above, real))
+        elif path.is_file():
+            yield path
+        elif path.is_symlink():
+            raise UserError(f"'{path}' is a link to '{os.readlink(path)}', which is not there; remove or repair it")

@@ -18,9 +18,10 @@ import os
 import platform
 import resource
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -29,10 +30,10 @@ from jmlr.runtime import meter
 from jmlr.runtime.digest import stage_digest
 from jmlr.runtime.energy import EnergyMeter
 from jmlr.runtime.errors import UserError
-from jmlr.runtime.files import fresh_directory, sha256
+from jmlr.runtime.files import MANIFEST, files_below, fresh_directory, sha256
 
 PACKAGES = ("jmlr", "numpy", "torch", "transformers", "peft", "tokenizers", "datasets", "pyarrow", "snakemake")
-NAME = "manifest.json"
+NAME = MANIFEST
 
 
 @contextmanager
@@ -47,6 +48,7 @@ def stage_output(
     """Yield (a fresh folder, a dictionary for notes); on success write the manifest and put the folder in place of `out`."""
     begun = datetime.now(UTC)
     notes: dict[str, Any] = {}
+    held = {k: _held(v) for k, v in inputs.items() if v}
     meter.reset()
     energy = EnergyMeter()
     with fresh_directory(out) as folder:
@@ -56,7 +58,7 @@ def stage_output(
             "stage": stage,
             "options": {k: v for o in options for k, v in o.model_dump(mode="json").items()},
             "seed": seed,
-            "inputs": {k: _digests(v) for k, v in inputs.items() if v},
+            "inputs": {k: {name: digest() for name, digest in v.items()} for k, v in held.items()},
             "outputs": {str(p.relative_to(folder)): sha256(p) for p in sorted(folder.rglob("*")) if p.is_file()},
             "code": stage_digest(stage),
             "versions": {"python": platform.python_version(), **{p: v for p in PACKAGES if (v := _version(p))}},
@@ -83,7 +85,7 @@ def fingerprint(folder: Path) -> dict[str, str | int]:
     """Tell what is in a folder without reading it: a stage's output by its manifest, another one by its files' sizes."""
     if (folder / NAME).is_file():
         return dict(read_manifest(folder)["outputs"])
-    return {str(p.relative_to(folder)): p.stat().st_size for p in sorted(folder.rglob("*")) if p.is_file()}
+    return {name: p.stat().st_size for name, p in files_below(folder).items()}
 
 
 def state_key(
@@ -111,16 +113,28 @@ def last_training(run: Path, system: str, seed: int) -> Path:
     return folders[-1]
 
 
-def _digests(paths: Path | Sequence[Path]) -> dict[str, str]:
-    """Digest inputs: a stage's folder by the outputs its manifest lists, any other file by its content."""
-    found: dict[str, str] = {}
+def belonging(run: Path, name: str) -> str:
+    """Return where a folder that a run's manifest names lies now: the run may have moved, and the caller be anywhere.
+
+    Manifests name what belongs to the run as `results/{run}/...`, and other relative paths from the folder above `results`.
+    What is found in neither place (a hub name, an absolute path) stays as it is.
+    """
+    parts, home = Path(name).parts, run.resolve()
+    inside = home.joinpath(*parts[2:])
+    if parts[:1] == ("results",) and len(parts) > 2 and inside.exists():
+        return str(inside)
+    beside = home.parent.parent / name
+    return str(beside) if beside.exists() else name
+
+
+def _held(paths: Path | Sequence[Path]) -> dict[str, Callable[[], str]]:
+    """Return what digests each input: a stage's folder by the outputs its manifest lists, any other file by its content."""
+    found: dict[str, Callable[[], str]] = {}
     for path in [paths] if isinstance(paths, Path) else paths:
         if (path / NAME).is_file():
-            found.update({str(path / k): v for k, v in read_manifest(path)["outputs"].items()})
-        elif path.is_dir():
-            found.update({str(p): sha256(p) for p in sorted(path.rglob("*")) if p.is_file()})
-        elif path.is_file():
-            found[str(path)] = sha256(path)
+            found.update({str(path / k): partial(str, v) for k, v in read_manifest(path)["outputs"].items()})
+        elif path.exists():
+            found.update({str(p): partial(sha256, p) for p in files_below(path).values()})
     return found
 
 

@@ -21,7 +21,7 @@ from typing import Any
 
 from jmlr.runtime import environment
 from jmlr.runtime.errors import UserError
-from jmlr.runtime.files import DAMAGED
+from jmlr.runtime.files import DAMAGED, files_below
 from jmlr.runtime.validation import nearest
 
 
@@ -83,11 +83,7 @@ def located(path: str, key: str, local: bool = False) -> str:
 
 def files_of(path: str, patterns: Iterable[str] = ()) -> list[str]:
     """Return the files of a local file or folder as inputs, so that Snakemake sees their content; none for a hub name."""
-    if os.path.isfile(path):
-        return [path]
-    patterns = list(patterns)
-    names = (str(f.relative_to(path)) for f in Path(path).rglob("[!.]*") if f.is_file())
-    return sorted(os.path.join(path, n) for n in names if not patterns or any(fnmatchcase(n, p) for p in patterns))
+    return [str(p) for p in files_below(Path(path), patterns).values()] if os.path.exists(path) else []
 
 
 def check_corpus(key: str, files: Iterable[str], pattern: str) -> None:

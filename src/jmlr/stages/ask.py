@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from jmlr.options import ReadingOptions, RetrievalOptions
-from jmlr.runtime.manifest import last_training, read_manifest
+from jmlr.runtime.manifest import belonging, last_training, read_manifest
 
 
 def ask(
@@ -34,7 +34,7 @@ def ask(
     reading = ReadingOptions(**{k: settings[k] for k in ReadingOptions.model_fields})
     retrieval = RetrievalOptions(**{k: settings[k] for k in RetrievalOptions.model_fields})
     count = passages or settings["passages"]
-    prepared, llm = run / "prepare", _model_folder(manifest, "llm")
+    prepared, llm = run / "prepare", belonging(run, manifest["notes"]["llm"])
     found = (
         _find(run, system, seed, manifest, question, options or [], retrieval, count) if settings["passages"] else []
     )
@@ -66,11 +66,6 @@ def ask(
         print(_generate(model, tokenizer, prompter, question, read))
 
 
-def _model_folder(manifest: dict[str, Any], name: str) -> str:
-    """Return where the training's input model lies, as its manifest recorded it."""
-    return str(manifest["notes"][name])
-
-
 def _find(
     run: Path,
     system: str,
@@ -90,9 +85,9 @@ def _find(
 
     trained = last_training(run, system, seed)
     own = trained / "retriever"
-    search = trained.parent / "search" if own.is_dir() else Path(manifest["notes"]["candidates"])
-    index = Path(read_manifest(search)["notes"]["index"])
-    path = str(own) if own.is_dir() else read_manifest(index)["notes"]["retriever"]
+    search = trained.parent / "search" if own.is_dir() else Path(belonging(run, manifest["notes"]["candidates"]))
+    index = Path(belonging(run, read_manifest(search)["notes"]["index"]))
+    path = str(own) if own.is_dir() else belonging(run, read_manifest(index)["notes"]["retriever"])
     retriever = load_retriever(path, query_tokens=retrieval.query_tokens).eval()
     with torch.no_grad():
         ids = retriever.tokenize([query_text(question, options, retrieval.query_options)], kind="query")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from jmlr.runtime.errors import UserError
 from jmlr.runtime.files import fresh_directory
-from jmlr.runtime.manifest import last_training, read_manifest
+from jmlr.runtime.manifest import belonging, last_training, read_manifest
 from jmlr.runtime.progress import say
 
 
@@ -19,6 +20,8 @@ def export(
 ) -> None:
     """Write llm/ (merged, with its tokenizer) and retriever/ (where it was trained), each with a model card.
 
+    What was written is loaded again and held against the model with its adapter: a difference beyond rounding is refused.
+
     Args:
         out: folder to make
         run: folder of the run
@@ -28,18 +31,45 @@ def export(
     """
     trained = last_training(run, system, seed)
     from jmlr.models.card import write_card
-    from jmlr.models.llm import load_adapter, load_llm, merge_adapter
 
     manifest = read_manifest(trained)
+    notes = manifest["notes"]
     with fresh_directory(out) as folder:
-        model, tokenizer = load_llm(manifest["notes"]["llm"])
-        model = merge_adapter(load_adapter(model, trained / "adapter", trainable=False))
-        (model.bfloat16() if bf16 else model).save_pretrained(folder / "llm")
-        tokenizer.save_pretrained(folder / "llm")
-        about = {k: manifest["notes"][k] for k in ("llm", "retriever")}
+        _merged(folder / "llm", belonging(run, notes["llm"]), trained / "adapter", bf16)
+        about = {"llm": notes["llm"], "retriever": notes.get("retriever_origin", notes["retriever"])}
         about |= {k: manifest[k] for k in ("seed", "options", "code")}
         data = {Path(k).name: v for k, v in manifest["inputs"]["prepared"].items()}
         write_card(folder / "llm", "merged", {**about, "round": trained.parent.name.removeprefix("r"), "data": data})
         if (trained / "retriever").is_dir():
             shutil.copytree(trained / "retriever", folder / "retriever")
     say(f"export: {', '.join(sorted(p.name for p in out.iterdir()))} in {out}")
+
+
+def _merged(out: Path, llm: str, adapter: Path, bf16: bool) -> None:
+    """Write a language model with its adapter merged, and its tokenizer; refuse what then answers otherwise."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    from jmlr.models.llm import agree, load_adapter, load_llm, merge_adapter, probe
+    from jmlr.models.load import pretrained
+
+    model, tokenizer = load_llm(llm)
+    model = load_adapter(model, adapter, trainable=False)
+    adapted = probe(model)
+    model = merge_adapter(model)
+    merged = probe(model)
+    weights = list(model.parameters())  # not buffers: a rounded table of positions is no part of what is saved
+    if bf16:
+        for p in weights:
+            p.data = p.data.bfloat16()
+    model.save_pretrained(out)
+    tokenizer.save_pretrained(out)
+    for p in weights:
+        p.data = p.data.float()
+    rounded = probe(model)
+    written = probe(pretrained(AutoModelForCausalLM, str(out), "merged model", dtype=torch.float32))
+    if not (agree(adapted, merged) and agree(rounded, written)):
+        what = "merging changed it" if agree(rounded, written) else "it does not load as it was saved"
+        raise UserError(
+            f"export: the merged model differs from '{llm}' with its adapter: {what}; use the adapter itself ('{adapter}', see its README.md)"
+        )

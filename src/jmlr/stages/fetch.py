@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import time
@@ -11,15 +10,14 @@ import urllib.parse
 import urllib.request
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
 
+from jmlr.corpus.quotes import closest, hidden
 from jmlr.options import SourceOptions
 from jmlr.runtime.environment import expand
 from jmlr.runtime.errors import UserError
-from jmlr.runtime.files import sha256
+from jmlr.runtime.files import files_below, sha256
 from jmlr.runtime.manifest import NAME, stage_output
 from jmlr.runtime.progress import Progress, say
-from jmlr.runtime.validation import nearest
 
 TRIES, WAIT_S, TIMEOUT_S, BLOCK = 3, 2.0, 60, 1 << 20
 
@@ -40,7 +38,7 @@ def fetch(out: Path, source: str, options: SourceOptions, local: Path | None = N
     if options.private and options.origin != "local":
         raise UserError(f"source '{source}': private, and origin '{options.origin}'; allowed: local")
     path = "" if options.origin == "demo" else str(local or expand(options.path, f"source '{source}': path"))
-    with stage_output(out, "fetch", inputs={}, options=[options]) as (folder, notes):
+    with hidden(options.private), stage_output(out, "fetch", inputs={}, options=[options]) as (folder, notes):
         if options.origin == "demo":
             from jmlr.demo.world import write_world
 
@@ -48,59 +46,37 @@ def fetch(out: Path, source: str, options: SourceOptions, local: Path | None = N
         elif options.origin == "local":
             _copy(folder, Path(path), options.files, source)
         elif options.origin == "hub":
-            notes["rows"] = _from_hub(folder, path, options.subset, options.revision, source)
+            from jmlr.corpus.hub import write_dataset
+
+            if not options.revision and not Path(path).exists():
+                say(
+                    f"fetch: source '{source}': no revision given; the newest is taken, and may change under later runs"
+                )
+            notes["rows"] = write_dataset(folder, path, options.subset, options.revision, source)
         else:
             for address in [f"{path.rstrip('/')}/{name}" for name in options.files] or [path]:
                 _download(folder, address, source)
         _check(folder, options.sha256, source)
-        files = [p for p in folder.rglob("*") if p.is_file()]
-        notes.update(source=source, files=len(files), bytes=sum(p.stat().st_size for p in files))
+        files = files_below(folder)
+        notes.update(source=source, files=len(files), bytes=sum(p.stat().st_size for p in files.values()))
 
 
 def _copy(folder: Path, path: Path, patterns: list[str], source: str) -> None:
-    """Copy a file, or the files of a folder that match one of the patterns; hidden files and our own manifests stay."""
+    """Copy a file, or the files of a folder that match one of the patterns."""
     if not path.exists():
         beside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
-        raise UserError(f"source '{source}': there is no '{path}'{nearest(path.name, beside) if beside else ''}")
-    if path.is_file():
-        if patterns and not any(fnmatchcase(path.name, p) for p in patterns):
-            raise UserError(f"source '{source}': '{path}' matches none of 'files': {', '.join(patterns)}")
-        shutil.copyfile(path, folder / path.name)
-        return
-    names = {str(p.relative_to(path)): p for p in sorted(path.rglob("*")) if p.is_file()}
-    names = {n: p for n, p in names.items() if not any(part.startswith(".") for part in n.split(os.sep)) and n != NAME}
+        raise UserError(f"source '{source}': there is no '{path}'{closest(path.name, beside)}")
+    names, taken = files_below(path), files_below(path, patterns)
+    if path.is_file() and not taken:
+        raise UserError(f"source '{source}': '{path}' matches none of 'files': {', '.join(patterns)}")
     if not names:
         raise UserError(f"source '{source}': the folder '{path}' has no files")
-    for pattern in patterns:
+    for pattern in patterns if path.is_dir() else ():
         if not any(fnmatchcase(n, pattern) for n in names):
-            raise UserError(f"source '{source}': no file of '{path}' matches '{pattern}'{nearest(pattern, names)}")
-    chosen = {n: p for n, p in names.items() if not patterns or any(fnmatchcase(n, pattern) for pattern in patterns)}
-    for name, file in chosen.items():
+            raise UserError(f"source '{source}': no file of '{path}' matches '{pattern}'{closest(pattern, names)}")
+    for name, file in taken.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, folder / name)
-
-
-def _from_hub(folder: Path, path: str, subset: str, revision: str, source: str) -> dict[str, int]:
-    """Load a dataset with the library of its hub and write one JSON Lines file per split; return their rows."""
-    import datasets
-
-    if not revision and not Path(path).exists():
-        say(f"fetch: source '{source}': no revision given; the newest is taken, and may change under later runs")
-    try:
-        loaded: Any = datasets.load_dataset(path, name=subset or None, revision=revision or None)
-        for split, table in loaded.items():
-            table.to_json(folder / f"{split}.jsonl", force_ascii=False)
-    except (datasets.exceptions.DatasetsError, OSError, ValueError) as error:
-        cause = error.__cause__ or error
-        reason = " ".join(str(cause).split())[:300] or type(cause).__name__
-        if "gated" in reason.lower() or any(code in reason for code in ("401 Client", "403 Client")):
-            page = f"https://huggingface.co/datasets/{path}"
-            mend = f"accept its terms at {page}, then `hf auth login` or set HF_TOKEN, and run again"
-            raise UserError(f"source '{source}': dataset '{path}' is licence-gated: {mend}") from None
-        named = {"dataset": path, "subset": subset, "revision": revision}
-        what = ", ".join(f"{key} '{value}'" for key, value in named.items() if value)
-        raise UserError(f"source '{source}': {what} cannot be loaded: {reason}") from None
-    return {str(split): len(table) for split, table in loaded.items()}
 
 
 def _download(folder: Path, address: str, source: str) -> None:
@@ -136,10 +112,10 @@ def _download_once(target: Path, address: str, source: str) -> None:
 
 def _check(folder: Path, expected: dict[str, str], source: str) -> None:
     """Compare checksums."""
-    files = {str(p.relative_to(folder)): p for p in folder.rglob("*") if p.is_file()}
+    files = files_below(folder)
     for name, wanted in expected.items():
         if name not in files:
-            raise UserError(f"source '{source}': sha256: no file '{name}'{nearest(name, files)}")
+            raise UserError(f"source '{source}': sha256: no file '{name}'{closest(name, files)}")
         found = sha256(files[name])
         if found != wanted.lower():
             what = f"'{name}' has the SHA-256 {found}, but {wanted} is expected"

@@ -72,14 +72,16 @@ def train(
         )  # fmt: skip
         say("\n".join(map(str, session.groups)))
         name = f"train {out.parts[-4] if len(out.parts) > 3 else out.name} r{round}"
-        notes.update(llm=llm, retriever=retriever, candidates=str(candidates) if candidates else None, ranks=ranks.size,
+        origin = read_manifest(previous)["notes"].get("retriever_origin", retriever) if previous else retriever
+        notes.update(llm=llm, retriever=retriever, retriever_origin=origin, candidates=str(candidates) if candidates else None, ranks=ranks.size,
                      groups=[vars(g) for g in session.groups], questions=len(session.questions),
                      training_tokens_cut=session.passages.prompter.cut,
                      judge=session.judge(name) if options.joint else None)  # fmt: skip
         history = session.run(round=round, rounds=rounds, scratch=scratch, key=key, name=name)
         if ranks.rank == 0:
             session.save(folder, history, round)
-            _write_cards(folder, prepared, locals(), options, reading, retrieval)
+            began = {"llm": llm, "retriever": origin, "seed": seed, "round": round}
+            _write_cards(folder, prepared, began, options, reading, retrieval)
     if ranks.rank == 0:
         _clear(scratch, out)
 
@@ -114,14 +116,13 @@ def _check(
         raise UserError("--live-candidates: give --index, and a --target that trains the retriever")
 
 
-def _write_cards(folder: Path, prepared: Path, given: dict[str, Any], *options: Closed) -> None:
-    """Put a model card into the adapter and the retriever."""
+def _write_cards(folder: Path, prepared: Path, began: dict[str, Any], *options: Closed) -> None:
+    """Put a model card into the adapter and the retriever; `began`: the models of round 1, the seed, the round."""
     from jmlr.models.card import write_card
     from jmlr.models.retriever import parts_of
 
     settings = {k: v for o in options for k, v in o.model_dump(mode="json").items()}
-    about = {k: given[k] for k in ("llm", "retriever", "seed", "round")}
-    about |= {"options": settings, "code": stage_digest("train"), "data": read_manifest(prepared)["outputs"]}
+    about = {**began, "options": settings, "code": stage_digest("train"), "data": read_manifest(prepared)["outputs"]}
     write_card(folder / "adapter", "adapter", about)
     for part, kind in parts_of(folder / "retriever") if (folder / "retriever").is_dir() else []:
         write_card(part, kind, about)

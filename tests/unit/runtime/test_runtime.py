@@ -22,6 +22,34 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path):
     assert [p.name for p in target.iterdir()] == ["whole"]
 
 
+def test_a_folder_is_on_disk_before_it_takes_its_place(tmp_path, monkeypatch):
+    """Every file and folder of the output is brought to disk before the rename, so that it outlives a power cut."""
+    synced, replaced = [], []
+    sync, replace = os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda h: (synced.append(os.readlink(f"/proc/self/fd/{h}")), sync(h)))
+    monkeypatch.setattr(os, "replace", lambda a, b: (replaced.append(len(synced)), replace(a, b)))
+    with fresh_directory(tmp_path / "out") as folder:
+        (folder / "sub").mkdir()
+        for n in range(40):
+            (folder / f"sub/{n}").write_text("x")
+        made = {str(p) for p in [folder, *folder.rglob("*")]}
+    assert set(synced[: replaced[0]]) == made
+    assert synced[-1] == str(tmp_path)
+
+
+def test_a_file_that_cannot_be_brought_to_disk_leaves_the_old_folder(tmp_path, monkeypatch):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/old").touch()
+
+    def refuse(handle):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(OSError, match="No space left"), fresh_directory(tmp_path / "out") as folder:
+        (folder / "new").write_text("x")
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["old"]
+
+
 def test_outputs_keep_to_the_umask_so_that_private_data_stays_private(tmp_path: Path) -> None:
     before = os.umask(0o077)
     try:
@@ -106,3 +134,18 @@ def test_how_the_extension_is_built_is_part_of_its_digest(tmp_path):
             (tmp_path / f"{n}/{name}").write_text(text)
         digests.append(digest._extension(tmp_path / f"{n}/src/jmlr"))
     assert digests[0] == digests[1] != digests[2]
+
+
+def test_what_belongs_to_a_run_is_found_wherever_the_run_lies(tmp_path, monkeypatch):
+    from jmlr.runtime.manifest import belonging
+
+    for name in ("away/results/demo/llm/seed0/pretrain", "away/models/mine", "home/llm/seed0/pretrain"):
+        (tmp_path / name).mkdir(parents=True)
+    away, home = tmp_path / "away/results/demo", tmp_path / "home"
+    assert belonging(away, "results/demo/llm/seed0/pretrain") == str(away / "llm/seed0/pretrain")
+    assert belonging(home, "results/demo/llm/seed0/pretrain") == str(home / "llm/seed0/pretrain")
+    assert belonging(away, "models/mine") == str(tmp_path / "away/models/mine")
+    assert belonging(away, "org/model-of-the-hub") == "org/model-of-the-hub"
+    assert belonging(away, str(tmp_path / "home")) == str(tmp_path / "home")
+    monkeypatch.chdir(tmp_path)
+    assert belonging(Path("home"), "results/demo/llm/seed0/pretrain") == str(home / "llm/seed0/pretrain")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -39,6 +41,65 @@ def test_the_merged_model_gives_the_logits_of_model_and_adapter(tiny, run, tmp_p
     assert not (tmp_path / "out/retriever").exists()
     suffixes = {p.suffix for p in (tmp_path / "out").rglob("*") if p.is_file()}
     assert suffixes <= {".safetensors", ".json", ".md", ".jinja"}
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"lora_targets": ["embed_tokens", "q_proj"]},
+        {"lora_targets": ["embed_tokens", "lm_head"]},
+        {"lora_targets": ["q_proj", "lm_head"]},
+        {"lora_targets": ["q_proj"], "train_modules": ["embed_tokens"]},
+    ],
+    ids=str,
+)
+def test_a_shared_embedding_is_untied_before_anything_is_merged_into_it(tiny, tmp_path, changed):
+    from transformers import AutoModelForCausalLM
+
+    options = TrainOptions(passages=0, steps=4, batch=4, llm_learning_rate=0.05, **changed)
+    trained = tmp_path / "run/closed/seed0/r1/train"
+    train(
+        trained,
+        tiny / "prepare",
+        str(tiny / "llm"),
+        0,
+        tmp_path / "scratch",
+        options,
+        ReadingOptions(),
+        RetrievalOptions(),
+    )
+    export(tmp_path / "out", tmp_path / "run", "closed")
+    base, _ = load_llm(str(tiny / "llm"))
+    assert base.config.tie_word_embeddings
+    ids = torch.tensor([[5, 6, 7, 8, 9]])
+    with torch.no_grad():
+        expected = load_adapter(base, trained / "adapter", trainable=False).eval()(input_ids=ids).logits
+        merged = AutoModelForCausalLM.from_pretrained(tmp_path / "out/llm")(input_ids=ids).logits
+    assert torch.allclose(merged, expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("bf16", [False, True])
+def test_a_merged_model_that_answers_otherwise_is_refused_and_nothing_is_left(run, tmp_path, monkeypatch, bf16):
+    monkeypatch.setattr("jmlr.models.llm.merge_adapter", lambda llm: llm.unload())  # the base model, its adapter lost
+    with pytest.raises(UserError, match="merging changed it") as error:
+        export(tmp_path / "out", run, "closed", bf16=bf16)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_run_is_exported_from_any_folder_and_after_it_moved(tiny, tmp_path, monkeypatch):
+    home = tmp_path / "checkout"
+    shutil.copytree(tiny / "llm", home / "results/mine/llm/seed0/pretrain")
+    monkeypatch.chdir(home)
+    options = TrainOptions(passages=0, steps=2, batch=4)
+    train(Path("results/mine/closed/seed0/r1/train"), tiny / "prepare", "results/mine/llm/seed0/pretrain", 0, Path("scratch"),
+          options, ReadingOptions(), RetrievalOptions())  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    export(Path("one"), home / "results/mine", "closed")
+    shutil.move(home / "results/mine", tmp_path / "brought-home")
+    export(Path("two"), Path("brought-home"), "closed")
+    one, two = (Path(n, "llm/model.safetensors").read_bytes() for n in ("one", "two"))
+    assert one == two
 
 
 def test_the_card_names_data_by_digest_and_every_setting(tiny, run, tmp_path):

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from datetime import date
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import pytest
 from jmlr.options import DemoOptions, SourceOptions
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.manifest import read_manifest
+from jmlr.runtime.preflight import files_of
 from jmlr.stages import fetch as stage
 from jmlr.stages.fetch import fetch
 
@@ -52,6 +54,40 @@ def test_a_folder_is_copied_without_hidden_files_and_manifests(tmp_path: Path, f
 
 def test_patterns_choose_files(tmp_path: Path, folder: Path) -> None:
     assert names(run(tmp_path, path=str(folder), files=["sub/*", "*.csv"])) == ["c.csv", "sub/b.jsonl"]
+
+
+def test_linked_files_and_folders_are_copied_as_what_they_lead_to(tmp_path: Path, folder: Path) -> None:
+    for name in ("far/deep/e.jsonl", "far/f.csv"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(DATA)
+    (folder / "linked").symlink_to(tmp_path / "far")
+    (folder / "again").symlink_to("linked")
+    (folder / "g.jsonl").symlink_to(tmp_path / "far/deep/e.jsonl")
+    out = run(tmp_path, path=str(folder))
+    there = [f"{f}/{n}" for f in ("again", "linked") for n in ("deep/e.jsonl", "f.csv")]
+    assert names(out) == sorted(["a.jsonl", "c.csv", "sub/b.jsonl", "g.jsonl", *there])
+    assert not any(p.is_symlink() for p in out.rglob("*"))
+    watched = [str(Path(f).relative_to(folder)) for f in files_of(str(folder))]
+    assert watched == names(out), "what Snakemake watches is what is copied"
+    chosen = files_of(str(folder), ["linked/*"])
+    assert [str(Path(f).relative_to(folder)) for f in chosen] == ["linked/deep/e.jsonl", "linked/f.csv"]
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [("nowhere.jsonl", "'.*/sub/link' is a link to 'nowhere.jsonl', which is not there"),
+     ("..", "'.*/sub/link' is a link to a folder that holds it")],
+)  # fmt: skip
+def test_a_link_that_leads_nowhere_or_in_a_circle_is_one_line(
+    tmp_path: Path, folder: Path, target: str, said: str
+) -> None:
+    (folder / "sub/link").symlink_to(target)
+    with pytest.raises(UserError, match=said) as caught:
+        run(tmp_path, path=str(folder))
+    assert "\n" not in str(caught.value)
+    with pytest.raises(UserError, match=said):
+        files_of(str(folder))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["raw"]
 
 
 def test_a_file_is_copied_and_its_checksum_holds(tmp_path: Path, folder: Path) -> None:
@@ -181,6 +217,54 @@ def test_a_dataset_in_the_hubs_format_becomes_one_file_per_split(tmp_path: Path)
     assert [json.loads(line) for line in (tmp_path / "out" / "train.jsonl").read_text().splitlines()] == rows["train"]
     assert "fièvre" in (tmp_path / "out" / "train.jsonl").read_text()
     assert read_manifest(tmp_path / "out")["notes"]["rows"] == {"test": 1, "train": 2}
+
+
+CSV = "id,question,a,b,c,d,answer\n007,Which?,None,NA,null,nan,A\n008,When?,1,2.50,True,,C\n"
+JSON = (
+    '{"id": "007", "when": "2024-01-02", "at": "2024-01-02 10:00:00", "pmid": 12345678901234567890, "p": 0.123456789012345}\n'
+    '{"id": "008", "when": "2024-01-03", "at": "2024-01-02 10:00:00", "pmid": 7, "p": 2, "options": {"A": "None"}}\n'
+)
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "rows"),
+    [
+        ("train.csv", CSV, [
+            {"id": "007", "question": "Which?", "a": "None", "b": "NA", "c": "null", "d": "nan", "answer": "A"},
+            {"id": "008", "question": "When?", "a": "1", "b": "2.50", "c": "True", "d": "", "answer": "C"}]),
+        ("train.tsv", CSV.replace(",", "\t"), [
+            {"id": "007", "question": "Which?", "a": "None", "b": "NA", "c": "null", "d": "nan", "answer": "A"},
+            {"id": "008", "question": "When?", "a": "1", "b": "2.50", "c": "True", "d": "", "answer": "C"}]),
+        ("train.jsonl", JSON, [json.loads(line) for line in JSON.splitlines()]),
+        ("train.json", json.dumps([{"id": "01", "text": "2024-01-02"}]), [{"id": "01", "text": "2024-01-02"}]),
+    ],
+)  # fmt: skip
+def test_the_hubs_text_files_keep_every_value_as_it_was_published(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, text: str, rows: list[dict[str, Any]]
+) -> None:
+    """The library's own builders make nothing of None, NA and null, the number 7 of 007, and 1704153600000 of 2024-01-02."""
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / file).write_text(text)
+    out = run(tmp_path, origin="hub", path=str(tmp_path / "set"))
+    assert [json.loads(line) for line in (out / "train.jsonl").read_text().splitlines()] == rows
+
+
+def test_the_hubs_types_are_written_as_json_has_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import datasets
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    (tmp_path / "set").mkdir()
+    row = {"id": "007", "day": date(2024, 1, 2), "p": 0.123456789012345, "pmid": 2**62 + 1, "options": {"A": None, "B": "x"},
+           "title": float("nan"), "picture": b"\xff", "scores": [1.0, float("nan")]}  # fmt: skip
+    pq.write_table(pa.Table.from_pylist([row]), tmp_path / "set/train-00000-of-00001.parquet")
+    out = run(tmp_path, origin="hub", path=str(tmp_path / "set"))
+    [line] = (out / "train.jsonl").read_text().splitlines()
+    assert json.loads(line) == {**row, "day": "2024-01-02", "title": None, "picture": None, "scores": [1.0, None]}
 
 
 class Gated(BaseHTTPRequestHandler):
