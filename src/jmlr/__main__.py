@@ -10,6 +10,8 @@ import argparse
 import importlib
 import inspect
 import json
+import os
+import signal
 import sys
 import types
 import typing
@@ -66,6 +68,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             arguments.pop(k) for k, p in inspect.signature(function).parameters.items() if p.kind is p.POSITIONAL_ONLY
         ]
         function(*first, **arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read our output has read enough: `jmlr plan ... | head`
+        os.dup2(
+            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+        )  # nor does the interpreter complain on its way out
+        return 128 + signal.SIGPIPE
     except (UserError, ConfigError) as error:
         print(f"jmlr {name}: {error}", file=sys.stderr)
         return 2
@@ -92,6 +100,20 @@ def _overview() -> str:
     return "\n".join(lines)
 
 
+class _Formatter(argparse.HelpFormatter):
+    """Help with the defaults that say something, written as they are given: JSON for lists and mappings, switches by name."""
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        text, value = action.help or "", action.default
+        if action.required or value is None or value is argparse.SUPPRESS:
+            return text
+        if isinstance(value, bool):
+            shown = action.option_strings[not value]
+        else:
+            shown = value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False, default=str)
+        return f"{text} (default: {shown.replace('%', '%%')})"
+
+
 class _Parser(argparse.ArgumentParser):
     """An argument parser that refuses a wrong option with one line and names the nearest valid one."""
 
@@ -108,7 +130,7 @@ def _parse(name: str, function: Callable[..., None], argv: Sequence[str]) -> dic
     parser = _Parser(
         prog=f"jmlr {name}",
         description=summary[0],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=_Formatter,
         allow_abbrev=False,
     )
     hints, parameters = typing.get_type_hints(function), inspect.signature(function).parameters
@@ -155,7 +177,7 @@ def _add(group: Any, name: str, kind: Any, default: Any, text: str, positional: 
     elif (origin in (list, dict) and typing.get_args(kind)[0] is not Path) or (
         isinstance(kind, type) and issubclass(kind, BaseModel)
     ):
-        spec |= {"type": _json, "metavar": "JSON", "default": _plain(default)}
+        spec |= {"type": _json, "metavar": "JSON", "default": _plain(spec["default"])}
     elif origin is list:
         spec |= {"type": Path, "nargs": "+", "metavar": "PATH"}
     else:

@@ -1,9 +1,13 @@
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from jmlr.__main__ import PEOPLE, STAGES, main
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize("stage", [*STAGES, "ask"])
@@ -32,3 +36,28 @@ def test_the_overview_names_every_command(capsys):
     main([])
     text = capsys.readouterr().out
     assert all(name in text for name in [*STAGES, *PEOPLE])
+
+
+@pytest.mark.parametrize("name", [*STAGES, *PEOPLE])
+def test_help_shows_defaults_as_they_are_given_and_none_that_says_nothing(name, capsys):
+    with pytest.raises(SystemExit):
+        main([name, "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert not re.search(r"default: (_empty|None|True|False|\[')", text)
+
+
+def test_help_shows_lists_and_switches_as_they_are_given(capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert re.search(r'--lora-targets JSON modules .*?\(default: \["all-linear"\]\)', text)
+    assert re.search(
+        r"--gradient-checkpointing, --no-gradient-checkpointing .*?\(default: --no-gradient- ?checkpointing\)", text
+    )
+
+
+def test_a_pipe_that_closes_ends_a_command_quietly(tmp_path):
+    script = f"{sys.executable} -m jmlr config --check {ROOT / 'config/config.yaml'}; echo $? > {tmp_path}/code"
+    done = subprocess.run(["bash", "-c", f"({script}) | true"], capture_output=True, text=True)
+    assert done.stderr == ""
+    assert (tmp_path / "code").read_text().strip() == "141"
