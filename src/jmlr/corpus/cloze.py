@@ -22,8 +22,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from jmlr.corpus.passages import stored_passages
 from jmlr.corpus.sentences import sentences
+from jmlr.corpus.tables import stored_rows
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.seeds import python_random
 
@@ -73,7 +73,7 @@ def cloze_documents(passages: Path, count: int, *, seed: int, passage_words: int
 def _drawn(path: Path, most: int, seed: int) -> list[Passage]:
     total = pq.ParquetFile(path).metadata.num_rows
     rows = None if total <= most else set(python_random(seed, "cloze", "passages").sample(range(total), most))
-    stored = stored_passages(path, ["row", "title", "text"])
+    stored = stored_rows(path, ["row", "title", "text"])
     found = (Passage(p["title"], sentences(p["text"])) for p in stored if rows is None or p["row"] in rows)
     return [p for p in found if p.sentences]
 

@@ -9,8 +9,8 @@ from typing import Any
 import pyarrow as pa
 
 from jmlr.corpus.fields import as_text
-from jmlr.corpus.passages import stored_passages
 from jmlr.corpus.records import Record
+from jmlr.corpus.tables import stored_rows
 from jmlr.runtime.errors import UserError
 
 SPAN = pa.struct([("start", pa.int32()), ("end", pa.int32())])
@@ -36,7 +36,7 @@ def read_documents(records: Iterable[Record], source: str) -> Iterator[dict[str,
 
 def plain_documents(passages: Path) -> Iterator[dict[str, Any]]:
     """Yield the text of every passage, as running text without targets."""
-    return ({"text": p["text"], "targets": []} for p in stored_passages(passages, ["text"]))
+    return ({"text": p["text"], "targets": []} for p in stored_rows(passages, ["text"]))
 
 
 def _span(value: Any, length: int, where: str) -> dict[str, int]:

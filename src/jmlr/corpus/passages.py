@@ -1,7 +1,7 @@
 """Passages: what a retriever finds and an LLM reads; read one by one, in memory that does not grow with their number.
 
-First all are written to a table beside the bucket files of `Duplicates`; then that table is copied without the repeated
-ones. What stays in memory is a few numbers for each passage that is dropped or gold.
+First all are written to a draft beside the files of `Duplicates`; then the draft is copied without the repeated ones.
+What stays in memory is 16 bytes for each passage that is dropped, and some 100 for each that is gold.
 
 Gold passages are given by the questions (for measuring only) as the ids of passages, or as a section all of whose
 passages teach the answer. Cutting and deduplication change which passages there are; `Gold` follows them.
@@ -10,21 +10,22 @@ passages teach the answer. Cutting and deduplication change which passages there
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from jmlr.corpus.buckets import Rows
 from jmlr.corpus.chunks import Chunks
 from jmlr.corpus.contamination import HeldOut, dropped
-from jmlr.corpus.duplicates import Duplicates, Rows
+from jmlr.corpus.duplicates import Duplicates, replaced
 from jmlr.corpus.fields import Fields, as_id
+from jmlr.corpus.near_duplicates import MOST_COMPARED
 from jmlr.corpus.records import Record
-from jmlr.corpus.tables import TableWriter
+from jmlr.corpus.tables import Draft, parquet_writer, stored_rows
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.progress import say
 
@@ -95,7 +96,7 @@ class Gold:
     def names(self, passages: Path) -> dict[int, str]:
         """Return the ids of all rows found."""
         wanted = {row for rows in (*self.ids.values(), *self.sections.values()) for row in rows}
-        stored = stored_passages(passages, ["row", "id"]) if wanted else iter(())
+        stored = stored_rows(passages, ["row", "id"]) if wanted else iter(())
         return {p["row"]: p["id"] for p in stored if p["row"] in wanted}
 
 
@@ -126,8 +127,7 @@ class PassageWriter:
         self.folder, self.chunks, self.gold, self.tests, self.listed = folder, chunks, gold, tests, listed
         self.counts: dict[str, Counter[str]] = {}
         self._duplicates = Duplicates(folder, deduplicate, near)
-        self._near, self._draft = bool(near), folder / "draft.parquet"
-        self._table = TableWriter(self._draft, DRAFT, BATCH)
+        self._draft = Draft(folder / "draft.arrow", DRAFT, BATCH)
 
     def add(self, records: Iterable[Record], fields: Fields, source: str, how: How | None = None) -> int:
         """Add passages of a source; return how many records were read.
@@ -169,9 +169,8 @@ class PassageWriter:
             kept = self._without_tests(kept, source)
             counts["contaminated"] += len(pieces) - len(kept)
         for name, piece_title, piece in kept:
-            self.gold.found(id, section, self._table.count)
-            values = {"id": name, "title": piece_title, "text": piece, "source": source, "section": section}
-            self._table.add({**values, "where": record.where})
+            self.gold.found(id, section, self._draft.count)
+            self._draft.add(name, piece_title, piece, source, section, record.where)
         self._duplicates.add(id, [piece for _, _, piece in kept])
 
     def _without_tests(self, pieces: list[tuple[str, str, str]], source: str) -> list[tuple[str, str, str]]:
@@ -190,43 +189,47 @@ class PassageWriter:
         Raises:
             UserError: two records with one id.
         """
-        self._table.__exit__(None, None, None)
+        self._draft.close()
         repeated = self._duplicates.repeated_id()
         if repeated is not None:
-            row = next(r for i, r in enumerate(stored_passages(self._draft, ["id", "where"])) if i == repeated)
-            id = row["id"].removesuffix("/1")  # the first piece stands for the record
-            raise UserError(f"{row['where']}: id '{id}' was there before; allowed: every passage has an id of its own")
+            raise self._was_there(repeated)
         rows, stays, near = self._duplicates.rows()
         self._copy(rows)
-        self._draft.unlink()
+        self._draft.path.unlink()
 
         def final(drafted: list[int]) -> list[int]:
-            found = np.asarray(drafted, np.int64)
-            place = np.searchsorted(rows, found)
-            repeats = np.zeros(len(found), bool)
-            inside = place < len(rows)
-            repeats[inside] = rows[place[inside]] == found[inside]
-            found[repeats] = stays[place[repeats]]
+            found = replaced(np.asarray(drafted, np.int64), rows, stays)
             return [int(row) for row in found - np.searchsorted(rows, found)]
 
         self.gold.settle(final)
-        if self._near:
+        if how := self._duplicates.near:
             say(f"prepare: {near:,} passages are nearly the same as one before them")
+            if how.unfinished:
+                told = f"prepare: {how.unfinished:,} passages look like so many that each was compared with the first"
+                say(f"{told} {MOST_COMPARED:,} only: some that are nearly the same may be left")
         return {source: dict(c) for source, c in self.counts.items()}
+
+    def _was_there(self, row: int) -> UserError:
+        """Return the error for a row of the draft whose id an earlier record has."""
+        for batch in self._draft.batches():
+            if row < len(batch):
+                id, where = (batch[name][row].as_py() for name in ("id", "where"))
+                # the first piece stands for the record
+                what = f"id '{id.removesuffix('/1')}' was there before"
+                return UserError(f"{where}: {what}; allowed: every passage has an id of its own")
+            row -= len(batch)
+        raise IndexError(row)
 
     def _copy(self, rows: Rows) -> None:
         """Copy the draft without the given rows, and number what is left."""
         written, read = 0, 0
-        with (
-            pq.ParquetFile(self._draft) as file,
-            pq.ParquetWriter(self.folder / "passages.parquet", SCHEMA, compression="zstd") as table,
-        ):
-            for batch in file.iter_batches(batch_size=BATCH, columns=list(NAMES)):
+        with parquet_writer(self.folder / "passages.parquet", SCHEMA) as table:
+            for batch in self._draft.batches():
                 first, last = np.searchsorted(rows, [read, read + len(batch)])
                 keep = np.ones(len(batch), bool)
                 keep[rows[first:last] - read] = False
                 read += len(batch)
-                kept = batch.filter(pa.array(keep))
+                kept = batch.select(list(NAMES)).filter(pa.array(keep))
                 for name, mask in (("passages", keep), ("duplicates", ~keep)):
                     for pair in batch["source"].filter(pa.array(mask)).value_counts().to_pylist():
                         self.counts[pair["values"]][name] += pair["counts"]
@@ -252,10 +255,3 @@ def _text(record: Record, fields: Fields) -> str:
     if isinstance(value, list):
         return "\n\n".join(t for t in fields.texts(record, "text") if t)
     return fields.text(record, "text")
-
-
-def stored_passages(path: Path, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a written table, a batch at a time."""
-    with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(batch_size=4096, columns=columns):
-            yield from batch.to_pylist()

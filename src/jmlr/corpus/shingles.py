@@ -10,6 +10,7 @@ different n-grams share a hash with a probability of 2^-64.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 
 import numpy as np
@@ -39,8 +40,13 @@ def ngrams(words: Hashes, n: int) -> Hashes:
     count = len(words) - n + 1
     if count <= 0:
         return np.empty(0, np.uint64)
-    found = np.zeros(count, np.uint64)
-    for i in range(n):
-        found = found * _BASE + words[i : i + count]
+    return combined([words[i : i + count] for i in range(n)])
+
+
+def combined(hashes: Iterable[Hashes]) -> Hashes:
+    """Return one array of hashes from several, uint64 [...] each: of what stands in one place, in this order."""
+    found = np.zeros(1, np.uint64)
+    for values in hashes:
+        found = found * _BASE + values
     found = (found ^ (found >> np.uint64(32))) * _MIX
     return found ^ (found >> np.uint64(32))

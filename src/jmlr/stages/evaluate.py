@@ -109,11 +109,10 @@ def _concepts(answered: list[dict[str, Any]], questions: dict[str, Any], prepare
     texts = [text for pair in pairs if pair[1] for text in pair if text]
     if not texts or not any(written for written, _ in pairs):
         return None
-    import pyarrow.parquet as pq
+    from jmlr.corpus.tables import stored_rows
 
     glossary = (q["answer_text"] or "" for q in questions.values() if q["answer"] < 0)
-    batches = pq.ParquetFile(existing(prepared / "passages.parquet", "--prepared")).iter_batches(columns=["title"])
-    titles = (title for batch in batches for title in batch["title"].to_pylist())
+    titles = (p["title"] for p in stored_rows(existing(prepared / "passages.parquet", "--prepared"), ["title"]))
     own = extra((term for terms in (glossary, titles) for term in terms if term), texts)
     return vocabulary({**own, **committed_terms()})
 

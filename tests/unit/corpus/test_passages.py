@@ -93,9 +93,10 @@ def test_memory_does_not_grow_with_the_number_of_passages(tmp_path: Path, monkey
     """Ten times as many passages, the same peak: buffers as small beside both as real ones are beside millions."""
     import tracemalloc
 
-    from jmlr.corpus import duplicates, passages
+    from jmlr.corpus import buckets, near_duplicates, passages
 
-    monkeypatch.setattr(duplicates, "WAITING", 256)
+    monkeypatch.setattr(buckets, "WAITING", 256)
+    monkeypatch.setattr(near_duplicates, "_BATCH", 16)
     monkeypatch.setattr(passages, "BATCH", 100)
 
     def many(number: int) -> Iterator[Record]:
@@ -117,5 +118,5 @@ def test_memory_does_not_grow_with_the_number_of_passages(tmp_path: Path, monkey
 
     peak("warm", 100)
     few, many_more = peak("few", 300), peak("many", 3000)
-    # 2,700 passages more; a hash table would take 30 bytes for each, a list of their ids 60
-    assert many_more - few < 2700 * 20
+    # 2,700 passages more; their row numbers alone would take 8 bytes each, a hash table 30
+    assert many_more - few < 2700 * 7

@@ -1,0 +1,200 @@
+"""Texts whose sets of 5-word shingles have at least a given Jaccard similarity: found by MinHash, judged exactly.
+
+    near = NearDuplicates(folder, threshold=0.9)
+    near.add(0, word_hashes("..."))
+    near.find()                                    # int64 [D, 2]: rows to drop, each with the row that stays
+
+MinHash with banding (Broder 1997; Leskovec et al., Mining of Massive Datasets, ch. 3) only nominates: texts that agree in
+all hashes of a band. `banding` chooses bands so that 99.5 % of the pairs at the threshold meet in one. The shingles
+themselves, which stay on disk, then decide. A text is dropped in favour of an earlier one that stays and is at least as
+similar as the threshold to it, never by way of a third.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterator
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jmlr.corpus.buckets import Buckets, Rows
+from jmlr.corpus.shingles import Hashes, combined, ngrams
+
+SHINGLE, HASHES, RECALL = 5, 80, 0.995
+MOST_COMPARED = 1000  # texts of one band that differ: more are boilerplate, and comparing all with all would not end
+_rng = np.random.Generator(np.random.PCG64(0x5EED))
+_FACTORS = _rng.integers(1, 1 << 63, HASHES, np.uint64) | np.uint64(1)
+_ADDENDS = _rng.integers(0, 1 << 63, HASHES, np.uint64)
+_BATCH = 1024
+
+
+def banding(threshold: float) -> tuple[int, int]:
+    """Return (bands, hashes in each): as selective as `HASHES` hashes allow with `RECALL` of the pairs at the threshold.
+
+    A pair of similarity s agrees in a band of r hashes with probability s^r, so in one of b with 1 - (1 - s^r)^b.
+    """
+    for rows in range(16, 0, -1):
+        missed = 1 - threshold**rows
+        bands = math.ceil(math.log(1 - RECALL) / math.log(missed)) if missed else 1
+        if bands * rows <= HASHES:
+            return bands, rows
+    raise ValueError(f"threshold {threshold}")
+
+
+def shingles(words: Hashes) -> Hashes:
+    """Return the set of a text's shingles, sorted: uint64 [S]; a text shorter than one is one by itself."""
+    return np.unique(ngrams(words, min(SHINGLE, max(1, len(words)))))
+
+
+def minhash(found: Hashes, hashes: int = HASHES) -> NDArray[np.uint32]:
+    """Return the MinHash signature of a set of shingles, which is not empty: uint32 [hashes]."""
+    hashed = found[:, None] * _FACTORS[:hashes] + _ADDENDS[:hashes]
+    return (hashed.min(0) >> np.uint64(32)).astype(np.uint32)
+
+
+class NearDuplicates:
+    """Collects texts as sets of shingles, then tells which of them nearly repeat an earlier one.
+
+    Args:
+        folder: for its files: 8 bytes a word, 16 bytes a band
+        threshold: the least Jaccard similarity, 0.7 to 1
+
+    `unfinished` counts texts that were compared with `MOST_COMPARED` others of a band only.
+    """
+
+    def __init__(self, folder: Path, threshold: float) -> None:
+        self.threshold, self.unfinished = threshold, 0
+        self.bands, self.hashes = banding(threshold)
+        self._keys, self._sets = Buckets(folder, "bands"), _Sets(folder)
+        self._waiting: list[NDArray[np.uint32]] = []
+        self._rows: list[int] = []
+
+    def add(self, row: int, words: Hashes) -> None:
+        """Add a text by the hashes of its words; one without words is like no other. Rows count up from 0."""
+        found = shingles(words)
+        self._sets.add(found)
+        if len(found):
+            self._waiting.append(minhash(found, self.bands * self.hashes))
+            self._rows.append(row)
+            if len(self._rows) == _BATCH:
+                self._flush()
+
+    def _flush(self) -> None:
+        if self._rows:
+            signatures = np.stack(self._waiting).reshape(-1, self.bands, self.hashes).astype(np.uint64)
+            bands = np.arange(self.bands, dtype=np.uint64)
+            keys = combined([bands, *(signatures[..., i] for i in range(self.hashes))])
+            self._keys.extend(keys.ravel(), np.repeat(self._rows, self.bands))
+            self._waiting, self._rows = [], []
+
+    def find(self, without: Rows | None = None) -> Rows:
+        """Return the rows to drop, ascending, each with the row that stays: int64 [D, 2]; then the files are gone.
+
+        Args:
+            without: rows that are dropped already, ascending
+
+        A text that nearly repeats one that is dropped itself, in favour of one unlike it, comes back; those that are kept
+        are then compared once more, until no two of a band are near.
+        """
+        self._flush()
+        away = np.empty(0, np.int64) if without is None else without
+        known = np.empty((0, 2), np.int64)
+        dropped = np.empty((0, 2), np.int64)
+        while True:
+            pairs = np.unique(np.concatenate([known, self._pairs(np.union1d(away, dropped[:, 0]))]), axis=0)
+            if len(pairs) == len(known):
+                break
+            known = pairs
+            dropped, returned = self._settled(known)
+            if not returned:
+                break
+        self._keys.remove()
+        self._sets.remove()
+        return dropped
+
+    def _pairs(self, without: Rows) -> Rows:
+        """Return pairs (later, earlier) that are near: every text of a band with those before it that are not near each other."""
+        found = array("q")
+        self.unfinished = 0
+        for group in self._keys.groups():
+            rows = group[~np.isin(group, without, assume_unique=True)] if len(without) else group
+            if len(rows) > 1:
+                for later, earlier in self._compared(rows):
+                    found.extend((later, earlier))
+        return np.frombuffer(found, np.int64).reshape(-1, 2)
+
+    def _compared(self, rows: Rows) -> Iterator[tuple[int, int]]:
+        firsts = [int(rows[0])]
+        pool = self._sets[firsts[0]]
+        begins, sizes = np.zeros(1, np.int64), np.array([len(pool)])
+        for row in map(int, rows[1:]):
+            own = self._sets[row]
+            place = np.minimum(np.searchsorted(own, pool), len(own) - 1)
+            shared = np.add.reduceat(own[place] == pool, begins, dtype=np.int64)
+            near = np.flatnonzero(shared / (sizes + len(own) - shared) >= self.threshold)
+            yield from ((row, firsts[i]) for i in near)
+            if len(near):
+                continue
+            if len(firsts) == MOST_COMPARED:
+                self.unfinished += 1
+                continue
+            firsts.append(row)
+            begins, sizes = np.append(begins, len(pool)), np.append(sizes, len(own))
+            pool = np.concatenate([pool, own])
+
+    def _settled(self, pairs: Rows) -> tuple[Rows, int]:
+        """Return which rows to drop for which that stays, of near pairs in ascending order, and how many come back."""
+        dropped, stays = array("q"), array("q")
+        returned = 0
+
+        def last(row: int) -> int:
+            place = bisect_left(dropped, row)
+            return stays[place] if place < len(dropped) and dropped[place] == row else row
+
+        for later, found in groupby(map(tuple, pairs), key=lambda pair: pair[0]):
+            earlier = [int(pair[1]) for pair in found]
+            kept = dict.fromkeys(map(last, earlier))
+            stay = next((k for k in kept if k in earlier or self._similarity(int(later), k) >= self.threshold), None)
+            if stay is None:
+                returned += 1
+            else:
+                dropped.append(int(later))
+                stays.append(stay)
+        return np.stack([np.frombuffer(a, np.int64) for a in (dropped, stays)], 1), returned
+
+    def _similarity(self, one: int, other: int) -> float:
+        a, b = self._sets[one], self._sets[other]
+        shared = len(np.intersect1d(a, b, assume_unique=True))
+        return shared / (len(a) + len(b) - shared)
+
+
+class _Sets:
+    """Sets of shingles on disk, one after the other, and where each ends."""
+
+    def __init__(self, folder: Path) -> None:
+        self._paths = folder / "shingles.bin", folder / "ends.bin"
+        self._values, self._ends = (path.open("w+b") for path in self._paths)
+        self._count = 0
+
+    def add(self, values: Hashes) -> None:
+        self._count += len(values)
+        self._values.write(values.tobytes())
+        self._ends.write(self._count.to_bytes(8, "little"))
+
+    def __getitem__(self, row: int) -> Hashes:
+        self._values.flush()
+        self._ends.flush()
+        given = os.pread(self._ends.fileno(), 16, 8 * max(row - 1, 0))
+        begin, end = np.frombuffer(given, "<i8") if row else (0, int.from_bytes(given[:8], "little"))
+        return np.frombuffer(os.pread(self._values.fileno(), 8 * int(end - begin), 8 * int(begin)), np.uint64)
+
+    def remove(self) -> None:
+        for file, path in zip((self._values, self._ends), self._paths, strict=True):
+            file.close()
+            path.unlink()
