@@ -91,6 +91,26 @@ class Answers:
 
 
 @dataclass(frozen=True)
+class Values:
+    """What the figures of one system and seed are means of; they stay packed until one is asked for."""
+
+    table: pa.Table
+    places: dict[tuple[Any, ...], int]
+
+    def of(self, round: int, dataset: str, split: str, metric: str, k: int | None) -> dict[str, float]:
+        """Return the value of every question by its id; empty where there is no such figure."""
+        place = self.places.get((round, dataset, split, metric, k))
+        if place is None:
+            return {}
+        return dict(zip(self.table["ids"][place].as_py(), self.table["values"][place].as_py(), strict=True))
+
+    @property
+    def datasets(self) -> set[str]:
+        """The datasets that have any figure."""
+        return {key[1] for key in self.places}
+
+
+@dataclass(frozen=True)
 class Job:
     """What one stage's output cost, and where in the run it belongs."""
 
@@ -118,6 +138,7 @@ class Run:
     histories: dict[tuple[str, int], list[dict[str, Any]]]
     jobs: list[Job]
     prepared: Path
+    values: dict[tuple[str, int], Values] = field(default_factory=dict)
     pooled: list[Row] = field(default_factory=list)
 
     def system(self, name: str) -> System:
@@ -172,6 +193,7 @@ def read_run(
         histories=_histories(trainings),
         jobs=read_jobs([prepared, *evaluations, *answers, *trainings, *costs]),
         prepared=prepared,
+        values={pair: read_values(folder / "per_question.parquet") for pair, folder in found.items()},
     )
 
 
@@ -213,6 +235,14 @@ def _row(record: dict[str, str], where: str, run: str) -> Row:
     except (TypeError, ValueError):
         raise UserError(f"{where}: {column} is not a number ({record[column]!r})") from None
     return Row(**{**values, "seed": str(values["seed"])})
+
+
+def read_values(path: Path) -> Values:
+    """Read a per_question.parquet."""
+    table = read_parquet(path, ["round", "dataset", "split", "metric", "k", "ids", "values"])
+    heads = table.select(["round", "dataset", "split", "metric", "k"]).to_pylist()
+    places = {(*list(head.values())[:4], head["k"] or None): i for i, head in enumerate(heads)}
+    return Values(table, places)
 
 
 # ------------------------------------------------------------------------------------------------------------ answers

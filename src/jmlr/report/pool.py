@@ -33,11 +33,10 @@ class Estimate:
 
 
 def pooled_rows(run: Run) -> list[Row]:
-    """Return one row with seed "all" for each figure.
+    """Return one row with seed "all" for each figure: the mean over seeds, its interval over questions and seeds.
 
-    Accuracy: the mean over seeds; its interval is over questions and seeds. Other metrics: the mean over seeds, within the
-    hull of the seeds' own intervals (wider than need be, never narrower). One seed: that seed's own interval. `n` stays
-    the number of questions.
+    One seed: that seed's own interval. The calibration error is no mean over questions and has none. `n` stays the number of
+    questions.
     """
     groups: dict[tuple[object, ...], list[Row]] = {}
     for row in run.rows:
@@ -48,26 +47,28 @@ def pooled_rows(run: Run) -> list[Row]:
             raise UserError(
                 f"metrics of system {rows[0].system}, seed {rows[0].seed}: {rows[0].metric} stands there twice"
             )
-        first, value = rows[0], float(np.mean([row.value for row in rows]))
-        low, high = hull(rows)
-        if first.metric == "accuracy" and len(rows) > 1:
-            estimate = accuracy(run, first.system, first.dataset, first.split)
-            value, low, high = estimate.value, estimate.low, estimate.high
-        pooled.append(replace(first, seed=ALL, value=value, low=low, high=high))
+        first = rows[0]
+        if len(rows) > 1:
+            parts = _values(run, rows)
+            interval = bootstrap(parts) if parts else None
+            low, high = (interval.low, interval.high) if interval else (None, None)
+            first = replace(first, value=float(np.mean([row.value for row in rows])), low=low, high=high)
+        pooled.append(replace(first, seed=ALL))
     return pooled
 
 
-def hull(rows: Sequence[Row]) -> tuple[float | None, float | None]:
-    """Return the smallest interval that holds the rows' intervals; None where a row has none."""
-    low, high = [r.low for r in rows if r.low is not None], [r.high for r in rows if r.high is not None]
-    return (min(low), max(high)) if len(low) == len(high) == len(rows) else (None, None)
-
-
-def accuracy(run: Run, system: str, dataset: str, split: str) -> Estimate:
-    """Return a system's accuracy, pooled over its seeds."""
-    seeds = run.seeds_of(system)
-    parts = _parts(run, dataset, split)
-    return bootstrap([np.stack([marks(run, system, seed, ids) for seed in seeds]) for ids in parts])
+def _values(run: Run, rows: Sequence[Row]) -> list[NDArray[np.float64]]:
+    """Return the values behind a figure of several seeds, for each dataset [seeds, questions]; NaN: that seed has none."""
+    first = rows[0]
+    held = [run.values[first.system, int(row.seed)] for row in rows]
+    names = sorted(held[0].datasets) if first.dataset == ALL else [first.dataset]
+    parts = []
+    for name in names:
+        seeds = [values.of(first.round, name, first.split, first.metric, first.k) for values in held]
+        ids = list(dict.fromkeys(id for values in seeds for id in values))
+        if ids:
+            parts.append(np.array([[values.get(id, np.nan) for id in ids] for values in seeds]))
+    return parts
 
 
 def difference(run: Run, a: str, b: str, dataset: str, split: str) -> Estimate:
@@ -87,20 +88,28 @@ def differences(run: Run, a: str, b: str, dataset: str, split: str) -> list[NDAr
 def bootstrap(parts: Sequence[NDArray[np.float64]]) -> Estimate:
     """Return the mean over datasets of figures [seeds, questions], with its interval over seeds and questions."""
     low, high = np.percentile(resample(parts), [2.5, 97.5])
-    return Estimate(float(np.mean([part.mean() for part in parts])), float(low), float(high))
+    value = np.mean([np.nanmean(part, axis=1).mean() for part in parts])
+    return Estimate(float(value), float(low), float(high))
 
 
 def resample(parts: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """Return the mean over datasets in each of the bootstrap's draws, float64 [DRAWS]."""
+    """Return the mean over datasets in each of the bootstrap's draws, float64 [DRAWS].
+
+    A seed's mean is over the drawn questions that have a value there (all, but for figures such as the share of cited passages).
+    """
     rng = np.random.default_rng(DRAW_SEED)
     seeds = parts[0].shape[0]
     seed_draws = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=DRAWS) / seeds  # [R, seeds]
     means = np.zeros(DRAWS)
     for part in parts:
-        size = part.shape[1]
+        size, known = part.shape[1], ~np.isnan(part)
+        filled = np.where(known, part, 0.0)
         for i in range(0, DRAWS, 100):  # in blocks: a large test set need not fit 2,000 times
-            draws = rng.multinomial(size, np.full(size, 1 / size), size=len(means[i : i + 100])) / size
-            means[i : i + 100] += ((seed_draws[i : i + 100] @ part) * draws).sum(1) / len(parts)
+            block = slice(i, i + 100)
+            draws = rng.multinomial(size, np.full(size, 1 / size), size=len(means[block])) / size  # [R, questions]
+            weights = draws @ known.T  # [R, seeds]: 1 where every question has a value
+            own = np.divide(draws @ filled.T, weights, out=np.zeros_like(weights), where=weights > 0)
+            means[block] += (seed_draws[block] * own).sum(1) / len(parts)
     return means
 
 

@@ -77,8 +77,14 @@ def stage_output(
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """Return the manifest of a stage's output folder."""
-    return json.loads((folder / NAME).read_text())
+    """Return the manifest of a stage's output folder; raise UserError where it is damaged."""
+    try:
+        found = json.loads((folder / NAME).read_text())
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise UserError(f"{folder / NAME}: not a stage's manifest")
+    return found
 
 
 def fingerprint(folder: Path) -> dict[str, str | int]:

@@ -36,7 +36,7 @@ def evaluate(
     """Measure one system: its answers, and its retriever before and after each round.
 
     Args:
-        out: folder to make: metrics.csv, qrels.trec
+        out: folder to make: metrics.csv, per_question.parquet (the values behind every mean), qrels.trec
         prepared: output of `prepare`
         answers: output of `answer`
         run: name of the run, for the table
@@ -45,7 +45,7 @@ def evaluate(
         searches: outputs of `search`, of rounds 0, 1, ...; none for a closed-book system
     """
     from jmlr.metrics.qrels import write_qrels
-    from jmlr.metrics.table import answer_rows, calibration_rows, change_rows, rationale_rows
+    from jmlr.metrics.table import answer_rows, calibration_rows, change_rows, rationale_rows, write_values
 
     inputs = {"prepared": prepared, "answers": answers, "searches": searches}
     with stage_output(out, "evaluate", inputs=inputs, options=[options]) as (folder, notes):
@@ -68,6 +68,7 @@ def evaluate(
             found = _search_rows(path, prepared, questions, splits, number, options.retrieval_k, notes)
             start = start or found
             rows += [*found, *change_rows(start, found, number)]
+        write_values(folder / "per_question.parquet", rows)
         with (folder / "metrics.csv").open("w", newline="", encoding="utf-8") as f:
             table = csv.writer(f, lineterminator="\n")
             table.writerow(COLUMNS)
@@ -181,7 +182,7 @@ def _with_intervals(rows: list[Any], samples: int) -> Iterator[list[Any]]:
     import numpy as np
 
     over: dict[tuple[Any, ...], list[np.ndarray]] = {}
-    for round, dataset, split, metric, k, values in rows:
+    for round, dataset, split, metric, k, values, _ in rows:
         over.setdefault((round, split, metric, k), []).append(np.array(values))
         yield _row(round, dataset, split, metric, k, over[round, split, metric, k][-1:], samples)
     for (round, split, metric, k), groups in over.items():

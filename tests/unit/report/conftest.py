@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from jmlr.metrics.table import write_values
 from jmlr.report.load import COLUMNS
 
 SYSTEMS = {
@@ -118,6 +119,17 @@ def metric_rows(system: str, seed: int) -> list[list[object]]:
     return rows
 
 
+def values(system: str, seed: int) -> list[tuple]:
+    """Return values per question that have the means of `metric_rows`, but for the last digits."""
+    right = [float(p == 1) for p in answer_table(system, seed)["predicted"].to_pylist()]
+    rows = []
+    for _, _, _, round, dataset, split, metric, k, value, *_ in metric_rows(system, seed):
+        drawn = np.random.default_rng([seed, round, int(k or 0)]).permutation(N) < int(float(value) * N + 0.5)
+        own = right if metric == "accuracy" else drawn.astype(float).tolist()
+        rows.append((round, dataset, split, metric, k, own, [f"q{i}" for i in range(N)]))
+    return rows
+
+
 @pytest.fixture
 def folders(tmp_path: Path) -> Folders:
     made = Folders(tmp_path)
@@ -164,6 +176,7 @@ def folders(tmp_path: Path) -> Folders:
         pq.write_table(answer_table(system, seed), answers / "answers.parquet")
         with (evaluation / "metrics.csv").open("w", newline="") as f:
             csv.writer(f).writerows([COLUMNS, *metric_rows(system, seed)])
+        write_values(evaluation / "per_question.parquet", values(system, seed))
     for folder in made.trainings:
         manifest(folder, "train")
         first = 10 * (int(folder.parts[-2][1:]) - 1)

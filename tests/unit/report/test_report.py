@@ -3,6 +3,7 @@ import io
 import re
 from dataclasses import replace
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
@@ -145,3 +146,24 @@ def test_a_run_without_joint_training_claims_nothing_about_it(folders, tmp_path)
         arguments[name] = [p for p in arguments[name] if "jmlr" not in p.parts]
     report(tmp_path / "out", **arguments, options=ReportOptions())
     assert "nothing follows about joint training" in (tmp_path / "out/table.md").read_text()
+
+
+def test_every_figure_of_several_seeds_has_the_interval_of_one_bootstrap_over_questions_and_seeds(folders):
+    run = read(folders)
+    pooled = {(r.system, r.round, r.metric, r.k): r for r in run.pooled}
+    values = [run.values["jmlr", seed].of(2, "made", "test", "hit", 1) for seed in run.seeds]
+    expected = bootstrap([np.array([[v[f"q{i}"] for i in range(40)] for v in values])])
+    row = pooled["jmlr", 2, "hit", 1]
+    assert (row.low, row.high) == (expected.low, expected.high)
+    for row in (r for r in pooled.values() if r.k in (None, 1)):
+        assert row.low is not None
+        assert row.low <= row.value <= row.high
+
+
+def test_a_figure_that_seeds_have_of_different_questions_is_drawn_over_all_of_them():
+    """Shares of cited passages: a question without a citation has none for that seed."""
+    full, some = np.array([[1.0, 0.0, 1.0, 0.0]] * 2), np.array([[1.0, 0.0, 1.0, np.nan], [1.0, 0.0, np.nan, np.nan]])
+    assert bootstrap([full]).value == 0.5
+    found = bootstrap([some])
+    assert found.value == pytest.approx((2 / 3 + 1 / 2) / 2)
+    assert 0 <= found.low < found.value < found.high <= 1

@@ -207,3 +207,14 @@ def test_a_missing_input_is_one_line(given: dict[str, Any]) -> None:
     (given["answers"] / "answers.parquet").unlink()
     with pytest.raises(UserError, match=r"--answers: there is no '.*answers.parquet'"):
         evaluate(**given)
+
+
+def test_the_values_behind_every_mean_are_kept_by_question(given: dict[str, Any]) -> None:
+    evaluate(**given)
+    means = rows(given["out"])
+    kept = pq.read_table(given["out"] / "per_question.parquet").to_pylist()
+    assert len(kept) == sum(key[1] != "all" for key in means)
+    for r in kept:
+        key = (str(r["round"]), r["dataset"], r["split"], r["metric"], str(r["k"] or ""))
+        assert len(r["ids"]) == len(set(r["ids"])) == len(r["values"]) == means[key][1]
+        assert sum(r["values"]) / len(r["values"]) == pytest.approx(means[key][0], abs=1e-6)
