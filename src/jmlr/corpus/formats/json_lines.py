@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from jmlr.corpus.formats.json_tree import Scanner, steps_of, walked
-from jmlr.corpus.formats.json_values import as_object, decoded
+from jmlr.corpus.formats.json_values import Decoder, as_object, decoded
 from jmlr.corpus.formats.opened import Input
 
 
@@ -17,13 +17,14 @@ def read(file: Input) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def read_lines(lines: Iterable[str], file: Input) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield (place, fields) from lines of text; `file` says where they stand and how they are read."""
-    steps = steps_of(file.reading.records)
+    steps, decoder = steps_of(file.reading.records), Decoder()
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         place = f"line {number}"
+        where = f"{file.where}: {place}"
         if steps:
-            for inner, fields in walked(Scanner([line], f"{file.where}: {place}"), steps):
+            for inner, fields in walked(Scanner([line], where), steps):
                 yield f"{place}: {inner}", fields
         else:
-            yield place, as_object(decoded(line.rstrip("\r\n"), f"{file.where}: {place}"), f"{file.where}: {place}")
+            yield place, as_object(decoded(line.rstrip("\r\n"), where, decoder), where)

@@ -43,14 +43,14 @@ class Decoder(json.JSONDecoder):
         return None if math.isnan(value) else value
 
 
-def decoded(text: str, where: str) -> Any:
-    """Return the value of a JSON text.
+def decoded(text: str, where: str, decoder: Decoder | None = None) -> Any:
+    """Return the value of a JSON text; whoever reads many gives a decoder.
 
     Raises:
         UserError: it is malformed, with the column, or holds what is refused.
     """
     try:
-        return Decoder().decode(text)
+        return (decoder or Decoder()).decode(text)
     except json.JSONDecodeError as error:
         place = f"column {error.colno}" if error.lineno == 1 else f"line {error.lineno}, column {error.colno}"
         raise UserError(f"{where}: malformed JSON: {error.msg} at {place}") from None

@@ -156,7 +156,7 @@ def checked_encoding(name: str, where: str) -> str:
         UserError: there is none of that name, or it is no encoding of text.
     """
     try:
-        b"".decode(name)
+        "x".encode(name)
         return codecs.lookup(name).name
     except (LookupError, ValueError):
         allowed = "utf-8, cp1252, latin-1, utf-16, ..."
