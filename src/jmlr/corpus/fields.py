@@ -16,9 +16,9 @@ from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
+from jmlr.corpus.cleaning import plain
 from jmlr.corpus.quotes import closest
 from jmlr.corpus.records import Record
-from jmlr.corpus.texts import plain
 from jmlr.runtime.errors import UserError
 
 
@@ -26,7 +26,7 @@ class Fields:
     """Reads our fields from records whose names differ (`mapping`: ours -> theirs: a key, a path, or several of them).
 
     'a, b, c' is the list of those fields, such as options that stand in a column each. With `clean`, texts are cleaned by
-    `jmlr.corpus.texts.plain`.
+    `jmlr.corpus.cleaning.plain`.
 
     A name that was given and stands in no record at all is an error of `check_names`: a typing error must not look like
     missing data.

@@ -156,7 +156,7 @@ def _read(file: Input, own: str, name: str) -> Iterator[Record]:
     for place, fields in FORMATS[kind].read(file):
         empty = False
         yield Record(fields, f"{file.where}: {place}" if place else file.where, own)
-    document = f".{kind}" in DOCUMENTS
+    document = kind in DOCUMENTS
     if empty and not (document and file.reading.skip_empty):
         raise EmptyError(file.where, name, document)
 

@@ -1,78 +1,127 @@
-"""Documents as people keep them: plain text, also as extracted from PDF, Markdown, and the XML of NCBI's Bookshelf.
+"""Documents as people keep them: plain text, also as extracted from PDF, Markdown, web pages, and the field's XML.
 
     list(read_document("gout.md", "# Gout\n\nIt hurts.\n\n## Care\n\nRest.", "gout.md"))
     # [{"id": "gout.md#1", "title": "Gout", "text": "It hurts.", "section": "gout.md"},
     #  {"id": "gout.md#2", "title": "Gout: Care", "text": "Rest.", "section": "gout.md"}]
 
-Paragraphs stay apart by a blank line, where passages are cut first. Sources: Markdown by CommonMark's ATX headings; the
-Bookshelf's XML is JATS/BITS (title, sec, p, list).
+Paragraphs stay apart by a blank line, where passages are cut first. XML is of the kinds in `KINDS`, which its first element
+tells. Source: Markdown by CommonMark's ATX headings.
 """
 
 from __future__ import annotations
 
+import io
 import re
-import xml.etree.ElementTree as ET
-from collections.abc import Iterator
-from html import unescape
+from collections.abc import Iterable, Iterator
 from pathlib import PurePath
+from typing import Any, BinaryIO
 
+from lxml import etree
+
+from jmlr.corpus import cnxml, jats, medquad, pubmed, webpages
+from jmlr.corpus.markup import parse
+from jmlr.corpus.quotes import quoted
 from jmlr.runtime.errors import UserError
 
-DOCUMENTS = (".txt", ".md", ".nxml")
+DOCUMENTS: dict[str, tuple[str, ...]] = {  # kinds, and the endings that tell them
+    "txt": (".txt",),
+    "md": (".md",),
+    "html": (".html", ".htm"),
+    "xml": (".xml", ".nxml"),  # of the kind that its first element tells
+    "cnxml": (".cnxml",),
+    "jats": (),
+    "medquad": (),
+    "pubmed": (),
+}
+KINDS = ("cnxml", "html", "jats", "medquad", "pubmed")
+CNXML = "http://cnx.rice.edu/cnxml"
+ROOTS = {
+    **dict.fromkeys(
+        ("article", "book", "book-part", "book-part-wrapper", "pmc-articleset", "articles", "oai-pmh"), "jats"
+    ),
+    **dict.fromkeys(("pubmedarticleset", "pubmedbookarticleset", "pubmedarticle"), "pubmed"),
+    "document": "medquad",
+    "html": "html",
+}
 _HEADING = re.compile(r"^ {0,3}(#{1,6})[ \t]+(.*?)[ \t]*#*[ \t]*$")
-_TAG = re.compile(
-    r"</?(?:a|b|br|div|em|font|h[1-6]|hr|i|img|li|ol|p|small|span|strike|strong|sub|sup|table|tbody|td|th|tr|u|ul)"
-    r"(?:\s+[a-z-]+\s*=\s*(?:\"[^\"<]*\"|'[^'<]*'|[^\s\"'<>]+))*\s*/?>",
-    re.I,
-)
-_INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u200c\u200d\u2060\ufeff"))
 _PAGE_END = re.compile(r"\s*(?:\n[ \t]*\d{1,4}[ \t]*\n?)?\f\s*(?:\d{1,4}[ \t]*\n\s*)?")
-# UTF-8's lead bytes of Latin, Greek and punctuation as Windows-1252 shows them, with what follows: "Â°", "â€™"
-_CONTINUATION = (  # 0x80 to 0xBF as Windows-1252 shows them
-    "\u0080-\u00bf\u0152\u0153\u0160\u0161\u0178\u017d\u017e\u0192\u02c6\u02dc\u2013-\u203a\u20ac\u2122"
-)
-_MISREAD = re.compile(f"[\u00c2\u00c3\u00ce\u00cf\u00e2][{_CONTINUATION}]{{1,3}}")
 
 
-def plain(text: str) -> str:
-    """Return a text without HTML and invisible characters, and with UTF-8 that was read as Windows-1252 mended.
-
-    Only tags that HTML has, without anything else between the brackets, are taken out: 'p<0.05 and n>3' stays.
-    """
-    text = _MISREAD.sub(_mended, text)
-    text = unescape(_TAG.sub(" ", text)) if "<" in text or "&" in text else text
-    return text.translate(_INVISIBLE).replace("\u00a0", " ")
-
-
-def _mended(found: re.Match[str]) -> str:
-    try:
-        return found[0].encode("cp1252").decode("utf-8")
-    except UnicodeError:
-        return found[0]
-
-
-def read_document(name: str, text: str, where: str) -> Iterator[dict[str, str]]:
-    """Yield the records {id, title, text, section} of one document; none of an empty one.
+def read_document(name: str, text: str | BinaryIO, where: str, kind: str = "") -> Iterator[dict[str, Any]]:
+    """Yield the records of one document, {id, title, text, section} at least; none of an empty one.
 
     Args:
-        name: its name with the ending that tells its kind
-        text: its content
+        name: what it calls itself in ids
+        text: its content; the bytes of XML and HTML are read in the encoding that they declare themselves
         where: its place, for messages
+        kind: one of `DOCUMENTS`; empty: by the ending of its name, plain text where that tells nothing
 
     Raises:
-        UserError: malformed XML.
+        UserError: malformed XML, or XML of a kind that is not read.
     """
-    kind, stem = PurePath(name).suffix.lower(), PurePath(name).stem.replace("_", " ")
-    if kind == ".md":
-        parts = [(": ".join(dict.fromkeys(p for p in path if p)) or stem, body) for path, body in sections(text)]
-    elif kind == ".nxml":
-        parts = list(_jats(text, where))
+    ending = PurePath(name).suffix.lower()
+    kind = kind or next((kind for kind, endings in DOCUMENTS.items() if ending in endings), "txt")
+    if kind == "html":
+        yield from _records(name, webpages.parts(text if isinstance(text, str) else text.read()), name)
+    elif kind not in ("txt", "md"):
+        yield from read_xml(name, text, where, "" if kind == "xml" else kind)
     else:
-        parts = [(stem, unwrapped(text))]
-    parts = [(title, body) for title, body in parts if body.strip()]
-    for number, (title, body) in enumerate(parts, 1):
-        id = f"{name}#{number}" if len(parts) > 1 else name
-        yield {"id": id, "title": title, "text": body.strip(), "section": name}
+        text = text if isinstance(text, str) else text.read().decode("utf-8-sig")
+        yield from _records(name, sections(text) if kind == "md" else [([], unwrapped(text))], name)
+
+
+def read_xml(name: str, text: str | BinaryIO, where: str, kind: str = "") -> Iterator[dict[str, Any]]:
+    """Yield the records of an XML document, which its first element tells the kind of; as for `read_document`.
+
+    Sets of articles and citations are read one by one, in memory that does not grow with their number.
+    """
+    events = parse(*((io.BytesIO(text.encode()), where, "utf-8") if isinstance(text, str) else (text, where)))
+    _, root = next(events)
+    kind = _kind(etree.QName(root), kind, where)
+    if kind == "pubmed":
+        found = (pubmed.citation(element) for element in _each(events, root, pubmed.CITATIONS))
+        yield from ({**record, "section": name} for record in found if record)
+        return
+    for number, element in enumerate(_each(events, root, ("article",) if kind == "jats" else ()), 1):
+        if kind == "medquad":
+            yield from ({**pair, "section": name} for pair in medquad.pairs(element))
+            continue
+        reader = {"jats": jats.parts, "cnxml": cnxml.parts, "html": lambda page: webpages.parts(etree.tostring(page))}
+        yield from _records(name if element is root else f"{name}#{number}", reader[kind](element), name)
+
+
+def _each(events: Iterator[tuple[str, Any]], root: Any, names: tuple[str, ...]) -> Iterator[Any]:
+    """Yield the elements of these names, each once it is read, and free it then; the root where there is none."""
+    found = False
+    for event, element in events:
+        if event == "end" and element is not root and etree.QName(element).localname in names:
+            found = True
+            yield element
+            element.clear()
+            while element.getprevious() is not None:  # what came before it, too
+                del element.getparent()[0]
+    if not found:
+        yield root
+
+
+def _kind(tag: etree.QName, kind: str, where: str) -> str:
+    """Return the kind of an XML document by its first element, unless it was named."""
+    found = kind or ("cnxml" if tag.namespace == CNXML else ROOTS.get(tag.localname.lower(), ""))
+    if not found:
+        raise UserError(
+            f"{where}: XML that begins with {quoted(tag.localname)} is not read; 'format' names its kind: {', '.join(KINDS)}"
+        )
+    return found
+
+
+def _records(id: str, parts: Iterable[tuple[list[str], str]], name: str) -> Iterator[dict[str, str]]:
+    """Yield a record for every part (its path of titles, its text) that has a text; numbered if there are several."""
+    stem = PurePath(name).stem.replace("_", " ")
+    held = [
+        (": ".join(dict.fromkeys(t for t in path if t)) or stem, text.strip()) for path, text in parts if text.strip()
+    ]
+    for number, (title, text) in enumerate(held, 1):
+        yield {"id": f"{id}#{number}" if len(held) > 1 else id, "title": title, "text": text, "section": name}
 
 
 def sections(text: str) -> Iterator[tuple[list[str], str]]:
@@ -100,21 +149,3 @@ def unwrapped(text: str) -> str:
     text = _PAGE_END.sub("\n", text.replace("\r\n", "\n"))
     text = re.sub(r"(?<=[a-zß-ÿ])-\n[ \t]*(?=[a-zß-ÿ])", "", text)
     return "\n\n".join(" ".join(p.split()) for p in re.split(r"\n[ \t]*\n", text) if p.strip())
-
-
-def _jats(text: str, where: str) -> Iterator[tuple[str, str]]:
-    try:
-        root = ET.fromstring(text)
-    except ET.ParseError as error:
-        raise UserError(f"{where}: malformed XML: {error}") from None
-    heading = root.find(".//title")
-    title = _words(heading) if heading is not None else ""
-    for section in root.iter("sec"):
-        own = section.find("title")
-        named = _words(own) if own is not None else ""
-        blocks = [_words(child) for child in section if child.tag not in ("sec", "title")]
-        yield ": ".join(dict.fromkeys(t for t in (title, named) if t)), "\n\n".join(b for b in blocks if b)
-
-
-def _words(element: ET.Element) -> str:
-    return " ".join(" ".join(element.itertext()).split())

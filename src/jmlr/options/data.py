@@ -9,6 +9,9 @@ from pydantic import Field
 from jmlr.options.base import Closed, Count, Positive, option
 
 NameOrNone = Annotated[str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9_.-]*)?$")]
+Format = Literal[
+    "", "jsonl", "json", "csv", "tsv", "parquet", "txt", "md", "html", "xml", "cnxml", "jats", "medquad", "pubmed"
+]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -53,7 +56,7 @@ class _ReadOptions(Closed):
     source: NameOrNone = option("", "name of the source; empty: that of the card")
     file: str = option("*", "glob pattern of its files")
     encoding: str = option("utf-8", "of text files; Excel's CSV is often cp1252")
-    format: Literal["", "jsonl", "json", "csv", "tsv", "parquet", "txt", "md", "nxml"] = option(
+    format: Format = option(
         "", "of files, or members of archives, whose names do not tell it; empty: by their names (docs/data.md)"
     )
     delimiter: Annotated[str, Field(pattern=r'^([^\r\n"]|tab|\\t)?$')] = option(

@@ -74,7 +74,8 @@ def test_a_csv_cell_may_hold_line_ends_and_later_lines_keep_their_numbers(tmp_pa
         ("a.csv", "id,text\na,b\nc\n", "line 3: 1 columns, but the header has 2"),
         ("a.csv", 'id,text\na,"b\nc\n', "line 2: malformed row"),
         ("a.parquet", b"PAR1 and no more", "no whole Parquet file"),
-        ("a.xml", "<a/>", "unknown format '.xml' .allowed: .jsonl"),
+        ("a.xyz", "<a/>", "unknown format .\\.xyz. .allowed: .jsonl"),
+        ("a.xml", "<a/>", "a.xml: XML that begins with .a. is not read; .format. names its kind"),
     ],
 )
 def test_a_damaged_file_is_named_with_its_line(tmp_path: Path, name: str, data: str | bytes, said: str) -> None:

@@ -5,34 +5,18 @@ from __future__ import annotations
 import gzip
 import io
 import tarfile
+import zipfile
 from pathlib import Path
 
 import pytest
 
 from jmlr.corpus.records import Reading, read_records
-from jmlr.corpus.texts import plain, read_document, unwrapped
+from jmlr.corpus.texts import read_document, unwrapped
 from jmlr.runtime.errors import UserError
 
 NXML = """<?xml version="1.0"?><book-part-wrapper><title-group><title>Acute <i>Gout</i></title></title-group>
 <sec><title>Care</title><p>Rest &amp; drink.</p><list><list-item><p>Cold</p></list-item></list>
 <sec><title>Drugs</title><p>Colchicine.</p></sec></sec></book-part-wrapper>"""
-
-
-@pytest.mark.parametrize(
-    ("text", "clean"),
-    [
-        ("<p>Fever &gt; 38&nbsp;&deg;C</p>", "Fever > 38 °C"),
-        ("p<0.05 and n>3; a<b>c", "p<0.05 and n>3; a c"),
-        ('<a href="x">link</a> <img src=y.png/>', "link"),
-        ('<a href=" Combination Therapy (ACT) should', '<a href=" Combination Therapy (ACT) should'),
-        ("36.8Â°C, the patientâ€™s naÃ¯ve Î±-cell", "36.8°C, the patient’s naïve α-cell"),
-        ("Ângstrom â la carte Ï", "Ângstrom â la carte Ï"),
-        ("hyper\u00adtension\u200b and\u00a0so", "hypertension and so"),
-        ("Na+ & K+", "Na+ & K+"),
-    ],
-)
-def test_plain_takes_out_what_is_no_text(text: str, clean: str) -> None:
-    assert " ".join(plain(text).split()) == clean
 
 
 def test_markdown_becomes_a_record_a_section() -> None:
@@ -56,7 +40,7 @@ def test_bookshelf_xml_becomes_a_record_a_section() -> None:
     found = list(read_document("article-1.nxml", NXML, ""))
     assert [(r["title"], r["text"]) for r in found] == [
         ("Acute Gout: Care", "Rest & drink.\n\nCold"),
-        ("Acute Gout: Drugs", "Colchicine."),
+        ("Acute Gout: Care: Drugs", "Colchicine."),
     ]
     with pytest.raises(UserError, match=r"a.nxml: malformed XML"):
         list(read_document("a.nxml", "<a>", "a.nxml"))
@@ -115,3 +99,24 @@ def test_json_objects_of_objects_and_arrays_inside_are_records(tmp_path: Path) -
     assert [r.fields["q"] for r in read_records(path)] == [1, 2]
     path.write_text('{"q": 1}\n')
     assert [r.fields for r in read_records(path)] == [{"q": 1}]
+
+
+def test_marked_up_files_and_archives_of_them_are_read_by_their_names_or_a_format(tmp_path: Path) -> None:
+    latin = NXML.replace('"1.0"', '"1.0" encoding="ISO-8859-1"').replace("Colchicine", "Colchicine à").encode("latin-1")
+    (tmp_path / "a.xml.gz").write_bytes(gzip.compress(latin))
+    assert [r.fields["text"] for r in read_records(tmp_path / "a.xml.gz")][1] == "Colchicine à."
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        archive.writestr("in/a.xml", latin)
+        archive.writestr("in/b.htm", "<title>Gout</title><p>It <b>hur</b>ts.</p>")
+    found = [(r.fields["id"], r.fields["title"]) for r in read_records(tmp_path / "all.zip")]
+    assert found == [
+        ("in/a.xml#1", "Acute Gout: Care"),
+        ("in/a.xml#2", "Acute Gout: Care: Drugs"),
+        ("in/b.htm", "Gout"),
+    ]
+    (tmp_path / "export").write_text("<TEI><p>CO<sub>2</sub></p></TEI>")
+    [record] = read_records(tmp_path / "export", Reading(format="jats"))
+    assert record.fields["text"] == "CO2"
+    (tmp_path / "cut.xml.gz").write_bytes(gzip.compress(latin * 99)[:-40])
+    with pytest.raises(UserError, match=r"cut.xml.gz: truncated gzip file|malformed XML"):
+        list(read_records(tmp_path / "cut.xml.gz"))

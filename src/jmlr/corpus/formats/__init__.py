@@ -37,7 +37,7 @@ FORMATS = {
     "csv": Format((".csv",), delimited.read_csv),
     "tsv": Format((".tsv", ".tab"), delimited.read_tsv),
     "parquet": Format((".parquet",), parquet.read),
-    **{end[1:]: Format((end,), partial(document.read, ending=end)) for end in DOCUMENTS},
+    **{kind: Format(endings, partial(document.read, kind=kind)) for kind, endings in DOCUMENTS.items()},
 }
 ENDINGS = {ending: name for name, format in FORMATS.items() for ending in format.endings}
 

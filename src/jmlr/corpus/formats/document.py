@@ -1,16 +1,19 @@
-"""Text documents, read whole: what `jmlr.corpus.texts` makes of them."""
+"""Text documents: what `jmlr.corpus.texts` makes of them. XML is read in the encoding that it declares."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, BinaryIO
 
-from jmlr.corpus.formats.opened import Input
+from jmlr.corpus.formats.opened import BROKEN, Input, damaged
 from jmlr.corpus.texts import read_document
 
 
-def read(file: Input, ending: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield ("", fields) of each part of a document; `ending` says its kind where its name does not."""
-    name = file.name if file.name.lower().endswith(ending) else file.name + ending
-    for fields in read_document(name, "".join(file.text()), file.where):
-        yield "", fields
+def read(file: Input, kind: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield ("", fields) of each part of a document of a kind (`jmlr.corpus.texts.DOCUMENTS`)."""
+    declared = kind not in ("txt", "md") and file.reading.encoding == "utf-8"  # another one was named
+    text: str | BinaryIO = file.stream if declared else "".join(file.text())
+    try:
+        yield from (("", fields) for fields in read_document(file.name, text, file.where, kind))
+    except BROKEN as error:
+        raise damaged(file.where, error) from None
