@@ -36,7 +36,7 @@ def evaluate(
     """Measure one system: its answers, and its retriever before and after each round.
 
     Args:
-        out: folder to make: metrics.csv, per_question.parquet (the values behind every mean), qrels.trec
+        out: folder to make: metrics.csv, per_question.parquet (the values behind every mean), qrels.trec, topics.tsv
         prepared: output of `prepare`
         answers: output of `answer`
         run: name of the run, for the table
@@ -44,8 +44,8 @@ def evaluate(
         seed: of the training, for the table
         searches: outputs of `search`, of rounds 0, 1, ...; none for a closed-book system
     """
-    from jmlr.metrics.qrels import write_qrels
     from jmlr.metrics.table import answer_rows, calibration_rows, change_rows, rationale_rows, write_values
+    from jmlr.metrics.trec import topics, write_qrels, write_topics
 
     inputs = {"prepared": prepared, "answers": answers, "searches": searches}
     with stage_output(out, "evaluate", inputs=inputs, options=[options]) as (folder, notes):
@@ -59,7 +59,9 @@ def evaluate(
             a["dataset"] = questions[a["question_id"]]["dataset"]
         splits = list(dict.fromkeys(a["split"] for a in answered))
         gold = {q["id"]: q["gold_ids"] for q in questions.values() if q["gold_ids"] and q["split"] in splits}
-        write_qrels(folder / "qrels.trec", gold)
+        numbers = topics(questions)
+        write_topics(folder / "topics.tsv", asked)
+        write_qrels(folder / "qrels.trec", {numbers[i]: passages for i, passages in gold.items()})
         last = max(len(searches or []) - 1, 0)
         find = _concepts(answered, questions, prepared, options.concepts)
         rows = [*answer_rows(answered, last), *rationale_rows(answered, questions, find, last)]

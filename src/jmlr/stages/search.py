@@ -25,7 +25,7 @@ def search(
     shard: str = "0/1",
     parts: list[Path] | None = None,
 ) -> None:
-    """Find the best passages of every question: candidates.parquet, and the same as a TREC run file.
+    """Find the best passages of every question: candidates.parquet, and the same as a TREC run file (candidates.trec).
 
     Args:
         out: folder to make
@@ -96,12 +96,9 @@ def _write(folder: Path, questions: list[str], names: Any, scores: Any, rows: An
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    table = {"question_id": questions, "passages": pa.array(rows.astype(np.int32).tolist(), pa.list_(pa.int32())),
+    from jmlr.metrics.trec import write_run
+
+    table: dict[str, Any] = {"question_id": questions, "passages": pa.array(rows.astype(np.int32).tolist(), pa.list_(pa.int32())),
              "ids": [list(names[r]) for r in rows], "scores": pa.array(scores.tolist(), pa.list_(pa.float32()))}  # fmt: skip
     pq.write_table(pa.table(table), folder / "candidates.parquet")
-    with (folder / "candidates.trec").open("w") as f:
-        for question, found, values in zip(questions, rows, scores, strict=True):
-            f.writelines(
-                f"{question} Q0 {names[r]} {rank + 1} {v:.9g} jmlr\n"
-                for rank, (r, v) in enumerate(zip(found, values, strict=True))
-            )
+    write_run(folder / "candidates.trec", table["ids"], scores)

@@ -10,8 +10,8 @@ import pytest
 from jmlr.metrics.accuracy import accuracy, unparsed
 from jmlr.metrics.hit import hit
 from jmlr.metrics.mrr import reciprocal_rank
-from jmlr.metrics.qrels import write_qrels
 from jmlr.metrics.recall import recall
+from jmlr.metrics.trec import untied, write_qrels, write_run
 
 
 def test_accuracy_counts_unparsed_answers_as_wrong_and_apart() -> None:
@@ -40,5 +40,16 @@ def test_reciprocal_rank_is_of_the_first_gold_passage() -> None:
 
 
 def test_qrels_have_the_four_columns_of_trec(tmp_path: Path) -> None:
-    write_qrels(tmp_path / "qrels.trec", {"q1": ["a", "b"], "q2": ["c"]})
-    assert (tmp_path / "qrels.trec").read_text() == "q1 0 a 1\nq1 0 b 1\nq2 0 c 1\n"
+    write_qrels(tmp_path / "qrels.trec", {1: ["a", "b"], 2: ["c"]})
+    assert (tmp_path / "qrels.trec").read_text() == "1 0 a 1\n1 0 b 1\n2 0 c 1\n"
+
+
+def test_written_scores_never_tie_and_keep_their_order(tmp_path: Path) -> None:
+    scores = np.float32([[3, 2, 2, 2, np.nextafter(np.float32(2), np.float32(1)), 1], [0, 0, 0, -0.0, -1, -1]])
+    found = untied(scores)
+    assert (np.diff(found, axis=1) < 0).all()
+    assert np.abs(found - scores).max() <= 1e-6
+    write_run(tmp_path / "run.trec", [list("abcdef")] * 2, scores)
+    read = [line.split() for line in (tmp_path / "run.trec").read_text().splitlines()]
+    assert [r[0] for r in read] == ["1"] * 6 + ["2"] * 6
+    assert [np.float32(r[4]) for r in read] == found.ravel().tolist()

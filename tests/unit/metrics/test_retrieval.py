@@ -14,8 +14,8 @@ from jmlr.metrics.answer_hit import answer_hit, countable
 from jmlr.metrics.hit import hit
 from jmlr.metrics.mrr import reciprocal_rank
 from jmlr.metrics.ndcg import ndcg
-from jmlr.metrics.qrels import write_qrels
 from jmlr.metrics.recall import recall
+from jmlr.metrics.trec import topics, write_qrels
 from jmlr.options import SearchOptions
 from jmlr.stages.search import search
 from jmlr.topk import Index
@@ -39,14 +39,18 @@ def test_ndcg_is_what_scikit_learn_computes():
 
 
 def searched(root: Path, names: list[str], questions: int, candidates: int) -> dict[str, list[str]]:
-    """Let `search` look for random queries among random passages; return what candidates.parquet says it found."""
+    """Let `search` look for random queries among random passages, each there twice; return what candidates.parquet says it found."""
     draw, given = np.random.default_rng(0), {key: root / key for key in ("prepared", "queries", "index")}
     for folder in given.values():
         folder.mkdir()
     pq.write_table(pa.table({"id": names}), root / "prepared/passages.parquet")
-    pq.write_table(pa.table({"id": [f"q{i}" for i in range(questions)]}), root / "prepared/questions.parquet")
+    asked = [
+        f"{('train', 'test')[i % 2]}-{i // 2}" for i in range(questions)
+    ]  # a reader that cuts at the hyphen sees pairs
+    pq.write_table(pa.table({"id": asked}), root / "prepared/questions.parquet")
     np.save(root / "queries/vectors.npy", draw.standard_normal((questions, 8), dtype=np.float32))
-    Index.build(draw.standard_normal((len(names), 8), dtype=np.float32), "float32").save(root / "index/index")
+    vectors = np.tile(draw.standard_normal((len(names) // 2, 8), dtype=np.float32), (2, 1))
+    Index.build(vectors, "float32").save(root / "index/index")
     search(root / "search", **given, options=SearchOptions(candidates=candidates))
     table = pq.read_table(root / "search/candidates.parquet")
     return dict(zip(table["question_id"].to_pylist(), table["ids"].to_pylist(), strict=True))
@@ -58,13 +62,16 @@ def test_the_trec_files_of_search_and_evaluate_give_the_same_figures_in_ir_measu
     names = [f"p{i}" for i in draw.permutation(60)]  # ids in another order than rows
     ranked = searched(tmp_path, names, questions=25, candidates=10)
     gold = {q: sorted({*draw.choice(found, 2), *draw.choice(names, 2)}) for q, found in ranked.items()}
-    write_qrels(tmp_path / "qrels.trec", gold)
+    numbers = topics(ranked)
+    write_qrels(tmp_path / "qrels.trec", {numbers[q]: passages for q, passages in gold.items()})
     ours = {
         "nDCG@2": [ndcg(ranked[q], gold[q], 2) for q in ranked],
         "nDCG@10": [ndcg(ranked[q], gold[q], 10) for q in ranked],
         "R@2": [recall(ranked[q], gold[q], 2) for q in ranked],
         "R@10": [recall(ranked[q], gold[q], 10) for q in ranked],
         "Success@2": [hit(ranked[q], gold[q], 2) for q in ranked],
+        "nDCG(dcg='exp-log2')@10": [ndcg(ranked[q], gold[q], 10) for q in ranked],  # relevance is 0 or 1: the same
+        "P@1": [hit(ranked[q], gold[q], 1) for q in ranked],
         "RR": [reciprocal_rank(ranked[q], gold[q]) for q in ranked],
     }
     theirs = measures.iter_calc(
@@ -75,7 +82,7 @@ def test_the_trec_files_of_search_and_evaluate_give_the_same_figures_in_ir_measu
     found = {(m.query_id, str(m.measure)): m.value for m in theirs}
     assert len(found) == 25 * len(ours)
     for name, values in ours.items():
-        assert [found[q, name] for q in ranked] == pytest.approx(values, abs=1e-4), name
+        assert [found[str(numbers[q]), name] for q in ranked] == pytest.approx(values, abs=1e-4), name
 
 
 @pytest.mark.parametrize(

@@ -168,7 +168,9 @@ def test_a_closed_book_has_accuracy_alone(given: dict[str, Any]) -> None:
 
 def test_qrels_hold_the_gold_of_the_answered_split(given: dict[str, Any]) -> None:
     evaluate(**given)
-    assert (given["out"] / "qrels.trec").read_text() == "m1 0 a 1\nm2 0 b 1\nm2 0 c 1\no1 0 d 1\n"
+    assert (given["out"] / "qrels.trec").read_text() == "1 0 a 1\n2 0 b 1\n2 0 c 1\n5 0 d 1\n"
+    topics = [line.split("\t") for line in (given["out"] / "topics.tsv").read_text().splitlines()]
+    assert topics == [[str(n), *q[:3]] for n, q in enumerate(QUESTIONS, 1)]
 
 
 def test_the_same_input_gives_the_same_table(given: dict[str, Any]) -> None:
