@@ -180,7 +180,9 @@ class Config(Closed):
     def sources_read(self) -> list[str]:
         """Return the names of the sources that `prepare` reads, in the order of their use."""
         p = self.prepare
-        asked = [s for q in p.questions for s in (q.source, *(f.partition("/")[0] for f in q.split_ids.values()))]
+        asked = [
+            s for q in p.questions for s in (q.source, *(f.partition("/")[0] for f in (*q.split_ids.values(), q.qrels)))
+        ]
         found = [*(c.source for c in p.corpora), *asked, *(d.source for d in p.documents)]
         return [source for source in dict.fromkeys(found) if source]
 

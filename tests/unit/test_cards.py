@@ -1,81 +1,23 @@
-"""Every card reads the forms that its data is published in: from the hub's library, and from the original files."""
+"""Every card is valid and reads the forms that its data is published in (those of authors: test_published.py)."""
 
 from __future__ import annotations
 
-import gzip
-import io
 import json
-import tarfile
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from published import MEDMCQA, MEDQA, MMLU, ORIGINAL_PUBMED, PUBMED, archive, asked, lines, run, write
 
 from jmlr.config import Config, ConfigError
 from jmlr.options.cards import FOLDER, names, read_card
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.manifest import read_manifest
-from jmlr.stages.fetch import fetch
-from jmlr.stages.prepare import prepare
 
 ROOT = Path(__file__).resolve().parents[2]
 CARDS = [(kind, name) for kind in ("datasets", "corpora") for name in names(kind)]
-OPTIONS = {"A": "Gentamicin", "B": "Ciprofloxacin", "C": "Ceftriaxone", "D": "Trimethoprim"}
-MEDQA = {"question": "Which drug blocks it?", "answer": "Ceftriaxone", "options": OPTIONS, "meta_info": "step1", "answer_idx": "C"}  # fmt: skip
-MEDMCQA = {"question": "Not true of glands?", "exp": None, "opa": "same", "opb": "&lt; 5 mm", "opc": "same", "opd": "x",
-           "subject_name": "Anatomy", "topic_name": None, "id": "45258d3d", "choice_type": "multi"}  # fmt: skip
-MMLU = {"question": "Where is it?", "subject": "anatomy", "choices": ["here", "there", "up", "down"], "answer": 3}
-PUBMED = {"pubid": 21645374, "question": "Do mitochondria play a role?", "context": {"contexts": ["One.", "Two."], "labels": ["A", "B"]},
-          "long_answer": "They do.", "final_decision": "yes"}  # fmt: skip
-ORIGINAL_PUBMED = {"QUESTION": "Do mitochondria play a role?", "CONTEXTS": ["One.", "Two."], "LONG_ANSWER": "They do.", "final_decision": "maybe"}  # fmt: skip
-
-
-def lines(*rows: dict[str, Any]) -> str:
-    return "".join(json.dumps(r) + "\n" for r in rows)
-
-
-def write(folder: Path, files: dict[str, str]) -> Path:
-    for name, text in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(gzip.compress(text.encode()) if name.endswith(".gz") else text.encode())
-    return folder
-
-
-def archive(**members: str) -> str:
-    """Return a tar archive of ASCII texts; `write` compresses it."""
-    made = io.BytesIO()
-    with tarfile.open(fileobj=made, mode="w") as tar:
-        for name, text in members.items():
-            info = tarfile.TarInfo(f"{name}.nxml")
-            info.size = len(text)
-            tar.addfile(info, io.BytesIO(text.encode()))
-    return made.getvalue().decode()
-
-
-def run(folder: Path, sources: dict[str, Any], *questions: dict[str, Any], corpora: Any = None, **more: Any) -> Config:
-    """Fetch and prepare questions by their cards, with a corpus of one passage where none is given."""
-    write(folder / "one", {"p.jsonl": lines({"id": "p", "text": "One passage."})})
-    data = {
-        "sources": {"one": {"path": str(folder / "one")}, **sources},
-        "prepare": {
-            "corpora": corpora or [{"source": "one"}],
-            "questions": list(questions),
-            "documents": [{"plain": True}],
-            **more,
-        },
-    }
-    config = Config.load(data)
-    for name in config.sources_read():
-        fetch(folder / "fetch" / name, name, config.sources[name])
-    prepare(folder / "prepare", [folder / "fetch" / n for n in config.sources_read()], config.prepare)
-    return config
-
-
-def asked(folder: Path) -> list[dict[str, Any]]:
-    return pq.read_table(folder / "prepare/questions.parquet").to_pylist()
 
 
 # ------------------------------------------------------------------------------------------------------- the cards alone
@@ -101,7 +43,8 @@ def test_a_card_is_valid_in_all_its_editions_and_says_what_it_is(kind: str, name
 @pytest.mark.parametrize(("kind", "name"), CARDS)
 def test_the_docs_name_every_card_with_its_licence_and_sizes(kind: str, name: str) -> None:
     card = read_card(FOLDER / kind / f"{name}.yaml")
-    rows = [line for line in (ROOT / "docs/data.md").read_text().splitlines() if line.startswith(f"| `{name}` |")]
+    tables = (ROOT / "docs/data.md").read_text().split("\n## Corpora\n")
+    rows = [line for line in tables[kind == "corpora"].splitlines() if line.startswith(f"| `{name}` |")]
     assert len(rows) == 1
     assert card["about"]["licence"] in rows[0]
     read = [card["entry"], *card.get("editions", {}).values()]
@@ -181,79 +124,6 @@ def test_a_set_is_read_as_the_hubs_library_loads_it(
     assert read_manifest(tmp_path / "prepare")["notes"]["questions"] == {name: counts}
 
 
-# ---------------------------------------------------------------------------------------------------- the original files
-MIRAGE = {
-    "medqa": {"0000": {"question": "Q1?", "options": OPTIONS, "answer": "B"}},
-    "bioasq": {"5be4": {"question": "Q2?", "options": {"A": "yes", "B": "no"}, "answer": "A", "PMID": [1]}},
-}
-BIOASQ = {"questions": [
-    {"id": "1", "body": "Q1?", "type": "yesno", "exact_answer": ["Yes."], "ideal_answer": ["A.", "B."]},
-    {"id": "2", "body": "Q2?", "type": "yesno", "exact_answer": "no"},
-    {"id": "3", "body": "Q3?", "type": "factoid", "exact_answer": [["TP53"]]},
-]}  # fmt: skip
-ORIGINAL: list[tuple[str, dict[str, str], dict[str, int], dict[str, Any]]] = [
-    ("medqa_usmle", {"phrases_no_exclude_dev.jsonl": lines(MEDQA)}, {"dev": 1}, {"id": "medqa_usmle-dev-00000", "answer": 2}),
-    ("medqa_usmle_5", {"dev.jsonl.gz": lines({**MEDQA, "options": {**OPTIONS, "E": "Fifth"}, "answer": "Fifth", "answer_idx": "E"})},
-     {"dev": 1}, {"answer": 4, "answer_text": "Fifth"}),
-    ("medmcqa", {"dev.json": lines({**MEDMCQA, "cop": 3}, {**MEDMCQA, "id": "b", "cop": 2}, {**MEDMCQA, "id": "c", "cop": 5})},
-     {"test": 3}, {"id": "45258d3d", "answer": 0, "answer_text": "same"}),
-    ("mmlu_medical", {"test/anatomy_test.csv": 'Where?,a,"b, c",d,e,B\n', "test/virology_test.csv": "W?,a,b,c,d,A\n"},
-     {"test": 1}, {"answer": 1, "answer_text": "b, c", "subject": "anatomy"}),
-    ("pubmedqa", {"ori_pqal.json": json.dumps({"7": ORIGINAL_PUBMED, "8": ORIGINAL_PUBMED}, indent=1), "test_ground_truth.json": '{"8": "maybe"}'},
-     {"train": 1, "test": 1}, {"id": "7", "split": "train", "answer": 2, "explanation": "They do."}),
-    ("bioasq_yesno", {"training13b.json": json.dumps(BIOASQ), "13B1_golden.json": json.dumps({"questions": [{**BIOASQ["questions"][1], "id": "4"}]})},
-     {"train": 2, "test": 1}, {"id": "1", "answer": 0, "explanation": "A. B."}),
-    ("mirage", {"benchmark.json": json.dumps(MIRAGE)}, {"test": 2}, {"id": "medqa-0000", "dataset": "mirage_medqa", "answer": 1}),
-    ("amboss", {"amboss.jsonl": lines({"id": "a1", "question": "Q?", "options": OPTIONS, "answer": "D", "explanation": "<b>So</b>"})},
-     {"test": 1}, {"id": "a1", "answer": 3, "explanation": "So"}),
-    ("medqa_reason", {"r.jsonl": lines({"question": "Q?", "options": OPTIONS, "answer": "D", "rationale": "Because."})},
-     {"train": 1}, {"split": "train", "explanation": "Because."}),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("name", "files", "counts", "first"), ORIGINAL, ids=[o[0] for o in ORIGINAL])
-def test_a_set_is_read_from_the_files_of_its_authors(
-    tmp_path: Path, name: str, files: dict[str, str], counts: dict[str, int], first: dict[str, Any]
-) -> None:
-    write(tmp_path / "raw", files)
-    splits = {"splits": list(counts)} if len(counts) == 1 else {}
-    run(tmp_path, {name: {"path": str(tmp_path / "raw")}}, {"dataset": name, "counts": counts, **splits})
-    found = asked(tmp_path)
-    assert {k: found[0][k] for k in first} == first
-    dropped = pq.read_table(tmp_path / "prepare/dropped.parquet").to_pylist()
-    assert [r["id"] for r in dropped] == (["c"] if name == "medmcqa" else [])
-    assert len(found) + len(dropped) == sum(counts.values())
-
-
-def test_another_number_of_questions_is_an_error_or_a_warning(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    write(tmp_path / "raw", {"dev.json": lines({**MEDMCQA, "cop": 2})})
-    entry = {"dataset": "medmcqa", "splits": ["test"]}
-    with pytest.raises(
-        UserError, match=r"^medmcqa: 1 questions in split 'test', 4,183 are expected.*'count_check: warn'"
-    ):
-        run(tmp_path, {"medmcqa": {"path": str(tmp_path / "raw")}}, entry)
-    assert not (tmp_path / "prepare").exists()
-    run(tmp_path, {"medmcqa": {"path": str(tmp_path / "raw")}}, {**entry, "count_check": "warn"})
-    assert "4,183 are expected" in capsys.readouterr().err
-
-
-def test_each_set_of_mirage_has_a_number_of_its_own(tmp_path: Path) -> None:
-    counts = read_card(FOLDER / "datasets/mirage.yaml")["entry"]["counts"]
-    assert sum(n for name, n in counts.items() if "/" in name) == counts["test"] == 7663
-    write(tmp_path / "raw", {"benchmark.json": json.dumps(MIRAGE)})
-    source = {"mirage": {"path": str(tmp_path / "raw")}}
-    right = {"mirage_medqa/test": 1, "mirage_bioasq/test": 1, "test": 2}
-    run(tmp_path, source, {"dataset": "mirage", "counts": right})
-    assert len(asked(tmp_path)) == 2
-    for splits in ([], ["test"]):
-        entry = {"dataset": "mirage", "splits": splits, "counts": {**right, "mirage_bioasq/test": 2}}
-        with pytest.raises(UserError, match=r"^mirage: 1 questions in split 'mirage_bioasq/test', 2 are expected"):
-            run(tmp_path, source, entry)
-    run(tmp_path, source, {"dataset": "mirage", "counts": {"mirage_medqa/dev": 9, **right}, "splits": ["test"]})
-
-
 # --------------------------------------------------------------------------------------------------------------- corpora
 SNIPPET = {"id": "snippet_0", "title": "Anatomy", "content": "Bones.", "contents": "Anatomy. Bones."}
 ARTICLE = "<book-part-wrapper><title-group><title>Gout</title></title-group><sec><title>Care</title><p>Rest.</p></sec></book-part-wrapper>"
@@ -265,6 +135,8 @@ CORPORA: list[tuple[str, dict[str, str], dict[str, Any]]] = [
     ("documents", {"sub/my_notes.txt": "Gout is a dis-\nease.\n"}, {"id": "sub/my_notes.txt", "title": "my notes", "text": "Gout is a disease."}),
     ("medqa_rationales", {"r.jsonl": lines({"rationale": "Because."}, {"rationale": None})}, {"id": "medqa_rationales-0000000", "text": "Because."}),
     ("pubmedqa_abstracts", {"ori_pqal.json": json.dumps({"7": ORIGINAL_PUBMED}, indent=1)}, {"id": "7", "text": "One.\n\nTwo."}),
+    ("beir", {"corpus.jsonl": lines({"_id": "d1", "title": "Gout", "text": "Rest.", "metadata": {}}), "queries.jsonl": "", "qrels/test.tsv": ""},
+     {"id": "d1", "title": "Gout", "text": "Rest."}),
     ("medrag_pubmed", {"chunk/pubmed23n0001.jsonl": lines(SNIPPET)}, {"id": "snippet_0", "text": "Bones."}),
     ("medrag_wikipedia", {"chunk/wiki_0.jsonl.gz": lines(SNIPPET)}, {"id": "snippet_0", "text": "Bones."}),
     ("medqa_textbooks", {"en/Anatomy_Gray.txt": "Bones are\nhard.\n"},
@@ -333,34 +205,3 @@ def test_another_number_of_records_is_an_error(tmp_path: Path) -> None:
             {"source": "q", "fields": {"answer": "answer_idx"}},
             corpora=[{"corpus": "medrag_textbooks"}],
         )
-
-
-# ------------------------------------------------------------------------------------------------------------- real files
-@pytest.mark.real
-@pytest.mark.parametrize(
-    ("name", "pattern", "more", "expected"),
-    [
-        (
-            "medqa_usmle",
-            "medqa_us_4options_dev*",
-            {"files": {"dev": "*"}, "splits": ["dev"], "edition": "authors"},
-            {"dev": 1272},
-        ),
-        ("medqa_usmle_5", "medqa_us_5options_dev*", {"files": {"dev": "*"}, "splits": ["dev"]}, {"dev": 1272}),
-        ("medmcqa", "medmcqa_dev*", {"splits": ["test"]}, {"test": 4183}),
-        ("pubmedqa", "pubmedqa_*", {}, {"train": 500, "test": 500}),
-    ],
-)
-def test_published_files_have_the_published_counts(
-    tmp_path: Path, data: Path, name: str, pattern: str, more: dict[str, Any], expected: dict[str, int]
-) -> None:
-    source = {"path": str(data / "data/original"), "files": [pattern]}
-    run(tmp_path, {name: source}, {"dataset": name, **more})
-    notes = read_manifest(tmp_path / "prepare")["notes"]
-    assert notes["questions"] == {name: expected}
-    assert notes["dropped"] == 0
-    found = asked(tmp_path)
-    assert {len(q["options"]) for q in found} == {5 if name.endswith("_5") else 3 if name == "pubmedqa" else 4}
-    if name == "medmcqa":
-        assert 2000 < sum(bool(q["explanation"]) for q in found) < 2300
-        assert not any("\u200b" in q["question"] + q["explanation"] for q in found)

@@ -52,7 +52,7 @@ class Gold:
 
     def found(self, id: str, section: str, row: int) -> None:
         """Note that a passage, or a piece of it, is in this row."""
-        for rows in (self.ids.get(id), self.sections.get(section)):
+        for rows in (self.ids.get(id), self.ids.get(section) if section != id else None, self.sections.get(section)):
             if rows is not None:
                 rows.append(row)
 
@@ -61,10 +61,15 @@ class Gold:
         for rows in (*self.ids.values(), *self.sections.values()):
             rows[:] = final(rows)
 
-    def passage_ids(self, ids: Iterable[str], section: str, names: dict[int, str]) -> list[str]:
-        """Return the ids of a question's gold passages, as they are in the table."""
-        rows = [row for i in ids for row in self.ids[i]] + self.sections.get(section, [])
-        return [names[row] for row in dict.fromkeys(rows)]
+    def graded(self, question: dict[str, Any], names: dict[int, str]) -> dict[str, int]:
+        """Return a question's gold passages, id -> grade, as they are in the table; of passages that became one, the best."""
+        found: dict[str, int] = {}
+        for id, grade in zip(question["gold_ids"], question["gold_grades"], strict=True):
+            for row in self.ids[id]:
+                found[names[row]] = max(grade, found.get(names[row], 0))
+        for row in self.sections.get(question["gold_section"], []):
+            found.setdefault(names[row], 1)
+        return found
 
     def resolve(self, asked: list[dict[str, Any]], passages: Path) -> int:
         """Put the ids of the passages of the table in place of the gold that questions were given.
@@ -73,24 +78,29 @@ class Gold:
             How much of it is not there.
 
         Raises:
-            UserError: a dataset gives gold and none of it is in the corpus: most likely ids of another edition.
+            UserError: a dataset gives gold and none of it is in the corpus: most likely ids of another edition. With
+                `gold_check` 'warn' that is only said.
         """
         names = self.names(passages)
         given: Counter[str] = Counter()
         kept: Counter[str] = Counter()
         missing = 0
+        lenient: set[str] = set()
         for question in asked:
-            ids, section = question["gold_ids"], question.pop("gold_section")
+            ids, section = question["gold_ids"], question["gold_section"]
             given[question["dataset"]] += len(ids) + bool(section)
             missing += sum(not self.ids[g] for g in ids) + (bool(section) and not self.sections[section])
-            question["gold_ids"] = self.passage_ids(ids, section, names)
-            kept[question["dataset"]] += len(question["gold_ids"])
+            found = self.graded(question, names)
+            question["gold_ids"], question["gold_grades"] = list(found), list(found.values())
+            kept[question["dataset"]] += len(found)
+            lenient |= {question["dataset"]} if question.pop("gold_check", "error") == "warn" else set()
+            del question["gold_section"]
         for dataset in given:
             if given[dataset] and not kept[dataset]:
-                raise UserError(
-                    f"{dataset}: none of its {given[dataset]} gold ids is the id (or section) of a passage; "
-                    "leave gold out, or take the corpus that it names"
-                )
+                what = f"{dataset}: none of its {given[dataset]:,} gold ids is the id (or section) of a passage"
+                if dataset not in lenient:
+                    raise UserError(f"{what}; leave gold out, or take the corpus that it names")
+                say(f"prepare: {what}: what is found is not measured by it")
         return missing
 
     def names(self, passages: Path) -> dict[int, str]:

@@ -27,7 +27,7 @@ from jmlr.runtime.errors import UserError
 
 FIELDS = (
     *("id", "dataset", "split", "question", "options", "answer", "answer_text", "explanation", "subject"),
-    *("gold_ids", "gold_section"),
+    *("gold_ids", "gold_grades", "gold_section"),
 )
 SCHEMA = pa.schema(
     [
@@ -36,6 +36,7 @@ SCHEMA = pa.schema(
         ("answer", pa.int32()),
         *((name, pa.string()) for name in ("answer_text", "explanation", "subject")),
         ("gold_ids", pa.list_(pa.string())),
+        ("gold_grades", pa.list_(pa.int32())),
     ]
 )
 MOST_OPTIONS = len(string.ascii_uppercase)
@@ -55,6 +56,7 @@ class QuestionReader:
         split: split of all records; "": the record's own; "hash": by `shares`. What is hashed is the id; for an open
             question its normalised answer, so that no term is asked for in two splits
         open: questions without options are allowed
+        retrieval: questions without options and without an answer are allowed
         ids: where each id was seen, over all sources
         split_of: id -> split, for those that have one whatever `split` says
         splits: those to take; empty: all
@@ -78,6 +80,7 @@ class QuestionReader:
     same_text: str = "error"
     unusable: str = "error"
     make_ids: bool = False
+    retrieval: bool = False
     found: Counter[str] = field(default_factory=Counter, init=False)
     dropped: list[dict[str, Any]] = field(default_factory=list, init=False)
     _numbers: Counter[tuple[str, str]] = field(default_factory=Counter, init=False)
@@ -138,14 +141,14 @@ class QuestionReader:
         return {
             "id": id,
             "dataset": dataset,
-            "split": self._split(record, fields, normalised(answer_text) if index < 0 else id),
+            "split": self._split(record, fields, normalised(answer_text) or id if index < 0 else id),
             "question": question,
             "options": options,
             "answer": index,
             "answer_text": answer_text,
             "explanation": fields.text(record, "explanation"),
             "subject": fields.text(record, "subject"),
-            "gold_ids": [as_id(g) for g in fields.texts(record, "gold_ids")],
+            **_gold(record, fields, where),
             "gold_section": as_id(fields.text(record, "gold_section")),
         }
 
@@ -163,6 +166,8 @@ class QuestionReader:
             named = _number_at(len(options), answer, int(self.answer_index[-1]), where) if numbered else None
             index = _answer(options, answer, answer_text, where, named, first=self.same_text == "first")
             return list(options.values()), index, list(options.values())[index]
+        if self.retrieval and not answer_text and answer in (None, ""):
+            return [], -1, ""
         if not self.open:
             raise _UnusableError("no options; allowed: at least two in 'options', or 'open: true'")
         answer_text = answer_text or fields.text(record, "answer")
@@ -179,6 +184,14 @@ class QuestionReader:
         if not split:
             raise UserError(f"{record.where}: no field 'split'; the option 'split' can give one (a name, or 'hash')")
         return split
+
+
+def _gold(record: Record, fields: Fields, where: str) -> dict[str, list[Any]]:
+    """Return gold_ids and gold_grades, how well each answers: 1 where the record does not say."""
+    ids, grades = [as_id(g) for g in fields.texts(record, "gold_ids")], fields.texts(record, "gold_grades")
+    if grades and (len(grades) != len(ids) or not all(g.isdecimal() and int(g) for g in grades)):
+        raise UserError(f"{where}: 'gold_grades' allowed: a whole number, 1 or more, for each of {len(ids)} 'gold_ids'")
+    return {"gold_ids": ids, "gold_grades": list(map(int, grades)) or [1] * len(ids)}
 
 
 def _options(value: Any, where: str) -> dict[str, str]:

@@ -10,10 +10,11 @@ import gzip
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from jmlr.corpus.records import files_of
+from jmlr.corpus.records import Record, files_of
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.files import DAMAGED
 
@@ -65,6 +66,26 @@ def split_of(lists: Mapping[str, str], sources: Mapping[str, Path]) -> dict[str,
             raise UserError(f"split_ids: '{place}': allowed: SOURCE/FILE; sources: {', '.join(sorted(sources))}")
         found.update((i, split) for file in files_of(sources[source], pattern) for i in ids_in(file))
     return found
+
+
+@dataclass
+class FirstFile:
+    """Passes over records whose id another file had before: BioASQ's training files repeat the golden sets of earlier years.
+
+    A file that has an id twice keeps both; whoever reads them refuses that.
+    """
+
+    id_of: Callable[[Record], str]
+    passed_over: int = field(default=0, init=False)
+    _files: dict[str, str] = field(default_factory=dict, init=False)
+
+    def of(self, records: Iterable[Record]) -> Iterator[Record]:
+        """Yield the records of one file after the other without those ids."""
+        for record in records:
+            if self._files.setdefault(self.id_of(record), record.file) == record.file:
+                yield record
+            else:
+                self.passed_over += 1
 
 
 def check_shares(shares: Mapping[str, float]) -> None:

@@ -71,11 +71,17 @@ def retrieval_rows(
 ) -> Iterator[Row]:
     """Yield hit, recall and nDCG at the cut-offs, and MRR over all candidates, of the questions with gold passages."""
     for (dataset, split), members in grouped(questions[i] for i in ranked if questions[i]["gold_ids"]).items():
-        pairs, ids = [(ranked[q["id"]], frozenset(q["gold_ids"])) for q in members], [q["id"] for q in members]
+        pairs, ids = [(ranked[q["id"]], grades_of(q)) for q in members], [q["id"] for q in members]
         for name, metric in AT_K:
             for k in cut_offs:
                 yield round, dataset, split, name, k, [metric(found, gold, k) for found, gold in pairs], ids
         yield round, dataset, split, "mrr", "", [reciprocal_rank(found, gold) for found, gold in pairs], ids
+
+
+def grades_of(question: Record) -> dict[str, int]:
+    """Return a question's gold passages, id -> grade; 1 where a table knows no grades."""
+    ids = question["gold_ids"]
+    return dict(zip(ids, question.get("gold_grades") or [1] * len(ids), strict=True))
 
 
 def change_rows(before: Iterable[Row], after: Iterable[Row], round: int) -> Iterator[Row]:

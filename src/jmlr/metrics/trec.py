@@ -2,7 +2,7 @@
 
     topics.tsv        1    m1    mcq    test               number, question, dataset, split
     candidates.trec   1 Q0 passage-17 1 0.83 jmlr          number, Q0, passage, rank, score, tag
-    qrels.trec        1 0 passage-17 1                     number, 0, passage, relevance
+    qrels.trec        1 0 passage-17 1                     number, 0, passage, grade
 
 Topics are numbers, as TREC's are: gdeval, by which ir-measures computes nDCG with exponential gains, keeps of an id what follows
 its last hyphen and reads it as a number, so `train-0` and `test-0` would be one question. A number is the question's row in
@@ -11,7 +11,7 @@ questions.parquet, from 1. Written scores never tie, since tools break ties by p
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -31,10 +31,12 @@ def write_topics(path: Path, questions: Sequence[Mapping[str, str]]) -> None:
         f.writelines(f"{n}\t{q['id']}\t{q['dataset']}\t{q['split']}\n" for n, q in enumerate(questions, 1))
 
 
-def write_qrels(path: Path, gold: Mapping[int, Iterable[str]]) -> None:
-    """Write topic -> gold passage ids; ids have no blanks (`prepare` sees to it)."""
+def write_qrels(path: Path, gold: Mapping[int, Mapping[str, int] | Collection[str]]) -> None:
+    """Write topic -> gold passages with their grades, or (ids alone) with 1; ids have no blanks (`prepare` sees to it)."""
     with path.open("w", encoding="utf-8") as f:
-        f.writelines(f"{topic} 0 {passage} 1\n" for topic, passages in gold.items() for passage in passages)
+        for topic, passages in gold.items():
+            grades = passages if isinstance(passages, Mapping) else dict.fromkeys(passages, 1)
+            f.writelines(f"{topic} 0 {passage} {grade}\n" for passage, grade in grades.items())
 
 
 def write_run(path: Path, ids: Sequence[Sequence[str]], scores: NDArray[np.float32]) -> None:

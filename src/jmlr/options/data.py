@@ -110,8 +110,18 @@ class QuestionsOptions(_ReadOptions):
     counts: dict[str, int] = option(
         dict, "split, or dataset/split -> expected number of questions; those not named are not checked"
     )
-    adapter: Literal["", "bioasq", "mirage", "mmlu"] = option("", "function of jmlr.corpus.adapters for records of a published form")  # fmt: skip
+    adapter: Literal["", "afrimedqa", "bioasq", "headqa", "medxpertqa", "mirage", "mmlu", "mmlu_pro", "squad"] = option(
+        "", "function of jmlr.corpus.adapters for records of a published form"
+    )
     open: bool = option(False, "questions without options (a term, a short answer) are allowed")
+    retrieval: bool = option(
+        False, "questions without options and without an answer are allowed: they count for retrieval alone"
+    )
+    qrels: str = option(
+        "",
+        "'SOURCE/FILE' (a glob pattern) of judgements, in BEIR's or TREC's form, that give the gold passages and their "
+        "grades; a query's split is `split`, or the name of the file that judges it",
+    )
     choices: list[str] = option(list, "the options of every question, where records have none: yes, no, maybe")
     answer_index: Literal["auto", "from_0", "from_1"] = option(
         "auto", "what a number as answer means; auto: a key or the text of an option, else an index from 0"
@@ -119,13 +129,21 @@ class QuestionsOptions(_ReadOptions):
     same_text: Literal["error", "first"] = option(
         "error", "another option has the right one's text; first: the first of them is the answer"
     )
+    same_id: Literal["error", "first"] = option(
+        "error",
+        "an id that another file of the entry had before; first: the first of them counts, in the order of `files`",
+    )
+    gold_check: Literal["error", "warn"] = option(
+        "error", "what it is where no gold passage of a dataset is in the corpus; warn: the dataset has no gold then"
+    )
     unusable: Literal["error", "drop"] = option(
         "error", "a question without usable options or answer; drop: list it in dropped.parquet and go on"
     )
     fields: dict[str, str] = option(
         dict,
-        "our field -> theirs; ours: id, question, options, answer, answer_text, explanation, gold_ids, gold_section, "
-        "subject, split; theirs may be a path (answers.*.text), and 'a, b, c' takes several fields as a list",
+        "our field -> theirs; ours: id, question, options, answer, answer_text, explanation, subject, split, gold_ids (ids of "
+        "passages or of their sections), gold_grades, gold_section; theirs may be a path (answers.*.text), and 'a, b, c' takes "
+        "several fields as a list",
     )
 
 
@@ -169,6 +187,11 @@ class PrepareOptions(Closed):
     passage_tokens: Count = option(0, "the same by tokens of `tokenizer`; 0: by words")
     overlap_tokens: Count = option(0, "tokens repeated at the start of the next piece")
     tokenizer: str = option("", "tokenizer.json, the folder of one, or a hub name: what passage_tokens counts in")
+    repeated: Literal["keep", "once"] = option(
+        "keep",
+        "questions that a set asks more than once are told, and: keep them, or once: the first of them alone "
+        "(none, where their answers differ)",
+    )
     deduplicate: bool = option(True, "drop passages whose normalised text is already there")
     near_duplicates: Share = option(
         0.0, "drop passages this similar to one before (Jaccard of 5-word shingles, MinHash; 0.7 to 1); 0: no check"

@@ -44,13 +44,13 @@ def evaluate(
         seed: of the training, for the table
         searches: outputs of `search`, of rounds 0, 1, ...; none for a closed-book system
     """
-    from jmlr.metrics.table import answer_rows, calibration_rows, change_rows, rationale_rows, write_values
+    from jmlr.metrics.table import answer_rows, calibration_rows, change_rows, grades_of, rationale_rows, write_values
     from jmlr.metrics.trec import topics, write_qrels, write_topics
 
     inputs = {"prepared": prepared, "answers": answers, "searches": searches}
     with stage_output(out, "evaluate", inputs=inputs, options=[options]) as (folder, notes):
         asked = _read(prepared / "questions.parquet", "--prepared", ["id", "dataset", "split", "answer", "gold_ids"],
-                      ["answer_text", "explanation"])  # fmt: skip
+                      ["answer_text", "explanation", "gold_grades"])  # fmt: skip
         questions = {q["id"]: q for q in asked}
         answered = _read(answers / "answers.parquet", "--answers", ["question_id", "split", "answer", "predicted"],
                          ["probabilities", "rationale", "citations", "cited_ids", "ids"])  # fmt: skip
@@ -58,7 +58,7 @@ def evaluate(
         for a in answered:
             a["dataset"] = questions[a["question_id"]]["dataset"]
         splits = list(dict.fromkeys(a["split"] for a in answered))
-        gold = {q["id"]: q["gold_ids"] for q in questions.values() if q["gold_ids"] and q["split"] in splits}
+        gold = {q["id"]: grades_of(q) for q in questions.values() if q["gold_ids"] and q["split"] in splits}
         numbers = topics(questions)
         write_topics(folder / "topics.tsv", asked)
         write_qrels(folder / "qrels.trec", {numbers[i]: passages for i, passages in gold.items()})

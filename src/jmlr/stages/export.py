@@ -1,4 +1,8 @@
-"""`jmlr export`: the models of a finished run as folders for others, the language model with its adapter merged."""
+"""`jmlr export`: what others can use of a run: its models, the language model with its adapter merged; or its retrieval set.
+
+jmlr export --run results/demo --out exported
+jmlr export --run results/demo --out exported --beir
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import shutil
 from pathlib import Path
 
 from jmlr.runtime.errors import UserError
-from jmlr.runtime.files import fresh_directory
+from jmlr.runtime.files import existing, fresh_directory
 from jmlr.runtime.manifest import belonging, last_training, read_manifest
 from jmlr.runtime.progress import say
 
@@ -17,10 +21,13 @@ def export(
     system: str = "jmlr",
     seed: int = 0,
     bf16: bool = False,
+    beir: bool = False,
 ) -> None:
     """Write llm/ (merged, with its tokenizer) and retriever/ (where it was trained), each with a model card.
 
     What was written is loaded again and held against the model with its adapter: a difference beyond rounding is refused.
+
+    With `beir`: its passages, questions and gold as a BEIR folder instead, for other retrievers to be measured on.
 
     Args:
         out: folder to make
@@ -28,7 +35,11 @@ def export(
         system: whose models
         seed: of the training
         bf16: write the language model in bfloat16, half the size; the default is float32
+        beir: corpus.jsonl, queries.jsonl and qrels/ of the prepared run, in place of models
     """
+    if beir:
+        _write_beir(out, run)
+        return
     trained = last_training(run, system, seed)
     from jmlr.models.card import write_card
 
@@ -73,3 +84,13 @@ def _merged(out: Path, llm: str, adapter: Path, bf16: bool) -> None:
         raise UserError(
             f"export: the merged model differs from '{llm}' with its adapter: {what}; use the adapter itself ('{adapter}', see its README.md)"
         )
+
+
+def _write_beir(out: Path, run: Path) -> None:
+    from jmlr.corpus.beir import write_beir
+
+    for name in ("passages", "questions"):
+        existing(run / f"prepare/{name}.parquet", "--run")
+    with fresh_directory(out) as folder:
+        counts = write_beir(folder, run / "prepare")
+    say(f"export: {', '.join(f'{n:,} {what}' for what, n in counts.items())} in {out}")

@@ -38,6 +38,7 @@ def prepare(out: Path, fetched: list[Path], options: PrepareOptions) -> None:
         TableWriter(folder / "dropped.parquet", contamination.DROPPED) as dropped,
     ):
         asked = _questions(sources, options.questions, dropped.add)
+        asked, notes["repeated"] = _repeats(asked, options.repeated == "once", dropped.add)
         tests = _tests(asked, options.decontaminate)
         asked = _without_tests(asked, tests, options.decontaminate, dropped.add)
         notes["passages"], notes["gold_not_in_corpus"] = _passages(folder, sources, asked, options, tests, dropped.add)
@@ -56,6 +57,11 @@ def prepare(out: Path, fetched: list[Path], options: PrepareOptions) -> None:
         if tests:
             notes["test_questions"] = {"checked_against": len(tests.names), "too_short_for_passages": tests.too_short}
         notes["dropped"] = dropped.count
+    for dataset, n in notes["repeated"].items():
+        differ = f", {n['contradicting']:,} of them with another answer" if n["contradicting"] else ""
+        done = "each counts once" if options.repeated == "once" else "'repeated: once' counts each once"
+        what = f"{n['questions'] - n['groups']:,} of its questions repeat an earlier one"
+        say(f"prepare: {dataset}: {what}{differ}; {done}")
     total = sum(n["passages"] for n in notes["passages"].values())
     say(f"prepare: {total:,} passages, {len(asked):,} questions, {notes['documents']:,} documents")
 
@@ -78,24 +84,31 @@ def _questions(sources: dict[str, Path], parts: list[QuestionsOptions], dropped:
     """
     from jmlr.corpus import adapters
     from jmlr.corpus.fields import Fields
+    from jmlr.corpus.judgements import read_judgements
     from jmlr.corpus.questions import FIELDS, QuestionReader
-    from jmlr.corpus.splits import split_of
+    from jmlr.corpus.splits import FirstFile, split_of
 
     found: list[Row] = []
     ids: dict[str, str] = {}
     for part in parts:
         reader = QuestionReader(
             part.source, part.dataset, part.split, part.shares, part.open, ids, split_of(part.split_ids, sources),
-            part.splits, part.choices, part.answer_index, part.same_text, part.unusable, part.make_ids,
+            part.splits, part.choices, part.answer_index, part.same_text, part.unusable, part.make_ids, part.retrieval,
         )  # fmt: skip
         fields = Fields(FIELDS, part.fields, part.include, part.exclude, part.clean)
         adapt = getattr(adapters, part.adapter) if part.adapter else None
+        first, given = FirstFile(fields.id), len(found)
+        judged = read_judgements(part.qrels, sources, part.split, part.splits) if part.qrels else None
         wanted = {s: f for s, f in part.files.items() if not part.splits or s in part.splits}
         for split, pattern in (wanted or {part.split: part.file}).items():
             reader.split = split
             records = _records(sources, part, pattern)
             adapted = (r for record in records for r in adapt(record)) if adapt else records
-            found += reader.read(adapted, fields)
+            adapted = first.of(adapted) if part.same_id == "first" else adapted
+            found += reader.read(judged.of(adapted, fields.id) if judged else adapted, fields)
+        for question in found[given:]:
+            question["gold_check"] = part.gold_check
+        _say_passed_over(part.source, first.passed_over, judged.unjudged if judged else 0)
         for row in reader.dropped:
             dropped(row)
         wrong = reader.check_counts(part.counts)
@@ -104,6 +117,29 @@ def _questions(sources: dict[str, Path], parts: list[QuestionsOptions], dropped:
         if wrong or reader.dropped:
             say(f"prepare: {wrong or f'{part.source}: {len(reader.dropped)} unusable questions (dropped.parquet)'}")
     return found
+
+
+def _say_passed_over(source: str, repeated: int, unjudged: int) -> None:
+    if repeated:
+        say(f"prepare: {source}: {repeated:,} records passed over, whose ids are in a file before ('same_id: first')")
+    if unjudged:
+        say(f"prepare: {source}: {unjudged:,} queries passed over, which no passage answers ('qrels')")
+
+
+def _repeats(asked: list[Row], once: bool, dropped: Callable[[Row], None]) -> tuple[list[Row], dict[str, Any]]:
+    """Find the questions that a set asks more than once; return what is left, and the counts of each dataset."""
+    from jmlr.corpus.repeats import contradicts, left_out, repeated
+
+    groups = repeated(asked)
+    out = left_out(asked, groups) if once else {}
+    counts: dict[str, Counter[str]] = {}
+    for group in groups:
+        found = counts.setdefault(asked[group[0]]["dataset"], Counter())
+        found.update(groups=1, questions=len(group), contradicting=contradicts(asked, group))
+    for index, reason in out.items():
+        row = {k: asked[index][k] for k in ("id", "dataset", "split")}
+        dropped({"kind": "question", **row, "reason": reason, "test_id": "", "test_dataset": "", "share": None})
+    return [q for i, q in enumerate(asked) if i not in out], {d: dict(n) for d, n in counts.items()}
 
 
 def _tests(asked: list[Row], how: DecontaminateOptions) -> Any:

@@ -108,15 +108,19 @@ def read_questions(
     query_options: bool,
     query_tokens: int,
 ) -> list[Question]:
-    """Return the questions of a split with their candidates (none where `candidates` is None).
+    """Return the questions of a split that have an answer, with their candidates (none where `candidates` is None).
 
     Raises:
-        UserError: the split is empty, an answer is missing, or a question has no candidates or one of them twice.
+        UserError: the split is empty, none of its questions has an answer, an answer is missing, or a question has no candidates or one of them twice.
     """
     table = read_table(prepared / "questions.parquet")
     chosen = table.filter(pc.equal(table["split"], split))
     if not len(chosen):
         raise UserError(f"{prepared / 'questions.parquet'}: no question of split '{split}'")
+    chosen = chosen.filter(pc.or_kleene(pc.greater_equal(chosen["answer"], 0), pc.not_equal(chosen["answer_text"], "")))
+    if not len(chosen):
+        what = f"no question of split '{split}' has an answer; those without one count for retrieval alone"
+        raise UserError(f"{prepared / 'questions.parquet'}: {what}")
     found = _candidates(candidates)
     rows_of = _gold_rows(prepared, chosen["gold_ids"])
     passages_there = pq.read_metadata(prepared / "passages.parquet").num_rows if found is not None else 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,7 @@ def test_duplicates_are_dropped_over_sources_unless_kept(tmp_path: Path) -> None
 
 def test_gold_follows_cutting_sections_and_dropped_duplicates(tmp_path: Path) -> None:
     gold = Gold()
-    gold.want(["long", "copy", "gone"], "")
+    gold.want(["long", "copy", "gone", "other"], "")
     gold.want([], "sec")
     rows = [
         {"id": "first", "text": "A b c.", "section": "other"},
@@ -64,9 +64,16 @@ def test_gold_follows_cutting_sections_and_dropped_duplicates(tmp_path: Path) ->
     ]
     write(tmp_path, rows, gold=gold, words=3)
     names = gold.names(tmp_path / "passages.parquet")
-    assert gold.passage_ids(["long"], "", names) == ["first", "long/2", "long/3"]
-    assert gold.passage_ids(["copy"], "", names) == ["first"]
-    assert gold.passage_ids(["gone"], "sec", names) == ["first", "long/2", "long/3", "late"]
+
+    def found(*ids: str, section: str = "", grades: Sequence[int] = ()) -> dict[str, int]:
+        question = {"gold_ids": ids, "gold_grades": grades or [1] * len(ids), "gold_section": section}
+        return gold.graded(question, names)
+
+    assert list(found("long")) == ["first", "long/2", "long/3"]
+    assert list(found("copy")) == ["first"]
+    assert list(found("gone", section="sec")) == ["first", "long/2", "long/3", "late"]
+    assert list(found("other")) == ["first"], "a gold id may name the section of its passages, such as a PMID"
+    assert found("long", "copy", section="sec", grades=[1, 2]) == {"first": 2, "long/2": 1, "long/3": 1, "late": 1}
 
 
 @pytest.mark.parametrize(

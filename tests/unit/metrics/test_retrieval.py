@@ -32,6 +32,14 @@ def test_ndcg_is_the_gain_beside_the_ideal_one():
     assert ndcg(RANKED["q3"], GOLD["q3"], 4) == 0.0
 
 
+def test_ndcg_with_grades_gains_the_grade_and_puts_the_best_first():
+    gold = {"b": 1, "d": 3, "elsewhere": 2}
+    ideal = 3 + 2 / log2(3) + 1 / log2(4)
+    assert ndcg(RANKED["q1"], gold, 4) == pytest.approx((1 / log2(3) + 3 / log2(5)) / ideal)
+    assert ndcg(RANKED["q1"], dict.fromkeys(gold, 1), 4) == ndcg(RANKED["q1"], GOLD["q1"], 4)
+    assert ndcg(["d", "elsewhere", "b"], gold, 2) == 1.0
+
+
 def test_ndcg_is_what_scikit_learn_computes():
     sklearn = pytest.importorskip("sklearn.metrics", reason="scikit-learn is not installed")
     truth = [[float(p in GOLD["q1"]) for p in RANKED["q1"]] + [1.0]]  # the gold passage that was not found stands last
@@ -61,7 +69,8 @@ def test_the_trec_files_of_search_and_evaluate_give_the_same_figures_in_ir_measu
     draw = np.random.default_rng(1)
     names = [f"p{i}" for i in draw.permutation(60)]  # ids in another order than rows
     ranked = searched(tmp_path, names, questions=25, candidates=10)
-    gold = {q: sorted({*draw.choice(found, 2), *draw.choice(names, 2)}) for q, found in ranked.items()}
+    ids = {q: sorted({*draw.choice(found, 2), *draw.choice(names, 2)}) for q, found in ranked.items()}
+    gold = {q: {p: int(draw.integers(1, 4)) for p in passages} for q, passages in ids.items()}
     numbers = topics(ranked)
     write_qrels(tmp_path / "qrels.trec", {numbers[q]: passages for q, passages in gold.items()})
     ours = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from math import log2
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,22 @@ def test_every_number_is_its_formula_over_the_answered_split(given: dict[str, An
     assert found["1", "terms", "test", "mrr", ""] == (0.5, 1)
     assert found["1", "all", "test", "mrr", ""] == (0.75, 3)
     assert {key[2] for key in found} == {"test"}
+
+
+def test_questions_without_an_answer_are_measured_for_what_was_found_with_its_grades(given: dict[str, Any]) -> None:
+    schema = pq.read_schema(given["prepared"] / "questions.parquet").append(
+        pa.field("gold_grades", pa.list_(pa.int32()))
+    )
+    questions = pq.read_table(given["prepared"] / "questions.parquet").to_pylist()
+    graded = [{**q, "gold_grades": [2, 1][: len(q["gold_ids"])]} for q in questions]  # m2: b 2, c 1; o1 has no answer
+    pq.write_table(pa.Table.from_pylist(graded, schema=schema), given["prepared"] / "questions.parquet")
+    evaluate(**given)
+    found = rows(given["out"])
+    cb = (1 + 2 / log2(3)) / (2 + 1 / log2(3))
+    assert found["0", "mcq", "test", "ndcg", "2"] == (pytest.approx((1 / log2(3) + cb) / 2, abs=1e-6), 2)
+    assert found["1", "terms", "test", "ndcg", "2"] == (pytest.approx(1 / log2(3), abs=1e-6), 1)
+    assert not any(key[1:4:2] == ("terms", "accuracy") for key in found)
+    assert (given["out"] / "qrels.trec").read_text() == "1 0 a 2\n2 0 b 2\n2 0 c 1\n5 0 d 2\n"
 
 
 def test_probabilities_give_a_calibration_error_over_the_parsed_answers(given: dict[str, Any]) -> None:

@@ -6,13 +6,18 @@ import hashlib
 import shutil
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
+from jmlr.config import Config
 from jmlr.models.llm import load_adapter, load_llm
 from jmlr.options import ReadingOptions, RetrievalOptions, TrainOptions
 from jmlr.runtime.errors import UserError
 from jmlr.stages.export import export
+from jmlr.stages.fetch import fetch
+from jmlr.stages.prepare import prepare
 from jmlr.stages.train import train
 
 
@@ -111,6 +116,45 @@ def test_the_card_names_data_by_digest_and_every_setting(tiny, run, tmp_path):
         assert all(f"| `{name}` |" in text for name in (*TrainOptions.model_fields, *ReadingOptions.model_fields))
         assert text.startswith("---\nlibrary_name: ")
         assert str(tiny.parent) not in text.split("## Load it")[0]  # nothing of this machine's folders
+
+
+def test_a_retrieval_set_that_is_written_is_read_back_the_same(tiny, tmp_path):
+    """BEIR's folder, through the cards `beir`: passages, questions, gold and grades come back, in their order."""
+    (tmp_path / "run").mkdir()
+    shutil.copytree(tiny / "prepare", tmp_path / "run/prepare")
+    asked = pq.read_table(tiny / "prepare/questions.parquet")
+    grades = [[1 + i % 3] * len(q["gold_ids"]) for i, q in enumerate(asked.to_pylist())]
+    place = asked.schema.get_field_index("gold_grades")
+    asked = asked.set_column(place, asked.schema.field(place), pa.array(grades, pa.list_(pa.int32())))
+    pq.write_table(asked, tmp_path / "run/prepare/questions.parquet")
+    export(tmp_path / "out", tmp_path / "run", beir=True)
+    assert (tmp_path / "out/qrels/test.tsv").read_text().startswith("query-id\tcorpus-id\tscore\n")
+    prepared = {"questions": [{"dataset": "beir"}], "corpora": [{"corpus": "beir"}]}
+    config = Config.load({"sources": {"beir": {"path": str(tmp_path / "out")}}, "prepare": prepared})
+    fetch(tmp_path / "fetch/beir", "beir", config.sources["beir"])
+    prepare(tmp_path / "again", [tmp_path / "fetch/beir"], config.prepare)
+    for name, columns in (
+        ("passages", ["row", "id", "title", "text"]),
+        ("questions", ["id", "split", "question", "gold_ids", "gold_grades"]),
+    ):
+        one, two = (
+            pq.read_table(p / f"{name}.parquet", columns=columns)
+            for p in (tmp_path / "run/prepare", tmp_path / "again")
+        )
+        assert one.num_rows > 10
+        assert two.equals(one)
+
+
+def test_a_run_without_gold_or_without_prepare_is_one_line(tiny, tmp_path):
+    shutil.copytree(tiny / "prepare", tmp_path / "run/prepare")
+    asked = pq.read_table(tiny / "prepare/questions.parquet").to_pylist()
+    bare = pa.Table.from_pylist([{**q, "gold_ids": [], "gold_grades": []} for q in asked])
+    pq.write_table(bare, tmp_path / "run/prepare/questions.parquet")
+    with pytest.raises(UserError, match="no question has a gold passage"):
+        export(tmp_path / "out", tmp_path / "run", beir=True)
+    with pytest.raises(UserError, match=r"--run: there is no '.*nowhere/prepare/passages.parquet'"):
+        export(tmp_path / "out", tmp_path / "nowhere", beir=True)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_run_without_a_finished_training_is_one_line(run, tmp_path):

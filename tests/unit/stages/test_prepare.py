@@ -58,21 +58,12 @@ def test_the_tables_have_the_columns_and_types_of_the_contract(tmp_path: Path) -
     assert {f.name: f.type for f in tables["questions"].schema} == {
         "id": text, "dataset": text, "split": text, "question": text, "options": texts, "answer": i32,
         "answer_text": text, "explanation": text, "subject": text, "gold_ids": texts,
+        "gold_grades": pa.list_(i32),
     }  # fmt: skip
     spans = pa.list_(pa.struct([("start", i32), ("end", i32)]))
     assert {f.name: f.type for f in tables["documents"].schema} == {"text": text, "targets": spans}
     assert {name: len(t) for name, t in tables.items()} == {"passages": 4, "questions": 4, "documents": 1}
     assert read_manifest(tmp_path / "prepare")["notes"]["questions"] == {"world": {"test": 4}}
-
-
-def test_gold_that_is_not_in_the_corpus_is_counted_and_left_out(tmp_path: Path) -> None:
-    questions = [{**q, "gold_ids": [*q["gold_ids"], "elsewhere"]} for q in QUESTIONS]
-    corpora = [{"source": "world", "file": "passages.jsonl", "exclude": {"id": ["p3"]}}]
-    tables = run(fetched(tmp_path, questions=questions), corpora=corpora)
-    assert tables["questions"]["gold_ids"].to_pylist() == [["p0"], ["p1"], ["p2"], []]
-    notes = read_manifest(tmp_path / "prepare")["notes"]
-    assert notes["gold_not_in_corpus"] == 5
-    assert notes["passages"]["world"] == {"records": 4, "left_out": 1, "cut": 0, "duplicates": 0, "passages": 3}
 
 
 def test_gold_names_the_pieces_of_a_passage_that_was_cut(tmp_path: Path) -> None:

@@ -70,6 +70,25 @@ def test_an_answer_of_no_tokens_is_refused_naming_the_question(tiny):
         )
 
 
+def test_questions_without_an_answer_are_never_trained_on(tiny, tmp_path):
+    table = pq.read_table(tiny / "prepare/questions.parquet")
+    bare = {"options": [], "answer": -1, "answer_text": ""}
+    rows = [{**q, **(bare if q["split"] == "train" and i % 2 else {})} for i, q in enumerate(table.to_pylist())]
+    kept = [q["answer_text"] for q in rows if q["split"] == "train" and q["answer"] >= 0]
+    (tmp_path / "passages.parquet").symlink_to(tiny / "prepare/passages.parquet")
+
+    def read(rows):
+        pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), tmp_path / "questions.parquet")
+        return read_questions(tmp_path, None, prompter(tiny), None, split="train", query_options=False, query_tokens=64)
+
+    assert 0 < len(kept) < sum(q["split"] == "train" for q in rows)
+    assert [q.answer_text for q in read(rows)] == kept
+    with pytest.raises(
+        UserError, match="no question of split 'train' has an answer; those without one count for retrieval"
+    ):
+        read([{**q, **bare} for q in rows])
+
+
 def test_a_question_longer_than_its_room_keeps_its_end_is_counted_and_never_exceeds_the_context(tiny):
     made = prompter(tiny, llm_question_tokens=20, llm_answer_tokens=8, llm_tokens=40)
     text = "word " * 300 + "what is the ?"
