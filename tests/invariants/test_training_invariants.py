@@ -84,6 +84,7 @@ def test_a_batch_of_eight_equals_parts_of_it_accumulated(tiny, candidates, tmp_p
     assert_same_path(straight, trajectory(tiny, candidates, tmp_path, micro_batch=micro_batch))
 
 
+@pytest.mark.filterwarnings("error:.*gradient_checkpointing_enable:FutureWarning")
 def test_recomputing_activations_changes_nothing(tiny, candidates, tmp_path, straight):
     assert_same_path(straight, trajectory(tiny, candidates, tmp_path, gradient_checkpointing=True))
 

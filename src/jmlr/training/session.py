@@ -148,7 +148,9 @@ def adapted_llm(
         )  # fmt: skip
     lean(model)
     if options["gradient_checkpointing"]:
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        # newer versions of transformers have the first name, and warn of the second
+        enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+        enable({"use_reentrant": False})
         model.enable_input_require_grads()
     return model, tokenizer
 
