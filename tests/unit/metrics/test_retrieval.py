@@ -64,13 +64,14 @@ def searched(root: Path, names: list[str], questions: int, candidates: int) -> d
     return dict(zip(table["question_id"].to_pylist(), table["ids"].to_pylist(), strict=True))
 
 
-def test_the_trec_files_of_search_and_evaluate_give_the_same_figures_in_ir_measures(tmp_path: Path):
+@pytest.mark.parametrize("best", [1, 3])
+def test_the_trec_files_of_search_and_evaluate_give_the_same_figures_in_ir_measures(tmp_path: Path, best: int):
     measures = pytest.importorskip("ir_measures", reason="ir-measures is not installed")
     draw = np.random.default_rng(1)
     names = [f"p{i}" for i in draw.permutation(60)]  # ids in another order than rows
     ranked = searched(tmp_path, names, questions=25, candidates=10)
     ids = {q: sorted({*draw.choice(found, 2), *draw.choice(names, 2)}) for q, found in ranked.items()}
-    gold = {q: {p: int(draw.integers(1, 4)) for p in passages} for q, passages in ids.items()}
+    gold = {q: {p: int(draw.integers(1, best + 1)) for p in passages} for q, passages in ids.items()}
     numbers = topics(ranked)
     write_qrels(tmp_path / "qrels.trec", {numbers[q]: passages for q, passages in gold.items()})
     ours = {
@@ -79,10 +80,11 @@ def test_the_trec_files_of_search_and_evaluate_give_the_same_figures_in_ir_measu
         "R@2": [recall(ranked[q], gold[q], 2) for q in ranked],
         "R@10": [recall(ranked[q], gold[q], 10) for q in ranked],
         "Success@2": [hit(ranked[q], gold[q], 2) for q in ranked],
-        "nDCG(dcg='exp-log2')@10": [ndcg(ranked[q], gold[q], 10) for q in ranked],  # relevance is 0 or 1: the same
         "P@1": [hit(ranked[q], gold[q], 1) for q in ranked],
         "RR": [reciprocal_rank(ranked[q], gold[q]) for q in ranked],
     }
+    if best == 1:  # a gain of 2^grade - 1 is then the grade
+        ours["nDCG(dcg='exp-log2')@10"] = ours["nDCG@10"]
     theirs = measures.iter_calc(
         [measures.parse_measure(name) for name in ours],
         measures.read_trec_qrels(str(tmp_path / "qrels.trec")),
