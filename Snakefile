@@ -1,4 +1,4 @@
-"""JMLR from raw text to the paper's table:
+"""JMLR from raw text to a table of systems:
 fetch -> prepare -> pretrain -> encode -> index -> search -> train -> answer -> evaluate -> judge -> report.
 
     results/{run}/fetch/{source}

@@ -193,3 +193,12 @@ def test_what_the_pages_say_of_the_conventional_road_is_what_the_ablations_found
         assert f"it takes {time} JMLR's time" in text, name
         assert f"answers {accuracy} right" in text, name
     assert f"and {flops} its FLOPs" in text
+
+
+def test_the_readme_gives_every_target_on_real_text_as_the_page_and_the_log_do():
+    """LLM-Rank first, no target without its name, no change without its interval."""
+    rows = re.findall(r"^\| ([^|]*) \| ([-+][^|]*\]) \| ([-+][^|]*\]) \|$", (ROOT / "README.md").read_text(), re.M)
+    assert len(rows) >= 5
+    assert rows[0][0].startswith("LLM-Rank")
+    said = (ROOT / "docs/reproduce.md").read_text() + (ROOT / "docs/log.md").read_text()
+    assert [change for row in rows for change in row[1:] if change not in said] == []
