@@ -21,7 +21,7 @@ from typing import Any
 from jmlr.corpus.formats import ARCHIVES, FORMATS, check_format, format_of, why_not
 from jmlr.corpus.formats.archive import members
 from jmlr.corpus.formats.json_tree import KEY
-from jmlr.corpus.formats.opened import Input, Reading, checked_encoding, opened, plain
+from jmlr.corpus.formats.opened import BROKEN, Input, Reading, checked_encoding, damaged, opened, plain
 from jmlr.corpus.quotes import closest
 from jmlr.corpus.texts import DOCUMENTS
 from jmlr.runtime.errors import UserError
@@ -153,9 +153,12 @@ def _read(file: Input, own: str, name: str) -> Iterator[Record]:
     """Yield the records of one file or member; raise EmptyError if there are none."""
     kind = format_of(own, file.reading.format)
     empty = True
-    for place, fields in FORMATS[kind].read(file):
-        empty = False
-        yield Record(fields, f"{file.where}: {place}" if place else file.where, own)
+    try:
+        for place, fields in FORMATS[kind].read(file):
+            empty = False
+            yield Record(fields, f"{file.where}: {place}" if place else file.where, own)
+    except BROKEN as error:
+        raise damaged(file.where, error) from None
     document = kind in DOCUMENTS
     if empty and not (document and file.reading.skip_empty):
         raise EmptyError(file.where, name, document)

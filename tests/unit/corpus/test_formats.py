@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from jmlr.corpus.formats import CONVERT, FORMATS, unreadable
+from jmlr.corpus.formats import ARCHIVES, COMPRESSED, CONVERT, ENDINGS, FORMATS, unreadable
 from jmlr.corpus.quotes import hidden
 from jmlr.corpus.records import Reading, read_records, records_of
 from jmlr.options.data import CorpusOptions
@@ -66,6 +66,33 @@ def test_nan_is_nothing_in_parquet_inside_structs_and_lists_too(tmp_path: Path) 
     assert fields(tmp_path / "a.parquet") == [
         {"id": "a", "x": None, "s": {"y": None, "z": [None, 1.5]}, "n": 3}, rows[1]
     ]  # fmt: skip
+
+
+def test_a_map_of_parquet_is_an_object(tmp_path: Path) -> None:
+    kind = pa.map_(pa.string(), pa.float64())
+    pq.write_table(pa.table({"o": pa.array([[("A", 1.0), ("B", NAN)]], kind)}), tmp_path / "a.parquet")
+    assert fields(tmp_path / "a.parquet") == [{"o": {"A": 1.0, "B": None}}]
+    pq.write_table(pa.table({"o": pa.array([[("A", 1.0), ("A", 2.0)]], kind)}), tmp_path / "a.parquet")
+    refused(tmp_path / "a.parquet", "after row 0: a key stands twice in one map")
+
+
+def test_parquet_is_read_without_keeping_what_was_read(tmp_path: Path) -> None:
+    peaks = []
+    for groups in (4, 40):
+        with pq.ParquetWriter(tmp_path / "a.parquet", pa.schema([("text", pa.string())]), compression="none") as writer:
+            for i in range(groups):
+                writer.write_table(pa.table({"text": [f"{i}-{n}" * 500 for n in range(400)]}))
+        before, peak = pa.total_allocated_bytes(), 0
+        for _ in read_records(tmp_path / "a.parquet"):
+            peak = max(peak, pa.total_allocated_bytes() - before)
+        peaks.append(peak)
+    assert 0 < peaks[1] < 1.5 * peaks[0]
+
+
+def test_a_truncated_document_is_told(tmp_path: Path) -> None:
+    xml = f"<PubmedArticleSet>{'<PubmedArticle><MedlineCitation/></PubmedArticle>' * 9000}</PubmedArticleSet>"
+    for name, text in (("a.xml.gz", xml), ("a.html.gz", f"<p>{TEXT * 9000}</p>"), ("a.md.gz", "# G\n\nx" * 9000)):
+        refused(write(tmp_path / name, gzip.compress(text.encode())[:-20]), f"{name}: truncated gzip file")
 
 
 def test_a_csv_cell_is_the_text_that_stands_there(tmp_path: Path) -> None:
@@ -274,6 +301,20 @@ def test_what_can_never_be_read_is_told_by_names_alone() -> None:
     assert "unknown format '.xyz' (allowed: .jsonl" in unreadable(["a.xyz"])
     with hidden():
         assert "smith" not in unreadable(["smith.pdf"])
+
+
+def test_the_table_of_the_docs_has_every_format_and_every_conversion() -> None:
+    text = (Path(__file__).resolve().parents[3] / "docs/data.md").read_text()
+    rows = [
+        r.split("|")[1:4]
+        for r in re.findall(r"^\| `\..*$", text.partition("## Formats")[2].partition("\n## ")[0], re.M)
+    ]
+    read, converted = (
+        {e for names, what, how in rows if (what, how)[side].strip() for e in re.findall(r"`(\.\w+)`", names)}
+        for side in (0, 1)
+    )
+    assert read == {*ENDINGS, *COMPRESSED, *(e for e in ARCHIVES if e.count(".") == 1)}, "docs/data.md, Formats"
+    assert converted == set(CONVERT), "docs/data.md, Formats"
 
 
 def test_no_ending_is_both_read_and_to_be_converted() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from jmlr.corpus.formats.opened import BROKEN, Input, damaged
+from jmlr.corpus.formats.opened import Input
 from jmlr.corpus.texts import read_document
 
 
@@ -13,7 +13,5 @@ def read(file: Input, kind: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield ("", fields) of each part of a document of a kind (`jmlr.corpus.texts.DOCUMENTS`)."""
     declared = kind not in ("txt", "md") and file.reading.encoding == "utf-8"  # another one was named
     text: str | BinaryIO = file.stream if declared else "".join(file.text())
-    try:
-        yield from (("", fields) for fields in read_document(file.name, text, file.where, kind))
-    except BROKEN as error:
-        raise damaged(file.where, error) from None
+    for fields in read_document(file.name, text, file.where, kind):
+        yield "", fields

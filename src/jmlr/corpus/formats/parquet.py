@@ -10,7 +10,7 @@ import math
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import IO, Any
 
 from jmlr.corpus.formats.json_values import infinite
@@ -29,17 +29,21 @@ def read(file: Input) -> Iterator[tuple[str, dict[str, Any]]]:
     with tempfile.TemporaryFile() as copy:
         if file.path is None:
             _unpack(file, copy)
+        number = 0
         try:
             with pq.ParquetFile(file.path or copy, pre_buffer=False, buffer_size=BUFFER) as table:
-                _check_names(table.schema_arrow, file.where)
-                numbers = [f.name for f in table.schema_arrow if _has_floats(f.type)]
-                number = 0
+                schema = table.schema_arrow
+                _check_names(schema, file.where)
+                numbers = [f.name for f in schema if _has(f.type, pa.types.is_floating)]
+                maps = any(_has(f.type, pa.types.is_map) for f in schema)
                 for batch in table.iter_batches(batch_size=ROWS):
-                    for fields in batch.to_pylist():
+                    for fields in batch.to_pylist(**({"maps_as_pydicts": "strict"} if maps else {})):
                         number += 1
                         for name in numbers:
                             fields[name] = _finite(fields[name], f"{file.where}: row {number}", name)
                         yield f"row {number}", fields
+        except KeyError as error:  # of a map
+            raise UserError(f"{file.where}: after row {number}: a key stands twice in one map") from error
         except (pa.ArrowException, OSError) as error:
             raise UserError(f"{file.where}: no whole Parquet file ({str(error).splitlines()[0]})") from None
 
@@ -72,10 +76,9 @@ def _inner(type: Any) -> list[list[Any]]:
     return [found for field in fields for found in _inner(field.type)]
 
 
-def _has_floats(type: Any) -> bool:
-    import pyarrow as pa
-
-    return pa.types.is_floating(type) or any(_has_floats(type.field(i).type) for i in range(type.num_fields))
+def _has(type: Any, of: Callable[[Any], bool]) -> bool:
+    """Tell whether a type is of a kind, or holds one that is."""
+    return of(type) or any(_has(type.field(i).type, of) for i in range(type.num_fields))
 
 
 def _finite(value: Any, where: str, name: str) -> Any:
