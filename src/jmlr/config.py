@@ -41,6 +41,7 @@ from jmlr.options import (
 )
 from jmlr.options.base import Count, Name, Positive, option
 from jmlr.options.cards import with_cards
+from jmlr.options.prompts import fields_of
 from jmlr.runtime.checkout import called
 from jmlr.runtime.validation import nearest, one_line
 
@@ -231,7 +232,7 @@ class Config(Closed):
         if not system.rounds and train.joint:
             raise ValueError(f"{where}: rounds: 0 trains nothing, but train.target is {train.target} (allowed: frozen)")
         prompt = self.reading_options(name).question_prompt
-        if not system.rounds and answer.method == "generate" and "{options}" not in prompt:
+        if not system.rounds and answer.method == "generate" and "options" not in fields_of(prompt):
             raise ValueError(
                 f"{where}: an untrained model that writes its answer must see the options; "
                 f"put {{options}} into reading.question_prompt (given: {prompt!r})"

@@ -80,8 +80,9 @@ def test_the_configuration_file_holds_the_defaults():
 
 
 def test_what_differs_in_a_system_stands_on_top_of_the_sections():
+    letters = {"answer_form": "letter", "question_prompt": "{question}\n{options}"}
     run = Config.load({"answer": {"answer_batch": 8}, "systems": {
-        "a": {"title": "A", "reading": {"answer_form": "letter"}, "answer": {"option_score": "mean"}}, "b": {"title": "B"}}})  # fmt: skip
+        "a": {"title": "A", "reading": letters, "answer": {"option_score": "mean"}}, "b": {"title": "B"}}})  # fmt: skip
     assert (run.reading_options("a").answer_form, run.reading_options("b").answer_form) == ("letter", "text")
     assert (run.answer_options("a").option_score, run.answer_options("b").option_score) == ("mean", "sum")
     assert run.answer_options("a").answer_batch == run.answer_options("b").answer_batch == 8

@@ -2,17 +2,21 @@
 
     [bos] passage_K ... passage_1 question "Answer:" | answer [eos]
 
-Each part is tokenised by itself, so that parts can be cut, reordered and shared without changing each other's tokens.
+Passages and the question are tokenised by themselves, so that they can be cut, reordered and shared without changing each other's
+tokens. What always follows another text (the last words, the answer, the end of a chat turn) has the tokens that it has in the
+joined text: to some tokenizers " B" alone is another thing than " B" behind "Answer:".
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from jmlr.runtime.errors import UserError
 
+THINK = "<think>"
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
@@ -38,13 +42,23 @@ class Prompter:
     llm_answer_tokens: int
     llm_tokens: int
     chat: bool = False
+    chat_template_kwargs: Mapping[str, Any] = field(default_factory=dict)
     cut: dict[str, int] = field(
         default_factory=lambda: {"passages": 0, "questions": 0, "answers": 0, "dropped_passages": 0}
     )
 
     def __post_init__(self) -> None:
-        self.before, self.after = frame(self.tokenizer, self.chat)
-        fixed = self.llm_answer_tokens + len(self._ids(self.answer_prompt)) + len(self.before) + len(self.after)
+        self.frame = frame(self.tokenizer, self.chat, self.chat_template_kwargs)
+        self.before, self.after = self.frame.before, self.frame.after
+        asked = self.question_prompt.format(question="", options="")
+        # a turn of a chat begins without a blank
+        self._before_answer, self._gap = (self.frame.turn, "") if self.chat else parted(asked + self.answer_prompt)
+        fixed = (
+            self.llm_answer_tokens
+            + len(continued(self.tokenizer, "", self.answer_prompt))
+            + len(self.before)
+            + len(self.after)
+        )
         if self.llm_tokens <= fixed:
             raise UserError(
                 f"llm_tokens {self.llm_tokens} leaves no room for a question; answer_prompt and "
@@ -53,30 +67,29 @@ class Prompter:
 
     def passage(self, title: str, text: str) -> list[int]:
         """Return the tokens that introduce one passage, at most `llm_passage_tokens`."""
-        ids = self._ids(self.passage_prompt.format(passage=text, title=title))
-        self.cut["passages"] += len(ids) > self.llm_passage_tokens
-        return ids[: self.llm_passage_tokens]
+        return self.passages([(title, text)])[0]
 
-    def passages(self, pairs: Sequence[tuple[str, str]]) -> list[list[int]]:
-        """Return the same of many passages, each (title, text): one call of the tokenizer."""
+    def passages(self, pairs: Sequence[tuple[str, str]], *, numbered: bool = False) -> list[list[int]]:
+        """Return the same of many passages, each (title, text): one call of the tokenizer.
+
+        numbered: each stands behind its number, [P1] for the first, by which a rationale can cite it.
+        """
         texts = [self.passage_prompt.format(passage=text, title=title) for title, text in pairs]
-        rows = self.tokenizer(texts, add_special_tokens=False)["input_ids"]
+        texts = [f"[P{number}] {text}" for number, text in enumerate(texts, 1)] if numbered else texts
+        rows = self.frame.inside(texts)
         self.cut["passages"] += sum(len(ids) > self.llm_passage_tokens for ids in rows)
         return [ids[: self.llm_passage_tokens] for ids in rows]
-
-    def numbered(self, number: int, passage: Sequence[int]) -> list[int]:
-        """Return a passage's tokens behind its number, by which a rationale can cite it."""
-        return [*self._ids(f"[P{number}] "), *passage]
 
     def question(self, question: str, options: Sequence[str], last_words: str | None = None) -> list[int]:
         """Return the tokens of the question and of the words before the answer (`answer_prompt`, or what is given instead).
 
         A long question keeps its end.
         """
-        ids = self._ids(self.question_prompt.format(question=question, options=option_lines(options)))
+        asked = self.question_prompt.format(question=question, options=option_lines(options))
+        [ids] = self.frame.inside([asked])
         self.cut["questions"] += len(ids) > self.llm_question_tokens
-        last = self.answer_prompt if last_words is None else last_words
-        return ids[-self.llm_question_tokens :] + self._ids(last)
+        last, _ = parted(self.answer_prompt if last_words is None else last_words)
+        return ids[-self.llm_question_tokens :] + continued(self.tokenizer, asked, last)
 
     def answer(self, index: int, options: Sequence[str], text: str = "") -> list[int]:
         """Return the tokens of one answer with the end-of-text token; `index` -1 answers with `text`."""
@@ -84,7 +97,7 @@ class Prompter:
             words = text if index < 0 else options[index]
         else:
             words = LETTERS[index] if self.answer_form == "letter" else f"{LETTERS[index]}. {options[index]}"
-        ids = self._ids(("" if self.chat else " ") + words.strip())  # a turn begins without a blank
+        ids = continued(self.tokenizer, self._before_answer, self._gap + words.strip())
         self.cut["answers"] += len(ids) > self.llm_answer_tokens - 1
         return [*ids[: self.llm_answer_tokens - 1], self.tokenizer.eos_token_id]
 
@@ -113,23 +126,106 @@ class Prompter:
                 return kept
         return len(passages)
 
-    def _ids(self, text: str) -> list[int]:
-        return self.tokenizer(text, add_special_tokens=False)["input_ids"] if text else []
+
+def continued(tokenizer: Any, before: str, text: str) -> list[int]:
+    """Return the tokens that `text` has behind `before`; those it has alone where a token would span the border."""
+    return continuations(tokenizer, before, [text])[0]
 
 
-def frame(tokenizer: Any, chat: bool) -> tuple[list[int], list[int]]:
-    """Return the tokens before and after a prompt: [bos] alone, or what the chat template puts around a message of the user."""
+def continuations(tokenizer: Any, before: str, texts: Sequence[str]) -> list[list[int]]:
+    """Return the same of many texts behind the same one: one call of the tokenizer, mostly."""
+
+    def tokens(texts: Sequence[str]) -> list[list[int]]:
+        return tokenizer(list(texts), add_special_tokens=False)["input_ids"] if texts else []
+
+    first, *rows = tokens([before, *(before + text for text in texts)]) if before else [[], *tokens(texts)]
+    rows = [row if row[: len(first)] == first else first + tokens([t])[0] for row, t in zip(rows, texts, strict=True)]
+    return [row[len(first) :] for row in rows]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What stands around a prompt: [bos] alone, or what the chat template puts around a message of the user.
+
+    Attributes:
+        tokenizer: whose tokens these are.
+        lead: the text before the message; "" without a template.
+        turn: the text behind it, with which the model's turn begins; "" without a template.
+        before: the tokens of `lead`, or [bos].
+        after: the tokens of `turn`.
+    """
+
+    tokenizer: Any
+    lead: str
+    turn: str
+    before: list[int]
+    after: list[int]
+
+    @property
+    def opening(self) -> str:
+        """What the model's turn begins with that is part of its reply: '<think>', or nothing."""
+        return THINK if self.turn.rstrip().endswith(THINK) else ""
+
+    def inside(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the tokens that texts have at the beginning of a message."""
+        return continuations(self.tokenizer, self.lead, texts)
+
+
+def frame(tokenizer: Any, chat: bool, arguments: Mapping[str, Any] | None = None) -> Frame:
+    """Return what stands around a prompt; `arguments`: what else a chat template is told. Raises as `chat_frame` does."""
     if not chat:
-        return ([] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]), []
+        return Frame(tokenizer, "", "", [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id], [])
+    lead, turn = chat_frame(tokenizer, arguments or {})
+    word = "Question"
+    first, whole = continued(tokenizer, lead, word), continued(tokenizer, "", lead + word)
+    # A blank at the end of the lead may be part of the first word's token; then it must not stand there a second time.
+    ends = whole[-len(first) :] == first
+    begin = whole[: -len(first)] if ends else continued(tokenizer, "", lead)
+    return Frame(tokenizer, lead, turn, begin, continued(tokenizer, word, turn))
+
+
+def chat_frame(tokenizer: Any, arguments: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the texts that a chat template puts before and after a message of the user; after it begins the model's turn.
+
+    Args:
+        tokenizer: one with a chat template.
+        arguments: what else the template is told, e.g. enable_thinking: false.
+
+    Raises:
+        UserError: there is no template, it does not know an argument, fails, or leaves the message out.
+    """
+    from jinja2 import TemplateError
+
     if not getattr(tokenizer, "chat_template", None):
         raise UserError("chat: the model's tokenizer has no chat template; say false")
-    mark = "<message>"
-    turn = [{"role": "user", "content": mark}]
-    before, _, after = str(tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)).partition(
-        mark
-    )
-    ids = [tokenizer(part, add_special_tokens=False)["input_ids"] if part else [] for part in (before, after)]
-    return ids[0], ids[1]
+    template = str(tokenizer.get_chat_template())
+    for name in arguments:
+        if not re.search(rf"\b{re.escape(name)}\b", template):
+            raise UserError(f"chat_template_kwargs: '{name}' does not occur in the model's chat template")
+    mark, reason = "the-message-stands-here", "it leaves the message out, or says it twice"
+    for content in (mark, [{"type": "text", "text": mark}]):  # some templates want a message in parts
+        turn = [{"role": "user", "content": content}]
+        try:
+            text = str(tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True, **arguments))
+        except (TemplateError, TypeError, ValueError, KeyError, AttributeError) as error:
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            continue
+        if text.count(mark) == 1:
+            before, _, after = text.partition(mark)
+            return before, after
+    raise UserError(f"chat: the model's chat template cannot be used for one message of the user: {reason}")
+
+
+def parted(words: str) -> tuple[str, str]:
+    """Return the words before an answer without the blanks at their end, and what stands between them and the answer.
+
+    Blanks belong to the answer's first token, in training and in all text that models have seen.
+
+    >>> parted("Answer:"), parted("Answer: "), parted("Answer:\\n")
+    (('Answer:', ' '), ('Answer:', ' '), ('Answer:\\n', ''))
+    """
+    bare = words.rstrip(" \t")
+    return bare, words[len(bare) :] or ("" if bare.endswith("\n") else " ")
 
 
 def chat_message(

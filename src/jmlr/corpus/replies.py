@@ -49,6 +49,18 @@ class Thought:
     cited: tuple[int, ...]
 
 
+def without_thinking(reply: str) -> str:
+    """Return what a reply says behind its thinking, <think>...</think>; nothing where the thinking was cut off.
+
+    >>> without_thinking("<think>A? No.</think>\\nB")
+    '\\nB'
+    >>> without_thinking("A? No.</think>B"), without_thinking("<think>A? No")      # the server kept the first mark; cut off
+    ('B', '')
+    """
+    said = reply.rpartition("</think>")[2]
+    return "" if said.lstrip().startswith("<think>") else said
+
+
 def parse_option(reply: str, options: Sequence[str]) -> int:
     """Return the index of the option that the first line of a reply chooses, or -1."""
     lines = [line for line in map(_bare, map(_unmarked, reply.splitlines())) if line]

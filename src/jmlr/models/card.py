@@ -21,7 +21,7 @@ model, tokenizer = AutoModelForCausalLM.from_pretrained("{name}"), AutoTokenizer
     "dense": """from sentence_transformers import SentenceTransformer
 
 model = SentenceTransformer("{name}")
-scores = model.encode_query(["..."]) @ model.encode_document(["..."]).T""",
+scores = model.similarity(model.encode_query(["..."]), model.encode_document(["..."]))""",
     "colbert": """from pylate.models import ColBERT                        # or: from sentence_transformers import MultiVectorEncoder
 
 model = ColBERT("{name}")

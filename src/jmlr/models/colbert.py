@@ -21,7 +21,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from jmlr.models.encoder import (
@@ -37,14 +36,12 @@ from jmlr.models.encoder import (
     read_json,
     read_tensors,
     shortest,
-    write_json,
     write_modules,
 )
 from jmlr.models.llm import at_least_float32
+from jmlr.models.projection import Projection
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.progress import Progress
-
-ACTIVATIONS = {"Identity": nn.Identity, "Tanh": nn.Tanh, "ReLU": nn.ReLU, "GELU": nn.GELU}
 
 
 @dataclass(frozen=True)
@@ -69,55 +66,6 @@ class Reading:
         }
         known["skiplist_words"] = tuple(known.get("skiplist_words", cls.skiplist_words))
         return cls(**{**known, **others})
-
-
-class Projection(nn.Module):
-    """A linear layer from hidden states to token vectors, as PyLate's Dense: activation(linear(x)), plus a residual if asked."""
-
-    def __init__(
-        self, width: int, depth: int, *, bias: bool = False, activation: str = "Identity", use_residual: bool = False
-    ) -> None:
-        super().__init__()
-        if activation not in ACTIVATIONS:
-            raise UserError(
-                f"retriever: activation '{activation}' is not supported (allowed: {', '.join(ACTIVATIONS)})"
-            )
-        self.linear = nn.Linear(width, depth, bias=bias)
-        self.activation_name, self.activation = activation, ACTIVATIONS[activation]()
-        self.use_residual = use_residual
-        self.residual = nn.Linear(width, depth, bias=False) if use_residual and width != depth else None
-
-    def forward(self, hidden: Tensor) -> Tensor:
-        """Project hidden states [..., H] to [..., D]."""
-        out = self.activation(self.linear(hidden))
-        if not self.use_residual:
-            return out
-        return out + (hidden if self.residual is None else self.residual(hidden))
-
-    @classmethod
-    def load(cls, folder: Path) -> Projection:
-        """Load a Dense module of a PyLate or sentence-transformers directory."""
-        config = read_json(folder, "config.json")
-        made = cls(
-            config["in_features"],
-            config["out_features"],
-            bias=config.get("bias", True),
-            activation=config.get("activation_function", "Tanh").rsplit(".", 1)[-1],
-            use_residual=config.get("use_residual", False),
-        )
-        made.load_state_dict(read_tensors(folder / "model.safetensors"))
-        return made
-
-    def save(self, folder: Path) -> None:
-        """Write what `load`, PyLate and sentence-transformers read."""
-        kind = ACTIVATIONS[self.activation_name]
-        write_json(folder / "config.json", {
-            "in_features": self.linear.in_features, "out_features": self.linear.out_features,
-            "bias": self.linear.bias is not None, "use_residual": self.use_residual,
-            "activation_function": f"{kind.__module__}.{kind.__name__}",
-        })  # fmt: skip
-        tensors = {k: v.detach().cpu().contiguous() for k, v in self.state_dict().items()}
-        save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
 
 
 class ColbertRetriever(nn.Module):
@@ -217,7 +165,7 @@ class ColbertRetriever(nn.Module):
     @property
     def depth(self) -> int:
         """D, the length of a token's vector."""
-        return int(self.projection[-1].linear.out_features)  # type: ignore[union-attr,arg-type]
+        return int(self.projection[-1].depth)  # type: ignore[arg-type]
 
     def limit(self, kind: str) -> int:
         """Return what a 'query' or 'passage' is cut to, in tokens, marker included."""

@@ -1,7 +1,8 @@
 """Dense retrievers: one vector per text, score = inner product (METHOD 3.2).
 
-Read from and written to sentence-transformers directories, whose configuration files are honoured: pooling (mean, cls),
-normalisation, prompts, longest text. A plain Hugging Face encoder gets mean pooling and normalisation.
+Read from and written to sentence-transformers directories, whose configuration files are honoured: pooling, the layers behind
+it, similarity, truncation, prompts, longest text. A plain Hugging Face encoder gets mean pooling, a plain decoder its last
+token, and both cosine similarity, as there.
 
     retriever = DenseRetriever.load("all-MiniLM-L6-v2")
     vectors = retriever.encode(retriever.tokenize(["aspirin"]))     # [1, D]
@@ -22,6 +23,7 @@ from jmlr.models.encoder import (
     batches,
     hidden_of,
     is_lower_case,
+    layers_of,
     length_of,
     load_encoder,
     local_folder,
@@ -29,14 +31,23 @@ from jmlr.models.encoder import (
     prompts_of,
     read_json,
     shortest,
+    transformer_settings,
     write_json,
     write_modules,
 )
 from jmlr.models.llm import at_least_float32, pad_right
+from jmlr.models.pooling import LayerMean, pool, read_pooling
+from jmlr.models.projection import Norm, Projection, UnitLength
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.progress import Progress
 
-POOLINGS = ("mean", "cls")
+BEHIND: dict[str, Any] = {
+    "Dense": Projection,
+    "LayerNorm": Norm,
+    "Normalize": UnitLength,
+}  # what may stand behind the pooling
+MODULES = ["Transformer", "WeightedLayerPooling", "Pooling", *BEHIND]
+SIMILARITIES = ("cosine", "dot")
 
 
 class DenseRetriever(nn.Module):
@@ -44,7 +55,10 @@ class DenseRetriever(nn.Module):
 
     Attributes:
         encoder: a Hugging Face encoder.
-        pooling: 'mean' over the text's tokens, or 'cls' for its first.
+        pooling: of `jmlr.models.pooling.POOLINGS`.
+        mix: the mean of all layers that is pooled, where not the last layer is.
+        layers: what changes the pooled vector, in this order.
+        truncate: how many of its first coordinates are kept; 0: all.
         normalize: whether vectors have length 1, so that the inner product is the cosine.
         prompts: words put before a 'query' or a 'passage'.
         max_tokens: the longest text it reads, special tokens and prompt included.
@@ -57,7 +71,10 @@ class DenseRetriever(nn.Module):
         encoder: Any,
         tokenizer: Any,
         *,
-        pooling: str = "mean",
+        pooling: Sequence[str] = ("mean",),
+        mix: LayerMean | None = None,
+        layers: Sequence[nn.Module] = (),
+        truncate: int = 0,
         normalize: bool = True,
         prompts: dict[str, str] | None = None,
         max_tokens: int = 0,
@@ -65,9 +82,8 @@ class DenseRetriever(nn.Module):
         lower_case: bool = False,
     ) -> None:
         super().__init__()
-        if pooling not in POOLINGS:
-            raise UserError(f"retriever: pooling '{pooling}' is not supported (allowed: {', '.join(POOLINGS)})")
-        self.encoder, self.tokenizer, self.pooling, self.normalize = encoder, tokenizer, pooling, normalize
+        self.encoder, self.tokenizer, self.pooling, self.normalize = encoder, tokenizer, tuple(pooling), normalize
+        self.mix, self.layers, self.truncate = mix, nn.Sequential(*layers), truncate
         self.prompts, self.lower_case = prompts or {}, lower_case
         self.max_tokens = max_tokens or length_of(encoder, tokenizer, None)
         self.lengths = dict(zip(KINDS, lengths, strict=True))
@@ -88,29 +104,33 @@ class DenseRetriever(nn.Module):
         """Write a directory that `sentence_transformers.SentenceTransformer` and `load` read; safetensors only."""
         self.encoder.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
-        modules = [("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Normalize", "Normalize")]
-        modules = modules if self.normalize else modules[:2]
+        kinds = {made: name for name, made in BEHIND.items()}
+        modes = self.pooling[0] if len(self.pooling) == 1 else list(self.pooling)
+        pooling = {"word_embedding_dimension": self.encoder.config.hidden_size, "pooling_mode": modes}
+        parts: list[tuple[str, Any]] = [("WeightedLayerPooling", self.mix)] if self.mix is not None else []
+        parts += [("Pooling", pooling), *((kinds[type(layer)], layer) for layer in self.layers)]
+        if self.normalize and not self.truncate:  # what is cut is made of length 1 by the similarity
+            parts.append(("Normalize", UnitLength()))
+        named = [(f"{i}_{kind}", kind, part) for i, (kind, part) in enumerate(parts, 1)]
+        for name, kind, part in named:
+            write_json(folder / name / "config.json", part) if kind == "Pooling" else part.save(folder / name)
         prompts = {**self.prompts, "document": self.prompts.get("passage", "")} if self.prompts else {}
+        similarity = {"similarity_fn_name": "cosine" if self.normalize else "dot"}
         write_modules(
             folder,
-            [(path, f"sentence_transformers.models.{kind}") for path, kind in modules],
-            {"prompts": prompts, "default_prompt_name": None, "similarity_fn_name": "dot"},
+            [(path, f"sentence_transformers.models.{kind}") for path, kind, _ in [("", "Transformer", None), *named]],
+            {"prompts": prompts, "default_prompt_name": None, **similarity, **({"truncate_dim": self.truncate} if self.truncate else {})},
             self.max_tokens,
             self.lower_case,
-        )
-        pooling = {
-            "word_embedding_dimension": self.depth,
-            "pooling_mode_mean_tokens": self.pooling == "mean",
-            "pooling_mode_cls_token": self.pooling == "cls",
-        }
-        write_json(folder / "1_Pooling" / "config.json", pooling)
-        if self.normalize:
-            (folder / "2_Normalize").mkdir(exist_ok=True)
+            {"output_hidden_states": True} if self.mix is not None else {},
+        )  # fmt: skip
 
     @property
     def depth(self) -> int:
         """D, the length of a vector."""
-        return int(self.encoder.config.hidden_size)
+        projected = [layer.depth for layer in self.layers if isinstance(layer, Projection)]
+        depth = projected[-1] if projected else self.encoder.config.hidden_size * len(self.pooling)
+        return int(shortest(self.truncate, depth))
 
     def limit(self, kind: str) -> int:
         """Return what a 'query' or 'passage' is cut to, in tokens."""
@@ -129,9 +149,8 @@ class DenseRetriever(nn.Module):
         where = next(self.encoder.parameters()).device
         ids = pad_right(rows, where)
         mask = torch.arange(ids.shape[1], device=where) < torch.tensor([len(r) for r in rows], device=where)[:, None]
-        hidden = hidden_of(self.encoder, ids, mask)
-        mean = self.pooling == "mean"
-        vectors = (hidden * mask[..., None]).sum(1) / mask.sum(1, keepdim=True) if mean else hidden[:, 0]
+        hidden = self.mix(layers_of(self.encoder, ids, mask)) if self.mix else hidden_of(self.encoder, ids, mask)
+        vectors = self.layers(pool(hidden, mask, self.pooling))[:, : self.truncate or None]
         return F.normalize(vectors, dim=-1) if self.normalize else vectors
 
     def interact(self, queries: Tensor, passages: Tensor, places: Tensor) -> Tensor:
@@ -171,30 +190,67 @@ class DenseRetriever(nn.Module):
 
 
 def _settings(folder: Path) -> dict[str, Any]:
-    """Read pooling, normalisation, prompts and case of a sentence-transformers directory."""
-    modules = modules_of(folder)
+    """Read what a sentence-transformers directory says of pooling, the layers behind it, similarity, prompts and case.
+
+    Raises:
+        UserError: a module, their order or a setting is not supported.
+    """
+    about, modules = read_json(folder, "config_sentence_transformers.json"), modules_of(folder)
+    if about.get("model_type", "SentenceTransformer") != "SentenceTransformer":
+        raise UserError(f"retriever '{folder}': a {about['model_type']}, not a SentenceTransformer or a ColBERT")
     if not modules:
-        return {}
-    kinds = dict(modules)
-    unknown = set(kinds) - {"Transformer", "Pooling", "Normalize"}
-    if unknown:
+        return {"pooling": ("lasttoken",) if _is_decoder(folder) else ("mean",)}
+    kinds = [kind for kind, _ in modules]
+    if unknown := [kind for kind in kinds if kind not in MODULES]:
         raise UserError(
-            f"retriever '{folder}': module {', '.join(sorted(unknown))} of modules.json is not supported (allowed: Transformer, Pooling, Normalize)"
+            f"retriever '{folder}': module {unknown[0]} of modules.json is not supported (allowed: {', '.join(MODULES)})"
         )
-    pooling = read_json(kinds["Pooling"], "config.json") if "Pooling" in kinds else {}
-    prompts = prompts_of(folder)
-    if not pooling.get("include_prompt", True) and any(prompts.values()):
+    front = kinds[: kinds.index("Pooling") + 1] if "Pooling" in kinds else []
+    if front not in (["Transformer", "Pooling"], ["Transformer", "WeightedLayerPooling", "Pooling"]):
+        allowed = "Transformer, perhaps WeightedLayerPooling, Pooling, then the others"
+        raise UserError(f"retriever '{folder}': modules {', '.join(kinds)} of modules.json; allowed: {allowed}")
+    prompts, pooling = prompts_of(folder), dict(modules)["Pooling"]
+    if not read_json(pooling, "config.json").get("include_prompt", True) and any(prompts.values()):
         raise UserError(f"retriever '{folder}': pooling without the prompt (include_prompt: false) is not supported")
-    return {"pooling": _pooling(pooling), "normalize": "Normalize" in kinds, "prompts": prompts,
-            "lower_case": is_lower_case(folder)}  # fmt: skip
+    layers = [_layer(kind, where) for kind, where in modules[len(front) :]]
+    truncate = about.get("truncate_dim") or 0
+    normalize = _is_cosine(folder, about) or (not truncate and bool(layers) and isinstance(layers[-1], UnitLength))
+    if normalize and not truncate and layers and isinstance(layers[-1], UnitLength):
+        layers.pop()
+    return {"pooling": read_pooling(pooling), "mix": _mix(folder, dict(modules)) if len(front) > 2 else None, "layers": layers,
+            "truncate": truncate, "normalize": normalize, "prompts": prompts, "lower_case": is_lower_case(folder)}  # fmt: skip
 
 
-def _pooling(config: dict[str, Any]) -> str:
-    if "pooling_mode" in config:  # newer directories name the mode
-        return str(config["pooling_mode"])
-    chosen = [
-        k.removeprefix("pooling_mode_").removesuffix("_tokens").removesuffix("_token")
-        for k, v in config.items()
-        if k.startswith("pooling_mode") and v
-    ]
-    return "_".join(chosen) or "mean"
+def _layer(kind: str, folder: Path) -> nn.Module:
+    config = read_json(folder, "config.json")
+    for key in ("module_input_name", "module_output_name"):
+        if (named := config.get(key) or "sentence_embedding") != "sentence_embedding":
+            raise UserError(f"retriever '{folder}': {key} '{named}' is not supported (allowed: sentence_embedding)")
+    return BEHIND[kind].load(folder)
+
+
+def _mix(folder: Path, modules: dict[str, Path]) -> LayerMean:
+    """Load the mean of layers; sentence-transformers passes over it where the encoder does not give its layers."""
+    given = {**read_json(modules["Transformer"], "config.json"), **transformer_settings(folder)["config_kwargs"]}
+    if not given.get("output_hidden_states"):
+        raise UserError(
+            f"retriever '{folder}': WeightedLayerPooling without output_hidden_states: true in config.json, so that "
+            "sentence-transformers passes over it; say true, or take the module out of modules.json"
+        )
+    return LayerMean.load(modules["WeightedLayerPooling"])
+
+
+def _is_cosine(folder: Path, about: dict[str, Any]) -> bool:
+    """Tell whether the similarity is the cosine, sentence-transformers' own where nothing is said, or the inner product."""
+    named = about.get("similarity_fn_name") or "cosine"
+    if named not in SIMILARITIES:
+        raise UserError(
+            f"retriever '{folder}': similarity_fn_name '{named}' is not supported (allowed: {', '.join(SIMILARITIES)})"
+        )
+    return named == "cosine"
+
+
+def _is_decoder(folder: Path) -> bool:
+    """Tell whether a plain model was made to write text, and reads from left to right."""
+    config = read_json(folder, "config.json")
+    return (config.get("architectures") or [""])[0].endswith("ForCausalLM") and config.get("is_causal", True)

@@ -16,12 +16,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from jmlr.models.load import pretrained
+from jmlr.models.load import every_row_learns, pretrained
 from jmlr.runtime.errors import UserError
 
 KINDS = ("query", "passage")
 # What sentence-transformers' encode_document looks for, in its order.
 PASSAGE_PROMPTS = ("document", "passage", "corpus")
+# Where sentence-transformers keeps the settings of its module Transformer: the first of these that is there.
+TRANSFORMER_FILES = tuple(f"sentence_{k}_config.json" for k in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet"))  # fmt: skip
+# Of those settings: what is honoured; what cannot change a vector; what is allowed with one value only.
+HONOURED = {"max_seq_length", "do_lower_case", "config_args", "config_kwargs", "tokenizer_args", "processor_kwargs"}
+HARMLESS = {"unpad_inputs", "module_output_name"}
+PLAIN = {"method": "forward", "method_output_name": "last_hidden_state"}
+NOT_CHANGING = {"dtype", "torch_dtype", "attn_implementation", "device_map", "low_cpu_mem_usage", "use_safetensors", "add_pooling_layer"}  # fmt: skip
 FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "artifact.metadata"]
 
 
@@ -56,18 +63,33 @@ def load_encoder(folder: Path) -> tuple[Any, Any]:
         UserError: there is no such model, or none in safetensors.
     """
     from transformers import AutoConfig, AutoModel, AutoModelForTextEncoding, AutoTokenizer
+    from transformers.models.auto.modeling_auto import MODEL_FOR_TEXT_ENCODING_MAPPING_NAMES
 
-    folder = encoder_folder(folder)
-    config = pretrained(AutoConfig, str(folder), "retriever")
+    settings, folder = transformer_settings(folder), encoder_folder(folder)
+    if (folder / "adapter_config.json").is_file():
+        raise UserError(f"retriever '{folder}': an adapter, not a model; merge it into its base model first")
+    config = pretrained(AutoConfig, str(folder), "retriever", **settings["config_kwargs"])
+    if getattr(config, "use_cache", False):  # a decoder need not hold keys and values that nobody will ask for
+        config.use_cache = False
     unused = {"add_pooling_layer": False} if config.model_type == "bert" else {}
-    kind = AutoModelForTextEncoding if config.is_encoder_decoder else AutoModel
-    encoder = pretrained(kind, str(folder), "retriever", dtype=torch.float32, use_safetensors=True, **unused)
-    return encoder, pretrained(AutoTokenizer, str(folder), "tokenizer of retriever")
+    # T5 and its like: an encoder saved alone no longer says that it was one of two halves.
+    half = MODEL_FOR_TEXT_ENCODING_MAPPING_NAMES.get(config.model_type, "").endswith("EncoderModel")
+    kind = AutoModelForTextEncoding if half or config.is_encoder_decoder else AutoModel
+    encoder = pretrained(
+        kind, str(folder), "retriever", config=config, dtype=torch.float32, use_safetensors=True, **unused
+    )
+    every_row_learns(encoder)
+    return encoder, pretrained(AutoTokenizer, str(folder), "tokenizer of retriever", **settings["processor_kwargs"])
 
 
 def hidden_of(encoder: Any, ids: Tensor, attended: Tensor) -> Tensor:
     """Return the last hidden states [n, T, H] of tokens [n, T], of which each sees those that are `attended` (bool [n, T])."""
     return encoder(input_ids=ids, attention_mask=attended.long()).last_hidden_state
+
+
+def layers_of(encoder: Any, ids: Tensor, attended: Tensor) -> tuple[Tensor, ...]:
+    """Return the hidden states [n, T, H] of the embedding and of every layer."""
+    return encoder(input_ids=ids, attention_mask=attended.long(), output_hidden_states=True).hidden_states
 
 
 def shortest(*limits: int) -> int:
@@ -84,15 +106,47 @@ def positions_of(encoder: Any) -> int:
 
 def length_of(encoder: Any, tokenizer: Any, folder: Path | None) -> int:
     """Return the longest text, in tokens, that a retriever was made for: its configuration's, its tokenizer's, its positions'."""
-    saved = read_json(folder and encoder_folder(folder), "sentence_bert_config.json").get("max_seq_length") or 0
+    settings = transformer_settings(folder) if folder else {"processor_kwargs": {}}
+    saved = 0 if "model_max_length" in settings["processor_kwargs"] else settings.get("max_seq_length") or 0
     known = tokenizer.model_max_length if tokenizer.model_max_length < 10**9 else 0  # transformers' "no limit" is 10^30
-    return shortest(saved, known, positions_of(encoder), 10**9)
+    return shortest(saved or known, positions_of(encoder), 10**9)
 
 
 def modules_of(folder: Path) -> list[tuple[str, Path]]:
-    """Return the modules of a sentence-transformers directory as (class name, folder); none where there is no modules.json."""
+    """Return the modules of a sentence-transformers directory as (class name, folder); none where there is no modules.json.
+
+    Raises:
+        UserError: a module is code of the folder's own, which is not run.
+    """
     listing: Any = read_json(folder, "modules.json") or []
+    for kind in (m["type"] for m in listing):
+        if not kind.startswith(("sentence_transformers.", "pylate.")):
+            raise UserError(f"retriever '{folder}': module {kind} of modules.json is code of its own, which is not run")
     return [(m["type"].rsplit(".", 1)[-1], folder / m["path"]) for m in listing]
+
+
+def transformer_settings(folder: Path) -> dict[str, Any]:
+    """Return the settings of a folder's module Transformer, `config_kwargs` and `processor_kwargs` among them in any case.
+
+    Raises:
+        UserError: a setting would change the vectors and is not supported.
+    """
+    folder = encoder_folder(folder)
+    file, held = next(((f, h) for f in TRANSFORMER_FILES if (h := read_json(folder, f))), ("", {}))
+    only = {"transformer_task": "feature-extraction", "modality_config": {"text": PLAIN}}
+    arguments = {**(held.get("model_args") or {}), **(held.get("model_kwargs") or {})}
+    wrong = [k for k in held if held[k] and k not in {*HONOURED, *HARMLESS, *only, "model_args", "model_kwargs"}]
+    wrong += [k for k, allowed in only.items() if held.get(k, allowed) != allowed]
+    wrong += [f"model_kwargs.{k}" for k in arguments if k not in NOT_CHANGING]
+    if wrong:
+        raise UserError(
+            f"retriever '{folder / file}': '{wrong[0]}' is not supported (allowed: {', '.join(sorted(HONOURED))})"
+        )
+    made = {k: v for k, v in held.items() if k in ("max_seq_length", "do_lower_case")}
+    for new, old in (("config_kwargs", "config_args"), ("processor_kwargs", "tokenizer_args")):
+        given = {**(held.get(old) or {}), **(held.get(new) or {})}
+        made[new] = {k: v for k, v in given.items() if k != "trust_remote_code"}
+    return made
 
 
 def prompts_of(folder: Path) -> dict[str, str]:
@@ -103,7 +157,7 @@ def prompts_of(folder: Path) -> dict[str, str]:
 
 def is_lower_case(folder: Path) -> bool:
     """Tell whether texts are to be lower-cased before the tokenizer sees them."""
-    return bool(read_json(encoder_folder(folder), "sentence_bert_config.json").get("do_lower_case"))
+    return bool(transformer_settings(folder).get("do_lower_case"))
 
 
 def batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
@@ -122,8 +176,8 @@ def read_json(folder: Path | None, name: str) -> dict[str, Any]:
     if path is None or not path.is_file():
         return {}
     try:
-        return json.loads(path.read_text())
-    except json.JSONDecodeError as error:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
         raise UserError(f"retriever: '{path}' is not JSON: {error}") from None
 
 
@@ -145,13 +199,27 @@ def read_tensors(path: Path, names: Sequence[str] = ()) -> dict[str, Tensor]:
 
 
 def write_modules(
-    folder: Path, modules: Sequence[tuple[str, str]], settings: dict[str, Any], max_tokens: int, lower_case: bool
+    folder: Path,
+    modules: Sequence[tuple[str, str]],
+    settings: dict[str, Any],
+    max_tokens: int,
+    lower_case: bool,
+    config_kwargs: dict[str, Any] | None = None,
 ) -> None:
     """Write what makes a folder a sentence-transformers directory: modules as (folder, class), settings, longest text, case."""
     listing = [{"idx": i, "name": str(i), "path": path, "type": kind} for i, (path, kind) in enumerate(modules)]
     write_json(folder / "modules.json", listing)
     write_json(folder / "config_sentence_transformers.json", settings)
-    write_json(folder / "sentence_bert_config.json", {"max_seq_length": max_tokens, "do_lower_case": lower_case})
+    about: dict[str, Any] = {"max_seq_length": max_tokens, "do_lower_case": lower_case}
+    write_json(folder / TRANSFORMER_FILES[0], about | ({"config_args": config_kwargs} if config_kwargs else {}))
+
+
+def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
+    """Write tensors as a safetensors file, making its folder."""
+    from safetensors.torch import save_file
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, path, metadata={"format": "pt"})
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -10,7 +10,7 @@ import torch
 
 from jmlr.models.colbert import ColbertRetriever
 from jmlr.models.dense import DenseRetriever
-from jmlr.models.load import pretrained, quiet
+from jmlr.models.load import every_row_learns, pretrained, quiet
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.meter import watch
 
@@ -73,6 +73,7 @@ def fresh_model(architecture: dict[str, Any], tokenizer: Any, embedding_std: flo
     with torch.no_grad():
         weight = model.get_input_embeddings().weight
         weight.mul_(embedding_std / weight.std())
+    every_row_learns(model)
     return watch("llm" if causal else "retriever", model)
 
 

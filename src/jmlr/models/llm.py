@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from jmlr.models.load import pretrained
+from jmlr.models.load import every_row_learns, gguf_of, is_gguf, pretrained, read_gguf
 from jmlr.runtime.devices import has_bf16
 from jmlr.runtime.errors import UserError
 
@@ -29,7 +29,8 @@ def load_tokenizer(path: str) -> Any:
     """
     from transformers import AutoTokenizer
 
-    tokenizer = pretrained(AutoTokenizer, path, "tokenizer of")
+    folder, file = gguf_of(path)
+    tokenizer = pretrained(AutoTokenizer, folder, "tokenizer of", **file)
     if tokenizer.eos_token_id is None:
         raise UserError(
             f"tokenizer of '{path}': it has no end-of-text token (eos_token); JMLR needs one to end answers"
@@ -53,22 +54,27 @@ def load_llm(path: str, *, precision: str = "float32", where: torch.device | Non
     The embedding is never resized: rows beyond the tokenizer's, as padded vocabularies have them, stay.
 
     Args:
-        path: folder or hub name.
+        path: folder, hub name, or a GGUF file, of which transformers restores the weights.
         precision: how weights are held: 'float32', 'bfloat16', or '4bit' (QLoRA's NF4 with double quantisation; embeddings, norms
             and the head in float32, products in bfloat16 where the hardware has it).
         where: the device; default the CPU.
 
     Raises:
         UserError: there is no such model, it is not a causal language model, its tokenizer has more tokens than its embedding
-            rows, it makes its logits in an unknown way, or 4 bits are asked for and bitsandbytes is not there.
+            rows, it makes its logits in an unknown way or keeps no cache, or 4 bits are asked for and bitsandbytes is not there.
     """
     from transformers import AutoModelForCausalLM
+
+    from jmlr.models.probe import check_kind
 
     where = where or torch.device("cpu")
     settings: dict[str, Any] = {"dtype": torch.bfloat16 if precision == "bfloat16" else torch.float32}
     if precision == "4bit":
         settings |= {"quantization_config": _four_bits(where), "device_map": {"": where}}
-    llm = pretrained(AutoModelForCausalLM, path, "language model", use_safetensors=True, **settings)
+    if is_gguf(path):
+        llm = read_gguf(path, precision, settings["dtype"])
+    else:
+        llm = pretrained(AutoModelForCausalLM, path, "language model", use_safetensors=True, **settings)
     tokenizer = load_tokenizer(path)
     rows, most = llm.get_input_embeddings().num_embeddings, max(tokenizer.get_vocab().values(), default=-1) + 1
     if most > rows:
@@ -83,7 +89,8 @@ def load_llm(path: str, *, precision: str = "float32", where: torch.device | Non
         # backward pass: every training step after it would go wrong without a word (0.50).
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False
-    _check_logits(llm, path, where)
+    every_row_learns(llm)
+    check_kind(llm, path)
     return llm, tokenizer
 
 
@@ -174,8 +181,8 @@ def merge_adapter(llm: Any) -> Any:
 @torch.no_grad()
 def probe(llm: nn.Module) -> Tensor:
     """Return the logits [T, V] of tokens from all over the vocabulary: two forms of one model agree on them."""
-    config = causal(llm).config
-    length = min(64, getattr(config, "max_position_embeddings", None) or 64)
+    config = causal(llm).config.get_text_config(decoder=True)
+    length = min(64, context_of(config) or 64)
     ids = torch.linspace(0, config.vocab_size - 1, length, device=next(llm.parameters()).device).long()
     return llm.eval()(input_ids=ids[None], use_cache=False).logits[0].float()
 
@@ -183,6 +190,24 @@ def probe(llm: nn.Module) -> Tensor:
 def agree(one: Tensor, other: Tensor) -> bool:
     """Tell whether two forms of one model give the same logits, but for rounding in their own precision."""
     return one.shape == other.shape and bool((one - other).abs().max() <= 1e-3 * one.abs().max())
+
+
+def context_of(config: Any) -> int | None:
+    """Return how many positions a model has; None where it has no bound. Models of several parts keep it with that for text."""
+    text = config.get_text_config(decoder=True)
+    known = (getattr(text, name, None) for name in ("max_position_embeddings", "n_positions", "max_seq_len"))
+    return next((most for most in known if isinstance(most, int) and most > 0), None)
+
+
+def check_context(config: Any, tokens: int, llm: str, what: str = "llm_tokens") -> None:
+    """Refuse texts that are longer than what the model has positions for: it would fail on them, or go wrong without a word.
+
+    Raises:
+        UserError: they may be.
+    """
+    most = context_of(config)
+    if most is not None and tokens > most:
+        raise UserError(f"{what} {tokens} is more than the context of '{llm}': {most} tokens")
 
 
 def pad_right(rows: Sequence[Sequence[int]], where: torch.device) -> Tensor:
@@ -218,18 +243,6 @@ def logits_of(llm: nn.Module, states: Tensor) -> Tensor:
     if cap := getattr(config, "final_logit_softcapping", None):  # Gemma 2
         out = cap * torch.tanh(out / cap)
     return out
-
-
-@torch.no_grad()
-def _check_logits(llm: nn.Module, path: str, where: torch.device) -> None:
-    """Refuse a model that makes its logits in a way unknown to `logits_of`: its losses would be wrong without a word."""
-    ids = torch.tensor([[0, 1, 2]], device=where)
-    own, ours = llm(input_ids=ids, use_cache=False).logits, logits_of(llm, hidden_states(llm, ids))
-    if own.shape != ours.shape or (own - ours).abs().max() > 0.02 * own.abs().max():
-        raise UserError(
-            f"language model '{path}': models of the kind '{causal(llm).config.model_type}' change what their head gives in a "
-            "way that is not known here; take one of another kind"
-        )
 
 
 def at_least_float32(x: Tensor) -> Tensor:

@@ -77,19 +77,27 @@ def option_losses(
 def write(llm: Any, tokenizer: Any, prompts: Sequence[list[int]], most_tokens: int) -> list[str]:
     """Return what the model writes after each prompt: greedily, at most `most_tokens`, to the end of its text or turn.
 
-    The model's own generation settings (sampling, penalties) do not apply, but for the tokens that end a turn.
+    None of the model's own generation settings applies, but for the tokens that end a turn.
     """
     from transformers import GenerationConfig
 
-    own = causal(llm).generation_config
+    model: Any = causal(llm)
+    own = model.generation_config
     ends = own.eos_token_id if isinstance(own.eos_token_id, list) else [own.eos_token_id]
     stops = sorted({tokenizer.eos_token_id, *(e for e in ends if e is not None)})
     plain = GenerationConfig(
-        max_new_tokens=most_tokens, do_sample=False, num_beams=1, temperature=1.0, top_p=1.0, top_k=50, repetition_penalty=1.0,
-        no_repeat_ngram_size=0, eos_token_id=stops, pad_token_id=tokenizer.eos_token_id, use_cache=True,
-    )  # fmt: skip
+        max_new_tokens=most_tokens,
+        do_sample=False,
+        eos_token_id=stops,
+        pad_token_id=tokenizer.eos_token_id,
+        use_cache=True,
+    )
     ids, mask, _ = pad_left(prompts, next(llm.parameters()).device)
-    out = llm.generate(input_ids=ids, attention_mask=mask, generation_config=plain)
+    model.generation_config = GenerationConfig()  # transformers fills what is not given from the model's own
+    try:
+        out = model.generate(input_ids=ids, attention_mask=mask, generation_config=plain)
+    finally:
+        model.generation_config = own
     return [str(tokenizer.decode(row, skip_special_tokens=True)).strip() for row in out[:, ids.shape[1] :]]
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import model_validator
+from pydantic import field_validator, model_validator
 
 from jmlr.options.base import Closed, Count, Positive, option
+from jmlr.options.prompts import unfilled
 
 
 class AnswerOptions(Closed):
@@ -33,12 +34,22 @@ class AnswerOptions(Closed):
     )
     rationale_tokens: Positive = option(512, "rationale: most tokens of rationale and answer")
     chat: bool = option(False, "put the prompt into the tokenizer's chat template (instruction-tuned models)")
+    chat_template_kwargs: dict[str, Any] = option(
+        dict, "chat: what else the template is told, e.g. {enable_thinking: false}"
+    )
 
     @model_validator(mode="after")
     def _rationale_is_written(self) -> AnswerOptions:
         if self.rationale and self.method != "generate":
             raise ValueError(f"rationale: it is written, so method: generate is wanted (given: {self.method})")
+        if self.chat_template_kwargs and not self.chat:
+            raise ValueError("chat_template_kwargs: there is no chat template without chat: true")
         return self
+
+    @field_validator("generation_prompt", "rationale_prompt")
+    @classmethod
+    def _is_not_filled(cls, prompt: str) -> str:
+        return unfilled(prompt)
 
 
 class EvaluateOptions(Closed):

@@ -77,4 +77,7 @@ class JudgeOptions(Closed):
     judge_tokens: Positive = option(512, "most tokens of a verdict with its reasons")
     judge_batch: Positive = option(4, "verdicts at a time, where a local model judges")
     judge_chat: bool = option(True, "a local judge gets its prompt in its tokenizer's chat template")
+    judge_chat_template_kwargs: dict[str, Any] = option(
+        dict, "judge_chat: what else the template is told, e.g. {enable_thinking: false}"
+    )
     judge_bootstrap: Positive = option(2000, "bootstrap samples for the 95 % intervals")

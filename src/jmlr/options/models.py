@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from jmlr.options.base import Closed, Count, Positive, Rate, option
+from jmlr.options.prompts import PromptOptions, fields_of
 
 
 class PretrainOptions(Closed):
@@ -86,15 +87,12 @@ class RetrievalOptions(Closed):
     passage_tokens: Count = option(0, "most tokens of a passage; 0: what the retriever was made for")
 
 
-class ReadingOptions(Closed):
+class ReadingOptions(PromptOptions):
     """How a language model reads and answers: shared by train and answer."""
 
     llm_precision: Literal["float32", "bfloat16", "4bit"] = option(
         "float32", "how the language model's own weights are held; 4bit: QLoRA (needs the extra qlora)"
     )
-    passage_prompt: str = option("Reference: {passage}\n", "introduces one passage; '{title}' may be used")
-    question_prompt: str = option("Question: {question}\n", "the question; '{options}' may be used: 'A. ...' lines")
-    answer_prompt: str = option("Answer:", "the last words before the answer")
     answer_form: Literal["text", "letter", "letter_text"] = option(
         "text", "what is answered: the option's text, its letter, or 'A. text'"
     )
@@ -104,6 +102,15 @@ class ReadingOptions(Closed):
     llm_tokens: Positive = option(
         512, "most tokens of the whole prompt and answer; the worst passages are dropped first"
     )
+
+    @model_validator(mode="after")
+    def _letters_are_shown(self) -> ReadingOptions:
+        if self.answer_form != "text" and "options" not in fields_of(self.question_prompt):
+            raise ValueError(
+                f"answer_form {self.answer_form}: a letter says nothing unless the options are shown; put {{options}} into "
+                f"question_prompt (given: {self.question_prompt!r})"
+            )
+        return self
 
 
 class EncodeOptions(Closed):

@@ -97,17 +97,22 @@ def _from_model(
 ) -> list[Any]:
     """Answer with a model on this machine."""
     from jmlr.corpus.prompt import Prompter
-    from jmlr.models.llm import load_adapter, load_llm
+    from jmlr.models.llm import check_context, load_adapter, load_llm
     from jmlr.runtime.devices import device
     from jmlr.training.answering import likeliest, written
     from jmlr.training.data import Passages, read_table
 
     model, tokenizer = load_llm(llm, precision=reading.llm_precision, where=device())
+    check_context(model.config, reading.llm_tokens, llm)
     model = (load_adapter(model, trained / "adapter", trainable=False) if trained else model).eval()
-    prompter = Prompter(tokenizer, **reading.model_dump(exclude={"llm_precision"}), chat=options.chat)
-    texts = Passages(read_table(table[0] / "passages.parquet"), prompter, None, 0)
-    read = [[texts.for_llm(row) for row in rows] for rows in table[1]]
-    settings = options.model_dump()
+    chat = options.model_dump(include={"chat", "chat_template_kwargs"})
+    prompter = Prompter(tokenizer, **reading.model_dump(exclude={"llm_precision"}), **chat)
+    texts, settings = Passages(read_table(table[0] / "passages.parquet"), prompter, None, 0), options.model_dump()
+    read: list[list[Any]]
+    if options.rationale:
+        read = [prompter.passages([texts.title_and_text(row) for row in rows], numbered=True) for rows in table[1]]
+    else:
+        read = [[texts.for_llm(row) for row in rows] for rows in table[1]]
     if options.method == "likelihood":
         given = likeliest(model, prompter, records, read, settings, progress.step)
     else:

@@ -39,11 +39,12 @@ def ask(
         _find(run, system, seed, manifest, question, options or [], retrieval, count) if settings["passages"] else []
     )
     from jmlr.corpus.prompt import Prompter
-    from jmlr.models.llm import load_adapter, load_llm
+    from jmlr.models.llm import check_context, load_adapter, load_llm
     from jmlr.training.data import Passages, read_table
     from jmlr.training.reading import probabilities, score_options
 
     model, tokenizer = load_llm(llm, precision=reading.llm_precision)
+    check_context(model.config, reading.llm_tokens, llm)
     model = load_adapter(model, trained / "adapter", trainable=False).eval()
     prompter = Prompter(tokenizer, **reading.model_dump(exclude={"llm_precision"}))
     table = read_table(prepared / "passages.parquet")

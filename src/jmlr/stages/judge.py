@@ -132,16 +132,19 @@ def _say(model: Any, prompts: list[str], options: JudgeOptions, progress: Progre
 
     llm, tokenizer = load_llm(str(model), where=device())
     said = replies(
-        llm.eval(), tokenizer, prompts, options.judge_tokens, options.judge_batch, options.judge_chat, progress.step
-    )
+        llm.eval(), tokenizer, prompts, options.judge_tokens, options.judge_batch, options.judge_chat, progress.step,
+        options.judge_chat_template_kwargs,
+    )  # fmt: skip
     return said, {"requests": len(prompts)}
 
 
 def _row(name: str, case: dict[str, Any], said: list[str]) -> dict[str, Any]:
+    from jmlr.corpus.replies import without_thinking
     from jmlr.judging.verdicts import combined, parse_verdict, seen_as
 
     forward, backward = (
-        seen_as(parse_verdict(text), swapped) for text, swapped in zip(said, (False, True), strict=True)
+        seen_as(parse_verdict(without_thinking(text)), swapped)
+        for text, swapped in zip(said, (False, True), strict=True)
     )
     return {"judge": name, **case, "forward": forward, "backward": backward, "verdict": combined(forward, backward),
             "forward_text": said[0], "backward_text": said[1]}  # fmt: skip

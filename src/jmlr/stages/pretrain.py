@@ -50,7 +50,7 @@ def _language_model(
 ) -> dict[str, Any]:
     from jmlr.models.fresh import fresh_model
     from jmlr.models.induction import prepare_induction
-    from jmlr.models.llm import load_llm
+    from jmlr.models.llm import check_context, load_llm
     from jmlr.runtime.devices import device
     from jmlr.runtime.seeds import seed_torch
     from jmlr.training.data import passage_text, read_table
@@ -67,6 +67,7 @@ def _language_model(
         if options.induction_heads:
             prepare_induction(llm)
         llm = llm.to(where)
+    check_context(llm.config, options.max_tokens, options.init or "architecture", "max_tokens")
     records = (r for batch in table.to_batches(max_chunksize=1024) for r in batch.to_pylist())
     if options.reads == "passages":
         records = ({"text": passage_text(r["title"], r["text"]), "targets": []} for r in records)

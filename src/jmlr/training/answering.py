@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from jmlr.corpus.prompt import Prompter, chat_message, frame
-from jmlr.corpus.replies import parse_option, parse_thought
+from jmlr.corpus.replies import parse_option, parse_thought, without_thinking
 from jmlr.endpoints.client import Client
+from jmlr.models.llm import context_of
 from jmlr.models.prefix import by_length, write
 from jmlr.runtime.errors import UserError
 from jmlr.training.reading import probabilities, score_options
@@ -74,12 +75,13 @@ def written(
     settings: Mapping[str, Any],
     done: Done,
 ) -> list[Given]:
-    """Answer with what the LLM writes, greedily: the option alone, or a rationale and then the option."""
+    """Answer with what the LLM writes, greedily: the option alone, or a rationale and then the option.
+
+    For a rationale `passages` are numbered ones, see `Prompter.passages`.
+    """
     last_words, room = ending(settings)
     prompts, counts = [], []
     for record, read in zip(records, passages, strict=True):
-        if settings["rationale"]:
-            read = [prompter.numbered(number, ids) for number, ids in enumerate(read, 1)]
         question, order = prompter.question(record["question"], record["options"], last_words), list(read)[::-1]
         counts.append(prompter.fitting(question, order, room))
         prompts.append(prompter.prompt(question, order, room))
@@ -87,7 +89,7 @@ def written(
     for numbers in by_length(prompts, settings["answer_batch"]):
         replies = write(llm, tokenizer, [prompts[i] for i in numbers], room)
         for i, reply in zip(numbers, replies, strict=True):
-            given[i] = understood(reply, records[i]["options"], counts[i], settings)
+            given[i] = understood(prompter.frame.opening + reply, records[i]["options"], counts[i], settings)
         done(len(numbers))
     return [g for g in given if g is not None]
 
@@ -114,18 +116,28 @@ def asked(
 
 
 def replies(
-    llm: Any, tokenizer: Any, messages: Sequence[str], most_tokens: int, batch: int, chat: bool, done: Done
+    llm: Any,
+    tokenizer: Any,
+    messages: Sequence[str],
+    most_tokens: int,
+    batch: int,
+    chat: bool,
+    done: Done,
+    arguments: Mapping[str, Any] | None = None,
 ) -> list[str]:
-    """Return what a local model writes to each message, which is never cut; UserError where it is too long for the model."""
-    before, after = frame(tokenizer, chat)
-    rows = [before + tokenizer(text, add_special_tokens=False)["input_ids"] + after for text in messages]
-    most, longest = getattr(llm.config, "max_position_embeddings", None), max(map(len, rows), default=0) + most_tokens
+    """Return what a local model writes to each message, which is never cut; UserError where it is too long for the model.
+
+    chat: put each message into the chat template; `arguments`: what else the template is told.
+    """
+    around = frame(tokenizer, chat, arguments)
+    rows = [around.before + ids + around.after for ids in around.inside(messages)]
+    most, longest = context_of(llm.config), max(map(len, rows), default=0) + most_tokens
     if most and longest > most:
         raise UserError(f"a message and its reply come to {longest} tokens; this model reads at most {most}")
     said = [""] * len(rows)
     for numbers in by_length(rows, batch):
         for i, text in zip(numbers, write(llm, tokenizer, [rows[i] for i in numbers], most_tokens), strict=True):
-            said[i] = text
+            said[i] = around.opening + text
         done(len(numbers))
     return said
 
@@ -138,8 +150,11 @@ def ending(settings: Mapping[str, Any]) -> tuple[str, int]:
 
 
 def understood(reply: str, options: Sequence[str], read: int, settings: Mapping[str, Any]) -> Given:
-    """Return what a reply says. Citations are numbers of passages, 1 for the best; some may name none that was read."""
+    """Return what a reply says behind its thinking, if it has any. Citations are numbers of passages, 1 for the best; some may
+    name none that was read.
+    """
+    said = without_thinking(reply)
     if not settings["rationale"]:
-        return Given(parse_option(reply, options), read, reply=reply)
-    thought = parse_thought(reply, options)
+        return Given(parse_option(said, options), read, reply=reply)
+    thought = parse_thought(said, options)
     return Given(thought.option, read, reply=reply, rationale=thought.rationale, citations=thought.cited)

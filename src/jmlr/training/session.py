@@ -13,7 +13,7 @@ from torch import nn
 from jmlr.corpus.prompt import Prompter
 from jmlr.models.adapter import lean
 from jmlr.models.colbert import ColbertRetriever
-from jmlr.models.llm import add_adapter, load_adapter, load_llm, save_adapter
+from jmlr.models.llm import add_adapter, check_context, load_adapter, load_llm, save_adapter
 from jmlr.models.retriever import Retriever, load_retriever
 from jmlr.runtime import devices
 from jmlr.runtime.errors import UserError
@@ -153,14 +153,3 @@ def adapted_llm(
         enable({"use_reentrant": False})
         model.enable_input_require_grads()
     return model, tokenizer
-
-
-def check_context(config: Any, llm_tokens: int, llm: str) -> None:
-    """Refuse prompts that are longer than what the model has positions for.
-
-    Raises:
-        UserError: they may be.
-    """
-    most = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None)
-    if most is not None and llm_tokens > most:
-        raise UserError(f"llm_tokens {llm_tokens} is more than the context of '{llm}': {most} tokens")

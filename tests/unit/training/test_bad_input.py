@@ -1,7 +1,6 @@
 """What a training does with data and models that do not fit: one line that names them, or a defined result."""
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -9,8 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from test_training import open_session, settings_of
+from transformers import AutoConfig
 
 from jmlr.corpus.prompt import Prompter
+from jmlr.models.llm import check_context
 from jmlr.models.load import pretrained
 from jmlr.options import ReadingOptions
 from jmlr.runtime.errors import UserError
@@ -18,7 +19,6 @@ from jmlr.topk import Index
 from jmlr.training.data import read_questions
 from jmlr.training.live import LiveCandidates
 from jmlr.training.loop import _check_finite
-from jmlr.training.session import check_context
 from jmlr.training.step import joint_step
 
 
@@ -106,9 +106,14 @@ def test_a_prompt_without_room_for_a_question_is_refused(tiny):
 
 
 def test_prompts_longer_than_the_model_s_context_are_refused(tiny):
-    check_context(SimpleNamespace(max_position_embeddings=512), 512, "llm")
-    with pytest.raises(UserError, match="llm_tokens 513 is more than the context of 'llm': 512"):
-        check_context(SimpleNamespace(max_position_embeddings=512), 513, "llm")
+    nested = {"text_config": {"max_position_embeddings": 512}}
+    kinds = [("llama", {"max_position_embeddings": 512}), ("gpt2", {"n_positions": 512}), ("mpt", {"max_seq_len": 512}), ("gemma3", nested)]  # fmt: skip
+    for kind, settings in kinds:
+        config = AutoConfig.for_model(kind, **settings)
+        check_context(config, 512, "llm")
+        with pytest.raises(UserError, match="llm_tokens 513 is more than the context of 'llm': 512"):
+            check_context(config, 513, "llm")
+    check_context(AutoConfig.for_model("bloom"), 10**6, "llm")  # its positions have no bound
 
 
 def test_a_model_without_a_pad_token_gives_the_same_losses(tiny, candidates):
