@@ -20,7 +20,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from jmlr.corpus.judgements import COLUMNS
-from jmlr.corpus.passages import stored_passages
+from jmlr.corpus.tables import stored_rows
 from jmlr.runtime.errors import UserError
 
 
@@ -35,7 +35,7 @@ def write_beir(folder: Path, prepared: Path) -> dict[str, int]:
     """
     counts = {"passages": 0, "queries": 0, "judgements": 0}
     with (folder / "corpus.jsonl").open("w", encoding="utf-8") as corpus:
-        for passage in stored_passages(prepared / "passages.parquet", ["id", "title", "text"]):
+        for passage in stored_rows(prepared / "passages.parquet", ["id", "title", "text"]):
             _line(corpus, {"_id": passage["id"], "title": passage["title"], "text": passage["text"]})
             counts["passages"] += 1
     (folder / "qrels").mkdir()

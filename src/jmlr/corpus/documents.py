@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from jmlr.corpus.faults import Faults, RecordError
 from jmlr.corpus.fields import as_text
 from jmlr.corpus.records import Record
 from jmlr.corpus.tables import stored_rows
@@ -21,17 +22,23 @@ def read_documents(records: Iterable[Record], source: str) -> Iterator[dict[str,
     """Yield documents from records {"text": ..., "targets": [[start, end], ...]}; targets may be absent.
 
     Raises:
-        UserError: no text, a target outside it, or no records at all.
+        UserError: after the last record, all that is wrong with them: no text, a target outside it; or no records at all.
     """
-    empty = True
-    for record in records:
-        empty = False
-        text = record.fields.get("text")
-        if not as_text(text, f"{record.where}: 'text'") or not isinstance(text, str):
-            raise UserError(f"{record.where}: no text; allowed: {{text, targets}}")
-        yield {"text": text, "targets": [_span(t, len(text), record.where) for t in record.fields.get("targets") or []]}
-    if empty:
+    faults = Faults(source)
+    for record in faults.readable(records):
+        document = faults.tried(_document, record)
+        if document:
+            yield document
+    faults.end()
+    if not faults.read:
         raise UserError(f"{source}: no documents: its files have no records")
+
+
+def _document(record: Record) -> dict[str, Any]:
+    text = record.fields.get("text")
+    if not as_text(text, record.where, "'text'") or not isinstance(text, str):
+        raise RecordError(record.where, "no text; allowed: {text, targets}")
+    return {"text": text, "targets": [_span(t, len(text), record.where) for t in record.fields.get("targets") or []]}
 
 
 def plain_documents(passages: Path) -> Iterator[dict[str, Any]]:
@@ -44,5 +51,5 @@ def _span(value: Any, length: int, where: str) -> dict[str, int]:
     whole = isinstance(pair, list) and len(pair) == 2 and all(type(v) is int for v in pair)
     if not whole or not 0 <= pair[0] < pair[1] <= length:
         allowed = f"[start, end] with 0 <= start < end <= {length}, the length of the text"
-        raise UserError(f"{where}: a target is not {allowed}")
+        raise RecordError(where, f"a target is not {allowed}", "a target that is none")
     return {"start": pair[0], "end": pair[1]}

@@ -12,11 +12,13 @@ Messages name the record, never its text.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
 from jmlr.corpus.cleaning import plain
+from jmlr.corpus.faults import RecordError
 from jmlr.corpus.quotes import closest
 from jmlr.corpus.records import Record
 from jmlr.runtime.errors import UserError
@@ -28,8 +30,8 @@ class Fields:
     'a, b, c' is the list of those fields, such as options that stand in a column each. With `clean`, texts are cleaned by
     `jmlr.corpus.cleaning.plain`.
 
-    A name that was given and stands in no record at all is an error of `check_names`: a typing error must not look like
-    missing data.
+    A name that was given and stands in no record at all is an error (`unseen`): a typing error must not look like missing
+    data.
     """
 
     def __init__(
@@ -57,10 +59,11 @@ class Fields:
             _matches(record.fields, k, v) for k, v in self.exclude.items()
         )
 
-    def check_names(self, what: str) -> None:
-        """Raise UserError if a given name stood in none of the records seen."""
+    def unseen(self, what: str) -> Iterator[RecordError]:
+        """Yield an error for each given name that stood in none of the records seen; `what` is where they are from."""
         for name in sorted(self._unseen):
-            raise UserError(f"{what}: no record has the field '{name}'{closest(name, self._keys)}")
+            said = f"no record has the field '{name}'{closest(name, self._keys)}"
+            yield RecordError(what, said, _missing(name))
 
     def value(self, record: Record, name: str) -> Any:
         """Return a field as it stands; None where there is none."""
@@ -78,17 +81,23 @@ class Fields:
         value = only(self.value(record, name))
         if required and value is None:
             theirs = self.mapping.get(name, name)
-            raise UserError(
-                f"{record.where}: no field '{theirs}'{closest(theirs, record.fields)}; 'fields' can rename {name}"
-            )
-        text = as_text(value, f"{record.where}: '{name}'")
+            said = f"no field '{theirs}'{closest(theirs, record.fields)}; 'fields' can rename {name}"
+            raise RecordError(record.where, said, _missing(theirs))
+        text = as_text(value, record.where, f"'{name}'")
         if required and not text:
-            raise UserError(f"{record.where}: '{name}' is empty")
+            raise RecordError(record.where, f"'{name}' is empty")
         return text
 
     def id(self, record: Record, name: str = "id") -> str:
         """Return an identifier; blanks inside become '_', since run files are separated by blanks."""
         return as_id(self.text(record, name, required=True))
+
+    def known_id(self, record: Record) -> str:
+        """Return the identifier of a record, "" where it has none."""
+        try:
+            return "" if record.fault else self.id(record)
+        except UserError:
+            return ""
 
     def has(self, record: Record, name: str) -> bool:
         """Tell whether a record has a field, whatever stands in it."""
@@ -99,24 +108,41 @@ class Fields:
         value = self.value(record, name)
         if value is None or value == "":
             return []
-        return [as_text(v, f"{record.where}: '{name}'") for v in (value if isinstance(value, list) else [value])]
+        return [as_text(v, record.where, f"'{name}'") for v in (value if isinstance(value, list) else [value])]
 
 
-def as_text(value: Any, where: str) -> str:
-    """Return a text or number as text; raise UserError, naming the place, for anything else."""
-    if value is None:
+def as_text(value: Any, where: str, name: str) -> str:
+    """Return a text or number as text, nothing (null, not a number) as "".
+
+    Args:
+        value: what stands in the record
+        where: place of the record
+        name: what it is, for the message
+
+    Raises:
+        RecordError: it is something else, infinite, or holds half a character.
+    """
+    if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
+    kind = name.split()[0]  # of "option 'B'": every option
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-        raise UserError(f"{where} is {type(value).__name__}; allowed: a text or a number")
+        said = f"is {type(value).__name__}; allowed: a text or a number"
+        raise RecordError(where, f"{name} {said}", f"{kind} {said}")
+    if isinstance(value, float) and math.isinf(value):
+        said = "is infinite; allowed: a text or a finite number"
+        raise RecordError(where, f"{name} {said}", f"{kind} {said}")
     text = str(value).strip()
     if not text.isascii():
         try:
             text.encode()
         except UnicodeEncodeError:
-            raise UserError(
-                f"{where} holds half of a surrogate pair, which is no character; allowed: Unicode text"
-            ) from None
+            said = "holds half of a surrogate pair, which is no character; allowed: Unicode text"
+            raise RecordError(where, f"{name} {said}", f"{kind} {said}") from None
     return text
+
+
+def _missing(name: str) -> str:
+    return f"no field '{name}'"
 
 
 def as_id(text: str) -> str:

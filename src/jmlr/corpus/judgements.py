@@ -47,9 +47,16 @@ class Judgements:
             found[passage] = max(grade, found.get(passage, 0))
 
     def of(self, records: Iterable[Record], id_of: Callable[[Record], str]) -> Iterator[Record]:
-        """Yield the queries that a passage answers, with `split`, `gold_ids` and `gold_grades`; `unjudged` counts the others."""
+        """Yield the queries that a passage answers, with `split`, `gold_ids` and `gold_grades`; `unjudged` counts the others.
+
+        What has no id is passed on as it is: the reader of questions says so.
+        """
         for record in records:
-            grades = self.grades.get(query := id_of(record))
+            query = id_of(record)
+            if not query:
+                yield record
+                continue
+            grades = self.grades.get(query)
             if grades is None:
                 self.unjudged += 1
                 continue

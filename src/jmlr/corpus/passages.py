@@ -22,6 +22,7 @@ from jmlr.corpus.buckets import Rows
 from jmlr.corpus.chunks import Chunks
 from jmlr.corpus.contamination import HeldOut, dropped
 from jmlr.corpus.duplicates import Duplicates, replaced
+from jmlr.corpus.faults import Faults
 from jmlr.corpus.fields import Fields, as_id
 from jmlr.corpus.near_duplicates import MOST_COMPARED
 from jmlr.corpus.records import Record
@@ -143,23 +144,28 @@ class PassageWriter:
         """Add passages of a source; return how many records were read.
 
         Raises:
-            UserError: a missing or empty field, a source without passages.
+            UserError: after the last record, all that is wrong with them; a source without passages.
         """
+        faults = Faults(source)
         how, before = how or How(), Counter(self.counts.get(source, {}))
         counts = self.counts.setdefault(source, Counter(records=0, left_out=0, cut=0, duplicates=0, passages=0))
-        for record in records:
+        for record in faults.readable(records):
             counts["records"] += 1
             if counts["records"] % SAY_EVERY == 0:
                 say(f"prepare: {source}: {counts['records']:,} records read")
             if not fields.keeps(record):
                 counts["left_out"] += 1
                 continue
-            text = _text(record, fields)
-            if not text and how.skip_empty and fields.has(record, "text"):
-                counts["empty"] += 1
-                continue
-            self._add(record, fields, source, text, how, counts)
-        fields.check_names(source)
+            try:
+                text = _text(record, fields)
+                if not text and how.skip_empty and fields.has(record, "text"):
+                    counts["empty"] += 1
+                else:
+                    self._add(record, fields, source, text, how, counts)
+            except UserError as error:
+                if not _told(faults, record, fields, how):
+                    faults.add(error)
+        faults.end(fields.unseen(source))
         read = counts["records"] - before["records"]
         if read == sum(counts[k] - before[k] for k in ("left_out", "empty")):
             reason = f"'include' and 'exclude' leave out all {read} records" if read else "its files have no records"
@@ -265,3 +271,15 @@ def _text(record: Record, fields: Fields) -> str:
     if isinstance(value, list):
         return "\n\n".join(t for t in fields.texts(record, "text") if t)
     return fields.text(record, "text")
+
+
+def _told(faults: Faults, record: Record, fields: Fields, how: How) -> bool:
+    """Note all that is wrong with the fields of a record, not the first alone; tell whether anything is."""
+    before = faults.count
+    if faults.tried(_text, record, fields) == "":
+        faults.tried(fields.text, record, "text", required=True)
+    if not how.make_ids:
+        faults.tried(fields.id, record)
+    for name in ("title", "section"):
+        faults.tried(fields.text, record, name)
+    return faults.count > before

@@ -3,15 +3,15 @@
     {"id": "q1", "question": "...", "options": {"A": "malaria", "B": "measles"}, "answer": "B", "gold_ids": ["p7"]}
 
 Options are an object (letter -> text) or a list. The answer is a key, a letter, an index counted from 0, or the text of
-an option; where two readings of it disagree, that is an error, not a choice of ours. What published sets do otherwise
-(answers counted from 1, one set of options for all questions, a right option that stands there twice, ids that are missing)
-is said by the dataset's card.
+an option (`jmlr.corpus.answers`); where two readings of it disagree, that is an error, not a choice of ours. What published
+sets do otherwise (answers counted from 1, one set of options for all questions, a right option that stands there twice, ids
+that are missing) is said by the dataset's card.
+
+All that is wrong with the records of an entry is told in one go (`jmlr.corpus.faults`).
 """
 
 from __future__ import annotations
 
-import json
-import string
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +19,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from jmlr.corpus.fields import Fields, as_id, as_text
+from jmlr.corpus.answers import Answers, UnusableError, options_of, words_of
+from jmlr.corpus.faults import Faults, RecordError
+from jmlr.corpus.fields import Fields, as_id
+from jmlr.corpus.quotes import quoted
 from jmlr.corpus.records import Record
 from jmlr.corpus.seen import normalised
 from jmlr.corpus.splits import check_shares, hash_split
@@ -39,11 +42,7 @@ SCHEMA = pa.schema(
         ("gold_grades", pa.list_(pa.int32())),
     ]
 )
-MOST_OPTIONS = len(string.ascii_uppercase)
-
-
-class _UnusableError(Exception):
-    """Options or an answer that make no question of a record; the message follows its place."""
+Row = dict[str, Any]
 
 
 @dataclass
@@ -61,9 +60,9 @@ class QuestionReader:
         split_of: id -> split, for those that have one whatever `split` says
         splits: those to take; empty: all
         choices: options of all questions
-        answer_index: what a number as answer means: "auto", "from_0", "from_1"
-        same_text: "first": where several options have the right one's text, the first is the answer; "error"
+        answers: reads keys, numbers and texts
         unusable: "drop": note questions without usable options or answer in `dropped`; "error"
+        most_unusable: share of the questions of a split of a dataset that may be dropped; more is an error
         make_ids: number the questions of each dataset and split
     """
 
@@ -76,113 +75,181 @@ class QuestionReader:
     split_of: Mapping[str, str] = field(default_factory=dict)
     splits: Sequence[str] = ()
     choices: Sequence[str] = ()
-    answer_index: str = "auto"
-    same_text: str = "error"
+    answers: Answers = field(default_factory=Answers)
     unusable: str = "error"
+    most_unusable: float = 0.03
     make_ids: bool = False
     retrieval: bool = False
-    found: Counter[str] = field(default_factory=Counter, init=False)
-    dropped: list[dict[str, Any]] = field(default_factory=list, init=False)
+    kept: Counter[str] = field(default_factory=Counter, init=False)
+    dropped: list[Row] = field(default_factory=list, init=False)
+    faults: Faults = field(init=False)
+    reasons: Faults = field(init=False)
+    _listed: set[str] = field(default_factory=set, init=False)
+    _dropped: Counter[str] = field(default_factory=Counter, init=False)
     _numbers: Counter[tuple[str, str]] = field(default_factory=Counter, init=False)
 
     def __post_init__(self) -> None:
+        self.faults, self.reasons = Faults(self.source), Faults(self.source)
         if self.split == "hash":
             check_shares(self.shares)
 
-    def read(self, records: Iterable[Record], fields: Fields) -> Iterator[dict[str, Any]]:
-        """Yield one question for each record; `gold_ids` and `gold_section` as the record gives them.
+    def read(self, records: Iterable[Record], fields: Fields) -> Iterator[Row]:
+        """Yield one question for each record; see `read_files`."""
+        return self.read_files([(self.split, records)], fields)
 
-        `found` counts those of each split, and of each 'dataset/split', the unusable ones among them.
+    def read_files(self, files: Iterable[tuple[str, Iterable[Record]]], fields: Fields) -> Iterator[Row]:
+        """Yield the questions of an entry; `gold_ids` and `gold_section` as the records give them.
+
+        Args:
+            files: (split, as `split` above; its records)
+            fields: reads our fields from them
 
         Raises:
-            UserError: what is wrong with which record.
+            UserError: after the last record, all that is wrong with them; or too many are unusable.
         """
-        empty = True
-        for record in records:
-            empty = False
-            if not fields.keeps(record):
-                continue
-            question = self._question(record, fields)
-            if question and (not self.splits or question["split"] in self.splits):
-                self.found.update((question["split"], f"{question['dataset']}/{question['split']}"))
-                if "reason" in question:
-                    self.dropped.append(question)
-                else:
-                    yield question
-        if empty:
-            raise UserError(f"{self.source}: no questions: its files have no records")
-        fields.check_names(self.source)
+        for split, records in files:
+            self.split = split
+            for record in self.faults.readable(records):
+                question = self._question(record, fields) if fields.keeps(record) else None
+                if question and (not self.splits or question["split"] in self.splits):
+                    unusable = question.pop("unusable", None)
+                    (self._dropped if unusable else self.kept).update(_groups(question))
+                    if unusable:
+                        self.reasons.add(unusable)
+                        self.dropped.append(question)
+                    else:
+                        yield question
+        self._end(fields)
+
+    def _end(self, fields: Fields) -> None:
+        doubt = self.answers.doubt()
+        if doubt and self.faults.whole:
+            self.faults.add(doubt)
+        self.faults.end(fields.unseen(self.source))
+        if not self.kept and not self._dropped:
+            reason = f"'include', 'exclude' and 'splits' leave out all {self.faults.read:,} records"
+            raise UserError(
+                f"{self.source}: no questions: {reason if self.faults.read else 'its files have no records'}"
+            )
+        for name, count in self._dropped.items():
+            read = count + self.kept[name]
+            if "/" in name and count > self.most_unusable * read:
+                most = f"more than {self.most_unusable:.3g} of them ('most_unusable'); reasons:"
+                raise UserError(
+                    f"{self.source}: {count:,} of {read:,} questions of {name} are unusable, {most}{self.why()}"
+                )
+
+    def check_listed(self) -> str:
+        """Return how many ids of `split_of` no question has, in one line; "" if there are none.
+
+        Raises:
+            UserError: none of the ids of a split is a question's: most likely ids of another edition.
+        """
+        missing = [i for i in self.split_of if i not in self._listed]
+        for split, count in Counter(self.split_of.values()).items():
+            if count == sum(self.split_of[i] == split for i in missing):
+                raise UserError(
+                    f"{self.source}: split_ids: none of the {count:,} ids of split '{split}' is a question's"
+                )
+        of = f"{len(missing):,} of {len(self.split_of):,} ids of 'split_ids' are no question's"
+        return f"{self.source}: {of}; the first: {quoted(missing[0])}" if missing else ""
+
+    def why(self) -> str:
+        """Return why questions were dropped: a line for each reason, with its number and its first place."""
+        return self.reasons.told(lambda reason, kind: f"{reason}; first: {kind.where}")
 
     def check_counts(self, expected: Mapping[str, int]) -> str:
-        """Return what is wrong with the number of questions of a split or 'dataset/split', in one line; "" if nothing is."""
+        """Return what is wrong with the number of usable questions of a split or 'dataset/split', in one line; "" if nothing is."""
         for name, count in expected.items():
             wanted = not self.splits or {name, name.rpartition("/")[2]} & {*self.splits}
-            if wanted and self.found[name] != count:
-                what = f"{self.found[name]:,} questions in split '{name}', {count:,} are expected"
+            if wanted and self.kept[name] != count:
+                more = f" ({self._dropped[name]:,} more are unusable)" if self._dropped[name] else ""
+                what = f"{self.kept[name]:,} questions in split '{name}'{more}, {count:,} are expected"
                 mend = "'counts' can say otherwise, 'count_check: warn' goes on"
                 return f"{self.dataset or self.source}: {what}: another edition, or a damaged file; {mend}"
         return ""
 
-    def _question(self, record: Record, fields: Fields) -> dict[str, Any]:
-        dataset = self.dataset or fields.text(record, "dataset") or self.source
-        id = self._made_id(record, fields, dataset) if self.make_ids else fields.id(record)
-        where = f"{record.where}: question '{id}'"
-        if id in self.ids:
-            raise UserError(f"{where}: the id was there before ({self.ids[id]}); allowed: one question per id")
-        self.ids[id] = record.where
-        question = fields.text(record, "question", required=True)
+    def _question(self, record: Record, fields: Fields) -> Row | None:
+        """Return a question, the note of one that is dropped, or None where anything is wrong, which is in `faults`."""
+        before, tried = self.faults.count, self.faults.tried
+        dataset = self.dataset or tried(fields.text, record, "dataset") or self.source
+        id = tried(self._id, record, fields, dataset) or ""
+        where = f"{record.where}: question {quoted(id)}" if id else record.where
+        texts = {name: tried(fields.text, record, name) or "" for name in ("explanation", "subject", "gold_section")}
+        question = tried(fields.text, record, "question", required=True)
+        gold = tried(_gold, record, fields, where) or {}
+        unusable: UnusableError | None = None
+        options: list[str] = []
+        index, answer_text = 0, ""
         try:
             options, index, answer_text = self._options_and_answer(record, fields, where)
-        except _UnusableError as error:
-            if self.unusable == "error":
-                raise UserError(f"{where}: {error}; 'unusable: drop' lists such questions and goes on") from None
-            what = {"kind": "question", "id": id, "dataset": dataset, "split": self._split(record, fields, id)}
-            return {**what, "reason": f"unusable: {error}", "test_id": "", "test_dataset": "", "share": None}
+        except UnusableError as error:
+            unusable = error
+        except UserError as error:
+            self.faults.add(error)
+        key = (normalised(answer_text) or id) if index < 0 else id
+        split = tried(self._split, record, fields, key) if id or not self.split_of else None
+        if unusable and self.unusable == "error":
+            said = f"{unusable.what}; 'unusable: drop' lists such questions and goes on"
+            self.faults.add(RecordError(where, said, unusable.kind))
+        if self.faults.count > before:
+            return None
+        if unusable:
+            what = {"kind": "question", "id": id, "dataset": dataset, "split": split, "unusable": unusable}
+            return {**what, "reason": f"unusable: {unusable.kind}", "test_id": "", "test_dataset": "", "share": None}
         return {
             "id": id,
             "dataset": dataset,
-            "split": self._split(record, fields, normalised(answer_text) or id if index < 0 else id),
+            "split": split,
             "question": question,
             "options": options,
             "answer": index,
             "answer_text": answer_text,
-            "explanation": fields.text(record, "explanation"),
-            "subject": fields.text(record, "subject"),
-            **_gold(record, fields, where),
-            "gold_section": as_id(fields.text(record, "gold_section")),
+            "explanation": texts["explanation"],
+            "subject": texts["subject"],
+            **gold,
+            "gold_section": as_id(texts["gold_section"]),
         }
 
-    def _made_id(self, record: Record, fields: Fields, dataset: str) -> str:
-        split = self.split if self.split and self.split != "hash" else fields.text(record, "split")
-        self._numbers[dataset, split] += 1
-        return as_id("-".join(p for p in (dataset, split, f"{self._numbers[dataset, split] - 1:05d}") if p))
+    def _id(self, record: Record, fields: Fields, dataset: str) -> str:
+        """Return the id of a record, its own or made; raise if it was there before."""
+        if self.make_ids:
+            split = self.split if self.split and self.split != "hash" else fields.text(record, "split")
+            self._numbers[dataset, split] += 1
+            id = as_id("-".join(p for p in (dataset, split, f"{self._numbers[dataset, split] - 1:05d}") if p))
+        else:
+            id = fields.id(record)
+        if id in self.ids:
+            said = f"the id was there before ({self.ids[id]}); allowed: one question per id"
+            raise RecordError(f"{record.where}: question {quoted(id)}", said, "an id that was there before")
+        self.ids[id] = record.where
+        return id
 
     def _options_and_answer(self, record: Record, fields: Fields, where: str) -> tuple[list[str], int, str]:
-        value = fields.value(record, "options")
-        options = _options(list(self.choices) if self.choices else value, where)
+        options = options_of(list(self.choices) if self.choices else fields.value(record, "options"), where)
         answer, answer_text = fields.value(record, "answer"), fields.text(record, "answer_text")
         if options:
-            numbered = self.answer_index != "auto" and answer not in (None, "")
-            named = _number_at(len(options), answer, int(self.answer_index[-1]), where) if numbered else None
-            index = _answer(options, answer, answer_text, where, named, first=self.same_text == "first")
-            return list(options.values()), index, list(options.values())[index]
+            index = self.answers.right(options, answer, answer_text, where)
+            return options.texts, index, options.texts[index]
         if self.retrieval and not answer_text and answer in (None, ""):
             return [], -1, ""
         if not self.open:
-            raise _UnusableError("no options; allowed: at least two in 'options', or 'open: true'")
-        answer_text = answer_text or fields.text(record, "answer")
-        if not answer_text:
-            raise _UnusableError("an open question without an answer; allowed: a text in 'answer'")
-        return [], -1, answer_text
+            raise UnusableError(where, "no options; allowed: at least two in 'options', or 'open: true'", "no options")
+        words = [answer_text] if answer_text else words_of(answer, where)
+        if not words:
+            what = "an open question without an answer"
+            raise UnusableError(where, f"{what}; allowed: a text in 'answer'", what)
+        return [], -1, self.answers.one_of(words, where)
 
     def _split(self, record: Record, fields: Fields, key: str) -> str:
-        if self.split_of and (given := self.split_of.get(fields.id(record))):
-            return given
+        if self.split_of and (own := fields.id(record)) in self.split_of:
+            self._listed.add(own)
+            return self.split_of[own]
         if self.split == "hash":
             return hash_split(key, self.shares)
         split = self.split or fields.text(record, "split")
         if not split:
-            raise UserError(f"{record.where}: no field 'split'; the option 'split' can give one (a name, or 'hash')")
+            raise RecordError(record.where, "no field 'split'; the option 'split' can give one (a name, or 'hash')")
         return split
 
 
@@ -190,86 +257,11 @@ def _gold(record: Record, fields: Fields, where: str) -> dict[str, list[Any]]:
     """Return gold_ids and gold_grades, how well each answers: 1 where the record does not say."""
     ids, grades = [as_id(g) for g in fields.texts(record, "gold_ids")], fields.texts(record, "gold_grades")
     if grades and (len(grades) != len(ids) or not all(g.isdecimal() and int(g) for g in grades)):
-        raise UserError(f"{where}: 'gold_grades' allowed: a whole number, 1 or more, for each of {len(ids)} 'gold_ids'")
+        allowed = f"a whole number, 1 or more, for each of {len(ids)} 'gold_ids'"
+        raise RecordError(where, f"'gold_grades' allowed: {allowed}", "'gold_grades' that do not fit 'gold_ids'")
     return {"gold_ids": ids, "gold_grades": list(map(int, grades)) or [1] * len(ids)}
 
 
-def _options(value: Any, where: str) -> dict[str, str]:
-    """Return key -> text in their order; a list gets the letters as keys; a text is read as JSON (as in a CSV cell).
-
-    What is missing at the end of a list (a fifth column where most questions have four options) is left out.
-    """
-    if isinstance(value, str) and value.strip():
-        try:
-            value = json.loads(value)
-        except json.JSONDecodeError:
-            raise _UnusableError("'options' is a text that is no JSON; allowed: an object or a list") from None
-    if isinstance(value, list):
-        while value and value[-1] in (None, ""):
-            value = value[:-1]
-        value = dict(zip(string.ascii_uppercase, value, strict=False)) if len(value) <= MOST_OPTIONS else {"": ""}
-    if not value:
-        return {}
-    if not isinstance(value, dict) or not 2 <= len(value) <= MOST_OPTIONS:
-        raise _UnusableError(f"'options' must be 2 to {MOST_OPTIONS} texts: an object of letters, or a list")
-    options = {str(key).strip(): as_text(text, f"{where}: option '{key}'") for key, text in value.items()}
-    for key, text in options.items():
-        if not text:
-            raise _UnusableError(f"option '{key}' is empty")
-    return options
-
-
-def _number_at(count: int, value: Any, first: int, where: str) -> int:
-    """Return the index of the option that a number names, counted from `first`."""
-    word = as_text(value, f"{where}: 'answer'")
-    if not word.isdecimal() or not 0 <= int(word) - first < count:
-        raise _UnusableError(f"answer {_shown(word)} is none of the options; allowed: {first} to {count - 1 + first}")
-    return int(word) - first
-
-
-def _shown(word: str) -> str:
-    return f"'{word}'" if len(word) <= 3 else f"(a text of {len(word)} characters)"
-
-
-def _answer(
-    options: Mapping[str, str], value: Any, answer_text: str, where: str, named: int | None = None, first: bool = False
-) -> int:
-    """Return the index of the right option; `named` is it where the answer is a number.
-
-    Raises:
-        _UnusableError: no reading of the answer names an option, two readings name different ones, `answer_text` disagrees,
-            or another option has the same text, unless `first`: then the first of these is the answer, since their
-            scores are equal and the first would be chosen. (Two wrong options with one text stay as published.)
-    """
-    keys, texts = list(options), [" ".join(t.split()) for t in options.values()]
-    given = answer_text if value is None or value == "" else value
-    if given == "":
-        raise _UnusableError(f"no answer; allowed: one of {', '.join(keys)} in 'answer'")
-    word = " ".join(as_text(given, f"{where}: 'answer'").split())
-    readings = {named} if named is not None else _readings(keys, texts, word, first)
-    # published: options {"A": "B", "B": "C", "C": "A"}, answer "C", answer_text "A"
-    if len(readings) > 1 and answer_text:
-        readings = {i for i in readings if normalised(texts[i]) == normalised(answer_text)} or readings
-    if not readings:
-        allowed = f"{', '.join(keys)}, an index from 0 to {len(keys) - 1}, or an option's text"
-        raise _UnusableError(f"answer {_shown(word)} is none of the options; allowed: {allowed}")
-    right = min(readings)
-    same = [keys[i] for i, t in enumerate(texts) if t == texts[right]]
-    if len(same) > 1 and not first:
-        raise _UnusableError(
-            f"options {' and '.join(same)} are the same text, and one of them is the answer ('same_text: first' takes it)"
-        )
-    if len(readings) > 1:
-        raise _UnusableError(f"answer '{word[:3]}' is the key of one option and the text of another")
-    if answer_text and normalised(answer_text) != normalised(texts[right]):
-        hint = "is an index counted from 1?"
-        raise _UnusableError(f"'answer' names option {keys[right]}, but 'answer_text' is not its text; {hint}")
-    return keys.index(same[0])
-
-
-def _readings(keys: list[str], texts: list[str], word: str, first: bool) -> set[int]:
-    """Return the options that an answer may mean: by key and by text, else by index from 0."""
-    by_key = {keys.index(word)} if word in keys else set()
-    by_text = [i for i, t in enumerate(texts) if t == word]
-    found = by_key | set(by_text[:1] if first else by_text)
-    return found or ({int(word)} if word.isdecimal() and int(word) < len(keys) else set())
+def _groups(question: Row) -> tuple[str, str]:
+    """Return what a question is counted under: its split, and 'dataset/split'."""
+    return question["split"], f"{question['dataset']}/{question['split']}"

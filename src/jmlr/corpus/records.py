@@ -33,11 +33,12 @@ __all__ = ["KEY", "Reading", "Record", "files_of", "read_records", "records_of"]
 
 @dataclass(frozen=True)
 class Record:
-    """One record of a file; `where` says which one, `file` is the name of its file."""
+    """One record of a file; `where` says which one, `file` is the name of its file, `fault` why it cannot be read."""
 
     fields: dict[str, Any]
     where: str
     file: str = ""
+    fault: UserError | None = None
 
 
 def files_of(folder: Path, pattern: str) -> list[Path]:

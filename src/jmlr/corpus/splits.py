@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from jmlr.corpus.fields import as_id
+from jmlr.corpus.quotes import quoted
 from jmlr.corpus.records import Record, files_of
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.files import DAMAGED
@@ -39,14 +41,16 @@ def ids_in(path: Path) -> list[str]:
     try:
         data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
         text = data.decode("utf-8-sig").strip()
-        found = list(json.loads(text)) if text[:1] in ("{", "[") else text.split()
+        found = (
+            list(json.loads(text)) if text[:1] in ("{", "[") else [line for line in text.splitlines() if line.strip()]
+        )
     except DAMAGED:
         raise UserError(f"{path}: truncated, damaged or no gzip file: copy or download it again") from None
     except (OSError, ValueError, TypeError) as error:
         raise UserError(f"{path}: no list of ids: {error}") from None
     if not found:
         raise UserError(f"{path}: lists no ids")
-    return [str(i) for i in found]
+    return [as_id(str(i)) for i in found]
 
 
 def split_of(lists: Mapping[str, str], sources: Mapping[str, Path]) -> dict[str, str]:
@@ -57,14 +61,18 @@ def split_of(lists: Mapping[str, str], sources: Mapping[str, Path]) -> dict[str,
         sources: name -> folder
 
     Raises:
-        UserError: there is no such source or file, or it lists none.
+        UserError: there is no such source or file, it lists none, or ids are listed for two splits.
     """
     found: dict[str, str] = {}
+    twice: list[str] = []
     for split, place in lists.items():
         source, _, pattern = place.partition("/")
         if source not in sources or not pattern:
             raise UserError(f"split_ids: '{place}': allowed: SOURCE/FILE; sources: {', '.join(sorted(sources))}")
-        found.update((i, split) for file in files_of(sources[source], pattern) for i in ids_in(file))
+        ids = [i for file in files_of(sources[source], pattern) for i in ids_in(file)]
+        twice += [f"{quoted(i)} ({found[i]} and {split})" for i in ids if found.setdefault(i, split) != split]
+    if twice:
+        raise UserError(f"split_ids: {len(twice):,} ids are listed for two splits; the first: {twice[0]}; allowed: one")
     return found
 
 
@@ -80,9 +88,10 @@ class FirstFile:
     _files: dict[str, str] = field(default_factory=dict, init=False)
 
     def of(self, records: Iterable[Record]) -> Iterator[Record]:
-        """Yield the records of one file after the other without those ids."""
+        """Yield the records of one file after the other without those ids; what has none is passed on."""
         for record in records:
-            if self._files.setdefault(self.id_of(record), record.file) == record.file:
+            id = self.id_of(record)
+            if not id or self._files.setdefault(id, record.file) == record.file:
                 yield record
             else:
                 self.passed_over += 1

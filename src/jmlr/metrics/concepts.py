@@ -10,12 +10,11 @@ and, through `extra`, the terms that a run brings with it: titles of its passage
 
 from __future__ import annotations
 
-import importlib
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from jmlr.runtime.errors import UserError
+from jmlr.runtime.functions import function_of
 
 Extractor = Callable[[str], Iterable[str]]
 TERMS = Path(__file__).with_name("medical_terms.txt")
@@ -90,16 +89,4 @@ def extractor(name: str) -> Extractor:
     Raises:
         UserError: there is no such module or function, or it is not a function.
     """
-    module, _, function = name.partition(":")
-    where = f"concepts '{name}'"
-    if not module or not function:
-        raise UserError(
-            f"{where}: allowed: 'module:function', a function text -> concepts, or empty: the open vocabulary"
-        )
-    try:
-        found = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError) as error:
-        raise UserError(f"{where}: {error}") from None
-    if not callable(found):
-        raise UserError(f"{where}: not a function")
-    return found
+    return function_of(name, "concepts", "a function text -> concepts, or empty: the open vocabulary")

@@ -67,6 +67,9 @@ class _ReadOptions(Closed):
         "",
         "where records stand in JSON: exams.*.data, * for each key or element; $: the file is one; empty: by its form",
     )
+    adapter: str = option(
+        "", "makes records of a published form (a function of jmlr.corpus.adapters) or of one's own: 'module:function'"
+    )
     include: dict[str, list[str]] = option(dict, "keep only records whose field matches one of these values")
     exclude: dict[str, list[str]] = option(dict, "drop records whose field matches one of these values")
     clean: bool = option(
@@ -108,10 +111,7 @@ class QuestionsOptions(_ReadOptions):
     )
     splits: list[str] = option(list, "splits to take; empty: all")
     counts: dict[str, int] = option(
-        dict, "split, or dataset/split -> expected number of questions; those not named are not checked"
-    )
-    adapter: Literal["", "afrimedqa", "bioasq", "headqa", "medxpertqa", "mirage", "mmlu", "mmlu_pro", "squad"] = option(
-        "", "function of jmlr.corpus.adapters for records of a published form"
+        dict, "split, or dataset/split -> expected number of usable questions; those not named are not checked"
     )
     open: bool = option(False, "questions without options (a term, a short answer) are allowed")
     retrieval: bool = option(
@@ -124,10 +124,14 @@ class QuestionsOptions(_ReadOptions):
     )
     choices: list[str] = option(list, "the options of every question, where records have none: yes, no, maybe")
     answer_index: Literal["auto", "from_0", "from_1"] = option(
-        "auto", "what a number as answer means; auto: a key or the text of an option, else an index from 0"
+        "auto",
+        "what a number as answer means; auto: a key or the text of an option, else an index from 0, if one is 0",
     )
     same_text: Literal["error", "first"] = option(
         "error", "another option has the right one's text; first: the first of them is the answer"
+    )
+    several_answers: Literal["unusable", "first"] = option(
+        "unusable", "a question with several right answers; first: the first that it names is the answer"
     )
     same_id: Literal["error", "first"] = option(
         "error",
@@ -139,6 +143,7 @@ class QuestionsOptions(_ReadOptions):
     unusable: Literal["error", "drop"] = option(
         "error", "a question without usable options or answer; drop: list it in dropped.parquet and go on"
     )
+    most_unusable: Share = option(0.03, "share of a split that may be dropped as unusable; more is an error")
     fields: dict[str, str] = option(
         dict,
         "our field -> theirs; ours: id, question, options, answer, answer_text, explanation, subject, split, gold_ids (ids of "

@@ -67,13 +67,15 @@ def prepare(out: Path, fetched: list[Path], options: PrepareOptions) -> None:
 
 
 def _records(sources: dict[str, Path], part: Any, pattern: str = "") -> Iterator[Any]:
-    """Yield the records of a source's files."""
+    """Yield the records of a source's files, through the entry's adapter."""
+    from jmlr.corpus.adapted import adapted
     from jmlr.corpus.records import Reading, records_of
 
     if part.source not in sources:
         raise UserError(f"prepare: --fetched has no source '{part.source}'{nearest(part.source, sources)}")
     given = part.model_dump(include=Reading.__annotations__.keys())
-    return records_of(part.source, sources[part.source], pattern or part.file, Reading(**given))
+    records = records_of(part.source, sources[part.source], pattern or part.file, Reading(**given))
+    return adapted(records, getattr(part, "adapter", ""))
 
 
 def _questions(sources: dict[str, Path], parts: list[QuestionsOptions], dropped: Callable[[Row], None]) -> list[Row]:
@@ -82,7 +84,7 @@ def _questions(sources: dict[str, Path], parts: list[QuestionsOptions], dropped:
     Raises:
         UserError: what is wrong with which record, or another number of questions than expected.
     """
-    from jmlr.corpus import adapters
+    from jmlr.corpus.answers import Answers
     from jmlr.corpus.fields import Fields
     from jmlr.corpus.judgements import read_judgements
     from jmlr.corpus.questions import FIELDS, QuestionReader
@@ -93,19 +95,13 @@ def _questions(sources: dict[str, Path], parts: list[QuestionsOptions], dropped:
     for part in parts:
         reader = QuestionReader(
             part.source, part.dataset, part.split, part.shares, part.open, ids, split_of(part.split_ids, sources),
-            part.splits, part.choices, part.answer_index, part.same_text, part.unusable, part.make_ids, part.retrieval,
+            part.splits, part.choices, Answers(part.answer_index, part.same_text, part.several_answers), part.unusable,
+            part.most_unusable, part.make_ids, part.retrieval,
         )  # fmt: skip
         fields = Fields(FIELDS, part.fields, part.include, part.exclude, part.clean)
-        adapt = getattr(adapters, part.adapter) if part.adapter else None
-        first, given = FirstFile(fields.id), len(found)
+        first, given = FirstFile(fields.known_id), len(found)
         judged = read_judgements(part.qrels, sources, part.split, part.splits) if part.qrels else None
-        wanted = {s: f for s, f in part.files.items() if not part.splits or s in part.splits}
-        for split, pattern in (wanted or {part.split: part.file}).items():
-            reader.split = split
-            records = _records(sources, part, pattern)
-            adapted = (r for record in records for r in adapt(record)) if adapt else records
-            adapted = first.of(adapted) if part.same_id == "first" else adapted
-            found += reader.read(judged.of(adapted, fields.id) if judged else adapted, fields)
+        found += reader.read_files(_files(sources, part, first, judged, fields.known_id), fields)
         for question in found[given:]:
             question["gold_check"] = part.gold_check
         _say_passed_over(part.source, first.passed_over, judged.unjudged if judged else 0)
@@ -114,9 +110,23 @@ def _questions(sources: dict[str, Path], parts: list[QuestionsOptions], dropped:
         wrong = reader.check_counts(part.counts)
         if wrong and part.count_check == "error":
             raise UserError(wrong)
-        if wrong or reader.dropped:
-            say(f"prepare: {wrong or f'{part.source}: {len(reader.dropped)} unusable questions (dropped.parquet)'}")
+        for told in filter(None, (wrong, reader.check_listed())):
+            say(f"prepare: {told}")
+        if reader.dropped:
+            left_out = f"{len(reader.dropped):,} questions are unusable and left out (dropped.parquet)"
+            say(f"prepare: {part.source}: {left_out}:{reader.why()}")
     return found
+
+
+def _files(
+    sources: dict[str, Path], part: QuestionsOptions, first: Any, judged: Any, id_of: Callable[[Any], str]
+) -> Iterator[tuple[str, Iterator[Any]]]:
+    """Yield (split, records) of each file of an entry, without those that are passed over."""
+    wanted = {s: f for s, f in part.files.items() if not part.splits or s in part.splits}
+    for split, pattern in (wanted or {part.split: part.file}).items():
+        records = _records(sources, part, pattern)
+        records = first.of(records) if part.same_id == "first" else records
+        yield split, judged.of(records, id_of) if judged else records
 
 
 def _say_passed_over(source: str, repeated: int, unjudged: int) -> None:

@@ -101,3 +101,20 @@ def test_a_document_without_text_and_a_file_without_documents_are_refused() -> N
         list(read_documents([Record({"targets": []}, "f: line 1")], "s"))
     with pytest.raises(UserError, match="s: no documents"):
         list(read_documents([], "s"))
+
+
+def test_all_that_is_wrong_with_reading_documents_is_told_in_one_go() -> None:
+    rows = [
+        {"text": "a"},
+        {"text": ""},
+        {"text": "b", "targets": [[0, 9]]},
+        {"text": 7},
+        {"text": "c", "targets": [[2, 1]]},
+    ]
+    with pytest.raises(UserError) as caught:
+        list(read_documents((Record(r, f"f: line {n}") for n, r in enumerate(rows, 1)), "s"))
+    assert str(caught.value).splitlines() == [
+        "s: 4 faults in 5 records; every kind with its number and its first place:",
+        "  2 x f: line 2: no text; allowed: {text, targets}",
+        "  2 x f: line 3: a target is not [start, end] with 0 <= start < end <= 1, the length of the text",
+    ]

@@ -91,6 +91,19 @@ def test_bad_passages_are_named(tmp_path: Path, rows: list[dict[str, Any]], said
         write(tmp_path, rows)
 
 
+def test_all_that_is_wrong_with_the_records_of_a_corpus_is_told_in_one_go(tmp_path: Path) -> None:
+    rows = [{"id": "a", "text": "x"}, {"title": True}, {"id": "c"}, {"id": "d", "text": " "}, {"id": "e"}]
+    with pytest.raises(UserError) as caught:
+        write(tmp_path, rows)
+    assert str(caught.value).splitlines() == [
+        "s0: 6 faults in 5 records; every kind with its number and its first place:",
+        "  3 x f: line 2: no field 'text' (there are: title); 'fields' can rename text",
+        "  1 x f: line 2: no field 'id' (there are: title); 'fields' can rename id",
+        "  1 x f: line 2: 'title' is bool; allowed: a text or a number",
+        "  1 x f: line 4: 'text' is empty",
+    ]
+
+
 def test_an_overlap_as_long_as_a_passage_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="overlap_words 5: allowed: less than passage_words, which is 5"):
         write(tmp_path, [{"id": "a", "text": "x"}], words=5, overlap=5)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from jmlr.corpus.splits import check_shares, hash_split, ids_in
+from jmlr.corpus.splits import check_shares, hash_split, ids_in, split_of
 from jmlr.runtime.errors import UserError
 
 SHARES = {"train": 0.6, "dev": 0.1, "test": 0.3}
@@ -46,3 +46,19 @@ def test_a_damaged_list_of_ids_is_one_line(tmp_path: Path, damage: Any) -> None:
     ) as caught:
         ids_in(path)
     assert "\n" not in str(caught.value)
+
+
+def test_listed_ids_are_made_as_those_of_records_are(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("q 1\n\n  q2\n")
+    (tmp_path / "b.json").write_text('["q 1", 2]')
+    assert ids_in(tmp_path / "a.txt") == ["q_1", "q2"]
+    assert ids_in(tmp_path / "b.json") == ["q_1", "2"]
+
+
+def test_ids_listed_for_two_splits_are_refused_with_their_number_and_the_first(tmp_path: Path) -> None:
+    for name, ids in (("train", "a\nb\nc\nb"), ("test", "x\nc\na")):
+        (tmp_path / f"{name}.txt").write_text(ids)
+    lists = {"train": "s/train.txt", "test": "s/test.txt"}
+    with pytest.raises(UserError, match=r"2 ids are listed for two splits; the first: 'c' \(train and test\)"):
+        split_of(lists, {"s": tmp_path})
+    assert split_of({"train": "s/train.txt"}, {"s": tmp_path}) == dict.fromkeys("abc", "train")

@@ -166,9 +166,9 @@ def test_gold_survives_near_duplicates_and_decontamination(tmp_path: Path) -> No
 
 
 # ------------------------------------------------------------------------------------------------------------ bad input
-def jmlr_prepare(out: Path, folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "jmlr", "prepare", "--out", str(out), "--fetched", str(folder), *options]
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=dict(os.environ))
+def jmlr_prepare(out: Path, folder: Path, *options: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-P", "-m", "jmlr", "prepare", "--out", str(out), "--fetched", str(folder), *options]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=dict(os.environ), cwd=cwd)
 
 
 def changed(rows: list[dict[str, Any]], number: int, **values: Any) -> list[dict[str, Any]]:
@@ -222,7 +222,7 @@ BAD: list[tuple[str, dict[str, Any], tuple[str, ...], str]] = [
         "same options",
         {"questions": changed(QUESTIONS, 1, options={"A": "x", "B": "x"})},
         (),
-        "options A and B are the same text",
+        "all options are the same text",
     ),
     ("gold", {"questions": [{**q, "gold_ids": ["x"]} for q in QUESTIONS]}, (), "none of its 4 gold ids is the id"),
     ("no documents", {"documents": b""}, (), "world: file 'documents.jsonl' has no records"),

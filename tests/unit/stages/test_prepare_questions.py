@@ -1,4 +1,4 @@
-"""Gold, repeated questions, ids in two files, questions without an answer: what `prepare` makes of a set as a whole."""
+"""Faults, adapters, gold, repeated questions, ids in two files, questions without an answer: what `prepare` makes of a set as a whole."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from test_prepare import QUESTIONS, fetched, run
+from test_prepare import QUESTIONS, changed, fetched, jmlr_prepare, run
 
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.manifest import read_manifest
@@ -83,3 +83,55 @@ def test_gold_that_is_not_in_the_corpus_is_counted_and_left_out(tmp_path: Path) 
     notes = read_manifest(tmp_path / "prepare")["notes"]
     assert notes["gold_not_in_corpus"] == 5
     assert notes["passages"]["world"] == {"records": 4, "left_out": 1, "cut": 0, "duplicates": 0, "passages": 3}
+
+
+# ------------------------------------------------------------------------------------------- all faults in one go, adapters
+def test_all_faults_of_an_entry_are_told_in_one_go_and_nothing_is_left(tmp_path: Path) -> None:
+    questions = [{**q, "answer": "Z"} if i else {**q, "question": ""} for i, q in enumerate(QUESTIONS)]
+    done = jmlr_prepare(tmp_path / "prepare", fetched(tmp_path, questions=questions))
+    assert (done.returncode, done.stdout) == (2, "")
+    heading, *kinds = done.stderr.splitlines()
+    assert heading.startswith("jmlr prepare: world: 4 faults in 4 records; every kind")
+    assert ["3 x" in kinds[0], "1 x" in kinds[1], len(kinds)] == [True, True, 2]
+    assert "questions.jsonl: line 2: question 'q1': answer 'Z' is none" in kinds[0]
+    assert [p.name for p in tmp_path.iterdir()] == ["fetch"]
+
+
+def test_an_entry_is_read_to_its_end_over_all_its_files(tmp_path: Path) -> None:
+    folder = fetched(tmp_path, dev=changed(QUESTIONS, 0, answer="Z"), test=[{"id": "t", "question": "Q?"}])
+    files = '[{"source": "world", "files": {"dev": "dev.jsonl", "test": "test.jsonl"}}]'
+    done = jmlr_prepare(tmp_path / "prepare", folder, "--questions", files)
+    assert done.stderr.startswith("jmlr prepare: world: 2 faults in 5 records")
+    assert "dev.jsonl: line 1: question 'q0'" in done.stderr
+    assert "test.jsonl: line 1: question 't': no options" in done.stderr
+
+
+def test_unusable_questions_are_said_by_reason_and_too_many_end_the_run(tmp_path: Path) -> None:
+    questions = [{**q, "id": f"x{i}", "answer": "Z" if i < 2 else "B"} for i in range(80) for q in QUESTIONS[:1]]
+    folder = fetched(tmp_path, questions=questions)
+    part = '[{"source": "world", "file": "questions.jsonl", "unusable": "drop", "most_unusable": %s}]'
+    done = jmlr_prepare(tmp_path / "prepare", folder, "--questions", part % 0.02)
+    assert (done.returncode, [p.name for p in tmp_path.iterdir()]) == (2, ["fetch"])
+    assert "world: 2 of 80 questions of world/test are unusable, more than 0.02 of them" in done.stderr
+    done = jmlr_prepare(tmp_path / "prepare", folder, "--questions", part % 0.03)
+    assert done.returncode == 0
+    assert (
+        "world: 2 questions are unusable and left out (dropped.parquet):\n  2 x an answer that is none of"
+        in done.stderr
+    )
+    assert "questions.jsonl: line 1: question 'x0'" in done.stderr
+
+
+def test_an_adapter_of_ones_own_makes_questions_and_passages(tmp_path: Path) -> None:
+    (tmp_path / "my_forms.py").write_text(
+        "def ask(r):\n    return {'id': r['n'], 'question': 'Which?', 'options': r['o'].split('|'), 'answer': r['k']}\n"
+        "def text(r):\n    yield {'id': r['n'], 'text': r['o']}\n"
+    )
+    folder = fetched(tmp_path, forms=[{"n": 1, "o": "fever|cough", "k": "B"}])
+    part = '[{"source": "world", "file": "forms.jsonl", "adapter": "my_forms:%s"%s}]'
+    corpora, questions = part % ("text", ""), part % ("ask", ', "split": "test"')
+    done = jmlr_prepare(tmp_path / "prepare", folder, "--questions", questions, "--corpora", corpora, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    [question] = pq.read_table(tmp_path / "prepare/questions.parquet").to_pylist()
+    assert (question["options"], question["answer_text"]) == (["fever", "cough"], "cough")
+    assert pq.read_table(tmp_path / "prepare/passages.parquet")["text"].to_pylist() == ["fever|cough"]
