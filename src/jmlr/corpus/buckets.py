@@ -76,3 +76,10 @@ class Buckets:
         for number in range(BUCKETS):
             with suppress(FileNotFoundError):
                 os.unlink(self._path(number))
+
+
+def held(rows: Rows, asked: Rows) -> NDArray[np.bool_]:
+    """Tell which of the rows asked for are among rows in ascending order."""
+    if not len(rows):
+        return np.zeros(len(asked), bool)
+    return rows[np.minimum(np.searchsorted(rows, asked), len(rows) - 1)] == asked

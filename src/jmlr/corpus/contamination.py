@@ -7,7 +7,8 @@ A text contains a question if it holds at least `share` of the question's n-gram
 Brown et al. 2020, appendix C, use for overlap between corpus and test sets), 8 in other questions; and at least `LEAST` of
 them, or all where it has fewer: "which of the following is not a feature of" is most of many short questions and makes none
 of them. A question shorter than one n-gram is not looked for in passages, where "most common cause of gout" may simply be a
-sentence; among questions it is found by its whole text together with its answer.
+sentence; among questions it is found by its whole text together with its answer. Words are those of `jmlr.corpus.words`; in
+scripts without blanks n characters make an n-gram, but how short a question is goes by `weight`.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import pyarrow as pa
 
 from jmlr.corpus.seen import normalised
 from jmlr.corpus.shingles import Hashes, ngrams, word_hashes
+from jmlr.corpus.words import weight
 
 DROPPED = pa.schema(
     [
@@ -60,14 +62,15 @@ class HeldOut:
     too_short: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
-        words = []
+        words, weights = [], []
         self._whole: dict[str, int] = {}
         for question in self.questions:
             self._whole.setdefault(_whole(question), len(self.names))
             self.names.append((question["id"], question["dataset"]))
             words.append(word_hashes(question["question"]))
-        self.too_short = sum(len(w) < self.passage_ngram for w in words)
-        self._tables = {n: _Table(words, n, self.share) for n in {self.passage_ngram, self.question_ngram}}
+            weights.append(weight(question["question"]))
+        self.too_short = sum(w < self.passage_ngram for w in weights)
+        self._tables = {n: _Table(words, weights, n, self.share) for n in {self.passage_ngram, self.question_ngram}}
 
     def in_text(self, text: str) -> Match | None:
         """Return the test question that a passage or document contains most of; None if there is none."""
@@ -91,9 +94,10 @@ class HeldOut:
 class _Table:
     """The n-grams of all test questions, sorted, each with the question it is of, and how many make one."""
 
-    def __init__(self, questions: list[Hashes], n: int, share: float) -> None:
+    def __init__(self, questions: list[Hashes], weights: list[float], n: int, share: float) -> None:
         self.n = n
-        grams = [np.unique(ngrams(words, n)) for words in questions]
+        long = (words if w >= n else words[:0] for words, w in zip(questions, weights, strict=True))
+        grams = [np.unique(ngrams(words, n)) for words in long]
         self.sizes = np.array([max(1, len(g)) for g in grams])
         self.needed = np.minimum(self.sizes, np.maximum(LEAST, np.ceil(share * self.sizes)))
         joined = np.concatenate([*grams, np.empty(0, np.uint64)])

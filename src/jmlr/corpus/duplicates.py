@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jmlr.corpus.buckets import Buckets, Rows
+from jmlr.corpus.buckets import Buckets, Rows, held
 from jmlr.corpus.near_duplicates import NearDuplicates
 from jmlr.corpus.seen import exact_hash, text_hash
 from jmlr.corpus.shingles import word_hashes
@@ -47,7 +47,7 @@ class Duplicates:
             if self._texts:
                 self._texts.add(text_hash(text), self.count)
             if self.near:
-                self.near.add(self.count, word_hashes(text))
+                self.near.add(word_hashes(text))
             self.count += 1
 
     def repeated_id(self) -> int | None:
@@ -77,10 +77,10 @@ class Duplicates:
 
 def replaced(rows: Rows, dropped: Rows, stays: Rows) -> Rows:
     """Return rows with those that are dropped (ascending) replaced by the rows that stay."""
-    if not len(dropped):
-        return rows
-    place = np.minimum(np.searchsorted(dropped, rows), len(dropped) - 1)
-    return np.where(dropped[place] == rows, stays[place], rows)
+    found = rows.copy()
+    away = held(dropped, rows)
+    found[away] = stays[np.searchsorted(dropped, rows[away])]
+    return found
 
 
 def _sorted(pairs: Rows) -> Rows:

@@ -1,7 +1,7 @@
 """Texts whose sets of 5-word shingles have at least a given Jaccard similarity: found by MinHash, judged exactly.
 
     near = NearDuplicates(folder, threshold=0.9)
-    near.add(0, word_hashes("..."))
+    near.add(word_hashes("..."))                   # row 0
     near.find()                                    # int64 [D, 2]: rows to drop, each with the row that stays
 
 MinHash with banding (Broder 1997; Leskovec et al., Mining of Massive Datasets, ch. 3) only nominates: texts that agree in
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 import os
+import struct
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterator
@@ -23,7 +24,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from jmlr.corpus.buckets import Buckets, Rows
+from jmlr.corpus.buckets import Buckets, Rows, held
 from jmlr.corpus.shingles import Hashes, combined, ngrams
 
 SHINGLE, HASHES, RECALL = 5, 80, 0.995
@@ -31,7 +32,7 @@ MOST_COMPARED = 1000  # texts of one band that differ: more are boilerplate, and
 _rng = np.random.Generator(np.random.PCG64(0x5EED))
 _FACTORS = _rng.integers(1, 1 << 63, HASHES, np.uint64) | np.uint64(1)
 _ADDENDS = _rng.integers(0, 1 << 63, HASHES, np.uint64)
-_BATCH = 1024
+_BATCH = 8192
 
 
 def banding(threshold: float) -> tuple[int, int]:
@@ -48,14 +49,20 @@ def banding(threshold: float) -> tuple[int, int]:
 
 
 def shingles(words: Hashes) -> Hashes:
-    """Return the set of a text's shingles, sorted: uint64 [S]; a text shorter than one is one by itself."""
-    return np.unique(ngrams(words, min(SHINGLE, max(1, len(words)))))
+    """Return a text's shingles, in order: uint64 [S]; a text shorter than one is one by itself."""
+    return ngrams(words, min(SHINGLE, max(1, len(words))))
 
 
-def minhash(found: Hashes, hashes: int = HASHES) -> NDArray[np.uint32]:
-    """Return the MinHash signature of a set of shingles, which is not empty: uint32 [hashes]."""
+def minhash(found: Hashes, begins: Rows, hashes: int = HASHES) -> NDArray[np.uint32]:
+    """Return the MinHash signatures of texts: uint32 [N, hashes].
+
+    Args:
+        found: the shingles of all texts, one text after the other: uint64 [S]
+        begins: where each begins: int64 [N]; none is empty
+        hashes: how many
+    """
     hashed = found[:, None] * _FACTORS[:hashes] + _ADDENDS[:hashes]
-    return (hashed.min(0) >> np.uint64(32)).astype(np.uint32)
+    return (np.minimum.reduceat(hashed, begins, axis=0) >> np.uint64(32)).astype(np.uint32)
 
 
 class NearDuplicates:
@@ -72,26 +79,29 @@ class NearDuplicates:
         self.threshold, self.unfinished = threshold, 0
         self.bands, self.hashes = banding(threshold)
         self._keys, self._sets = Buckets(folder, "bands"), _Sets(folder)
-        self._waiting: list[NDArray[np.uint32]] = []
-        self._rows: list[int] = []
+        self._waiting: list[Hashes] = []
+        self._words = self._count = 0
 
-    def add(self, row: int, words: Hashes) -> None:
-        """Add a text by the hashes of its words; one without words is like no other. Rows count up from 0."""
-        found = shingles(words)
-        self._sets.add(found)
-        if len(found):
-            self._waiting.append(minhash(found, self.bands * self.hashes))
-            self._rows.append(row)
-            if len(self._rows) == _BATCH:
-                self._flush()
+    def add(self, words: Hashes) -> None:
+        """Add a text, which is the next row, by the hashes of its words; one without words is like no other."""
+        self._waiting.append(words)
+        self._words += len(words)
+        if self._words >= _BATCH or len(self._waiting) >= _BATCH:
+            self._flush()
 
     def _flush(self) -> None:
-        if self._rows:
-            signatures = np.stack(self._waiting).reshape(-1, self.bands, self.hashes).astype(np.uint64)
+        found, sizes = _shingles_of(self._waiting)
+        self._sets.extend(found, sizes)
+        rows = np.flatnonzero(sizes)
+        if len(rows):
+            begins = (np.cumsum(sizes) - sizes)[rows]
+            signatures = minhash(found, begins, self.bands * self.hashes)
+            parts = signatures.reshape(-1, self.bands, self.hashes).astype(np.uint64)
             bands = np.arange(self.bands, dtype=np.uint64)
-            keys = combined([bands, *(signatures[..., i] for i in range(self.hashes))])
-            self._keys.extend(keys.ravel(), np.repeat(self._rows, self.bands))
-            self._waiting, self._rows = [], []
+            keys = combined([bands, *(parts[..., i] for i in range(self.hashes))])
+            self._keys.extend(keys.ravel(), np.repeat(rows + self._count, self.bands))
+        self._count += len(self._waiting)
+        self._waiting, self._words = [], 0
 
     def find(self, without: Rows | None = None) -> Rows:
         """Return the rows to drop, ascending, each with the row that stays: int64 [D, 2]; then the files are gone.
@@ -123,7 +133,7 @@ class NearDuplicates:
         found = array("q")
         self.unfinished = 0
         for group in self._keys.groups():
-            rows = group[~np.isin(group, without, assume_unique=True)] if len(without) else group
+            rows = group[~held(without, group)] if len(without) else group
             if len(rows) > 1:
                 for later, earlier in self._compared(rows):
                     found.extend((later, earlier))
@@ -174,25 +184,45 @@ class NearDuplicates:
         return shared / (len(a) + len(b) - shared)
 
 
+def _shingles_of(texts: list[Hashes]) -> tuple[Hashes, Rows]:
+    """Return the shingles of texts, one after the other, and how many each has: `shingles` of all at once."""
+    words = np.concatenate([*texts, np.empty(0, np.uint64)])
+    lengths = np.array([len(t) for t in texts], np.int64)
+    owners = np.repeat(np.arange(len(texts)), lengths)
+    last = max(0, len(words) - SHINGLE + 1)
+    whole = owners[:last] == owners[SHINGLE - 1 :]
+    found, owners = ngrams(words, SHINGLE)[whole], owners[:last][whole]
+    if short := [i for i, n in enumerate(lengths) if 0 < n < SHINGLE]:
+        found = np.concatenate([found, *(shingles(texts[i]) for i in short)])
+        owners = np.concatenate([owners, short])
+        order = np.argsort(owners, kind="stable")
+        found, owners = found[order], owners[order]
+    return found, np.bincount(owners, minlength=len(texts))
+
+
 class _Sets:
     """Sets of shingles on disk, one after the other, and where each ends."""
 
     def __init__(self, folder: Path) -> None:
         self._paths = folder / "shingles.bin", folder / "ends.bin"
-        self._values, self._ends = (path.open("w+b") for path in self._paths)
+        self._values, self._ends = (path.open("w+b", buffering=0) for path in self._paths)
         self._count = 0
 
-    def add(self, values: Hashes) -> None:
+    def extend(self, values: Hashes, sizes: Rows) -> None:
+        ends = self._count + np.cumsum(sizes)
         self._count += len(values)
         self._values.write(values.tobytes())
-        self._ends.write(self._count.to_bytes(8, "little"))
+        self._ends.write(ends.astype("<i8").tobytes())
 
     def __getitem__(self, row: int) -> Hashes:
-        self._values.flush()
-        self._ends.flush()
+        """Return a set, sorted."""
         given = os.pread(self._ends.fileno(), 16, 8 * max(row - 1, 0))
-        begin, end = np.frombuffer(given, "<i8") if row else (0, int.from_bytes(given[:8], "little"))
-        return np.frombuffer(os.pread(self._values.fileno(), 8 * int(end - begin), 8 * int(begin)), np.uint64)
+        begin, end = struct.unpack("<2q", given) if row else (0, *struct.unpack("<q", given[:8]))
+        found = np.frombuffer(bytearray(os.pread(self._values.fileno(), 8 * (end - begin), 8 * begin)), np.uint64)
+        found.sort()
+        fresh = np.ones(len(found), bool)
+        np.not_equal(found[1:], found[:-1], out=fresh[1:])
+        return found[fresh]
 
     def remove(self) -> None:
         for file, path in zip((self._values, self._ends), self._paths, strict=True):

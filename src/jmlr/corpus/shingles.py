@@ -3,13 +3,12 @@
     h = word_hashes("Fever of unknown origin")       # uint64 [4]
     ngrams(h, 3)                                     # uint64 [2]: "fever of unknown", "of unknown origin"
 
-Words are runs of letters and digits of the normalised text, so that punctuation, case and blanks do not matter. Two
-different n-grams share a hash with a probability of 2^-64.
+Words are those of `jmlr.corpus.words`, of any script: punctuation, case and blanks do not matter. Two different n-grams
+share a hash with a probability of 2^-64.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from functools import lru_cache
 
@@ -17,17 +16,16 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from jmlr.corpus.seen import normalised
+from jmlr.corpus.words import words
 
 Hashes = NDArray[np.uint64]
-_WORD = re.compile(r"[^\W_]+")
 _BASE, _MIX = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xD6E8FEB86659FD93)
 
 
 def word_hashes(text: str) -> Hashes:
     """Return the hash of every word, in order: uint64 [W]."""
-    words = _WORD.findall(normalised(text))
-    return np.fromiter(map(_hash, words), np.uint64, len(words))
+    found = words(text)
+    return np.fromiter(map(_hash, found), np.uint64, len(found))
 
 
 @lru_cache(maxsize=1 << 16)
@@ -35,18 +33,18 @@ def _hash(word: str) -> int:
     return xxhash.xxh3_64_intdigest(word.encode())
 
 
-def ngrams(words: Hashes, n: int) -> Hashes:
+def ngrams(hashes: Hashes, n: int) -> Hashes:
     """Return the hash of every run of n words: uint64 [max(W - n + 1, 0)]."""
-    count = len(words) - n + 1
+    count = len(hashes) - n + 1
     if count <= 0:
         return np.empty(0, np.uint64)
-    return combined([words[i : i + count] for i in range(n)])
+    return combined([hashes[i : i + count] for i in range(n)])
 
 
-def combined(hashes: Iterable[Hashes]) -> Hashes:
+def combined(parts: Iterable[Hashes]) -> Hashes:
     """Return one array of hashes from several, uint64 [...] each: of what stands in one place, in this order."""
     found = np.zeros(1, np.uint64)
-    for values in hashes:
+    for values in parts:
         found = found * _BASE + values
     found = (found ^ (found >> np.uint64(32))) * _MIX
     return found ^ (found >> np.uint64(32))

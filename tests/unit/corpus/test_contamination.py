@@ -6,6 +6,7 @@ import random
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -90,3 +91,45 @@ def test_ngrams_hash_equal_runs_equally_and_different_ones_differently(words: li
 
 def test_words_are_letters_and_digits() -> None:
     assert np.array_equal(word_hashes("5-HT₂ receptor_s, (naïve)."), word_hashes("5 ht2 receptor s NAÏVE"))
+
+
+ASKED = {
+    "Chinese": "患者，男，34岁，因反复上腹部疼痛3年，加重伴黑便2天入院。胃镜检查见十二指肠球部溃疡，幽门螺杆菌阳性。该患者首选的治疗方案是",
+    "Japanese": "34歳の男性。3年前から繰り返す上腹部痛を主訴に来院した。内視鏡検査で十二指腸潰瘍を認め、ピロリ菌陽性であった。最も適切な治療はどれか。",
+    "Thai": "ผู้ป่วยชายอายุ 34 ปี มาด้วยอาการปวดท้องเป็น ๆ หาย ๆ มา 3 ปี ส่องกล้องพบแผลในลำไส้เล็กส่วนต้น การรักษาที่เหมาะสมที่สุดคือข้อใด",
+    "Arabic": "مريض يبلغ من العمر ٣٤ عامًا يشكو من ألم متكرر في الجزء العلوي من البطن أظهر التنظير قرحة في الاثني عشر. ما هو العلاج الأنسب لهذا المريض؟",
+    "Hindi": "34 वर्षीय पुरुष तीन वर्षों से पेट के ऊपरी भाग में बार-बार दर्द की शिकायत के साथ आया। एंडोस्कोपी में ग्रहणी में अल्सर मिला। सबसे उपयुक्त उपचार क्या है?",
+    "Russian": "Мужчина 34 лет поступил с повторяющимися болями в верхней части живота. Найдена язва двенадцатиперстной кишки. Какое лечение нужно?",
+}  # fmt: skip
+INNOCENT = {
+    "Chinese": "十二指肠球部溃疡的患者常有反复上腹部疼痛，可伴黑便。胃镜检查可以确诊，幽门螺杆菌阳性者应给予根除治疗，疗程为两周。",
+    "Japanese": "十二指腸潰瘍の患者は上腹部痛を繰り返すことが多い。内視鏡検査で診断し、ピロリ菌陽性であれば除菌を行う。最も多い合併症は出血である。",
+    "Thai": "แผลในลำไส้เล็กส่วนต้นทำให้ปวดท้องเป็น ๆ หาย ๆ การส่องกล้องช่วยยืนยันการวินิจฉัย การรักษาคือการกำจัดเชื้อ",
+    "Arabic": "قرحة الاثني عشر تسبب ألمًا متكررًا في الجزء العلوي من البطن. التنظير يؤكد التشخيص، والعلاج هو القضاء على الجرثومة.",
+    "Hindi": "ग्रहणी के अल्सर से पेट के ऊपरी भाग में बार-बार दर्द होता है। एंडोस्कोपी से निदान होता है और उपचार दो सप्ताह का है।",
+    "Russian": "Язва двенадцатиперстной кишки вызывает боли в верхней части живота. Диагноз подтверждают при гастроскопии.",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("language", ASKED)
+def test_a_copy_is_found_and_innocent_text_is_not_in_every_script(language: str) -> None:
+    asked, innocent = ASKED[language], INNOCENT[language]
+    tests = HeldOut([question(asked, "A", language)])
+    assert tests.too_short == 0
+    for copied in (f"{innocent}\n{asked}\n{innocent}", asked.replace("，", " ， ").replace(" ", "\n"), f"1.{asked}A"):
+        match = tests.in_text(copied)
+        assert match is not None, copied
+        assert match.id == language
+        assert match.share > 0.9
+    assert tests.in_question(question(f"2. {asked}", "B")) is not None
+    assert tests.in_text(innocent) is None
+    assert tests.in_question(question(innocent)) is None
+
+
+def test_a_stem_that_any_question_may_have_is_no_copy_in_chinese_either() -> None:
+    """As short as 'which of the following is correct' is in English, though it has eight characters."""
+    tests = HeldOut([question("下列说法正确的是", "甲"), question("慢性支气管炎最常见的病因是", "吸烟", "q2")])
+    assert tests.too_short == 2
+    assert tests.in_question(question("关于高血压，下列说法正确的是", "乙")) is None
+    assert tests.in_text("慢性支气管炎最常见的病因是吸烟。") is None
+    assert tests.in_question(question("下列说法正确的是", "甲")) is not None

@@ -116,7 +116,7 @@ def test_memory_does_not_grow_with_the_number_of_passages(tmp_path: Path, monkey
     from jmlr.corpus import buckets, near_duplicates, passages
 
     monkeypatch.setattr(buckets, "WAITING", 256)
-    monkeypatch.setattr(near_duplicates, "_BATCH", 16)
+    monkeypatch.setattr(near_duplicates, "_BATCH", 512)
     monkeypatch.setattr(passages, "BATCH", 100)
 
     def many(number: int) -> Iterator[Record]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
+import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jmlr.corpus.sentences import cut, sentences
+from jmlr.corpus.sentences import cut, sentences, words_in
 
 
 @pytest.mark.parametrize(
@@ -27,6 +28,67 @@ def test_sentences_end_where_a_reader_ends_them(text: str, count: int) -> None:
     found = sentences(text)
     assert len(found) == count, found
     assert " ".join(found) == " ".join(text.split())
+
+
+LANGUAGES = {
+    "Russian": [
+        "У больного 34 лет боли в груди.",
+        "На рис. 2 показана ЭКГ, АД 120/80 мм рт. ст., пульс 80.",
+        "По данным И. П. Иванова, это т. е. норма.",
+    ],
+    "Greek": ["Ο ασθενής είναι 34 ετών.", "Ποια είναι η διάγνωση;", "Έχει πόνο στο στήθος."],
+    "Arabic": ["مريض عمره ٣٤ سنة يشكو من ألم.", "ما هو التشخيص الأكثر احتمالاً؟", "العلاج هو الأسبرين."],
+    "Hindi": ["रोगी की आयु 34 वर्ष है।", "डॉ. शर्मा ने 2.5 मि.ग्रा. दवा दी।", "निदान क्या है?", "उत्तर बताइए।"],
+    "Spanish": ["El paciente tiene 34 años.", "¿Cuál es el diagnóstico?", "Según el Dr. Pérez, es normal."],
+    "Czech": ["Pacient má bolest.", "Štítná žláza je zvětšená."],
+    "Armenian": ["Հիվանդը 34 տարեկան է։", "Նա ցավ ունի։"],
+    "Thai": ["ผู้ป่วยชายปวดหัว", "ตรวจร่างกายปกติ"],
+    "Korean": ["환자는 34세 남성이다.", "진단은 무엇인가?"],
+}
+WITHOUT_BLANKS = {
+    "Chinese": ["患者，男，34岁。", "体温37.5℃，血压120/80mmHg。", "他说：“我很痛。”", "最可能的诊断是什么？！", "应选用的药物是阿司匹林！"],
+    "Japanese": ["患者は34歳の男性である。", "「痛いです。」と述べた。", "最も考えられる診断はどれか。"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("language", [*LANGUAGES, *WITHOUT_BLANKS])
+def test_sentences_end_where_they_do_in_other_scripts_and_a_cut_keeps_their_blanks(language: str) -> None:
+    found, blank = LANGUAGES.get(language, []), " "
+    found, blank = (found, blank) if found else (WITHOUT_BLANKS[language], "")
+    text = blank.join(found)
+    assert sentences(text) == found
+    longest = max(words_in(found))
+    pieces = cut(text * 3 if not blank else " ".join([text] * 3), longest)
+    assert blank.join(pieces) == blank.join([text] * 3), "a blank came in, or something was lost"
+    for piece in pieces:
+        assert words_in([piece])[0] <= longest
+        assert set(sentences(piece)) <= set(found), "cut within a sentence"
+    with_overlap = cut(blank.join([text] * 3), 2 * longest, longest)
+    assert set(sentences(blank.join(with_overlap))) == set(found)
+
+
+def test_lines_and_paragraphs_of_chinese_are_joined_without_blanks() -> None:
+    text = "患者，\n男，34岁。\n因胸痛入院。\n\n查体：无异常。\n\nCT normal. Next step?"
+    assert cut(text, 100) == [text]
+    joined = cut(text + "。" + "痛" * 90, 60)
+    assert joined[0].startswith("患者，男，34岁。因胸痛入院。查体：无异常。 CT normal. Next step?")
+
+
+@pytest.mark.parametrize("text", ["痛" * 100, "アスピリン" * 20 + "を" * 100, "ปวดหัว" * 40, "痛，" * 50])
+def test_a_sentence_without_blanks_that_is_too_long_is_cut_between_characters(text: str) -> None:
+    pieces = cut(text, 30)
+    assert "".join(pieces) == text
+    assert len(pieces) > 1
+    assert all(0 < words_in([p])[0] <= 30 for p in pieces)
+    assert not any(p.startswith("，") for p in pieces), "a piece begins with a mark"
+
+
+@given(st.text(st.sampled_from('ab AB.!? "(’)\n-•19'), max_size=60))
+def test_the_general_rule_cuts_english_as_the_fast_one_does(text: str) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        fast = sentences(text)
+        patch.setattr("jmlr.corpus.sentences._NEEDS_ALL", re.compile(""))
+        assert sentences(text) == fast
 
 
 def text_of(lengths: list[int]) -> str:
