@@ -178,9 +178,16 @@ class Config(Closed):
         model = self.models.get(self.systems[system].llm)
         return bool(self.train_options(system).passages or (model and model.pretrain))
 
+    def prepared(self) -> PrepareOptions:
+        """Return what `prepare` is told: no reading documents, a second copy of the corpus, where no model learns from them."""
+        new = [m.pretrain for m in self.models.values() if m.pretrain]
+        if any(p.objective == "causal" and p.reads == "documents" for p in new):
+            return self.prepare
+        return self.prepare.model_copy(update={"documents": []})
+
     def sources_read(self) -> list[str]:
         """Return the names of the sources that `prepare` reads, in the order of their use."""
-        p = self.prepare
+        p = self.prepared()
         asked = [
             s for q in p.questions for s in (q.source, *(f.partition("/")[0] for f in (*q.split_ids.values(), q.qrels)))
         ]

@@ -181,3 +181,24 @@ def test_only_sources_that_are_read_are_fetched():
     models = {**MODELS, "new": {"pretrain": {"tokenizer": "source:words/tokenizer.json"}}}
     run = Config.load({"sources": sources, "models": models, "prepare": {"corpora": [{"source": "corpus"}]}})
     assert list(run.sources_fetched()) == ["corpus", "world", "words"]
+
+
+def test_documents_are_made_only_where_a_model_learns_from_them():
+    """They are a second copy of the corpus; 'plain' is what a run with cards gets."""
+    data = {
+        "sources": {"mine": {"origin": "local", "path": "x"}, "more": {"origin": "local", "path": "y"}},
+        "prepare": {
+            "corpora": [{"source": "mine", "file": "p.jsonl"}],
+            "questions": [{"source": "mine", "file": "q.jsonl"}],
+            "documents": [{"plain": True}, {"source": "more", "file": "d.jsonl"}],
+        },
+        "models": {"llm": {"path": "a"}, "retriever": {"path": "b"}},
+    }
+    run = Config.load(data)
+    assert run.prepared().documents == []
+    assert run.sources_read() == ["mine"], "what nobody reads is not fetched"
+    assert "--documents='[]'" in flags(run.prepared())
+    for pretrain, reads in (({"reads": "passages", "init": "a"}, False), ({"init": "a"}, True)):
+        run = Config.load({**data, "models": {**data["models"], "llm": {"pretrain": pretrain}}})
+        assert (run.prepared().documents == run.prepare.documents) == reads
+    assert Config().prepared() == Config().prepare

@@ -185,7 +185,7 @@ class PrepareOptions(Closed):
     )
     documents: list[DocumentsOptions] = option(
         lambda: [DocumentsOptions(source="world", file="documents.jsonl")],
-        "what language models are pre-trained on, in this order",
+        "what language models are pre-trained on, in this order; made only where a model of the run is",
     )
     passage_words: Count = option(0, "cut passages longer than this many words at sentence ends; 0: leave them")
     overlap_words: Count = option(0, "words repeated at the start of the next piece")
