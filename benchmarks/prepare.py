@@ -85,8 +85,9 @@ def _peak_mb(used: resource.struct_rusage) -> float:
 def _processor() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
+        known = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+        return f"{known['model name']} (family {known['cpu family']}, model {known['model']})"
+    except (OSError, KeyError):
         return platform.processor() or platform.machine()
 
 

@@ -21,6 +21,7 @@ from lxml import etree
 from jmlr.corpus import cnxml, jats, medquad, pubmed, webpages
 from jmlr.corpus.markup import parse
 from jmlr.corpus.quotes import quoted
+from jmlr.corpus.words import one_line
 from jmlr.runtime.errors import UserError
 
 DOCUMENTS: dict[str, tuple[str, ...]] = {  # kinds, and the endings that tell them
@@ -148,4 +149,4 @@ def unwrapped(text: str) -> str:
     """
     text = _PAGE_END.sub("\n", text.replace("\r\n", "\n"))
     text = re.sub(r"(?<=[a-zß-ÿ])-\n[ \t]*(?=[a-zß-ÿ])", "", text)
-    return "\n\n".join(" ".join(p.split()) for p in re.split(r"\n[ \t]*\n", text) if p.strip())
+    return "\n\n".join(one_line(p) for p in re.split(r"\n[ \t]*\n", text) if p.strip())
