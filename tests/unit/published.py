@@ -9,6 +9,7 @@ import tarfile
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jmlr.config import Config
@@ -34,6 +35,13 @@ def write(folder: Path, files: dict[str, str]) -> Path:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(gzip.compress(text.encode()) if name.endswith(".gz") else text.encode())
+    return folder
+
+
+def parquet(folder: Path, files: dict[str, list[dict[str, Any]]]) -> Path:
+    for name, rows in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(pa.Table.from_pylist(rows), folder / name)
     return folder
 
 
@@ -69,3 +77,8 @@ def run(folder: Path, sources: dict[str, Any], *questions: dict[str, Any], corpo
 
 def asked(folder: Path) -> list[dict[str, Any]]:
     return pq.read_table(folder / "prepare/questions.parquet").to_pylist()
+
+
+def read_gzip(path: Path) -> list[str]:
+    """Return the lines of a gzipped text."""
+    return gzip.decompress(path.read_bytes()).decode().rstrip("\n").split("\n")

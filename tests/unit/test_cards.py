@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from published import MEDMCQA, MEDQA, MMLU, ORIGINAL_PUBMED, PUBMED, archive, asked, lines, run, write
+from published import MEDMCQA, MEDQA, MMLU, ORIGINAL_PUBMED, PUBMED, archive, asked, lines, parquet, run, write
 
 from jmlr.config import Config, ConfigError
 from jmlr.options.cards import FOLDER, names, read_card
@@ -43,13 +43,25 @@ def test_a_card_is_valid_in_all_its_editions_and_says_what_it_is(kind: str, name
 @pytest.mark.parametrize(("kind", "name"), CARDS)
 def test_the_docs_name_every_card_with_its_licence_and_sizes(kind: str, name: str) -> None:
     card = read_card(FOLDER / kind / f"{name}.yaml")
-    tables = (ROOT / "docs/data.md").read_text().split("\n## Corpora\n")
+    docs = (ROOT / "docs/data.md").read_text()
+    tables = docs.split("\n## Which forms are read\n")[0].split("\n## Corpora\n")
     rows = [line for line in tables[kind == "corpora"].splitlines() if line.startswith(f"| `{name}` |")]
     assert len(rows) == 1
     assert card["about"]["licence"] in rows[0]
-    read = [card["entry"], *card.get("editions", {}).values()]
+    read = [card.get("entry", {}), *card.get("editions", {}).values()]
     for count in [n for part in read for n in [*part.get("counts", {}).values(), part.get("count", 0)]]:
         assert not count or f"{count:,}" in rows[0]
+
+
+@pytest.mark.parametrize(("kind", "name"), CARDS)
+def test_the_docs_say_which_files_tell_each_edition(kind: str, name: str) -> None:
+    card = read_card(FOLDER / kind / f"{name}.yaml")
+    table = (ROOT / "docs/data.md").read_text().split("\n## Which forms are read\n")[1].split("\n## ")[0]
+    rows = [line for line in table.splitlines() if line.startswith(f"| `{name}` |")]
+    for edition, keys in card.get("editions", {}).items():
+        for pattern in keys["files"].values() if "files" in keys else [keys["file"]]:
+            assert any(f"{edition}: " in row and pattern in row for row in rows), f"{edition}: {pattern}"
+    assert rows
 
 
 def test_what_stands_beside_a_card_wins_and_fields_are_laid_over_it() -> None:
@@ -108,17 +120,22 @@ HUB: list[tuple[str, dict[str, list[dict[str, Any]]], dict[str, Any], dict[str, 
 ]  # fmt: skip
 
 
+@pytest.mark.parametrize("form", ["library", "jsonl", "parquet"])
 @pytest.mark.parametrize(("name", "splits", "counts", "first"), HUB, ids=[h[0] for h in HUB])
-def test_a_set_is_read_as_the_hubs_library_loads_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, splits: Any, counts: Any, first: Any
+def test_a_set_is_read_as_the_hubs_library_loads_it_and_from_local_copies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, splits: Any, counts: Any, first: Any, form: str
 ) -> None:
     import datasets
 
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
-    write(tmp_path / "set", {f"data/{s}-00000-of-00001.jsonl": lines(*rows) for s, rows in splits.items()})
+    if form == "parquet":
+        parquet(tmp_path / "set", {f"data/{s}-00000-of-00001.parquet": rows for s, rows in splits.items()})
+    else:
+        where = "data/{}-00000-of-00001.jsonl" if form == "library" else "{}.jsonl"
+        write(tmp_path / "set", {where.format(s): lines(*rows) for s, rows in splits.items()})
     write(tmp_path / "ids", {"test_ground_truth.json": '{"7": "yes"}'})
-    sources = {name: {"origin": "hub", "path": str(tmp_path / "set")}, "pubmedqa_test": {"path": str(tmp_path / "ids")}}
-    run(tmp_path, sources, {"dataset": name, "counts": counts})
+    source = {"origin": "hub" if form == "library" else "local", "path": str(tmp_path / "set")}
+    run(tmp_path, {name: source, "pubmedqa_test": {"path": str(tmp_path / "ids")}}, {"dataset": name, "counts": counts})
     found = asked(tmp_path)
     assert {k: found[0][k] for k in first} == first
     assert read_manifest(tmp_path / "prepare")["notes"]["questions"] == {name: counts}
@@ -130,13 +147,23 @@ ARTICLE = "<book-part-wrapper><title-group><title>Gout</title></title-group><sec
 CORPORA: list[tuple[str, dict[str, str], dict[str, Any]]] = [
     ("medrag_textbooks", {"a.jsonl": lines({"id": "Anatomy_0", "title": "Anatomy", "content": "Bones.", "contents": "Anatomy. Bones."})},
      {"id": "Anatomy_0", "title": "Anatomy", "text": "Bones."}),
-    ("guidelines", {"g.jsonl": lines({"id": "g1", "title": "Care", "clean_text": "# Gout\nRest."}, {"id": "g2", "title": "", "clean_text": ""})},
+    ("guidelines", {"README.md": "# A clone of the hub's", "open_guidelines.jsonl":
+      lines({"id": "g1", "title": "Care", "clean_text": "# Gout\nRest."}, {"id": "g2", "title": "", "clean_text": ""})},
      {"id": "g1", "title": "Care: Gout", "text": "Rest."}),
     ("documents", {"sub/my_notes.txt": "Gout is a dis-\nease.\n"}, {"id": "sub/my_notes.txt", "title": "my notes", "text": "Gout is a disease."}),
     ("medqa_rationales", {"r.jsonl": lines({"rationale": "Because."}, {"rationale": None})}, {"id": "medqa_rationales-0000000", "text": "Because."}),
     ("pubmedqa_abstracts", {"ori_pqal.json": json.dumps({"7": ORIGINAL_PUBMED}, indent=1)}, {"id": "7", "text": "One.\n\nTwo."}),
     ("beir", {"corpus.jsonl": lines({"_id": "d1", "title": "Gout", "text": "Rest.", "metadata": {}}), "queries.jsonl": "", "qrels/test.tsv": ""},
      {"id": "d1", "title": "Gout", "text": "Rest."}),
+    *((name, {"set/corpus.jsonl": lines({"_id": "d1", "title": "Gout", "text": "Rest.", "metadata": {}}), "set/queries.jsonl": "x"},
+       {"id": "d1", "title": "Gout", "text": "Rest."}) for name in ("nfcorpus", "scifact", "trec_covid")),
+    ("covid_qa", {"COVID-QA.json": json.dumps({"data": [{"paragraphs": [{"context": "Rest.", "document_id": 630, "qas": []}]}]})},
+     {"title": "", "text": "Rest."}),
+    ("medrag_pubmed", {"chunk/pubmed23n0001.jsonl": lines({"id": "PMID:7547656", "title": "T", "content": "Bones."})},
+     {"id": "PMID:7547656", "text": "Bones.", "section": "7547656"}),
+    ("statpearls", {"article-1.nxml": ARTICLE}, {"id": "article-1.nxml", "title": "Gout: Care", "text": "Rest."}),
+    ("statpearls", {"chunk/article-1.jsonl": lines({"id": "article-1_0", "title": "Gout -- Care", "content": "Rest.", "contents": "x"})},
+     {"id": "article-1_0", "title": "Gout -- Care", "text": "Rest."}),
     ("medrag_pubmed", {"chunk/pubmed23n0001.jsonl": lines(SNIPPET)}, {"id": "snippet_0", "text": "Bones."}),
     ("medrag_wikipedia", {"chunk/wiki_0.jsonl.gz": lines(SNIPPET)}, {"id": "snippet_0", "text": "Bones."}),
     ("medqa_textbooks", {"en/Anatomy_Gray.txt": "Bones are\nhard.\n"},
@@ -164,7 +191,7 @@ def test_a_corpus_is_read_from_local_files_of_its_form(
 HUB_CORPORA: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("pubmedqa_abstracts", PUBMED, {"id": "21645374", "title": "", "text": "One.\n\nTwo."}),
     ("medrag_textbooks", SNIPPET, {"id": "snippet_0", "title": "Anatomy", "text": "Bones."}),
-    ("medrag_pubmed", {**SNIPPET, "PMID": 21645374}, {"id": "snippet_0", "title": "Anatomy", "text": "Bones."}),
+    ("medrag_pubmed", {**SNIPPET, "PMID": 21645374}, {"id": "snippet_0", "title": "Anatomy", "section": "21645374"}),
     ("medrag_wikipedia", SNIPPET, {"id": "snippet_0", "title": "Anatomy", "text": "Bones."}),
     ("guidelines", {"id": "g1", "source": "who", "title": "Care", "clean_text": "# Gout\nRest.", "raw_text": "x"},
      {"id": "g1", "title": "Care: Gout", "text": "Rest."}),

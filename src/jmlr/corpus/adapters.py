@@ -11,6 +11,7 @@ snippets (github.com/Teddy-XiongGZ/MedRAG).
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Iterator
@@ -28,17 +29,13 @@ CHOICES = re.compile(r"\s*Answer Choices:\s*\(A\).*\Z", re.S)
 
 
 def afrimedqa(record: Record) -> Iterator[Record]:
-    """Yield a question of AfriMed-QA: options stand there as a JSON object of five, 'N/A' where there are fewer.
-
-    Of several right answers, 'option1,option3', the first counts, as in its authors' own evaluation.
-    """
+    """Yield a question of AfriMed-QA: options stand there as a JSON object of five, 'N/A' where there are fewer."""
     options = record.fields.get("answer_options")
     with suppress(json.JSONDecodeError):  # the reader of questions says what is wrong with them
         options = json.loads(options) if isinstance(options, str) and options.strip() else options
     if isinstance(options, dict):
         options = {k: v for k, v in options.items() if str(v).strip().casefold() not in ABSENT}
-    answer = str(record.fields.get("correct_answer") or "").split(",")[0].strip()
-    yield replace(record, fields={**record.fields, "answer_options": options, "correct_answer": answer})
+    yield replace(record, fields={**record.fields, "answer_options": options})
 
 
 def beir(record: Record) -> Iterator[Record]:
@@ -75,7 +72,9 @@ def headqa(record: Record) -> Iterator[Record]:
         answers = [a for a in question["answers"] or [] if isinstance(a, dict)]
         numbers = [str(a.get("aid")).strip() for a in answers]
         right = str(question["ra"]).strip()
-        fields = {**exam, **question, "id": f"{str(exam['name']).strip()}-{str(question['qid']).strip()}",
+        image = question.get("image")
+        image = image if not isinstance(image, dict) or any(image.values()) else None  # Parquet: an image of nothing
+        fields = {**exam, **question, "image": image, "id": f"{str(exam['name']).strip()}-{str(question['qid']).strip()}",
                   "options": [a.get("atext") for a in answers], "answer": numbers.index(right) if right in numbers else right}  # fmt: skip
         yield replace(record, fields=fields, where=where)
 
@@ -145,15 +144,14 @@ def squad_paragraphs(record: Record) -> Iterator[Record]:
 
 
 def _paragraphs(record: Record) -> Iterator[tuple[str, dict[str, Any], str]]:
-    """Yield (id, paragraph, where) of an article: COVID-QA numbers its documents; else title and place make the id."""
+    """Yield (id, paragraph, where) of an article; the id is that of its document (or its title) and a digest of the text."""
     paragraphs = record.fields.get("paragraphs")
     if not isinstance(paragraphs, list) or not all(isinstance(p, dict) for p in paragraphs):
         raise UserError(f"{record.where}: no article of SQuAD's form; allowed: an object with a list 'paragraphs'")
     for place, paragraph in enumerate(paragraphs, 1):
-        name = (
-            paragraph.get("document_id") or f"{record.fields.get('title') or record.where.rpartition(' ')[2]}-{place}"
-        )
-        yield str(name), paragraph, f"{record.where}: paragraph {place}"
+        name = paragraph.get("document_id") or record.fields.get("title") or "article"
+        digest = hashlib.sha256(str(paragraph.get("context")).encode()).hexdigest()[:12]
+        yield f"{name}-{digest}", paragraph, f"{record.where}: paragraph {place}"
 
 
 def _texts(value: Any) -> list[str]:

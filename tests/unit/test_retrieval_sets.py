@@ -1,0 +1,95 @@
+"""Retrieval sets and reading comprehension: questions with gold passages, read with the corpus that comes with them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from published import asked, lines, run, write
+
+from jmlr.runtime.manifest import read_manifest
+
+HEAD = "query-id\tcorpus-id\tscore\n"
+BEIR = {  # nfcorpus, scifact and trec-covid: their own fields stand in `metadata`
+    "corpus.jsonl": lines(
+        {"_id": "MED-10", "title": "Statins", "text": "Statin use and survival.", "metadata": {"url": "x"}},
+        {"_id": "MED-14", "title": "A title alone", "text": "", "metadata": {}},
+        {"_id": "MED-15", "title": "", "text": "", "metadata": {}},
+    ),
+    "queries.jsonl": lines(
+        {"_id": "PLAIN-2", "text": "Do cholesterol statin drugs cause cancer?", "metadata": {}},
+        {"_id": "PLAIN-3", "text": "Not judged", "metadata": {}},
+        {"_id": "PLAIN-12", "text": "Exploiting autophagy", "metadata": {}},
+    ),
+    "qrels/dev.tsv": f"{HEAD}PLAIN-12\tMED-14\t1\n",
+    "qrels/test.tsv": f"{HEAD}PLAIN-2\tMED-10\t2\nPLAIN-2\tMED-14\t1\nPLAIN-2\tMED-15\t0\n",
+}
+
+
+def passages(folder: Path) -> list[dict[str, Any]]:
+    return pq.read_table(folder / "prepare/passages.parquet").to_pylist()
+
+
+@pytest.mark.parametrize("name", ["nfcorpus", "scifact", "trec_covid"])
+@pytest.mark.parametrize("packed", [True, False])
+def test_beirs_archives_are_read_packed_and_unpacked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, packed: bool
+) -> None:
+    """Form: NAME/corpus.jsonl, queries.jsonl and qrels/ in NAME.zip (beir/datasets/data_loader.py, github.com/beir-cellar/beir)."""
+    write(tmp_path / "raw/set", BEIR)
+    if packed:
+        with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
+            for file, text in BEIR.items():
+                archive.writestr(f"set/{file}", text)
+    source = {name: {"path": str(tmp_path / ("set.zip" if packed else "raw"))}}
+    entry = {"dataset": name, "counts": {"dev": 1, "test": 1}}
+    run(tmp_path, source, entry, corpora=[{"corpus": name, "count": 3}])
+    first, second = asked(tmp_path)
+    assert (first["id"], first["split"], first["gold_ids"], first["gold_grades"]) == (
+        "PLAIN-2",
+        "test",
+        ["MED-10", "MED-14"],
+        [2, 1],
+    )
+    assert (second["id"], second["split"], second["gold_ids"]) == ("PLAIN-12", "dev", ["MED-14"])
+    assert (first["answer"], first["answer_text"], first["options"]) == (-1, "", [])
+    assert [(p["id"], p["title"], p["text"]) for p in passages(tmp_path)] == [
+        ("MED-10", "Statins", "Statin use and survival."), ("MED-14", "", "A title alone"),
+    ]  # fmt: skip
+    assert f"{name}: 1 queries passed over, which no passage answers" in capsys.readouterr().err
+
+
+CONTEXT = "Laninamivir is dosed once. It is inhaled by patients with influenza."
+COVID = {"data": [
+    {"paragraphs": [{"context": CONTEXT, "document_id": 630, "qas": [
+        {"id": 262, "question": "How is it taken?", "is_impossible": False, "answers": [{"text": "inhaled", "answer_start": 33}]},
+        {"id": 263, "question": "How often?", "is_impossible": False, "answers": [{"text": "once", "answer_start": 21}]}]}]},
+    {"title": "Gout_(disease)", "paragraphs": [{"context": "Gout hurts.", "qas": [
+        {"id": "g1", "question": "What hurts?", "answers": [{"text": "Gout", "answer_start": 0}, {"text": "gout", "answer_start": 0}]}]}]},
+]}  # fmt: skip
+
+
+def test_squads_form_gives_open_questions_with_their_paragraph_as_gold(tmp_path: Path) -> None:
+    """Form: COVID-QA.json as datasets/covid_qa_deepset/covid_qa_deepset.py reads it (github.com/huggingface/datasets), and SQuAD 1.1."""
+    write(tmp_path / "raw", {"COVID-QA.json": json.dumps(COVID)})
+    source = {"covid_qa": {"path": str(tmp_path / "raw")}}
+    run(
+        tmp_path,
+        source,
+        {"dataset": "covid_qa", "counts": {"test": 3}},
+        corpora=[{"corpus": "covid_qa"}],
+        passage_words=4,
+    )
+    name = f"630-{hashlib.sha256(CONTEXT.encode()).hexdigest()[:12]}"
+    found = {q["id"]: q for q in asked(tmp_path)}
+    assert {k: q["answer_text"] for k, q in found.items()} == {"262": "inhaled", "263": "once", "g1": "Gout"}
+    assert found["262"]["gold_ids"] == [p["id"] for p in passages(tmp_path) if p["id"].startswith(name)]
+    assert len(found["262"]["gold_ids"]) > 1, "all pieces of the article"
+    [gout] = [p for p in passages(tmp_path) if p["id"] in found["g1"]["gold_ids"]]
+    assert (gout["title"], gout["text"]) == ("Gout (disease)", "Gout hurts.")
+    assert read_manifest(tmp_path / "prepare")["notes"]["gold_not_in_corpus"] == 0
