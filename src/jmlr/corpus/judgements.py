@@ -99,7 +99,7 @@ def read_judgements(place: str, sources: Mapping[str, Path], split: str = "", sp
 def _trec(folder: Path, pattern: str) -> Iterator[Record]:
     for file in files_of(folder, pattern):
         try:
-            lines = file.read_text("utf-8").splitlines()
+            lines = file.read_text("utf-8-sig").split("\n")
         except UnicodeDecodeError:
             raise UserError(f"{file}: not UTF-8: convert the file") from None
         for number, line in enumerate(lines, 1):

@@ -130,7 +130,7 @@ def sections(text: str) -> Iterator[tuple[list[str], str]]:
     path: list[str] = []
     body: list[str] = []
     fenced = False
-    for line in text.splitlines():
+    for line in re.split(r"\r\n?|\n", text):  # U+2028 and form feeds stand inside lines
         fenced ^= line.lstrip().startswith(("```", "~~~"))
         heading = None if fenced else _HEADING.match(line)
         if heading is None:

@@ -206,6 +206,12 @@ def test_another_delimiter_is_guessed_at_and_never_taken(tmp_path: Path, char: s
     refused(path, "delimiter '::'; allowed: one character, or tab", delimiter="::")
 
 
+def test_a_first_line_for_excel_states_the_delimiter(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", "\ufeffsep=;\r\nid;text\r\na;b,c\r\n")
+    [record] = read_records(path)
+    assert (record.fields, record.where[-6:]) == ({"id": "a", "text": "b,c"}, "line 3")
+
+
 def test_the_format_can_be_given_where_names_do_not_tell_it(tmp_path: Path) -> None:
     assert fields(write(tmp_path / "a.txt", "id;t\n1;2\n"), format="csv", delimiter=";") == [{"id": "1", "t": "2"}]
     assert fields(write(tmp_path / "dump", '{"a": 1}\n'), format="jsonl") == [{"a": 1}]

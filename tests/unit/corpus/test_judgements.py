@@ -27,7 +27,7 @@ def read(folder: Path, files: dict[str, str], place: str = "s/*", **more: Any) -
     [
         ("qrels/test.tsv", f"{HEAD}q 1\tp1\t2\nq 1\tp2\t0\nq 1\tp3\t1\n"),
         ("test.jsonl", '{"query-id": "q 1", "corpus-id": "p1", "score": 2}\n{"query-id": "q 1", "corpus-id": "p3", "score": 1.0}\n'),
-        ("test.trec", "q_1 0 p1 2\nq_1 Q0 p2 -1\n\nq_1 0 p3 1\n"),
+        ("test.trec", "\ufeffq_1 0 p1 2\nq_1 Q0 p2 -1\n\nq_1 0 p3 1\n"),
     ],
 )  # fmt: skip
 def test_the_forms_of_beir_its_hub_and_trec_say_the_same(tmp_path: Path, name: str, text: str) -> None:

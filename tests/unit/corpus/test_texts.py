@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from jmlr.corpus.records import Reading, read_records
-from jmlr.corpus.texts import read_document, unwrapped
+from jmlr.corpus.texts import read_document, sections, unwrapped
 from jmlr.runtime.errors import UserError
 
 NXML = """<?xml version="1.0"?><book-part-wrapper><title-group><title>Acute <i>Gout</i></title></title-group>
@@ -26,6 +26,14 @@ def test_markdown_becomes_a_record_a_section() -> None:
         ("kidney/gout.md#2", "Gout: Care", "Rest."),
     ]
     assert {r["section"] for r in found} == {"kidney/gout.md"}
+
+
+def test_lines_of_markdown_end_at_line_ends_alone() -> None:
+    assert list(sections("# A\r\nx\u2028# y\x0c# z\x85w\n## B")) == [
+        ([], ""),
+        (["A"], "x\u2028# y\x0c# z\x85w"),
+        (["A", "B"], ""),
+    ]
 
 
 def test_text_from_pdf_is_unwrapped_over_pages() -> None:

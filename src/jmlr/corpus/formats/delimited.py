@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 from jmlr.corpus.formats.opened import Input
@@ -32,14 +34,15 @@ def read_tsv(file: Input) -> Iterator[tuple[str, dict[str, Any]]]:
 def _read(file: Input, usual: str) -> Iterator[tuple[str, dict[str, Any]]]:
     csv.field_size_limit(MOST)
     given = file.reading.delimiter
-    delimiter = NAMES.get(given, given) or usual
+    lines, stated, skipped = _begin(file)
+    delimiter = NAMES.get(given, given) or stated or usual
     if len(delimiter) != 1 or delimiter in '"\r\n':
         raise UserError(f"{file.where}: delimiter {quoted(delimiter)}; allowed: one character, or tab")
     columns = list(file.reading.columns)
     header = _unique(columns, f"{file.where}: 'columns'") if columns else None
     what, number = "'columns' names" if columns else "the header has", 0
     hint = ""
-    for number, (begun, row) in enumerate(_rows(file, delimiter)):
+    for number, (begun, row) in enumerate(_rows(file, lines, delimiter, skipped)):
         where = f"{file.where}: line {begun}"
         if not number:
             hint = "" if given else _hint(row, delimiter)
@@ -57,11 +60,19 @@ def _read(file: Input, usual: str) -> Iterator[tuple[str, dict[str, Any]]]:
             yield f"line {begun}", fields
 
 
-def _rows(file: Input, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+def _begin(file: Input) -> tuple[Iterator[str], str, int]:
+    """Return the lines, and the delimiter that a first line `sep=;` states, which Excel reads, and the number of such lines."""
+    lines = file.lines()
+    first = next(lines, "")
+    stated = re.fullmatch(r"sep=(.)\r?\n", first)
+    return (lines, stated[1], 1) if stated else (chain([first] if first else [], lines), "", 0)
+
+
+def _rows(file: Input, lines: Iterator[str], delimiter: str, skipped: int) -> Iterator[tuple[int, list[str]]]:
     """Yield (the line where it begins, the cells) of each row that is not blank."""
-    reader = csv.reader(file.lines(), delimiter=delimiter, strict=True)
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
     while True:
-        begun = reader.line_num + 1
+        begun = reader.line_num + 1 + skipped
         try:
             row = next(reader)
         except StopIteration:
