@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 from jmlr.corpus.faults import RecordError
 from jmlr.corpus.fields import as_text
+from jmlr.corpus.formats.json_values import Decoder
 from jmlr.corpus.quotes import quoted
 from jmlr.corpus.seen import normalised
 
@@ -78,16 +79,12 @@ def options_of(value: Any, where: str) -> Options | None:
 
 
 def _parsed(text: str, where: str) -> Any:
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        keys = [key for key, _ in pairs]
-        if twice := [key for key in keys if keys.count(key) > 1]:
-            raise _twice(twice[0], where)
-        return dict(pairs)
-
     try:
-        return json.loads(text, object_pairs_hook=once)
+        return Decoder().decode(text)
     except json.JSONDecodeError:
         raise UnusableError(where, "'options' is a text that is no JSON; allowed: an object or a list") from None
+    except (RecursionError, ValueError) as error:
+        raise RecordError(where, f"'options': {error}", "options whose JSON is refused") from None
 
 
 def _twice(key: str, where: str) -> RecordError:

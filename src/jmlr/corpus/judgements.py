@@ -82,6 +82,8 @@ def read_judgements(place: str, sources: Mapping[str, Path], split: str = "", sp
     found, seen = Judgements(), set()
     trec = pattern.endswith(TREC)
     for record in _trec(sources[source], pattern) if trec else records_of(source, sources[source], pattern):
+        if record.fault:
+            raise record.fault
         stem = PurePath(record.file).name.split(".")[0]
         name = split or SPLITS.get(stem, stem)
         seen.add(name)

@@ -56,7 +56,7 @@ def files_of(folder: Path, pattern: str) -> list[Path]:
 
 
 def records_of(source: str, folder: Path, pattern: str, reading: Reading | None = None) -> Iterator[Record]:
-    """Yield the records of a source's files that match a glob pattern, one file after the other.
+    """Yield the records of a source's files that match a glob pattern, one file after the other; damaged ones with `fault`.
 
     Where no file matches, the pattern is held against the members of the archives there, by names such as
     'data.zip/dev/a.csv'.
@@ -79,7 +79,7 @@ def records_of(source: str, folder: Path, pattern: str, reading: Reading | None 
         chosen = [(path, str(path.relative_to(folder)), "") for path in files_of(folder, pattern)]
     for path, name, within in chosen:
         try:
-            yield from read_records(path, reading, name, within)
+            yield from _records(path, reading, name, within)
         except EmptyError as error:
             raise UserError(f"{source}: file '{error.name}' has no records: {error.fix}") from None
 
@@ -99,6 +99,18 @@ def read_records(path: Path, reading: Reading | None = None, name: str = "", wit
         UserError: an unknown format or encoding, or a damaged record: with the file and the line.
         EmptyError: it has no records; also a UserError.
     """
+    return _sound(_records(path, reading, name, within))
+
+
+def _sound(records: Iterator[Record]) -> Iterator[Record]:
+    for record in records:
+        if record.fault:
+            raise record.fault
+        yield record
+
+
+def _records(path: Path, reading: Reading | None, name: str, within: str) -> Iterator[Record]:
+    """Yield as `read_records` does, but a damaged record with its fault where reading can go on."""
     reading, name = reading or Reading(), name or path.name
     reading = replace(reading, encoding=checked_encoding(reading.encoding, str(path)))
     kind = format_of(path.name, reading.format)
@@ -157,7 +169,8 @@ def _read(file: Input, own: str, name: str) -> Iterator[Record]:
     try:
         for place, fields in FORMATS[kind].read(file):
             empty = False
-            yield Record(fields, f"{file.where}: {place}" if place else file.where, own)
+            where = f"{file.where}: {place}" if place else file.where
+            yield Record({}, where, own, fields) if isinstance(fields, UserError) else Record(fields, where, own)
     except BROKEN as error:
         raise damaged(file.where, error) from None
     document = kind in DOCUMENTS

@@ -140,3 +140,17 @@ def test_skip_empty_passes_over_documents_without_text_and_over_no_other_file(tm
     write(tmp_path / "d.jsonl", "")
     with pytest.raises(UserError, match=r"file 'd.jsonl' has no records"):
         list(records_of("mine", tmp_path, "*", Reading(skip_empty=True)))
+
+
+def test_a_line_that_is_wrong_leaves_the_others_readable(tmp_path: Path) -> None:
+    write(tmp_path / "a.jsonl", '{"id": 1}\n{"id": \n[2]\n{"id": 3}\n')
+    write(tmp_path / "b.csv", "id,text\n4,x\n5\n6,y\n")
+    found = list(records_of("mine", tmp_path, "*"))
+    assert [r.fields.get("id") for r in found] == [1, None, None, 3, "4", None, "6"]
+    assert [str(r.fault).removeprefix(f"{tmp_path}/") for r in found if r.fault] == [
+        "a.jsonl: line 2: malformed JSON: Expecting value at column 8",
+        "a.jsonl: line 3: holds an array; allowed: an object with named fields",
+        "b.csv: line 3: 1 columns, but the header has 2",
+    ]
+    with pytest.raises(UserError, match="line 2: malformed JSON"):
+        list(read_records(tmp_path / "a.jsonl"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -135,3 +136,14 @@ def test_an_adapter_of_ones_own_makes_questions_and_passages(tmp_path: Path) -> 
     [question] = pq.read_table(tmp_path / "prepare/questions.parquet").to_pylist()
     assert (question["options"], question["answer_text"]) == (["fever", "cough"], "cough")
     assert pq.read_table(tmp_path / "prepare/passages.parquet")["text"].to_pylist() == ["fever|cough"]
+
+
+def test_damaged_lines_are_told_beside_what_else_is_wrong(tmp_path: Path) -> None:
+    lines = [json.dumps(q) for q in (*QUESTIONS[:2], {**QUESTIONS[2], "answer": "Z"})]
+    folder = fetched(tmp_path, questions="\n".join([lines[0], lines[1][:-1], "{", lines[2]]).encode())
+    done = jmlr_prepare(tmp_path / "prepare", folder)
+    heading, *kinds = done.stderr.splitlines()
+    assert "3 faults in 4 records" in heading
+    assert ["2 x" in kinds[0], "questions.jsonl: line 2: malformed JSON" in kinds[0]] == [True, True]
+    assert "1 x" in kinds[1]
+    assert "line 4: question 'q2': answer 'Z'" in kinds[1]

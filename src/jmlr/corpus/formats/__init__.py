@@ -3,7 +3,7 @@
     format_of("a/b.csv.gz")                              # 'csv'
     unreadable(["guide.pdf"])                            # "'guide.pdf': '.pdf' is not read: `pdftotext ..."
 
-One file per format: `read(Input)` yields (place, fields) of each record. docs/data.md has this table for people.
+One file per format: `read(Input)` yields (place, fields) of each record, or (place, error) where reading can go on. docs/data.md has this table for people.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from jmlr.corpus.formats.archive import ENDINGS as ARCHIVES
 from jmlr.corpus.formats.opened import COMPRESSED, Input, plain
 from jmlr.corpus.quotes import quoted
 from jmlr.corpus.texts import DOCUMENTS
+from jmlr.runtime.errors import UserError
 from jmlr.runtime.validation import nearest
 
 
@@ -28,7 +29,7 @@ class Format:
     """A format: the endings of its files, and its reader."""
 
     endings: tuple[str, ...]
-    read: Callable[[Input], Iterator[tuple[str, dict[str, Any]]]]
+    read: Callable[[Input], Iterator[tuple[str, dict[str, Any] | UserError]]]
 
 
 FORMATS = {

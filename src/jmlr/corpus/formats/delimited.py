@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any
 
+from jmlr.corpus.faults import RecordError
 from jmlr.corpus.formats.opened import Input
 from jmlr.corpus.quotes import quoted
 from jmlr.runtime.errors import UserError
@@ -21,17 +22,17 @@ NAMES = {"tab": "\t", "\\t": "\t"}
 MOST = 1 << 24  # characters of a cell
 
 
-def read_csv(file: Input) -> Iterator[tuple[str, dict[str, Any]]]:
+def read_csv(file: Input) -> Iterator[tuple[str, dict[str, Any] | UserError]]:
     """Yield (place, fields) of each row of a file with commas."""
     return _read(file, ",")
 
 
-def read_tsv(file: Input) -> Iterator[tuple[str, dict[str, Any]]]:
+def read_tsv(file: Input) -> Iterator[tuple[str, dict[str, Any] | UserError]]:
     """Yield (place, fields) of each row of a file with tabs."""
     return _read(file, "\t")
 
 
-def _read(file: Input, usual: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def _read(file: Input, usual: str) -> Iterator[tuple[str, dict[str, Any] | UserError]]:
     csv.field_size_limit(MOST)
     given = file.reading.delimiter
     lines, stated, skipped = _begin(file)
@@ -53,7 +54,8 @@ def _read(file: Input, usual: str) -> Iterator[tuple[str, dict[str, Any]]]:
         if header is None:
             header = _unique(row, f"{where}: the header")
         elif len(row) != len(header):
-            raise UserError(f"{where}: {len(row)} columns, but {what} {len(header)}{hint}")
+            said = f"{len(row)} columns, but {what} {len(header)}{hint}"
+            yield f"line {begun}", RecordError(where, said, "a row with another number of columns")
         else:
             fields = dict(zip(header, row, strict=True))
             fields.pop("", None)  # columns without a name, such as pandas' index

@@ -9,11 +9,12 @@ from typing import Any
 from jmlr.corpus.formats.json_lines import read_lines
 from jmlr.corpus.formats.json_tree import Scanner, steps_of, walked
 from jmlr.corpus.formats.opened import Input, lines
+from jmlr.runtime.errors import UserError
 
 HEAD = 1 << 22  # characters in which the end of the first line is looked for
 
 
-def read(file: Input) -> Iterator[tuple[str, dict[str, Any]]]:
+def read(file: Input) -> Iterator[tuple[str, dict[str, Any] | UserError]]:
     """Yield (place, fields) of each record."""
     blocks = file.text()
     head = _head(blocks)
