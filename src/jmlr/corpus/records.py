@@ -70,14 +70,7 @@ def records_of(source: str, folder: Path, pattern: str, reading: Reading | None 
     Raises:
         UserError: no file matches, one has no records, or what `read_records` raises.
     """
-    files = files_below(folder)
-    archives = {name: path for name, path in files.items() if name.lower().endswith(ARCHIVES)}
-    if archives and not any(fnmatchcase(name, pattern) for name in files):
-        inside = [(p, n, pattern) for n, p in archives.items() if any(fnmatchcase(m, pattern) for m in _inside(p, n))]
-        chosen = inside or [(path, "", "") for path in files_of(folder, pattern)]
-    else:
-        chosen = [(path, str(path.relative_to(folder)), "") for path in files_of(folder, pattern)]
-    for path, name, within in chosen:
+    for path, name, within in _chosen(folder, pattern):
         try:
             yield from _records(path, reading, name, within)
         except EmptyError as error:
@@ -178,6 +171,15 @@ def _read(file: Input, own: str, name: str) -> Iterator[Record]:
         raise EmptyError(file.where, name, document)
 
 
-def _inside(path: Path, name: str) -> Iterator[str]:
-    """Yield the names of an archive's members, the archive's own before them."""
-    return (f"{name}/{member}" for member, _ in members(path, format_of(path.name)))
+def _chosen(folder: Path, pattern: str) -> list[tuple[Path, str, str]]:
+    """Return (file, name, pattern of members) of all that a pattern takes; members where it takes no file."""
+    files = files_below(folder)
+    archives = {name: path for name, path in files.items() if name.lower().endswith(ARCHIVES)}
+    if not archives or any(fnmatchcase(name, pattern) for name in files):
+        return [(path, str(path.relative_to(folder)), "") for path in files_of(folder, pattern)]
+    inside = {n: [f"{n}/{m}" for m, _ in members(p, format_of(p.name))] for n, p in archives.items()}
+    found = [(archives[n], n, pattern) for n, held in inside.items() if any(fnmatchcase(m, pattern) for m in held)]
+    if not found:
+        hint = closest(pattern, [*files, *(m for held in inside.values() for m in held)])
+        raise UserError(f"{folder}: no file matches '{pattern}', nor does what the archives hold{hint}")
+    return found
