@@ -42,7 +42,7 @@ STAGES = {
 PEOPLE = {
     "ask": "ask a finished run a question",
     "config": "check a configuration, or write the generated files of config/",
-    "export": "write a finished run's models for others, the language model with its adapter merged",
+    "export": "write a finished run's models for others, the language model with its adapter merged; or its retrieval set",
     "plan": "what a run submits to a cluster and costs, before anything runs",
     "review": "make blinded review pages of a finished run, or merge what reviewers sent back",
 }

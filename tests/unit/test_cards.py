@@ -221,6 +221,16 @@ def test_a_corpus_is_read_as_the_hubs_library_loads_it(
     assert {k: found[k] for k in first} == first
 
 
+def test_pubmedqas_abstracts_are_read_from_the_hubs_parquet(tmp_path: Path) -> None:
+    parquet(tmp_path / "set", {"pqa_labeled/train-00000-of-00001.parquet": [PUBMED]})
+    write(tmp_path / "q", {"q.jsonl": lines({**MEDQA, "id": "q1", "split": "test"})})
+    sources = {"q": {"path": str(tmp_path / "q")}, "pubmedqa_abstracts": {"path": str(tmp_path / "set")}}
+    corpora = [{"corpus": "pubmedqa_abstracts", "count": 1}]
+    run(tmp_path, sources, {"source": "q", "fields": {"answer": "answer_idx"}}, corpora=corpora)
+    [found] = pq.read_table(tmp_path / "prepare/passages.parquet").to_pylist()
+    assert (found["id"], found["text"]) == ("21645374", "One.\n\nTwo.")
+
+
 def test_another_number_of_records_is_an_error(tmp_path: Path) -> None:
     write(tmp_path / "raw", {"a.jsonl": lines({"id": "a", "content": "Bones."})})
     write(tmp_path / "q", {"q.jsonl": lines({**MEDQA, "id": "q1", "split": "test"})})

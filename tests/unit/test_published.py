@@ -184,6 +184,8 @@ def test_published_files_have_the_published_counts(
     assert notes["dropped"] == (name == "medmcqa")  # one has four equal options
     found = asked(tmp_path)
     assert {len(q["options"]) for q in found} == {5 if name.endswith("_5") else 3 if name == "pubmedqa" else 4}
+    twice = {"groups": 13, "questions": 26, "contradicting": 1}
+    assert notes["repeated"] == ({"medmcqa": twice} if name == "medmcqa" else {})
     if name == "medmcqa":
         assert 2000 < sum(bool(q["explanation"]) for q in found) < 2300
         assert not any("\u200b" in q["question"] + q["explanation"] for q in found)

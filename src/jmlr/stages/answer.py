@@ -81,7 +81,10 @@ def _records(prepared: Path, splits: list[str]) -> list[dict[str, Any]]:
     table = read_table(prepared / "questions.parquet").to_pylist()
     records = [r for r in table if r["split"] in splits and r["options"]]
     if not records:
-        raise UserError(f"'{prepared}/questions.parquet' has no question with options in splits {', '.join(splits)}")
+        what = (
+            f"no question with options in splits {', '.join(splits)}; those without an answer count for retrieval alone"
+        )
+        raise UserError(f"'{prepared}/questions.parquet' has {what}, beside others that are answered")
     return records
 
 

@@ -94,3 +94,8 @@ def _write_beir(out: Path, run: Path) -> None:
     with fresh_directory(out) as folder:
         counts = write_beir(folder, run / "prepare")
     say(f"export: {', '.join(f'{n:,} {what}' for what, n in counts.items())} in {out}")
+    private = [
+        p.parent.name for p in run.glob("fetch/*/manifest.json") if read_manifest(p.parent)["options"]["private"]
+    ]
+    if private:
+        say(f"export: {out} holds texts of {', '.join(sorted(private))}, which must not leave this machine (private)")

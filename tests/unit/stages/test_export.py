@@ -13,7 +13,7 @@ import torch
 
 from jmlr.config import Config
 from jmlr.models.llm import load_adapter, load_llm
-from jmlr.options import ReadingOptions, RetrievalOptions, TrainOptions
+from jmlr.options import ReadingOptions, RetrievalOptions, SourceOptions, TrainOptions
 from jmlr.runtime.errors import UserError
 from jmlr.stages.export import export
 from jmlr.stages.fetch import fetch
@@ -143,6 +143,16 @@ def test_a_retrieval_set_that_is_written_is_read_back_the_same(tiny, tmp_path):
         )
         assert one.num_rows > 10
         assert two.equals(one)
+
+
+def test_a_retrieval_set_of_private_texts_says_so(tiny, tmp_path, capsys):
+    shutil.copytree(tiny / "prepare", tmp_path / "run/prepare")
+    (tmp_path / "notes.txt").write_text("Fever.")
+    for name in ("notes", "books"):
+        options = SourceOptions(path=str(tmp_path / "notes.txt"), private=name == "notes")
+        fetch(tmp_path / f"run/fetch/{name}", name, options)
+    export(tmp_path / "out", tmp_path / "run", beir=True)
+    assert "holds texts of notes, which must not leave this machine" in capsys.readouterr().err
 
 
 def test_a_run_without_gold_or_without_prepare_is_one_line(tiny, tmp_path):
