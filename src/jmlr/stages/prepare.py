@@ -27,12 +27,15 @@ def prepare(out: Path, fetched: list[Path], options: PrepareOptions) -> None:
         fetched: outputs of `fetch`; the name of each folder is the name of the source
     """
     from jmlr.corpus import contamination, documents, questions
+    from jmlr.corpus.adapted import adapter_of
     from jmlr.corpus.tables import TableWriter
 
     sources = {existing(f, "--fetched").name: f for f in fetched}
     for kind in ("corpora", "questions"):
         if not getattr(options, kind):
             raise UserError(f"prepare: no {kind}; allowed: at least one entry that names a source")
+    for name in filter(None, (part.adapter for part in (*options.corpora, *options.questions))):
+        adapter_of(name)  # a typing error is said before hours of reading
     with (
         stage_output(out, "prepare", inputs={"fetched": fetched}, options=[options]) as (folder, notes),
         TableWriter(folder / "dropped.parquet", contamination.DROPPED) as dropped,

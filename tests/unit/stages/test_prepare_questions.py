@@ -147,3 +147,27 @@ def test_damaged_lines_are_told_beside_what_else_is_wrong(tmp_path: Path) -> Non
     assert ["2 x" in kinds[0], "questions.jsonl: line 2: malformed JSON" in kinds[0]] == [True, True]
     assert "1 x" in kinds[1]
     assert "line 4: question 'q2': answer 'Z'" in kinds[1]
+
+
+def test_nested_records_are_read_by_paths_alone(tmp_path: Path) -> None:
+    """HEAD-QA's form: exams by name, their questions in a list, the options objects in a list, the key counted from 1."""
+    options = [{"aid": 1, "atext": "fever"}, {"aid": 2, "atext": "cough"}, {"aid": 3, "atext": None}]
+    exams = {
+        "exams": {n: {"data": [{"qid": "1", "qtext": f"{n}?", "ra": ["2"], "answers": options}]} for n in ("x", "y")}
+    }
+    folder = fetched(tmp_path)
+    (folder / "exams.json").write_text(json.dumps(exams))
+    entry = {
+        "source": "world", "file": "exams.json", "records": "exams.*.data", "split": "test", "make_ids": True,
+        "answer_index": "from_1", "fields": {"question": "qtext", "options": "answers.*.atext", "answer": "ra"},
+    }  # fmt: skip
+    found = run(folder, questions=[entry])["questions"].to_pylist()
+    assert [(q["question"], q["options"], q["answer"]) for q in found] == [
+        ("x?", ["fever", "cough"], 1), ("y?", ["fever", "cough"], 1),
+    ]  # fmt: skip
+
+
+def test_an_adapter_that_is_not_there_is_said_before_anything_is_read(tmp_path: Path) -> None:
+    folder = fetched(tmp_path, questions=b"{")
+    with pytest.raises(UserError, match=r"adapter 'miraje': no such adapter .did you mean 'mirage'"):
+        run(folder, corpora=[{"source": "world", "file": "passages.jsonl", "adapter": "miraje"}])
