@@ -12,7 +12,6 @@ snippets (github.com/Teddy-XiongGZ/MedRAG).
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Iterator
 from contextlib import suppress
@@ -21,6 +20,7 @@ from pathlib import PurePath
 from string import ascii_uppercase
 from typing import Any
 
+from jmlr.corpus.formats.json_values import Decoder
 from jmlr.corpus.records import KEY, Record
 from jmlr.runtime.errors import UserError
 
@@ -31,8 +31,8 @@ CHOICES = re.compile(r"\s*Answer Choices:\s*\(A\).*\Z", re.S)
 def afrimedqa(record: Record) -> Iterator[Record]:
     """Yield a question of AfriMed-QA: options stand there as a JSON object of five, 'N/A' where there are fewer."""
     options = record.fields.get("answer_options")
-    with suppress(json.JSONDecodeError):  # the reader of questions says what is wrong with them
-        options = json.loads(options) if isinstance(options, str) and options.strip() else options
+    with suppress(ValueError):  # no JSON, or a key twice: the reader of questions says what is wrong with them
+        options = Decoder().decode(options) if isinstance(options, str) and options.strip() else options
     if isinstance(options, dict):
         options = {k: v for k, v in options.items() if str(v).strip().casefold() not in ABSENT}
     yield replace(record, fields={**record.fields, "answer_options": options})

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from jmlr.corpus.adapted import adapted
+from jmlr.corpus.adapters import afrimedqa
 from jmlr.corpus.faults import Faults
 from jmlr.corpus.quotes import hidden
 from jmlr.corpus.records import Record
@@ -117,3 +118,11 @@ def test_what_a_function_says_of_a_private_record_is_not_shown() -> None:
     with hidden():
         [record] = made("my_forms:wrong", RECORD)
     assert str(record.fault) == "f: line 1: adapter 'my_forms:wrong': KeyError: (private)"
+
+
+def test_options_of_afrimedqa_are_read_as_strictly_as_files() -> None:
+    twice = '{"option1": "x", "option2": "y", "option1": "z"}'
+    [record] = afrimedqa(Record({"answer_options": twice}, "a.csv: line 2"))
+    assert record.fields["answer_options"] == twice  # the reader of questions refuses it, with its place
+    [record] = afrimedqa(Record({"answer_options": '{"option1": "x", "option2": NaN}'}, "a.csv: line 2"))
+    assert record.fields["answer_options"] == {"option1": "x", "option2": None}
