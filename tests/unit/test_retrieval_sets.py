@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import zipfile
@@ -12,7 +13,26 @@ import pyarrow.parquet as pq
 import pytest
 from published import asked, lines, run, write
 
+from jmlr.config import Config
+from jmlr.options import (
+    AnswerOptions,
+    EncodeOptions,
+    EvaluateOptions,
+    IndexOptions,
+    ReadingOptions,
+    RetrievalOptions,
+    SearchOptions,
+    TrainOptions,
+)
 from jmlr.runtime.manifest import read_manifest
+from jmlr.stages.answer import answer
+from jmlr.stages.encode import encode
+from jmlr.stages.evaluate import evaluate
+from jmlr.stages.fetch import fetch
+from jmlr.stages.index import index
+from jmlr.stages.prepare import prepare
+from jmlr.stages.search import search
+from jmlr.stages.train import train
 
 HEAD = "query-id\tcorpus-id\tscore\n"
 BEIR = {  # nfcorpus, scifact and trec-covid: their own fields stand in `metadata`
@@ -93,3 +113,45 @@ def test_squads_form_gives_open_questions_with_their_paragraph_as_gold(tmp_path:
     [gout] = [p for p in passages(tmp_path) if p["id"] in found["g1"]["gold_ids"]]
     assert (gout["title"], gout["text"]) == ("Gout (disease)", "Gout hurts.")
     assert read_manifest(tmp_path / "prepare")["notes"]["gold_not_in_corpus"] == 0
+
+
+def test_a_retrieval_set_beside_answered_questions_is_searched_and_measured_but_never_answered(
+    tiny: Path, tmp_path: Path
+) -> None:
+    """From `prepare` to `evaluate` with the tiny world's questions and queries on its passages, of both splits."""
+    world = [json.loads(line) for line in (tiny / "world/passages.jsonl").read_text().splitlines()][:6]
+    queries = lines(*({"_id": f"r{n}", "text": f"Which text is about {p['title']}?"} for n, p in enumerate(world)))
+    judged = [f"r{n}\t{p['id']}\t{1 + n % 2}\n" for n, p in enumerate(world)]
+    files = {"train.tsv": HEAD + "".join(judged[:3]), "test.tsv": HEAD + "".join(judged[3:])}
+    write(
+        tmp_path / "set", {"queries.jsonl": queries, "corpus.jsonl": "x", **{f"qrels/{k}": v for k, v in files.items()}}
+    )
+    own = Config().model_dump(mode="json")["prepare"]
+    data = {"sources": {"world": {"origin": "demo"}, "beir": {"path": str(tmp_path / "set")}}}
+    data["prepare"] = {**own, "questions": [*own["questions"], {"dataset": "beir"}]}
+    config = Config.load(data)
+    fetch(tmp_path / "beir", "beir", config.sources["beir"])
+    prepared = tmp_path / "prepare"
+    prepare(prepared, [tiny / "world", tmp_path / "beir"], config.prepare)
+    retriever, retrieval = str(tiny / "retriever"), RetrievalOptions()
+    for part in ("passages", "questions"):
+        encode(tmp_path / part, prepared, retriever, part, EncodeOptions(), retrieval)
+    index(tmp_path / "index", [tmp_path / "passages"], IndexOptions())
+    search(tmp_path / "search", prepared, SearchOptions(candidates=5), tmp_path / "index", tmp_path / "questions")
+    options = TrainOptions(steps=1, batch=2, passages=2, samples=3)
+    train(tmp_path / "train", prepared, str(tiny / "llm"), 0, tmp_path / "scratch", options, ReadingOptions(), retrieval,
+          retriever=retriever, candidates=tmp_path / "search")  # fmt: skip
+    assert read_manifest(tmp_path / "train")["notes"]["questions"] == len(
+        [q for q in pq.read_table(prepared / "questions.parquet").to_pylist() if q["split"] == "train" and q["options"]]
+    )
+    answer(tmp_path / "answer", prepared, AnswerOptions(), ReadingOptions(), str(tiny / "llm"),
+           candidates=tmp_path / "search", passages=2)  # fmt: skip
+    answered = pq.read_table(tmp_path / "answer/answers.parquet")["dataset"].to_pylist()
+    assert set(answered) == {"world"}
+    evaluate(tmp_path / "evaluate", prepared, tmp_path / "answer", "r", "jmlr", 0, EvaluateOptions(retrieval_k=[1, 5]),
+             [tmp_path / "search"])  # fmt: skip
+    with (tmp_path / "evaluate/metrics.csv").open() as f:
+        found = {(r["dataset"], r["metric"], r["k"]): int(r["n"]) for r in csv.DictReader(f)}
+    assert {k[1] for k in found if k[0] == "beir"} == {"hit", "recall", "ndcg", "mrr"}
+    assert found["beir", "ndcg", "5"] == 3
+    assert found["world", "accuracy", ""] == len(answered)
