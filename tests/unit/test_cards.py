@@ -221,14 +221,16 @@ def test_a_corpus_is_read_as_the_hubs_library_loads_it(
     assert {k: found[k] for k in first} == first
 
 
-def test_pubmedqas_abstracts_are_read_from_the_hubs_parquet(tmp_path: Path) -> None:
-    parquet(tmp_path / "set", {"pqa_labeled/train-00000-of-00001.parquet": [PUBMED]})
+@pytest.mark.parametrize(("name", "row", "first"), HUB_CORPORA, ids=[c[0] for c in HUB_CORPORA])
+def test_a_corpus_is_read_from_a_local_copy_of_the_hubs_parquet(
+    tmp_path: Path, name: str, row: dict[str, Any], first: dict[str, Any]
+) -> None:
+    parquet(tmp_path / "set", {"data/train-00000-of-00001.parquet": [row]})
     write(tmp_path / "q", {"q.jsonl": lines({**MEDQA, "id": "q1", "split": "test"})})
-    sources = {"q": {"path": str(tmp_path / "q")}, "pubmedqa_abstracts": {"path": str(tmp_path / "set")}}
-    corpora = [{"corpus": "pubmedqa_abstracts", "count": 1}]
-    run(tmp_path, sources, {"source": "q", "fields": {"answer": "answer_idx"}}, corpora=corpora)
+    sources = {"q": {"path": str(tmp_path / "q")}, name: {"path": str(tmp_path / "set")}}
+    run(tmp_path, sources, {"source": "q", "fields": {"answer": "answer_idx"}}, corpora=[{"corpus": name, "count": 1}])
     [found] = pq.read_table(tmp_path / "prepare/passages.parquet").to_pylist()
-    assert (found["id"], found["text"]) == ("21645374", "One.\n\nTwo.")
+    assert {k: found[k] for k in first} == first
 
 
 def test_another_number_of_records_is_an_error(tmp_path: Path) -> None:

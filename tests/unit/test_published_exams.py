@@ -40,14 +40,15 @@ XPERT = {"id": "Text-6", "question": f"What dose is right?\nAnswer Choices: {' '
          "options": TEN, "label": "H", "medical_task": "Treatment", "body_system": "Nervous", "question_type": "Understanding"}  # fmt: skip
 
 
-@pytest.mark.parametrize("folder", ["", "Text/"])
-def test_medxpertqa_loses_the_options_at_the_end_of_its_questions(tmp_path: Path, folder: str) -> None:
+@pytest.mark.parametrize("edition", ["hub", "parquet", "clone"])
+def test_medxpertqa_loses_the_options_at_the_end_of_its_questions(tmp_path: Path, edition: str) -> None:
     """Form: records of the hub's Text/test.jsonl and its card (huggingface.co/datasets/TsinghuaC3I/MedXpertQA)."""
-    files = {f"{folder}dev.jsonl": lines({**XPERT, "id": "Text-1"}), f"{folder}test.jsonl": lines(XPERT)}
-    other = (
-        {"MM/test.jsonl": lines({**XPERT, "images": ["MM-26-a.jpeg"]}), "MM/dev.jsonl": lines(XPERT)} if folder else {}
-    )
-    write(tmp_path / "raw", {**files, **other})
+    rows = {"dev": [{**XPERT, "id": "Text-1"}], "test": [XPERT]}
+    if edition == "parquet":
+        parquet(tmp_path / "raw", {f"Text/{s}-00000-of-00001.parquet": r for s, r in rows.items()})
+    else:
+        where, images = ("", {}) if edition == "hub" else ("Text/", {f"MM/{s}.jsonl": lines(XPERT) for s in rows})
+        write(tmp_path / "raw", {**{f"{where}{s}.jsonl": lines(*r) for s, r in rows.items()}, **images})
     found = read(tmp_path, "medxpertqa", {"dev": 1, "test": 1})[1]
     assert (found["question"], len(found["options"]), found["answer_text"]) == ("What dose is right?", 10, "57 Gy")
     assert found["subject"] == "Nervous"
