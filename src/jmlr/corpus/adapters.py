@@ -75,7 +75,7 @@ def headqa(record: Record) -> Iterator[Record]:
         image = question.get("image")
         image = image if not isinstance(image, dict) or any(image.values()) else None  # Parquet: an image of nothing
         fields = {**exam, **question, "image": image, "id": f"{str(exam['name']).strip()}-{str(question['qid']).strip()}",
-                  "options": [a.get("atext") for a in answers], "answer": numbers.index(right) if right in numbers else right}  # fmt: skip
+                  "options": [a.get("atext") for a in answers], "answer": numbers.index(right) if right in numbers else f"aid {right}"}  # fmt: skip
         yield replace(record, fields=fields, where=where)
 
 

@@ -11,7 +11,10 @@ import pytest
 
 from jmlr.corpus.adapted import adapted
 from jmlr.corpus.adapters import afrimedqa
+from jmlr.corpus.answers import Answers
 from jmlr.corpus.faults import Faults
+from jmlr.corpus.fields import Fields
+from jmlr.corpus.questions import FIELDS, QuestionReader
 from jmlr.corpus.quotes import hidden
 from jmlr.corpus.records import Record
 from jmlr.runtime.errors import UserError
@@ -126,3 +129,12 @@ def test_options_of_afrimedqa_are_read_as_strictly_as_files() -> None:
     assert record.fields["answer_options"] == twice  # the reader of questions refuses it, with its place
     [record] = afrimedqa(Record({"answer_options": '{"option1": "x", "option2": NaN}'}, "a.csv: line 2"))
     assert record.fields["answer_options"] == {"option1": "x", "option2": None}
+
+
+@pytest.mark.parametrize("right", ["0", "3", ""])
+def test_a_key_of_headqa_that_no_option_has_is_never_read_as_an_index(right: str) -> None:
+    answers = [{"aid": n, "atext": text} for n, text in ((1, "x"), (2, "y"))]
+    exam = {"name": "e", "data": [{"qid": "1", "qtext": "Q?", "ra": right, "answers": answers}]}
+    reader = QuestionReader("src", split="test", answers=Answers("from_0"), unusable="drop", most_unusable=1.0)
+    assert list(reader.read(made("headqa", exam), Fields(FIELDS, {"question": "qtext"}))) == []
+    assert [r["reason"] for r in reader.dropped] == ["unusable: an answer that is none of the options"]
