@@ -7,7 +7,7 @@ FITS := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do $$p -c '$(FITS)' 2>/dev/null && echo $$p && break; done)
 CORES ?= $(shell nproc)
 SEEDS ?= 0
-DATA ?= ../shared
+DATA ?=
 RUN ?= openstax
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -25,9 +25,13 @@ demo: .venv/.workflow  ## the whole workflow on the embedded demo: a few minutes
 	@snakemake --cores $(CORES) --quiet host reason --config seeds='[$(subst $(space),$(comma),$(strip $(SEEDS)))]'
 	@echo; cat results/demo/report/table.txt; echo; echo "report: $(CURDIR)/results/demo/report/report.html"
 
-real: .venv/.workflow  ## the same on real text from DATA=../shared: OpenStax textbooks; RUN=pubmedqa for PubMedQA; SEEDS as above
-	@[ -d "$(DATA)/data" ] || { echo "make: no folder '$(DATA)/data'; give the folder that holds data/ and models/: make real DATA=..."; exit 1; }
-	@JMLR_DATA="$(abspath $(DATA))" snakemake --cores $(CORES) --quiet host reason --configfile config/runs/$(RUN).yaml --config seeds='[$(subst $(space),$(comma),$(strip $(SEEDS)))]'
+# Without DATA everything is downloaded; with it, from the folder that holds data/ and models/ (config/offline says what).
+real: .venv/.workflow  ## the same on real text: OpenStax textbooks, or offline DATA=FOLDER; RUN=pubmedqa for PubMedQA; SEEDS as above
+	@[ -z "$(DATA)" ] || [ -d "$(DATA)/data" ] || { echo "make: no folder '$(DATA)/data': DATA is the folder that holds data/ and models/"; exit 1; }
+	@JMLR_DATA="$(abspath $(DATA))" snakemake --cores $(CORES) --quiet host reason \
+	  --configfile config/runs/$(RUN).yaml $(if $(DATA),$(wildcard config/offline/$(RUN).yaml)) \
+	  --config seeds='[$(subst $(space),$(comma),$(strip $(SEEDS)))]' \
+	  || { [ -n "$(DATA)" ] || echo "make: without a network, or for RUN=pubmedqa: make real DATA=FOLDER (docs/reproduce.md#real-text says what it holds)"; exit 1; }
 	@echo; cat results/$(RUN)/report/table.txt; echo; echo "report: $(CURDIR)/results/$(RUN)/report/report.html"
 
 test: .venv/.test  ## all tests, on the CPU; ARGS="-k topk" for some

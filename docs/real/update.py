@@ -1,6 +1,6 @@
 """Put the figures of the finished run on real text into the repository: results.csv here, the table in docs/reproduce.md.
 
-make real DATA=... SEEDS="0 1 2" && JMLR_DATA=... .venv/bin/python docs/real/update.py
+make real SEEDS="0 1 2" && .venv/bin/python docs/real/update.py
 
 For each system and dataset: hit@1 of the test questions before training and after the last round (means over seeds), and the
 change with its 95 % interval by the bootstrap over questions and seeds, paired: a drawn question or seed brings both its values.
@@ -44,7 +44,7 @@ COLUMNS = (
 def main() -> None:
     """Compute, write, splice."""
     if not (RUN / "report/results.csv").is_file():
-        sys.exit(f'{RUN / "report/results.csv"} is not there; make real DATA=... SEEDS="0 1 2" first')
+        sys.exit(f'{RUN / "report/results.csv"} is not there; make real SEEDS="0 1 2" first')
     cfg = Config.load(yaml.safe_load((ROOT / "config/runs/openstax.yaml").read_text()))
     seeds = sorted(int(f.name[4:]) for f in (RUN / "jmlr").glob("seed*") if (f / "evaluate").is_dir())
     rows = [row for name in cfg.systems for row in _rows(cfg, name, seeds)]

@@ -50,7 +50,7 @@ def archive(**members: str) -> str:
     made = io.BytesIO()
     with tarfile.open(fileobj=made, mode="w") as tar:
         for name, text in members.items():
-            info = tarfile.TarInfo(f"{name}.nxml")
+            info = tarfile.TarInfo(name if "." in name else f"{name}.nxml")
             info.size = len(text)
             tar.addfile(info, io.BytesIO(text.encode()))
     return made.getvalue().decode()

@@ -36,8 +36,8 @@ def test_a_card_is_valid_in_all_its_editions_and_says_what_it_is(kind: str, name
         examples = {"report": {"examples": 0}}
         config = Config.load({"sources": sources, "prepare": {**entries, part: [{key: name, **edition}]}, **examples})
         entry = getattr(config.prepare, part)[0]
-        assert entry.source == name
-        assert name in config.sources
+        assert entry.source == card["entry"].get("source", name)
+        assert entry.source in config.sources
 
 
 @pytest.mark.parametrize(("kind", "name"), CARDS)
@@ -143,6 +143,9 @@ def test_a_set_is_read_as_the_hubs_library_loads_it_and_from_local_copies(
 
 # --------------------------------------------------------------------------------------------------------------- corpora
 SNIPPET = {"id": "snippet_0", "title": "Anatomy", "content": "Bones.", "contents": "Anatomy. Bones."}
+MODULE = (
+    '<document xmlns="http://cnx.rice.edu/cnxml"><title>Gout</title><content><para>Rest.</para></content></document>'
+)
 ARTICLE = "<book-part-wrapper><title-group><title>Gout</title></title-group><sec><title>Care</title><p>Rest.</p></sec></book-part-wrapper>"
 CORPORA: list[tuple[str, dict[str, str], dict[str, Any]]] = [
     ("medrag_textbooks", {"a.jsonl": lines({"id": "Anatomy_0", "title": "Anatomy", "content": "Bones.", "contents": "Anatomy. Bones."})},
@@ -170,6 +173,7 @@ CORPORA: list[tuple[str, dict[str, str], dict[str, Any]]] = [
      {"id": "en/Anatomy_Gray.txt", "title": "Anatomy Gray", "text": "Bones are hard."}),
     ("statpearls", {"statpearls_NBK430685.tar.gz": archive(**{"statpearls_NBK430685/article-1": ARTICLE})},
      {"id": "statpearls_NBK430685/article-1.nxml", "title": "Gout: Care", "text": "Rest."}),
+    ("openstax", {"osbooks-bones.tar.gz": archive(**{"r/modules/m1/index.cnxml": MODULE})}, {"id": "m1", "title": "Gout", "text": "Rest."}),
     ("clinical_notes", {"discharge.csv.gz": 'note_id,subject_id,text\nn1,1,"Name: ___\nFever."\n'}, {"id": "n1", "text": "Name: ___\nFever."}),
 ]  # fmt: skip
 
@@ -181,7 +185,7 @@ def test_a_corpus_is_read_from_local_files_of_its_form(
     write(tmp_path / "raw", files)
     write(tmp_path / "q", {"q.jsonl": lines({**MEDQA, "id": "q1", "split": "test"})})
     sources = {"q": {"path": str(tmp_path / "q")}, name: {"path": str(tmp_path / "raw")}}
-    corpora = [{"corpus": name, "count": 0}]
+    corpora = [{"corpus": name, "count": 0, "texts_sha256": ""}]
     run(tmp_path, sources, {"source": "q", "fields": {"answer": "answer_idx"}}, corpora=corpora)
     found = pq.read_table(tmp_path / "prepare/passages.parquet").to_pylist()
     assert len(found) == 1

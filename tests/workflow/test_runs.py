@@ -19,9 +19,7 @@ ADDED = {"paper-others": ["paper-7b", "paper-13b"]}  # rows that are given after
 RUNS = [[name] for name in FILES if name not in ADDED] + [[base, name] for name in ADDED for base in ADDED[name]]
 STAND_INS = {
     "JMLR_DATA": [
-        "data/openstax/passages.jsonl.gz",
-        "data/openstax/review_mcq.jsonl.gz",
-        "data/openstax/glossary.jsonl.gz",
+        "data/openstax_raw/osbooks-all.tar.gz",
         "data/original/pubmedqa_ori_pqal.json.gz",
         "models/all-MiniLM-L6-v2/config.json",
     ],
@@ -71,6 +69,17 @@ def test_a_run_plans_all_its_jobs(files: list[str], tmp_path: Path, stand_ins: d
     assert jobs["train"] >= 3
     assert jobs["answer"] == sum(len(FILES[f]["systems"]) for f in files)
     assert "{'" not in (done.stdout + done.stderr).split("Job stats:")[0]
+
+
+def test_the_run_on_public_text_needs_no_folder_and_with_one_no_network(
+    tmp_path: Path, stand_ins: dict[str, str]
+) -> None:
+    public = dry_run(["openstax"], tmp_path / "public", {})
+    offline = dry_run(["openstax", ROOT / "config/offline/openstax.yaml"], tmp_path / "offline", stand_ins)
+    assert jobs_of(public) == jobs_of(offline)
+    without = dry_run(["openstax", ROOT / "config/offline/openstax.yaml"], tmp_path / "without", {})
+    assert without.returncode != 0
+    assert "JMLR_DATA" in without.stdout + without.stderr
 
 
 @pytest.mark.parametrize("name", ["paper-7b", "paper-13b", "llama3-8b"])

@@ -35,7 +35,7 @@ NO_TEXT = names(
     "multiple-choice fill-in-the-blank true-false short-answer critical-thinking matching free-response interactive-exercise "
     "review-questions learning-objectives references suggested-reading further-research contrib-auth sr-contrib-auth"
 )
-_KEY = re.compile(r"\(?[A-Za-z]\b[.)]?(?:\s*(?:,|and|&)\s*\(?[A-Za-z]\b[.)]?)*")
+_KEY = re.compile(r"\(?([A-Za-z])[.)]?")
 
 
 @dataclass(frozen=True)
@@ -97,8 +97,8 @@ def terms(module: Any, place: Place) -> Iterator[dict[str, Any]]:
 def exercises(module: Any, place: Place, kind: str) -> Iterator[dict[str, Any]]:
     """Yield the exercises in the sections of a class, such as 'multiple-choice': {id, question, options, answer}.
 
-    Options are those of the list in the problem, lettered as it is printed; a key of several letters is a list. Without a list
-    the answer is the solution's text. What has no solution has an empty answer.
+    Options are those of the list in the problem, lettered as it is printed. Without a list the answer is the solution's text.
+    What has no solution has an empty answer.
     """
     about = {**_about(title_of(module), place), "gold_section": place.module}
     for section in module.iter("{*}section"):
@@ -144,9 +144,7 @@ def _about(title: str, place: Place) -> dict[str, Any]:
     }
 
 
-def _key(answer: str) -> str | list[str]:
-    """Return the letter that a solution names, several as a list; what names none stays as it is."""
-    if not _KEY.fullmatch(answer):
-        return answer
-    letters = [letter.upper() for letter in re.findall(r"\b[A-Za-z]\b", answer.replace("and", ","))]
-    return letters[0] if len(letters) == 1 else letters
+def _key(answer: str) -> str:
+    """Return the letter that a solution names; what names none, or several, stays as it is."""
+    found = _KEY.fullmatch(answer)
+    return found[1].upper() if found else answer

@@ -11,6 +11,8 @@ Messages never quote a record's text, which may be clinical.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -18,7 +20,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePath
 from typing import Any
 
-from jmlr.corpus.formats import ARCHIVES, FORMATS, check_format, format_of, why_not
+from jmlr.corpus.formats import ARCHIVES, FORMATS, books, check_format, format_of, why_not
 from jmlr.corpus.formats.archive import members
 from jmlr.corpus.formats.json_tree import KEY
 from jmlr.corpus.formats.opened import BROKEN, Input, Reading, checked_encoding, damaged, opened, plain
@@ -68,13 +70,31 @@ def records_of(source: str, folder: Path, pattern: str, reading: Reading | None 
         reading: as for `read_records`
 
     Raises:
-        UserError: no file matches, one has no records, or what `read_records` raises.
+        UserError: no file matches, one has no records, the records are others than expected, or what `read_records` raises.
     """
+    records = _of_files(source, folder, pattern, reading)
+    return _checked(records, reading.texts_sha256, source) if reading and reading.texts_sha256 else records
+
+
+def _of_files(source: str, folder: Path, pattern: str, reading: Reading | None) -> Iterator[Record]:
     for path, name, within in _chosen(folder, pattern):
         try:
             yield from _records(path, reading, name, within)
         except EmptyError as error:
             raise UserError(f"{source}: file '{error.name}' has no records: {error.fix}") from None
+
+
+def _checked(records: Iterator[Record], expected: str, source: str) -> Iterator[Record]:
+    """Yield records; at their end raise UserError unless the sum of their digests, whatever their order, is as expected."""
+    total = 0
+    for record in records:
+        text = json.dumps(record.fields, sort_keys=True, ensure_ascii=False, default=str)
+        total += int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest(), "big")
+        yield record
+    found = f"{total % (1 << 256):064x}"
+    if found != expected:
+        wrong = f"the digest of its records is {found}, but {expected} is expected: another edition, or another reader"
+        raise UserError(f"{source}: {wrong}; 'texts_sha256' can say otherwise, or nothing")
 
 
 def read_records(path: Path, reading: Reading | None = None, name: str = "", within: str = "") -> Iterator[Record]:
@@ -109,6 +129,8 @@ def _records(path: Path, reading: Reading | None, name: str, within: str) -> Ite
     kind = format_of(path.name, reading.format)
     if wrong := check_format(reading.format) or ("" if kind else why_not(path.name)):
         raise UserError(f"{path}: {wrong}")
+    if kind not in FORMATS and reading.format == "cnxml":
+        return (Record(fields, where, path.name) for where, fields in books.read(path, kind, reading.records))
     if kind not in FORMATS:
         return _archive(path, kind, name, within, reading)
     return _file(path, name, reading)

@@ -140,7 +140,7 @@ def _filled(
 ) -> dict[str, Any]:
     """Return the entry with the card under it."""
     name = path.stem
-    source = sources.get(entry.get("source") or name)
+    source = sources.get(entry.get("source") or card.get("entry", {}).get("source") or name)
     if source is None:
         raise ValueError(f"card '{name}': its data is not public: give 'sources.{name}' with origin local and its path")
     own = {k: v for k, v in entry.items() if k not in (key, "edition")}

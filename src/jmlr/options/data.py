@@ -12,6 +12,7 @@ NameOrNone = Annotated[str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9_.-]*)?$")]
 Format = Literal[
     "", "jsonl", "json", "csv", "tsv", "parquet", "txt", "md", "html", "xml", "cnxml", "jats", "medquad", "pubmed"
 ]
+Sha256 = Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -65,7 +66,12 @@ class _ReadOptions(Closed):
     columns: list[str] = option(list, "names of the columns of CSV and TSV files without a header")
     records: str = option(
         "",
-        "where records stand in JSON: exams.*.data, * for each key or element; $: the file is one; empty: by its form",
+        "where records stand in JSON: exams.*.data, * for each key or element; $: the file is one; empty: by its form. "
+        "Of OpenStax's books: passages, glossary, or a class of exercises such as multiple-choice",
+    )
+    texts_sha256: Sha256 = option(
+        "",
+        "expected digest of the records that `file` names, whatever their order and compression; a difference is an error",
     )
     adapter: str = option(
         "", "makes records of a published form (a function of jmlr.corpus.adapters) or of one's own: 'module:function'"

@@ -9,7 +9,8 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from fnmatch import fnmatchcase
-from pathlib import Path
+from http.client import HTTPException
+from pathlib import Path, PurePosixPath
 
 from jmlr.corpus.quotes import closest, hidden
 from jmlr.options import SourceOptions
@@ -54,8 +55,10 @@ def fetch(out: Path, source: str, options: SourceOptions, local: Path | None = N
                 )
             notes["rows"] = write_dataset(folder, path, options.subset, options.revision, source)
         else:
-            for address in [f"{path.rstrip('/')}/{name}" for name in options.files] or [path]:
-                _download(folder, address, source)
+            for name in options.files:
+                _download(_within(folder, name, source), f"{path.rstrip('/')}/{name}", source)
+            if not options.files:
+                _download(folder, path, source)
         _check(folder, options.sha256, source)
         files = files_below(folder)
         notes.update(source=source, files=len(files), bytes=sum(p.stat().st_size for p in files.values()))
@@ -79,6 +82,15 @@ def _copy(folder: Path, path: Path, patterns: list[str], source: str) -> None:
         shutil.copyfile(file, folder / name)
 
 
+def _within(folder: Path, name: str, source: str) -> Path:
+    """Make and return the folder that a name below an address is in, so that no file replaces one of its name elsewhere."""
+    below = PurePosixPath(urllib.parse.unquote(urllib.parse.urlsplit(name).path)).parent
+    if below.is_absolute() or ".." in below.parts:
+        raise UserError(f"source '{source}': files: '{name}'; allowed: names below the address, without '..'")
+    (folder / below).mkdir(parents=True, exist_ok=True)
+    return folder / below
+
+
 def _download(folder: Path, address: str, source: str) -> None:
     """Download one file; try again after errors that may pass (connection, HTTP 429 and 5xx, a short answer)."""
     parts = urllib.parse.urlsplit(address)
@@ -89,7 +101,7 @@ def _download(folder: Path, address: str, source: str) -> None:
         try:
             _download_once(folder / name, address, source)
             return
-        except (OSError, EOFError) as error:  # URLError, HTTPError and timeouts are OSErrors
+        except (OSError, EOFError, HTTPException) as error:  # URLError, HTTPError and timeouts are OSErrors
             passing = not isinstance(error, urllib.error.HTTPError) or error.code == 429 or error.code >= 500
             if attempt == TRIES or not passing:
                 raise UserError(f"source '{source}': '{address}': {error} ({attempt} of {TRIES} tries)") from None

@@ -144,6 +144,11 @@ class Misbehaving(BaseHTTPRequestHandler):
         first = type(self).asked == 1
         status = 404 if "missing" in self.path else 503 if "busy" in self.path and first else 200
         self.send_response(status)
+        if "chunks" in self.path:  # as archives come that are made while they are sent: nobody knows their length
+            self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(DATA), DATA) + (b"7\r\ncut" if first else b"0\r\n\r\n"))
+            return
         self.send_header("Content-Length", str(len(DATA) + (7 if "short" in self.path and first else 0)))
         self.end_headers()
         self.wfile.write(DATA)
@@ -165,7 +170,9 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         thread.join()
 
 
-@pytest.mark.parametrize(("name", "requests"), [("a.jsonl", 1), ("busy.jsonl", 2), ("short.jsonl", 2)])
+@pytest.mark.parametrize(
+    ("name", "requests"), [("a.jsonl", 1), ("busy.jsonl", 2), ("short.jsonl", 2), ("chunks.jsonl", 2)]
+)
 def test_a_download_is_whole_after_errors_that_pass(tmp_path: Path, server: str, name: str, requests: int) -> None:
     out = run(tmp_path, origin="url", path=f"{server}/{name}?x=1", sha256={name: DIGEST})
     assert (out / name).read_bytes() == DATA
@@ -175,6 +182,14 @@ def test_a_download_is_whole_after_errors_that_pass(tmp_path: Path, server: str,
 def test_several_files_below_one_address(tmp_path: Path, server: str) -> None:
     out = run(tmp_path, origin="url", path=f"{server}/data/", files=["a.jsonl", "b.jsonl"])
     assert names(out) == ["a.jsonl", "b.jsonl"]
+
+
+def test_files_of_one_name_below_one_address_keep_their_folders(tmp_path: Path, server: str) -> None:
+    out = run(tmp_path, origin="url", path=server, files=["one/archive/x.tar.gz", "two/archive/x.tar.gz"])
+    assert names(out) == ["one/archive/x.tar.gz", "two/archive/x.tar.gz"]
+    for name in ("../x.gz", "/x/y.gz", "a/%2e%2e/%2e%2e/x.gz"):
+        with pytest.raises(UserError, match="allowed: names below the address"):
+            run(tmp_path, origin="url", path=server, files=[name])
 
 
 def test_an_error_that_stays_is_not_tried_again(tmp_path: Path, server: str) -> None:

@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from jmlr.options import PrepareOptions
+from jmlr.config import Config
+from jmlr.options import DocumentsOptions, PrepareOptions
 from jmlr.runtime.manifest import read_manifest
 from jmlr.stages.prepare import prepare
 
@@ -328,20 +329,20 @@ def test_a_truncated_gzip_is_named_and_nothing_is_left(tmp_path: Path) -> None:
 @pytest.mark.real
 @pytest.mark.skipif("JMLR_DATA" not in os.environ, reason="JMLR_DATA is not set: the folder with data/ and models/")
 def test_openstax_gives_the_known_counts(tmp_path: Path) -> None:
-    options = yaml.safe_load((ROOT / "config/runs/openstax.yaml").read_text())["prepare"]
-    options["documents"] = [{"cloze": 200}]
-    out = tmp_path / "prepare"
-    prepare(out, [Path(os.environ["JMLR_DATA"]) / "data" / "openstax"], PrepareOptions(**options))
+    run = Config.load(yaml.safe_load((ROOT / "config/runs/openstax.yaml").read_text())).prepare
+    out, options = tmp_path / "prepare", run.model_copy(update={"documents": [DocumentsOptions(cloze=200)]})
+    (tmp_path / "openstax").symlink_to(Path(os.environ["JMLR_DATA"]) / "data" / "openstax_raw")
+    prepare(out, [tmp_path / "openstax"], options)
     notes = read_manifest(out)["notes"]
     assert notes["passages"]["openstax"] == {
-        "records": 13221,
-        "left_out": 160,
-        "cut": 0,
-        "duplicates": 0,
-        "passages": 13061,
+        "records": 5709,
+        "left_out": 0,
+        "cut": 3723,
+        "duplicates": 4,
+        "passages": 14724,
     }
     assert notes["questions"] == {
-        "openstax_review": {"train": 310, "dev": 69, "test": 426},
+        "openstax_review": {"train": 472, "dev": 105, "test": 578},
         "openstax_glossary": {"train": 2503, "dev": 526, "test": 2120},
     }
     assert (notes["gold_not_in_corpus"], notes["documents"]) == (0, 200)

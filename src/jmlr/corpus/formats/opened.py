@@ -37,7 +37,9 @@ class Reading:
         format: one of `jmlr.corpus.formats.FORMATS`; empty: by the name of each file
         delimiter: between the cells of CSV and TSV files; empty: ',' and tab
         columns: names of the columns of CSV and TSV files that have no header
-        records: path to the records inside JSON, such as 'exams.*.data'; empty: as `jmlr.corpus.formats.json_tree` says
+        records: path to the records inside JSON, such as 'exams.*.data'; empty: as `jmlr.corpus.formats.json_tree` says.
+            Of archives of books: what `jmlr.corpus.formats.books` says
+        texts_sha256: the digest that the records of one pattern of files must have together; empty: not checked
         skip_empty: documents without a text are passed over
     """
 
@@ -46,6 +48,7 @@ class Reading:
     delimiter: str = ""
     columns: Sequence[str] = ()
     records: str = ""
+    texts_sha256: str = ""
     skip_empty: bool = False
 
 
