@@ -36,7 +36,7 @@ def test_a_card_is_valid_in_all_its_editions_and_says_what_it_is(kind: str, name
         examples = {"report": {"examples": 0}}
         config = Config.load({"sources": sources, "prepare": {**entries, part: [{key: name, **edition}]}, **examples})
         entry = getattr(config.prepare, part)[0]
-        assert entry.source == card["entry"].get("source", name)
+        assert entry.source == card.get("entry", {}).get("source", name)
         assert entry.source in config.sources
 
 
