@@ -1,6 +1,7 @@
 """The configuration: typed, closed, and the single source of defaults, help texts, `config/config.yaml` and its schema.
 
-The defaults are the embedded demo, so an empty configuration runs it; `config/runs/*.yaml` state what differs. A section
+The defaults are the embedded demo, so an empty configuration runs it; `config/runs/*.yaml` state what differs, and what a run
+of one's own gets instead of the demo's documents and models, `jmlr.options.own` says. A section
 that is a mapping of names (sources, models, systems) is replaced as a whole, never merged. Every `*Options` model is also
 the command-line options of one stage: the workflow writes them out in full, so a shell line can be copied and run by hand.
 
@@ -41,6 +42,7 @@ from jmlr.options import (
 )
 from jmlr.options.base import Count, Name, Positive, option
 from jmlr.options.cards import with_cards
+from jmlr.options.own import with_defaults
 from jmlr.options.prompts import fields_of
 from jmlr.runtime.checkout import called
 from jmlr.runtime.validation import nearest, one_line
@@ -132,9 +134,28 @@ class Config(Closed):
             raise ValueError(f"endpoints.{both[0]}: a model has this name already")
         for name in self.systems:
             self._check_system(name)
+        self._check_texts()
         self._check_judge()
         self._check_private()
         return self
+
+    def _check_texts(self) -> None:
+        """Refuse a model without the text that it is pre-trained on, or the tokenizer that it names."""
+        p = self.prepare
+        for name, pretrain in ((k, m.pretrain) for k, m in self.models.items() if m.pretrain):
+            if pretrain.reads_passages and not p.corpora:
+                raise ValueError(f"models.{name}: it is pre-trained on the passages, and prepare.corpora is empty")
+            if not pretrain.reads_passages and not p.documents:
+                allowed = "`reads: passages`, or `documents: [{plain: true}]`"
+                raise ValueError(
+                    f"models.{name}: it is pre-trained on prepare.documents, of which there are none; allowed: {allowed}"
+                )
+            source, _, file = pretrain.tokenizer.removeprefix("source:").partition("/")
+            if pretrain.tokenizer.startswith("source:") and (source not in self.sources or not file):
+                hint = nearest(source, self.sources) if file else " (allowed: 'source:NAME/FILE')"
+                raise ValueError(
+                    f"models.{name}.pretrain.tokenizer '{pretrain.tokenizer}': no such source or file{hint}"
+                )
 
     def _check_judge(self) -> None:
         for name in self.judge.judges:
@@ -225,6 +246,9 @@ class Config(Closed):
             except ValidationError as error:
                 raise ValueError(f"{where}.{section}: {one_line(error, type(getattr(self, section)))}") from None
         train, answer = self.train_options(name), self.answer_options(name)
+        if not self.prepare.corpora and (train.passages or train.joint):
+            allowed = "train: {passages: 0, target: frozen}, or a corpus"
+            raise ValueError(f"{where}: it reads passages, and prepare.corpora is empty; allowed: {allowed}")
         joint = {k for k, s in self.systems.items() if s.train.get("target", self.train.target) != "frozen"}
         allowed = {
             *self.models,
@@ -326,7 +350,7 @@ class Config(Closed):
     def load(cls, data: dict[str, Any]) -> Config:
         """Check a mapping (of parsed YAML); raise ConfigError with one line per fault, naming the nearest valid key."""
         try:
-            return cls.model_validate(with_cards(data))
+            return cls.model_validate(with_defaults(with_cards(data)))
         except ValidationError as error:
             raise ConfigError("config: " + one_line(error, cls)) from None
         except ValueError as error:

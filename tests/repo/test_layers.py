@@ -16,11 +16,12 @@ ALLOWED = {
     "__init__": set(),
     "options": {"options", "runtime"},
     "config": {"options", "runtime"},
+    "checks": {"config", "options", "runtime", "corpus"},
     "runtime": {"runtime"},
     **{noun: {"runtime", noun} for noun in NOUNS},
     "training": {"runtime", "training", *NOUNS},
     "report": {"runtime", "report", *NOUNS},
-    "stages": {"config", "options", "runtime", "training", "report", *NOUNS},
+    "stages": {"checks", "config", "options", "runtime", "training", "report", *NOUNS},
     "__main__": {"__init__", "config", "options", "runtime", "stages", "training", "report", *NOUNS},
 }
 
@@ -62,12 +63,12 @@ def test_only_topk_imports_the_compiled_module(path):
     assert others == [] or {p.as_posix() for p in others} <= {"runtime/digest.py"}
 
 
-def test_the_workflow_imports_only_the_configuration_and_the_runtime():
+def test_the_workflow_imports_only_the_configuration_its_check_and_the_runtime():
     files = [ROOT / "Snakefile", *(ROOT / "workflow/rules").glob("*.smk")]
     lines = [line for f in files for line in re.findall(r"^(?:from|import) .*", f.read_text(), re.M)]
     ours = {w for line in lines for w in re.findall(r"jmlr[\w.]*", line)}
     assert ours
-    assert all(re.match(r"jmlr\.(config|runtime)\b", name) for name in ours)
+    assert all(re.match(r"jmlr\.(config|checks|runtime)\b", name) for name in ours)
     assert not any("torch" in line for line in lines)
 
 

@@ -5,11 +5,12 @@ import sys
 import time
 from pathlib import Path
 
-from jmlr.config import Config, ConfigError, flags, words
+from jmlr.checks import checked
+from jmlr.config import ConfigError, flags, words
 from jmlr.runtime.digest import stage_digest
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.launch import launch
-from jmlr.runtime.preflight import check_corpus, check_jobs, files_of, located, minutes
+from jmlr.runtime.preflight import check_jobs, files_of, minutes
 from jmlr.runtime.progress import set_pace
 from jmlr.runtime.summary import summary
 
@@ -19,25 +20,12 @@ os.environ.setdefault("JMLR_CHECKOUT", str(workflow.basedir))  # what envs/*.pos
 TORCH_ENV = f"../../envs/{os.environ.get('JMLR_HARDWARE', 'cpu')}.yaml"  # under --sdm conda, where a stage uses torch
 
 try:
-    cfg = Config.load(config)
-    local = {k: s.path for k, s in cfg.sources_fetched().items() if s.origin == "local"}
-    SOURCES = {k: located(path, f"sources.{k}.path", True) for k, path in local.items()}
-    for number, part in enumerate(cfg.prepare.corpora):
-        if part.source in SOURCES and workflow.is_main_process:
-            files = files_of(SOURCES[part.source], cfg.sources[part.source].files)
-            check_corpus(f"prepare.corpora[{number}]", files, part.file)
-    READY = {k: located(m.path, f"models.{k}.path") for k, m in cfg.models.items() if m.path}
-    REVIEW = [located(cfg.report.review, "report.review", True)] if cfg.report.review else []
-    PRETRAINED = {
-        k: m.pretrain.model_copy(
-            update={x: located(getattr(m.pretrain, x), f"models.{k}.pretrain.{x}") for x in ("init", "tokenizer")}
-        )
-        for k, m in cfg.models.items()
-        if m.pretrain
-    }
+    checked_run = checked(config, contents=workflow.is_main_process)
 except (ConfigError, UserError) as error:
     sys.exit(str(error))  # one line, before anything runs
 
+cfg, SOURCES, REVIEW = checked_run.config, checked_run.sources, checked_run.review
+READY, PRETRAINED = checked_run.ready, checked_run.pretrained
 RUN = f"results/{cfg.run}"
 SHARDS = [f"-{i}-of-{cfg.shards}" for i in range(cfg.shards)]
 PARTS = [f"passages{shard}" for shard in SHARDS]

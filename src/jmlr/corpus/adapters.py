@@ -21,6 +21,7 @@ from string import ascii_uppercase
 from typing import Any
 
 from jmlr.corpus.formats.json_values import Decoder
+from jmlr.corpus.quotes import quoted
 from jmlr.corpus.records import KEY, Record
 from jmlr.runtime.errors import UserError
 
@@ -102,7 +103,7 @@ def mirage(record: Record) -> Iterator[Record]:
     for key, question in record.fields.items():
         if key == KEY:
             continue
-        where = f"{record.where}: '{key}'"
+        where = f"{record.where}: {quoted(key)}"
         if not isinstance(question, dict):
             raise UserError(f"{where} is no object; allowed: set -> id -> question")
         gold = question.get("PMID") or ([key] if name == "pubmedqa" else [])

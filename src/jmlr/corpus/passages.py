@@ -25,6 +25,7 @@ from jmlr.corpus.duplicates import Duplicates, replaced
 from jmlr.corpus.faults import Faults
 from jmlr.corpus.fields import Fields, as_id
 from jmlr.corpus.near_duplicates import MOST_COMPARED
+from jmlr.corpus.quotes import quoted
 from jmlr.corpus.records import Record
 from jmlr.corpus.tables import Draft, parquet_writer, stored_rows
 from jmlr.runtime.errors import UserError
@@ -98,7 +99,7 @@ class Gold:
             del question["gold_section"]
         for dataset in given:
             if given[dataset] and not kept[dataset]:
-                what = f"{dataset}: none of its {given[dataset]:,} gold ids is the id (or section) of a passage"
+                what = f"{quoted(dataset)}: none of its {given[dataset]:,} gold ids is the id (or section) of a passage"
                 if dataset not in lenient:
                     raise UserError(f"{what}; leave gold out, or take the corpus that it names")
                 say(f"prepare: {what}: what is found is not measured by it")
@@ -231,7 +232,7 @@ class PassageWriter:
             if row < len(batch):
                 id, where = (batch[name][row].as_py() for name in ("id", "where"))
                 # the first piece stands for the record
-                what = f"id '{id.removesuffix('/1')}' was there before"
+                what = f"id {quoted(id.removesuffix('/1'))} was there before"
                 return UserError(f"{where}: {what}; allowed: every passage has an id of its own")
             row -= len(batch)
         raise IndexError(row)

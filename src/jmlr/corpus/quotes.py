@@ -5,7 +5,8 @@
 
 Everything that a message takes from a file (a value, the name of a column, an id) goes through `quoted`, and names that are
 offered as hints through `closest`. Where the source is private both say nothing: without a header, the first clinical note
-stands in the place of the columns' names.
+stands in the place of the columns' names. An exception that nobody foresaw may quote anything, so inside such a block only its
+kind and its place are told.
 
 >>> quoted("x" * 50)
 "'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx...'"
@@ -17,9 +18,14 @@ stands in the place of the columns' names.
 from __future__ import annotations
 
 import difflib
+import hashlib
+import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from pathlib import Path
+
+from jmlr.runtime.errors import UserError, full_disk
 
 MOST, NAMES = 40, 12
 _PRIVATE: ContextVar[bool] = ContextVar("private", default=False)
@@ -27,10 +33,22 @@ _PRIVATE: ContextVar[bool] = ContextVar("private", default=False)
 
 @contextmanager
 def hidden(private: bool = True) -> Iterator[None]:
-    """Keep what is read inside the block out of messages, if it is private."""
+    """Keep what is read inside the block out of messages, if it is private.
+
+    Raises:
+        UserError: instead of an exception that is none; it tells the exception's kind and place, and not its message.
+    """
     before = _PRIVATE.set(private or _PRIVATE.get())
     try:
         yield
+    except UserError:
+        raise
+    except Exception as error:
+        if not _PRIVATE.get() or full_disk(error):
+            raise
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"{type(error).__name__} in {Path(last.filename).name}, line {last.lineno}"
+        raise UserError(f"{place}; its message may quote private data and is not shown") from None
     finally:
         _PRIVATE.reset(before)
 
@@ -41,6 +59,16 @@ def quoted(value: object, most: int = MOST) -> str:
         return "(private)"
     text = " ".join(str(value).split())
     return f"'{text if len(text) <= most else text[:most] + '...'}'"
+
+
+def known_as(id: str) -> str:
+    """Return an id as lists may show it: itself, or the first half of its SHA-256 where it is private.
+
+    >>> with hidden(True):
+    ...     known_as("smith-1954")
+    'sha256:ff2f8a7b4fb3ea8d'
+    """
+    return f"sha256:{hashlib.sha256(id.encode(errors='replace')).hexdigest()[:16]}" if id and _PRIVATE.get() else id
 
 
 def closest(name: str, known: Iterable[object]) -> str:

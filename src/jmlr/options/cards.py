@@ -81,7 +81,6 @@ def with_cards(data: dict[str, Any], folder: Path = FOLDER) -> dict[str, Any]:
                 card = read_card(path, OPTIONS[key])
                 if not entry.get("source"):
                     sources = {**card.get("sources", {}), **sources}
-                filled.setdefault("documents", [{"plain": True}])  # the default is the demo's, which is not here
                 entry = _filled(entry, path, key, card, sources)
             filled[kind].append(entry)
     return {**data, "prepare": filled, **({"sources": sources} if sources else {})}

@@ -209,3 +209,14 @@ class PrepareOptions(Closed):
     )
     decontaminate: DecontaminateOptions = option(DecontaminateOptions, "no test question in what is learnt from")
     seed: Count = option(0, "seed of the cloze documents")
+
+    def known_splits(self) -> set[str]:
+        """Return the splits that the questions can be of, as far as the options tell; nothing where records say their own."""
+        found: set[str] = set()
+        for part in self.questions:
+            fixed = {*part.files} or ({*part.shares} if part.split == "hash" else {part.split})
+            if "" in fixed or part.qrels:
+                return set()
+            own = fixed | {*part.split_ids}
+            found |= own.intersection(part.splits) if part.splits else own
+        return found

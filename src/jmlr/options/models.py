@@ -63,6 +63,11 @@ class PretrainOptions(Closed):
             raise ValueError("give either 'epochs' or 'tokens'")
         return self
 
+    @property
+    def reads_passages(self) -> bool:
+        """Tell whether it learns from the passages themselves, and not from reading documents."""
+        return self.objective == "inverse_cloze" or self.reads == "passages"
+
 
 class ModelOptions(Closed):
     """A model to start from: ready-made, or made by `pretrain`."""

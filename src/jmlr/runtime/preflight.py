@@ -1,12 +1,10 @@
-"""What can be known to fail before the first job runs: one line each, with the mend.
+"""What can be known to fail before the first job runs: one line each, with the fix. What the data says: jmlr.checks.
 
-check_corpus("sources.notes", [Path("notes/a.jsonl")])            # a corpus without a passage
 check_cluster([Request("train", "gpu", gpus=4)], sinfo())         # a partition, GPUs, cores, memory or time that do not exist
 """
 
 from __future__ import annotations
 
-import gzip
 import math
 import os
 import re
@@ -15,13 +13,12 @@ import subprocess
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from jmlr.runtime import environment
 from jmlr.runtime.errors import UserError
-from jmlr.runtime.files import DAMAGED, files_below
+from jmlr.runtime.files import files_below
 from jmlr.runtime.validation import nearest
 
 
@@ -84,31 +81,6 @@ def located(path: str, key: str, local: bool = False) -> str:
 def files_of(path: str, patterns: Iterable[str] = ()) -> list[str]:
     """Return the files of a local file or folder as inputs, so that Snakemake sees their content; none for a hub name."""
     return [str(p) for p in files_below(Path(path), patterns).values()] if os.path.exists(path) else []
-
-
-def check_corpus(key: str, files: Iterable[str], pattern: str) -> None:
-    """Raise UserError unless a file of a local source that the pattern takes holds anything at all.
-
-    What the fields, filters and cuts of `prepare` leave of it, `prepare` alone can say; it refuses an empty corpus too.
-    """
-    files = list(files)
-    taken = [f for f in files if fnmatchcase(f, pattern) or fnmatchcase(f, f"*/{pattern}")]
-    if not taken:
-        raise UserError(
-            f"config: {key}: no file '{pattern}' among {len(files)} of its source: zero passages; mend 'file'"
-        )
-    if not any(map(_holds_text, taken)):
-        raise UserError(f"config: {key}: '{taken[0]}'{' and others' * (len(taken) > 1)}: empty: zero passages")
-
-
-def _holds_text(file: str) -> bool:
-    try:
-        with gzip.open(file) if file.endswith(".gz") else open(file, "rb") as f:
-            return any(block.strip() for block in iter(lambda: f.read(1 << 16), b""))
-    except DAMAGED:
-        raise UserError(f"'{file}' cannot be read: truncated, damaged or no gzip file; copy it again") from None
-    except OSError as error:
-        raise UserError(f"'{file}' cannot be read: {error}") from None
 
 
 def check_jobs(jobs: Iterable[Any], *, local: bool) -> None:

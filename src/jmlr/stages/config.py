@@ -16,6 +16,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from jmlr.checks import checked
 from jmlr.config import Config, ConfigError
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.files import existing, fresh_file
@@ -49,8 +50,8 @@ def config(check: list[Path] | None = None, write: bool = False, folder: Path = 
     if not check and not write:
         raise UserError("give --check FILE ... or --write")
     for file in check or []:
-        checked = read_config(file)
-        print(f"{file}: a run '{checked.run}' of {len(checked.systems)} systems and {len(checked.seeds)} seeds")
+        run = read_config(file, contents=True)
+        print(f"{file}: a run '{run.run}' of {len(run.systems)} systems and {len(run.seeds)} seeds")
     if write:
         for name, text in generated().items():
             with fresh_file(folder / name) as target:
@@ -58,8 +59,8 @@ def config(check: list[Path] | None = None, write: bool = False, folder: Path = 
             print(folder / name)
 
 
-def read_config(file: Path) -> Config:
-    """Read and check one configuration file; every fault is one line that names the file."""
+def read_config(file: Path, *, contents: bool = False) -> Config:
+    """Read and check one configuration file, with `contents` all that it names too; every fault is one line that names the file."""
     import yaml
 
     try:
@@ -71,8 +72,8 @@ def read_config(file: Path) -> Config:
     if not isinstance(data or {}, dict):
         raise UserError(f"{file}: a mapping of keys is wanted, not {type(data).__name__}")
     try:
-        return Config.load(data or {})
-    except ConfigError as error:
+        return checked(data or {}).config if contents else Config.load(data or {})
+    except (ConfigError, UserError) as error:
         raise UserError(f"{file}: {error}") from None
 
 

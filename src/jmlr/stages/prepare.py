@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from jmlr.corpus.quotes import closest, hidden, known_as, quoted
 from jmlr.options import CorpusOptions, DecontaminateOptions, DocumentsOptions, PrepareOptions, QuestionsOptions
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.files import existing
-from jmlr.runtime.manifest import stage_output
+from jmlr.runtime.manifest import NAME, read_manifest, stage_output
 from jmlr.runtime.progress import say
 from jmlr.runtime.validation import nearest
 
@@ -31,20 +33,27 @@ def prepare(out: Path, fetched: list[Path], options: PrepareOptions) -> None:
     from jmlr.corpus.tables import TableWriter
 
     sources = {existing(f, "--fetched").name: f for f in fetched}
-    for kind in ("corpora", "questions"):
-        if not getattr(options, kind):
-            raise UserError(f"prepare: no {kind}; allowed: at least one entry that names a source")
+    private = any((f / NAME).is_file() and read_manifest(f).get("options", {}).get("private") for f in fetched)
+    if not options.questions:
+        raise UserError("prepare: no questions; allowed: at least one entry that names a source")
     for name in filter(None, (part.adapter for part in (*options.corpora, *options.questions))):
         adapter_of(name)  # a typing error is said before hours of reading
     with (
+        hidden(private),
         stage_output(out, "prepare", inputs={"fetched": fetched}, options=[options]) as (folder, notes),
-        TableWriter(folder / "dropped.parquet", contamination.DROPPED) as dropped,
+        TableWriter(folder / "dropped.parquet", contamination.DROPPED) as table_of_dropped,
     ):
-        asked = _questions(sources, options.questions, dropped.add)
-        asked, notes["repeated"] = _repeats(asked, options.repeated == "once", dropped.add)
+
+        def dropped(row: Row) -> None:
+            table_of_dropped.add({**row, "id": known_as(row["id"]), "test_id": known_as(row["test_id"])})
+
+        asked = _questions(sources, options.questions, dropped)
+        asked, notes["repeated"] = _repeats(asked, options.repeated == "once", dropped)
         tests = _tests(asked, options.decontaminate)
-        asked = _without_tests(asked, tests, options.decontaminate, dropped.add)
-        notes["passages"], notes["gold_not_in_corpus"] = _passages(folder, sources, asked, options, tests, dropped.add)
+        asked = _without_tests(asked, tests, options.decontaminate, dropped)
+        if not options.corpora:  # a closed book: the gold that questions name is not there
+            asked = [{**question, "gold_ids": [], "gold_grades": [], "gold_section": ""} for question in asked]
+        notes["passages"], notes["gold_not_in_corpus"] = _passages(folder, sources, asked, options, tests, dropped)
         with TableWriter(folder / "questions.parquet", questions.SCHEMA) as table:
             for question in asked:
                 table.add(question)
@@ -53,13 +62,13 @@ def prepare(out: Path, fetched: list[Path], options: PrepareOptions) -> None:
             for part in options.documents:
                 for document in _documents(sources, part, folder / "passages.parquet", options.seed):
                     if tests and part.source and (match := tests.in_text(document["text"])):
-                        dropped.add(contamination.dropped("document", "", part.source, "", match))
+                        dropped(contamination.dropped("document", "", part.source, "", match))
                     else:
                         table.add(document)
             notes["documents"] = table.count
         if tests:
             notes["test_questions"] = {"checked_against": len(tests.names), "too_short_for_passages": tests.too_short}
-        notes["dropped"] = dropped.count
+        notes["dropped"] = table_of_dropped.count
     for dataset, n in notes["repeated"].items():
         differ = f", {n['contradicting']:,} of them with another answer" if n["contradicting"] else ""
         done = "each counts once" if options.repeated == "once" else "'repeated: once' counts each once"
@@ -164,7 +173,7 @@ def _tests(asked: list[Row], how: DecontaminateOptions) -> Any:
     unknown = sorted(set(how.splits) - {q["split"] for q in asked})
     if unknown:
         found = sorted({q["split"] for q in asked})
-        raise UserError(f"decontaminate: no question is in split '{unknown[0]}'{nearest(unknown[0], found)}")
+        raise UserError(f"decontaminate: no question is in split '{unknown[0]}'{closest(unknown[0], found)}")
     tests = (q for q in asked if q["split"] in how.splits)
     return HeldOut(tests, how.passage_ngram, how.question_ngram, how.share)
 
@@ -220,8 +229,13 @@ def _counted(read: int, part: CorpusOptions) -> None:
 
 
 def _counts(asked: list[Row]) -> dict[str, dict[str, int]]:
+    """Return dataset -> split -> questions; raise UserError where either is no name: these stand in manifests and tables."""
     counts: dict[str, Counter[str]] = {}
     for question in asked:
+        for key in ("dataset", "split"):
+            if not re.fullmatch(r"[\w.+-]{1,64}", question[key]):
+                what = f"{key} {quoted(question[key])} is no name; allowed: letters, digits and ._+-, at most 64"
+                raise UserError(f"prepare: {what}; does 'fields' name the right field?")
         counts.setdefault(question["dataset"], Counter())[question["split"]] += 1
     return {dataset: dict(c) for dataset, c in counts.items()}
 

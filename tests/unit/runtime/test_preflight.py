@@ -1,4 +1,3 @@
-import gzip
 import json
 import time
 
@@ -6,7 +5,7 @@ import pytest
 
 from jmlr.runtime import preflight
 from jmlr.runtime.errors import UserError, full_disk
-from jmlr.runtime.preflight import Request, check_cluster, check_corpus, check_machine, minutes, parse_nodes, request_of
+from jmlr.runtime.preflight import Request, check_cluster, check_machine, minutes, parse_nodes, request_of
 from jmlr.runtime.summary import summary
 
 CLUSTER = [
@@ -131,33 +130,6 @@ def test_a_gpu_asked_for_on_a_machine_without_is_refused(monkeypatch):
 def test_resources_that_are_not_known_yet_count_as_not_asked_for():
     request = request_of("train", {"slurm_partition": "gpu", "mem_mb": "<TBD>", "gpu": 2, "runtime": 60}, 8)
     assert request == Request("train", "gpu", gpus=2, threads=8, runtime_min=60)
-
-
-@pytest.mark.parametrize(
-    ("files", "pattern", "message"),
-    [
-        ({"a.jsonl": b""}, "*", "empty: zero passages"),
-        ({"a.jsonl": b" \n\n"}, "*.jsonl", "empty: zero passages"),
-        ({"a.jsonl.gz": gzip.compress(b"\n")}, "*", "empty: zero passages"),
-        ({"a.jsonl": b"{}"}, "*.parquet", "no file '\\*.parquet' among 1"),
-        ({}, "*", "no file '\\*' among 0"),
-        ({"a.jsonl.gz": b"not gzip"}, "*", "cannot be read"),
-        ({"a.jsonl.gz": gzip.compress(b"{}")[:10] + b"\xff" * 8}, "*", "cannot be read: truncated, damaged or no gzip"),
-    ],
-)
-def test_a_corpus_of_zero_passages_is_refused(tmp_path, files, pattern, message):
-    for name, content in files.items():
-        (tmp_path / name).write_bytes(content)
-    with pytest.raises(UserError, match=message):
-        check_corpus("prepare.corpora[0]", preflight.files_of(str(tmp_path)), pattern)
-
-
-def test_a_corpus_with_something_in_it_passes(tmp_path):
-    (tmp_path / "deep").mkdir()
-    (tmp_path / "empty.jsonl").write_text("")
-    (tmp_path / "deep/a.jsonl.gz").write_bytes(gzip.compress(b'{"text": "x"}\n'))
-    for pattern in ("*", "*.gz", "deep/*", "a.jsonl.gz"):
-        check_corpus("prepare.corpora[0]", preflight.files_of(str(tmp_path)), pattern)
 
 
 @pytest.mark.parametrize(

@@ -77,6 +77,13 @@ def test_gold_names_the_pieces_of_a_passage_that_was_cut(tmp_path: Path) -> None
     assert set(gold) <= set(tables["passages"]["id"].to_pylist())
 
 
+def test_a_closed_book_has_questions_without_gold_and_no_passages(tmp_path: Path) -> None:
+    tables = run(fetched(tmp_path), corpora=[], documents=[])
+    assert {name: len(t) for name, t in tables.items()} == {"passages": 0, "questions": 4, "documents": 0}
+    assert set(map(len, tables["questions"]["gold_ids"].to_pylist())) == {0}
+    assert read_manifest(tmp_path / "prepare")["notes"]["gold_not_in_corpus"] == 0
+
+
 def test_documents_come_from_all_that_is_asked_for_in_order(tmp_path: Path) -> None:
     documents = [{"plain": True}, {"cloze": 3}, {"source": "world", "file": "documents.jsonl"}]
     texts = run(fetched(tmp_path), documents=documents)["documents"]["text"].to_pylist()
@@ -275,7 +282,7 @@ BAD: list[tuple[str, dict[str, Any], tuple[str, ...], str]] = [
         ("--corpora", '[{"source": "world", "fiel": "x"}]'),
         "unknown key 'corpora.0.fiel' (did you mean 'fields'?)",
     ),
-    ("no corpora", {}, ("--corpora", "[]"), "no corpora; allowed: at least one"),
+    ("no questions", {}, ("--questions", "[]"), "no questions; allowed: at least one"),
     ("shares", {}, ("--questions", HASHED), "sum to 1"),
     ("documents", {}, ("--documents", "[{}]"), "an entry with nothing to read"),
 ]

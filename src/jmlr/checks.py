@@ -1,0 +1,162 @@
+"""What of a run can be known to fail before anything runs: the one check of `jmlr config --check` and of the workflow.
+
+    run = checked(yaml.safe_load(text))       # one line where it cannot work: a missing file, an unset variable, an empty corpus
+    run.sources["mine"], run.ready["llm"]     # 'my/folder', 'meta-llama/Llama-2-7b-hf': paths with their variables put in
+
+What fields, filters and cuts leave of the data, `prepare` alone can say.
+"""
+
+from __future__ import annotations
+
+import gzip
+import urllib.parse
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from jmlr.config import Config
+from jmlr.options import PretrainOptions, SourceOptions
+from jmlr.runtime.errors import UserError
+from jmlr.runtime.files import DAMAGED, files_below
+from jmlr.runtime.preflight import located
+
+Files = Mapping[str, Path | None]  # names below a source -> files; None where they are elsewhere
+
+
+@dataclass(frozen=True)
+class Run:
+    """A configuration that can run, with its local paths found.
+
+    Args:
+        config: as it was given, with cards and defaults filled in
+        sources: local sources that are fetched -> file or folder
+        ready: ready-made models -> folder or hub name
+        pretrained: models that `pretrain` makes -> how, with the paths of `init` and `tokenizer`
+        review: the file of `report.review`, if there is one
+    """
+
+    config: Config
+    sources: dict[str, str]
+    ready: dict[str, str]
+    pretrained: dict[str, PretrainOptions]
+    review: list[str]
+
+
+def checked(data: dict[str, Any], *, contents: bool = True) -> Run:
+    """Check a mapping (of parsed YAML) with all that it names on this machine.
+
+    Args:
+        data: the configuration
+        contents: look into folders and files too, which jobs of a run need not do again
+
+    Raises:
+        ConfigError: a wrong key or value.
+        UserError: what it names cannot be read, and why; in one line.
+    """
+    config = Config.load(data)
+    fetched = config.sources_fetched()
+    sources = {k: located(s.path, f"sources.{k}.path", True) for k, s in fetched.items() if s.origin == "local"}
+    ready = {k: located(m.path, f"models.{k}.path") for k, m in config.models.items() if m.path}
+    review = [located(config.report.review, "report.review", True)] if config.report.review else []
+    pretrained = {
+        k: m.pretrain.model_copy(
+            update={x: located(getattr(m.pretrain, x), f"models.{k}.pretrain.{x}") for x in ("init", "tokenizer")}
+        )
+        for k, m in config.models.items()
+        if m.pretrain
+    }
+    if contents:
+        _check_splits(config)
+        _check_contents(config, {k: _files(k, s, sources.get(k, "")) for k, s in fetched.items()})
+    return Run(config, sources, ready, pretrained, review)
+
+
+def _check_splits(config: Config) -> None:
+    """Refuse a run whose questions are of no split that its systems learn from or answer, as far as the options tell."""
+    splits = config.prepare.known_splits()
+    if not splits:
+        return
+    known = f"(splits: {', '.join(sorted(splits))}); allowed: `split: hash`, or a file of it"
+    for name, system in config.systems.items():
+        if system.rounds and config.train_options(name).steps and "train" not in splits:
+            what = f"no question is of split 'train', from which systems.{name} learns {known}"
+            raise UserError(f"config: prepare.questions: {what}, or rounds: 0")
+    for split in config.answer.splits:
+        if split not in splits:
+            raise UserError(f"config: answer.splits: no question is of split '{split}' {known}")
+
+
+def _files(name: str, source: SourceOptions, path: str) -> Files | None:
+    """Return what a source will hold, by its names; None where only fetching it can tell."""
+    if source.origin == "url":
+        last = urllib.parse.unquote(urllib.parse.urlsplit(source.path).path).rpartition("/")[2]
+        return dict.fromkeys(source.files or [last])
+    if source.origin != "local":
+        return None
+    found = files_below(Path(path))
+    for pattern in source.files:
+        if not any(fnmatchcase(n, pattern) for n in found):
+            raise UserError(f"config: sources.{name}.files: no file of '{path}' matches '{pattern}'")
+    return files_below(Path(path), source.files)
+
+
+def _check_contents(config: Config, held: Mapping[str, Files | None]) -> None:
+    """Refuse an entry whose pattern takes no file, only empty ones, or one that is never read."""
+    from jmlr.corpus.formats import unreadable
+    from jmlr.corpus.quotes import closest, hidden
+
+    for key, source, pattern, format in _entries(config):
+        files = held.get(source)
+        if files is None:
+            continue
+        with hidden(config.sources[source].private):
+            taken = {n: f for n, f in files.items() if fnmatchcase(n, pattern)}
+            if not taken:
+                hint = closest(pattern, files)
+                raise UserError(f"config: {key}: no file '{pattern}' among {len(files)} of source '{source}'{hint}")
+            if key.startswith("models.") or ".split_ids" in key or key.endswith(".qrels"):
+                continue
+            if wrong := unreadable(files, pattern, format):
+                raise UserError(f"config: {key}: {wrong}")
+            here = [f for f in taken.values() if f]
+            if here and not any(map(_holds_text, here)):
+                what = "it is empty" if len(taken) == 1 else f"all {len(taken)} files that it takes are empty"
+                raise UserError(f"config: {key}: '{pattern}' of source '{source}': {what}")
+
+
+def _entries(config: Config) -> Iterator[tuple[str, str, str, str]]:
+    """Yield (key, source, glob pattern, format) of all that is read from a source."""
+    p = config.prepare
+    for n, corpus in enumerate(p.corpora):
+        yield f"prepare.corpora[{n}].file", corpus.source, corpus.file, corpus.format
+    for n, part in enumerate(p.questions):
+        wanted = {s: f for s, f in part.files.items() if not part.splits or s in part.splits}
+        for split, pattern in wanted.items():
+            yield f"prepare.questions[{n}].files.{split}", part.source, pattern, part.format
+        if not part.files:
+            yield f"prepare.questions[{n}].file", part.source, part.file, part.format
+        for split, place in part.split_ids.items():
+            source, _, pattern = place.partition("/")
+            yield f"prepare.questions[{n}].split_ids.{split}", source, pattern, ""
+        if part.qrels:
+            source, _, pattern = part.qrels.partition("/")
+            yield f"prepare.questions[{n}].qrels", source, pattern, ""
+    for n, documents in enumerate(config.prepared().documents):
+        if documents.source:
+            yield f"prepare.documents[{n}].file", documents.source, documents.file, ""
+    for name, model in config.models.items():
+        if model.pretrain and model.pretrain.tokenizer.startswith("source:"):
+            source, _, file = model.pretrain.tokenizer.removeprefix("source:").partition("/")
+            yield f"models.{name}.pretrain.tokenizer", source, file, ""
+
+
+def _holds_text(path: Path) -> bool:
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as f:
+            return any(block.strip() for block in iter(lambda: f.read(1 << 16), b""))
+    except DAMAGED:
+        raise UserError(f"'{path}' cannot be read: truncated, damaged or no gzip file; copy it again") from None
+    except OSError as error:
+        raise UserError(f"'{path}' cannot be read: {error.strerror}") from None

@@ -1,0 +1,145 @@
+"""What of a run cannot work is said before anything runs, in one line; a run of one's own works with its data alone named."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from jmlr.checks import checked
+from jmlr.config import Config, ConfigError
+from jmlr.runtime.errors import UserError
+from jmlr.stages.config import config as command
+
+CORPUS, EXAM = {"source": "mine", "file": "*.md"}, {"source": "mine", "file": "exam.csv", "split": "hash"}
+CLOSED = {"title": "C", "train": {"passages": 0}}
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> Path:
+    (tmp_path / "mine/deep").mkdir(parents=True)
+    for name in ("deep/gout.md", "exam.csv", "words.json"):
+        (tmp_path / "mine" / name).write_text("x")
+    (tmp_path / "mine/empty.txt").write_text(" \n")
+    (tmp_path / "mine/scan.pdf").write_text("x")
+    (tmp_path / "mine/empty.txt.gz").write_bytes(gzip.compress(b"\n"))
+    (tmp_path / "mine/broken.md.gz").write_bytes(gzip.compress(b"{}")[:10] + b"\xff" * 8)
+    return tmp_path / "mine"
+
+
+def run(mine: Path, **changes: Any) -> dict[str, Any]:
+    """Return a run of one's own; changes lie over its keys, those of `prepare` one by one."""
+    prepare = {"corpora": [CORPUS], "questions": [EXAM], **changes.pop("prepare", {})}
+    return {"sources": {"mine": {"path": str(mine)}}, "prepare": prepare, **changes}
+
+
+# ------------------------------------------------------------------------------------------------------ own data alone
+def test_own_documents_and_questions_are_all_that_a_run_must_name(mine: Path) -> None:
+    found = checked(run(mine))
+    assert list(found.config.sources_fetched()) == ["mine"], "nothing of the demo's world"
+    assert [m.pretrain.tokenizer for m in found.config.models.values() if m.pretrain] == ["", ""]
+    assert found.config.prepared().documents == [], "no second copy of the passages: no model reads documents"
+    assert list(found.config.systems) == ["closed_book", "rag", "jmlr"]
+    assert found.sources == {"mine": str(mine)}
+
+
+def test_passages_become_documents_only_where_a_model_is_pre_trained_on_documents(mine: Path) -> None:
+    ready = {"llm": {"path": "org/llm"}, "retriever": {"path": "org/retriever"}}
+    continued = {**ready, "llm": {"pretrain": {"init": "org/llm"}}}
+    on_passages = {**ready, "llm": {"pretrain": {"init": "org/llm", "reads": "passages"}}}
+    made = [Config.load(run(mine, models=m)).prepared().documents for m in (ready, continued, on_passages)]
+    assert [[d.plain for d in documents] for documents in made] == [[], [True], []]
+    cards = {"questions": [{"dataset": "medqa_usmle"}], "corpora": [{"corpus": "medrag_textbooks"}]}
+    assert Config.load({"prepare": cards}).prepared().documents == []
+    assert Config.load({}).prepared().documents[0].source == "world", "the demo has its own"
+
+
+def test_a_closed_book_reads_nothing_and_searches_nothing(mine: Path) -> None:
+    found = Config.load(run(mine, prepare={"corpora": []}, models={"llm": {"path": "org/llm"}}))
+    assert list(found.systems) == ["closed_book"]
+    assert found.prepared().documents == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"prepare": {"corpora": []}}, "models: not given; a closed book .* give models.llm a path"),
+        ({"prepare": {"corpora": []}, "models": {"llm": {"path": "org/llm"}}, "systems": {"r": {"title": "R"}}},
+         "systems.r: it reads passages, and prepare.corpora is empty; allowed: train: {passages: 0"),
+        ({"prepare": {"corpora": []}, "models": {"llm": {"pretrain": {"reads": "passages"}}}}, "models.llm: it is pre-trained on the passages"),
+        ({"prepare": {"documents": []}, "models": {"llm": {"pretrain": {}}, "retriever": {"path": "org/r"}}},
+         "models.llm: it is pre-trained on prepare.documents, of which there are none; allowed: `reads: passages`"),
+        ({"models": {"llm": {"pretrain": {"tokenizer": "source:mien/t.json"}}, "retriever": {"path": "org/r"}}},
+         "models.llm.pretrain.tokenizer 'source:mien/t.json': no such source or file .did you mean 'mine'"),
+    ],
+)  # fmt: skip
+def test_what_a_run_needs_and_does_not_have_is_one_line(mine: Path, changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said) as caught:
+        Config.load(run(mine, **changes))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["corpora", "questions"])
+def test_own_sources_without_questions_or_corpora_say_which_is_missing(key: str) -> None:
+    given = {"corpora": [CORPUS], "questions": [EXAM]}
+    given.pop(key)
+    with pytest.raises(ConfigError, match=f"prepare.{key}: not given; allowed: a list"):
+        Config.load({"sources": {"mine": {"path": "x"}}, "prepare": given})
+
+
+# ------------------------------------------------------------------------------------- what is not there, cannot be read
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"sources": {"mine": {"path": "{mine}/nowhere"}}}, "sources.mine.path: there is no '.*nowhere'"),
+        ({"sources": {"mine": {"path": "${{JMLR_UNSET}}/x"}}}, "sources.mine.path .*the environment variable JMLR_UNSET is not set"),
+        ({"sources": {"mine": {"path": "{mine}", "files": ["*.md", "*.mdx"]}}}, r"sources.mine.files: no file of '.*' matches '\*.mdx'"),
+        ({"prepare": {"corpora": [{**CORPUS, "file": "*.dm"}]}}, r"prepare.corpora\[0\].file: no file '\*.dm' among 7 of source 'mine'"),
+        ({"prepare": {"corpora": [{**CORPUS, "file": "gout.md"}]}}, "no file 'gout.md' among 7 .*did you mean 'deep/gout.md'"),
+        ({"prepare": {"corpora": [{**CORPUS, "file": "empty.txt"}]}}, "prepare.corpora.*'empty.txt' of source 'mine': it is empty"),
+        ({"prepare": {"corpora": [{**CORPUS, "file": "empty.*"}]}}, "all 2 files that it takes are empty"),
+        ({"prepare": {"corpora": [{**CORPUS, "file": "broken*"}]}}, "'.*broken.md.gz' cannot be read: truncated, damaged or no gzip"),
+        ({"prepare": {"corpora": [{**CORPUS, "file": "*.pdf"}]}}, r"prepare.corpora\[0\].file: 'scan.pdf': '.pdf' is not read: `pdftotext"),
+        ({"sources": {"mine": {"origin": "url", "path": "https://host/a/scan.pdf"}}, "prepare": {"corpora": [{"source": "mine"}],
+          "questions": [{"source": "mine", "split": "hash"}]}}, "'scan.pdf': '.pdf' is not read"),
+        ({"prepare": {"questions": [{**EXAM, "file": "exam.cvs"}]}}, r"prepare.questions\[0\].file: no file 'exam.cvs'.*did you mean 'exam.csv'"),
+        ({"prepare": {"questions": [{"source": "mine", "files": {"train": "exam.csv", "test": "t*.csv"}}]}},
+         r"prepare.questions\[0\].files.test: no file 't\*.csv'"),
+        ({"prepare": {"questions": [{**EXAM, "split_ids": {"test": "mine/ids.txt"}}]}}, r"split_ids.test: no file 'ids.txt'"),
+        ({"prepare": {"documents": [{"source": "mine", "file": "d.jsonl"}]}, "models": {"llm": {"pretrain": {}}, "retriever": {"path": "org/r"}}},
+         r"prepare.documents\[0\].file: no file 'd.jsonl'"),
+        ({"models": {"llm": {"path": "./llm"}, "retriever": {"path": "org/r"}}}, "models.llm.path: there is no './llm'"),
+        ({"models": {"llm": {"pretrain": {"reads": "passages", "tokenizer": "source:mine/t.json"}}, "retriever": {"path": "org/r"}}},
+         "models.llm.pretrain.tokenizer: no file 't.json'"),
+        ({"prepare": {"questions": [{**EXAM, "split": "test"}]}}, "no question is of split 'train', from which systems.closed_book learns"),
+        ({"prepare": {"questions": [{**EXAM, "splits": ["train"]}]}}, "answer.splits: no question is of split 'test'"),
+        ({"report": {"review": "review.json"}}, "report.review: there is no 'review.json'"),
+    ],
+)  # fmt: skip
+def test_what_is_missing_or_is_never_read_is_one_line_before_anything_runs(
+    mine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = yaml.safe_dump(run(mine, **changes)).replace("{mine}", str(mine)).replace("{{", "{").replace("}}", "}")
+    (tmp_path / "run.yaml").write_text(text)
+    with pytest.raises(UserError, match=said) as caught:
+        command(check=[tmp_path / "run.yaml"])
+    assert str(caught.value).startswith(f"{tmp_path / 'run.yaml'}: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_no_name_of_a_private_sources_files_is_told(mine: Path) -> None:
+    (mine / "john_smith.md").write_text("x")
+    sources = {"mine": {"path": str(mine), "private": True}}
+    entry = {**CORPUS, "file": "john_smit.md"}
+    with pytest.raises(UserError, match=r"no file 'john_smit.md'") as caught:
+        checked({**run(mine, prepare={"corpora": [entry]}, report={"examples": 0}), "sources": sources})
+    assert "john_smith" not in str(caught.value)
+
+
+def test_jobs_of_a_run_do_not_look_into_the_data_again(mine: Path) -> None:
+    empty = run(mine, prepare={"corpora": [{**CORPUS, "file": "empty.txt"}]})
+    assert checked(empty, contents=False).sources == {"mine": str(mine)}
