@@ -104,6 +104,9 @@ def main() -> None:
     builds = {"this": HERE.parent, **({"baseline": given.baseline.resolve()} if given.baseline else {})}
     runs: dict[str, dict[int, list[dict[str, float]]]] = {b: {n: [] for n in given.sizes} for b in builds}
     with tempfile.TemporaryDirectory(dir=given.folder) as made:
+        make(Path(made) / "warm" / "made", 100)
+        for checkout in builds.values():
+            run(checkout, Path(made) / "warm" / "made", given.near)  # compiles its modules
         for size in given.sizes:
             fetched = Path(made) / str(size) / "made"
             make(fetched, size)

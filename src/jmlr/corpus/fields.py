@@ -122,6 +122,10 @@ def as_text(value: Any, where: str, name: str) -> str:
     Raises:
         RecordError: it is something else, infinite, or holds half a character.
     """
+    if isinstance(value, str):
+        text = value.strip()
+        if text.isascii():  # most texts: what follows is for the others
+            return text
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     kind = name.split()[0]  # of "option 'B'": every option

@@ -23,7 +23,7 @@ from jmlr.corpus.chunks import Chunks
 from jmlr.corpus.contamination import HeldOut, dropped
 from jmlr.corpus.duplicates import Duplicates, replaced
 from jmlr.corpus.faults import Faults
-from jmlr.corpus.fields import Fields, as_id
+from jmlr.corpus.fields import Fields, as_id, as_text
 from jmlr.corpus.near_duplicates import MOST_COMPARED
 from jmlr.corpus.quotes import quoted
 from jmlr.corpus.records import Record
@@ -269,9 +269,9 @@ class How:
 def _text(record: Record, fields: Fields) -> str:
     """Return the text of a record; a list of texts becomes paragraphs."""
     value = fields.value(record, "text")
-    if isinstance(value, list):
-        return "\n\n".join(t for t in fields.texts(record, "text") if t)
-    return fields.text(record, "text")
+    if not isinstance(value, list):
+        return as_text(value, record.where, "'text'")
+    return "\n\n".join(t for t in (as_text(v, record.where, "'text'") for v in value) if t)
 
 
 def _told(faults: Faults, record: Record, fields: Fields, how: How) -> bool:

@@ -86,7 +86,11 @@ class Draft:
 def parquet_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
     """Return what writes a table: compressed, and without statistics of texts, which stay in memory to the end."""
     numbers = [field.name for field in schema if pa.types.is_integer(field.type)]
-    return pq.ParquetWriter(path, schema, compression="zstd", write_statistics=numbers or False)
+    kept = {
+        "write_statistics": numbers or False,
+        "use_dictionary": False,
+    }  # texts hardly repeat, and zstd sees it if they do
+    return pq.ParquetWriter(path, schema, compression="zstd", **kept)
 
 
 def stored_batches(path: Path, columns: list[str] | None = None, rows: int = 4096) -> Iterator[pa.RecordBatch]:
