@@ -114,30 +114,23 @@ class NearDuplicates:
         """
         self._flush()
         away = np.empty(0, np.int64) if without is None else without
-        known = np.empty((0, 2), np.int64)
-        dropped = np.empty((0, 2), np.int64)
-        while True:
-            pairs = np.unique(np.concatenate([known, self._pairs(np.union1d(away, dropped[:, 0]))]), axis=0)
-            if len(pairs) == len(known):
-                break
-            known = pairs
-            dropped, returned = self._settled(known)
-            if not returned:
-                break
+        pairs, dropped, returned = _Pairs(), np.empty((0, 2), np.int64), 1
+        while returned and self._compare(pairs, np.union1d(away, dropped[:, 0])):
+            dropped, returned = self._settled(pairs)
         self._keys.remove()
         self._sets.remove()
         return dropped
 
-    def _pairs(self, without: Rows) -> Rows:
-        """Return pairs (later, earlier) that are near: every text of a band with those before it that are not near each other."""
-        found = array("q")
+    def _compare(self, pairs: _Pairs, without: Rows) -> bool:
+        """Add the pairs that are near: each text of a band with those before it that are not; tell whether any is new."""
+        before = len(pairs.all())
         self.unfinished = 0
         for group in self._keys.groups():
             rows = group[~held(without, group)] if len(without) else group
-            if len(rows) > 1:
+            if len(rows) > 2 or (len(rows) == 2 and not pairs.holds(*rows[::-1])):  # most pairs meet in several bands
                 for later, earlier in self._compared(rows):
-                    found.extend((later, earlier))
-        return np.frombuffer(found, np.int64).reshape(-1, 2)
+                    pairs.add(later, earlier)
+        return len(pairs.all()) > before
 
     def _compared(self, rows: Rows) -> Iterator[tuple[int, int]]:
         firsts = [int(rows[0])]
@@ -158,8 +151,8 @@ class NearDuplicates:
             begins, sizes = np.append(begins, len(pool)), np.append(sizes, len(own))
             pool = np.concatenate([pool, own])
 
-    def _settled(self, pairs: Rows) -> tuple[Rows, int]:
-        """Return which rows to drop for which that stays, of near pairs in ascending order, and how many come back."""
+    def _settled(self, pairs: _Pairs) -> tuple[Rows, int]:
+        """Return which rows to drop for which that stays, and how many come back."""
         dropped, stays = array("q"), array("q")
         returned = 0
 
@@ -167,14 +160,14 @@ class NearDuplicates:
             place = bisect_left(dropped, row)
             return stays[place] if place < len(dropped) and dropped[place] == row else row
 
-        for later, found in groupby(map(tuple, pairs), key=lambda pair: pair[0]):
-            earlier = [int(pair[1]) for pair in found]
+        for later, found in groupby(map(int, pairs.all()), key=lambda pair: pair >> 32):
+            earlier = [pair & 0xFFFFFFFF for pair in found]
             kept = dict.fromkeys(map(last, earlier))
-            stay = next((k for k in kept if k in earlier or self._similarity(int(later), k) >= self.threshold), None)
+            stay = next((k for k in kept if k in earlier or self._similarity(later, k) >= self.threshold), None)
             if stay is None:
                 returned += 1
             else:
-                dropped.append(int(later))
+                dropped.append(later)
                 stays.append(stay)
         return np.stack([np.frombuffer(a, np.int64) for a in (dropped, stays)], 1), returned
 
@@ -182,6 +175,29 @@ class NearDuplicates:
         a, b = self._sets[one], self._sets[other]
         shared = len(np.intersect1d(a, b, assume_unique=True))
         return shared / (len(a) + len(b) - shared)
+
+
+class _Pairs:
+    """Pairs (later, earlier) of rows below 2^31, each once: 8 bytes a pair."""
+
+    def __init__(self) -> None:
+        self._sorted, self._fresh = np.empty(0, np.int64), array("q")
+
+    def add(self, later: int, earlier: int) -> None:
+        self._fresh.append(later << 32 | earlier)
+        if len(self._fresh) > 1024 + len(self._sorted) // 4:
+            self.all()
+
+    def holds(self, later: int, earlier: int) -> bool:
+        """Tell whether a pair is there; one added just now may not be seen."""
+        return bool(held(self._sorted, np.array([int(later) << 32 | int(earlier)]))[0])
+
+    def all(self) -> Rows:
+        """Return the pairs in ascending order, as later * 2^32 + earlier: int64 [P]."""
+        if self._fresh:
+            self._sorted = np.union1d(self._sorted, np.frombuffer(self._fresh, np.int64))
+            self._fresh = array("q")
+        return self._sorted
 
 
 def _shingles_of(texts: list[Hashes]) -> tuple[Hashes, Rows]:
