@@ -299,6 +299,24 @@ def test_a_zip_with_a_password_is_refused_in_one_line(tmp_path: Path) -> None:
     refused(write(tmp_path / "a.zip", bytes(raw)), "a.zip: .*password.*: unpack it, and give the folder")
 
 
+@pytest.mark.parametrize(
+    ("name", "data", "named"),
+    [
+        ("a.csv", "Smith,Smith\n", {}), ("a.csv", "Smith;54\n", {}), ("a.csv", "a,b\nSmith\n", {}), ("a.csv", 'a\n"Smith', {}),
+        ("a.jsonl", '{"Smith": 1, "Smith": 2}', {}), ("a.jsonl", '{"Smith": Infinity}', {}), ("a.jsonl", '{"Smith": tru}', {}),
+        ("a.json", '{"Smith": {"a": 1}, "Smith": {}}', {}), ("a.json", '{"Smith": {}, "b": {}, "c": [{}]}', {}),
+        ("a.json", '{"Smith": {"x": 1}}', {"records": "*.data"}), ("a.json", '{"Smith": {"x": 1}}', {"records": "Smyth"}),
+    ],
+)  # fmt: skip
+def test_nothing_of_private_data_stands_in_a_message(
+    tmp_path: Path, name: str, data: str, named: dict[str, str]
+) -> None:
+    path = write(tmp_path / name, data)
+    with hidden(), pytest.raises(UserError) as caught:
+        fields(path, **named)
+    assert "Smith" not in str(caught.value)
+
+
 def test_what_can_never_be_read_is_told_by_names_alone() -> None:
     assert unreadable(["a.jsonl", "b/c.CSV.gz", "d.zip", "e.tar.xz", "f.txt.bz2", "g.parquet"]) == ""
     found = unreadable(["a.md", "b.pdf", "c.pdf"])
