@@ -104,7 +104,7 @@ def _files(name: str, source: SourceOptions, path: str) -> Files | None:
 
 def _check_contents(config: Config, held: Mapping[str, Files | None]) -> None:
     """Refuse an entry whose pattern takes no file, only empty ones, or one that is never read."""
-    from jmlr.corpus.formats import unreadable
+    from jmlr.corpus.formats import ARCHIVES, unreadable
     from jmlr.corpus.quotes import closest, hidden
 
     for key, source, pattern, format in _entries(config):
@@ -113,10 +113,13 @@ def _check_contents(config: Config, held: Mapping[str, Files | None]) -> None:
             continue
         with hidden(config.sources[source].private):
             taken = {n: f for n, f in files.items() if fnmatchcase(n, pattern)}
+            records = not key.startswith("models.") and ".split_ids" not in key
+            if not taken and records and any(n.lower().endswith(ARCHIVES) for n in files):
+                continue  # it may take members of an archive, which `prepare` looks into
             if not taken:
                 hint = closest(pattern, files)
                 raise UserError(f"config: {key}: no file '{pattern}' among {len(files)} of source '{source}'{hint}")
-            if key.startswith("models.") or ".split_ids" in key or key.endswith(".qrels"):
+            if not records or key.endswith(".qrels"):
                 continue
             if wrong := unreadable(files, pattern, format):
                 raise UserError(f"config: {key}: {wrong}")

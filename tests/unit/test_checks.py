@@ -143,3 +143,13 @@ def test_no_name_of_a_private_sources_files_is_told(mine: Path) -> None:
 def test_jobs_of_a_run_do_not_look_into_the_data_again(mine: Path) -> None:
     empty = run(mine, prepare={"corpora": [{**CORPUS, "file": "empty.txt"}]})
     assert checked(empty, contents=False).sources == {"mine": str(mine)}
+
+
+def test_a_pattern_may_take_members_of_an_archive_but_not_ids_or_a_tokenizer(mine: Path) -> None:
+    inside = {"prepare": {"corpora": [{**CORPUS, "file": "books.zip/*.md"}]}}
+    with pytest.raises(UserError, match=r"no file 'books\.zip/"):
+        checked(run(mine, **inside))
+    (mine / "books.zip").write_bytes(b"x")
+    assert checked(run(mine, **inside)).config.prepare.corpora[0].file == "books.zip/*.md"
+    with pytest.raises(UserError, match=r"split_ids\.test: no file 'ids\.txt'"):
+        checked(run(mine, prepare={"questions": [{**EXAM, "split_ids": {"test": "mine/ids.txt"}}]}))
