@@ -247,8 +247,8 @@ class Config(Closed):
                 raise ValueError(f"{where}.{section}: {one_line(error, type(getattr(self, section)))}") from None
         train, answer = self.train_options(name), self.answer_options(name)
         if not self.prepare.corpora and (train.passages or train.joint):
-            allowed = "train: {passages: 0, target: frozen}, or a corpus"
-            raise ValueError(f"{where}: it reads passages, and prepare.corpora is empty; allowed: {allowed}")
+            needed = "train: {passages: 0, target: frozen}, or a corpus"
+            raise ValueError(f"{where}: it reads passages, and prepare.corpora is empty; allowed: {needed}")
         joint = {k for k, s in self.systems.items() if s.train.get("target", self.train.target) != "frozen"}
         allowed = {
             *self.models,

@@ -168,7 +168,7 @@ def _edition(entry: dict[str, Any], path: Path, editions: dict[str, dict[str, An
     splits = set(entry.get("splits") or entry.get("files") or ())
     patterns = {k: _patterns(v, splits) for k, v in editions.items()}
     said = "; ".join(f"{k} ({', '.join(p)})" for k, p in patterns.items())
-    found = _names_in(source, f"sources.{entry.get('source') or path.stem}")
+    found = list(_names_in(source, f"sources.{entry.get('source') or path.stem}"))
     fitting = [k for k, p in patterns.items() if p and all(any(fnmatchcase(n, one) for n in found) for one in p)]
     if len(fitting) != 1:
         what = f"{' and '.join(fitting)} all fit" if fitting else f"none fits the {len(found)} files"
