@@ -7,7 +7,11 @@ import threading
 import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
+
+from jmlr.endpoints.client import Client
+from jmlr.options import EndpointOptions
 
 
 class Server:
@@ -66,3 +70,14 @@ class Server:
     def raw(self, content: bytes, kind: str = "application/json", **headers: str) -> Callable[[Any], None]:
         """Send once what is not a reply."""
         return lambda handler: self.send(handler, content, 200, kind, **headers)
+
+
+def client(server: Server, tmp_path: Path, **settings: Any) -> Client:
+    """Return a client of the server that waits little and keeps its replies below a folder."""
+    given = {"base_url": server.url, "model": "m", "cache": str(tmp_path / "cache"), "tries": 4, **settings}
+    return Client(**EndpointOptions(**given).model_dump(), first_wait_s=0.02)
+
+
+def files(tmp_path: Path) -> list[Path]:
+    """Return the replies that were kept."""
+    return sorted(p for p in (tmp_path / "cache").glob("??/*") if p.suffix == ".json")

@@ -61,27 +61,25 @@ def train(
 
     inputs = {"prepared": prepared, "candidates": candidates, "previous": previous, "vectors": vectors, "index": index,
               "llm": Path(llm), "retriever": Path(retriever) if retriever else None}  # fmt: skip
-    chosen = [options, reading, retrieval]
-    key = state_key("train", inputs=inputs, options=chosen, seed=seed, round=round, rounds=rounds)
+    chosen: list[Closed] = [options, reading, retrieval]
     whole: Any = stage_output(out, "train", inputs=inputs, options=chosen, seed=seed)
     with joined() as ranks, whole if ranks.rank == 0 else nullcontext((out, {})) as (folder, notes):
         session = Session.open(
-            prepared=prepared, llm=llm, retriever=retriever if options.joint else None,
-            candidates=candidates if options.passages or options.joint else None, previous=previous, vectors=vectors or [],
-            index=index, seed=seed, options=options.model_dump(), reading=reading.model_dump(), retrieval=retrieval.model_dump(),
-        )  # fmt: skip
+            prepared=prepared, llm=llm, retriever=retriever if options.joint else None, previous=previous, vectors=vectors or [],
+            candidates=candidates if options.passages or options.joint else None, index=index, seed=seed,
+            options=options.model_dump(), reading=reading.model_dump(), retrieval=retrieval.model_dump())  # fmt: skip
         say("\n".join(map(str, session.groups)))
         name = f"train {out.parts[-4] if len(out.parts) > 3 else out.name} r{round}"
         origin = read_manifest(previous)["notes"].get("retriever_origin", retriever) if previous else retriever
-        notes.update(llm=llm, retriever=retriever, retriever_origin=origin, candidates=str(candidates) if candidates else None, ranks=ranks.size,
-                     groups=[vars(g) for g in session.groups], questions=len(session.questions),
-                     training_tokens_cut=session.passages.prompter.cut,
+        notes.update(llm=llm, retriever=retriever, retriever_origin=origin, ranks=ranks.size,
+                     candidates=str(candidates) if candidates else None, groups=[vars(g) for g in session.groups],
+                     questions=len(session.questions), training_tokens_cut=session.passages.prompter.cut,
                      judge=session.judge(name) if options.joint else None)  # fmt: skip
+        key = state_key("train", inputs=inputs, options=chosen, seed=seed, round=round, rounds=rounds)
         history = session.run(round=round, rounds=rounds, scratch=scratch, key=key, name=name)
         if ranks.rank == 0:
             session.save(folder, history, round)
-            began = {"llm": llm, "retriever": origin, "seed": seed, "round": round}
-            _write_cards(folder, prepared, began, options, reading, retrieval)
+            _write_cards(folder, prepared, {"llm": llm, "retriever": origin, "seed": seed, "round": round}, *chosen)
     if ranks.rank == 0:
         _clear(scratch, out)
 
