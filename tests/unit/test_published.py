@@ -115,7 +115,7 @@ def test_pmids_of_mirage_are_gold_where_the_corpus_has_them(tmp_path: Path, caps
     entry = {"dataset": "mirage", "counts": {}}
     run(tmp_path, {"mirage": {"path": str(tmp_path / "raw")}}, entry)
     assert [q["gold_ids"] for q in asked(tmp_path)] == [[], []]
-    assert "mirage_pubmedqa: none of its 1 gold ids is the id (or section) of a passage" in capsys.readouterr().err
+    assert "'mirage_pubmedqa': none of its 1 gold ids is the id (or section) of a passage" in capsys.readouterr().err
     write(
         tmp_path / "pubmed", {"p.jsonl": lines({"id": "7547656", "text": "A."}, {"id": "s", "pmid": 1, "text": "B."})}
     )

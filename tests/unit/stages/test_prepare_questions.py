@@ -39,7 +39,7 @@ def test_gold_of_another_corpus_is_an_error_or_a_line(tmp_path: Path, capsys: py
     asked = [{**q, "gold_ids": ["elsewhere"]} for q in QUESTIONS]
     folder = fetched(tmp_path, questions=asked)
     with pytest.raises(
-        UserError, match=r"world: none of its 4 gold ids is the id .or section. of a passage; leave gold out"
+        UserError, match=r"'world': none of its 4 gold ids is the id .or section. of a passage; leave gold out"
     ):
         run(folder)
     entry = {"source": "world", "file": "questions.jsonl", "gold_check": "warn"}
