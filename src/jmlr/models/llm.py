@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from jmlr.models.load import every_row_learns, gguf_of, is_gguf, pretrained, read_gguf
+from jmlr.models.load import every_row_learns, forget_tokens_beyond_the_file, gguf_of, is_gguf, pretrained, read_gguf
 from jmlr.runtime.devices import has_bf16
 from jmlr.runtime.errors import UserError
 
@@ -31,6 +31,8 @@ def load_tokenizer(path: str) -> Any:
 
     folder, file = gguf_of(path)
     tokenizer = pretrained(AutoTokenizer, folder, "tokenizer of", **file)
+    if file:
+        forget_tokens_beyond_the_file(tokenizer)
     if tokenizer.eos_token_id is None:
         raise UserError(
             f"tokenizer of '{path}': it has no end-of-text token (eos_token); JMLR needs one to end answers"
@@ -69,12 +71,11 @@ def load_llm(path: str, *, precision: str = "float32", where: torch.device | Non
 
     where = where or torch.device("cpu")
     settings: dict[str, Any] = {"dtype": torch.bfloat16 if precision == "bfloat16" else torch.float32}
+    if precision == "4bit" and is_gguf(path):
+        raise UserError(f"language model '{path}': llm_precision 4bit; allowed for a GGUF file: float32, bfloat16")
     if precision == "4bit":
         settings |= {"quantization_config": _four_bits(where), "device_map": {"": where}}
-    if is_gguf(path):
-        llm = read_gguf(path, precision, settings["dtype"])
-    else:
-        llm = pretrained(AutoModelForCausalLM, path, "language model", use_safetensors=True, **settings)
+    llm = read_gguf(path, settings["dtype"]) if is_gguf(path) else pretrained(AutoModelForCausalLM, path, "language model", use_safetensors=True, **settings)
     tokenizer = load_tokenizer(path)
     rows, most = llm.get_input_embeddings().num_embeddings, max(tokenizer.get_vocab().values(), default=-1) + 1
     if most > rows:

@@ -6,6 +6,9 @@ encoder = pretrained(AutoModel, "all-MiniLM-L6-v2", "retriever", dtype=torch.flo
 from __future__ import annotations
 
 import copy
+import json
+import os
+import struct
 import warnings
 from typing import Any
 
@@ -25,10 +28,22 @@ def pretrained(kind: Any, path: str, what: str, **settings: Any) -> Any:
     Raises:
         UserError: there is no such model, its licence was not accepted, or it is of another kind.
     """
+    import torch
+    from safetensors import SafetensorError
+
     quiet()
     try:
         return watch("llm" if what == "language model" else what, kind.from_pretrained(path, **settings))
-    except (OSError, ValueError) as error:
+    except torch.OutOfMemoryError:
+        raise
+    except (
+        OSError,
+        ValueError,
+        LookupError,
+        RuntimeError,
+        SafetensorError,
+        struct.error,
+    ) as error:  # damaged files too
         reason = str(error).strip() or type(error).__name__
         if "gated repo" in reason.lower():
             mend = f"accept its licence at https://huggingface.co/{path}, then `hf auth login` or set HF_TOKEN, and run again"
@@ -57,22 +72,22 @@ def gguf_of(path: str) -> tuple[str, dict[str, str]]:
     return (folder or ".", {"gguf_file": name}) if is_gguf(path) else (path, {})
 
 
-def read_gguf(path: str, precision: str, dtype: Any) -> Any:
+def read_gguf(path: str, dtype: Any) -> Any:
     """Return the language model of a GGUF file with its weights restored.
 
     transformers cannot save a model that it read from GGUF, so it is made anew from its configuration.
 
     Raises:
-        UserError: 4 bits are asked for, the package gguf is missing, or the file is none that transformers reads.
+        UserError: there is no such file, the package gguf is missing, or transformers cannot read the file.
     """
     from transformers import AutoModelForCausalLM
     from transformers.utils import is_gguf_available
 
-    if precision == "4bit":
-        raise UserError(f"language model '{path}': llm_precision 4bit; allowed for a GGUF file: float32, bfloat16")
     if not is_gguf_available():
         raise UserError(f"language model '{path}': a GGUF file needs the package gguf: pip install 'jmlr[gguf]'")
     folder, file = gguf_of(path)
+    if os.path.isdir(folder) and not os.path.isfile(path):
+        raise UserError(f"language model '{path}': there is no such file")
     found = pretrained(AutoModelForCausalLM, folder, "language model", dtype=dtype, **file)
     config = copy.deepcopy(found.config)
     config.__dict__.pop("quantization_config", None)
@@ -81,6 +96,21 @@ def read_gguf(path: str, precision: str, dtype: Any) -> Any:
     made.generation_config = found.generation_config
     made.name_or_path = path
     return made.eval()
+
+
+def forget_tokens_beyond_the_file(tokenizer: Any) -> None:
+    """Take out the special tokens that transformers gives a GGUF file's tokenizer by default: no row of the model stands for them."""
+    from tokenizers import Tokenizer
+
+    held = json.loads(tokenizer.backend_tokenizer.to_str())
+    known = len(held["model"]["vocab"])
+    foreign = {t["content"] for t in held["added_tokens"] if t["id"] >= known}
+    if foreign:
+        held["added_tokens"] = [t for t in held["added_tokens"] if t["id"] < known]
+        for name, token in tokenizer.special_tokens_map.items():
+            if token in foreign:
+                setattr(tokenizer, name, None)
+        tokenizer._tokenizer = Tokenizer.from_str(json.dumps(held))
 
 
 def quiet() -> None:
