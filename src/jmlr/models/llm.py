@@ -75,7 +75,11 @@ def load_llm(path: str, *, precision: str = "float32", where: torch.device | Non
         raise UserError(f"language model '{path}': llm_precision 4bit; allowed for a GGUF file: float32, bfloat16")
     if precision == "4bit":
         settings |= {"quantization_config": _four_bits(where), "device_map": {"": where}}
-    llm = read_gguf(path, settings["dtype"]) if is_gguf(path) else pretrained(AutoModelForCausalLM, path, "language model", use_safetensors=True, **settings)
+    llm = (
+        read_gguf(path, settings["dtype"])
+        if is_gguf(path)
+        else pretrained(AutoModelForCausalLM, path, "language model", use_safetensors=True, **settings)
+    )
     tokenizer = load_tokenizer(path)
     rows, most = llm.get_input_embeddings().num_embeddings, max(tokenizer.get_vocab().values(), default=-1) + 1
     if most > rows:
