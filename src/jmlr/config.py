@@ -33,6 +33,7 @@ from jmlr.options import (
     ModelOptions,
     PrepareOptions,
     PretrainOptions,
+    PromptOptions,
     ReadingOptions,
     ReportOptions,
     RetrievalOptions,
@@ -205,6 +206,12 @@ class Config(Closed):
         if any(p.objective == "causal" and p.reads == "documents" for p in new):
             return self.prepare
         return self.prepare.model_copy(update={"documents": []})
+
+    def practice_prompts(self, source: str = "") -> list[PromptOptions]:
+        """Return the prompts of the practice documents that a source of origin demo holds, or that `prepare` makes; often none."""
+        made = any(part.cloze for part in self.prepared().documents)
+        written = self.sources[source].origin == "demo" if source else made
+        return [PromptOptions(**self.reading.model_dump(include=set(PromptOptions.model_fields)))] if written else []
 
     def sources_read(self) -> list[str]:
         """Return the names of the sources that `prepare` reads, in the order of their use."""

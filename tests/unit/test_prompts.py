@@ -71,3 +71,15 @@ def test_an_untrained_model_that_writes_must_see_the_options_themselves():
 def test_arguments_of_a_template_without_a_template_are_refused():
     with pytest.raises(ValidationError, match="there is no chat template without chat: true"):
         AnswerOptions(chat_template_kwargs={"enable_thinking": False})
+
+
+def test_practice_documents_are_written_in_the_prompts_that_are_read_later():
+    """A judge that practises on other prompts than it is asked with learns to read something else."""
+    run = Config.load({"reading": {"passage_prompt": "Source: {passage}\n"}})
+    assert [p.passage_prompt for p in run.practice_prompts("world")] == ["Source: {passage}\n"]
+    assert run.practice_prompts() == []  # the demo's documents come from its source; `prepare` makes none
+    cloze = {"documents": [{"cloze": 5}]}
+    run = Config.load({"reading": {"answer_prompt": "Reply:"}, "prepare": cloze})
+    assert [p.answer_prompt for p in run.practice_prompts()] == ["Reply:"]
+    run = Config.load({"sources": {"world": {"path": "x"}}, "prepare": cloze})
+    assert run.practice_prompts("world") == []  # another prompt fetches nothing again

@@ -16,7 +16,7 @@ rule fetch:
     params:
         code=stage_digest("fetch"),
         local=lambda w: words("--local", SOURCES.get(w.source)),
-        options=lambda w: flags(cfg.sources[w.source]),
+        options=lambda w: flags(cfg.sources[w.source], *cfg.practice_prompts(w.source)),
     message:
         "Data: bring the raw files of '{wildcards.source}' here and hold them against their checksums"
     shell:

@@ -15,7 +15,7 @@ rule prepare:
         runtime=lambda wildcards, attempt: minutes("prepare", 60, attempt),
     params:
         code=stage_digest("prepare"),
-        options=lambda w: flags(cfg.prepared()),
+        options=lambda w: flags(cfg.prepared(), *cfg.practice_prompts()),
     message:
         "Corpus: passages, questions and reading documents of all sources in one schema, cut, deduplicated, split"
     shell:

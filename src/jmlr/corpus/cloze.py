@@ -1,12 +1,12 @@
 """Reading documents made from passages alone, which teach a small model to use the passage in front of it.
 
-    Reference: <title>. <part of a passage>            one to three of them, in any order, one of which holds the answer
+    Reference: <part of a passage>                     one to three of them, in any order, one of which holds the answer
     Question: <a sentence of that passage with a gap>
     Answer: <the word of the gap>                      <- the target; the text ends with it, as in the joint step
 
-Without that practice its losses do not say whether a passage helps. The word is a rare one of its sentence, so that it
-must be read, not guessed. Everything follows from the seed; memory is bounded by the passages drawn from, not by the
-corpus.
+The prompts are the run's, so that what is practised is what is read later. Without that practice an LLM's losses do not say
+whether a passage helps. The word is a rare one of its sentence, so that it must be read, not guessed. Everything follows from
+the seed; memory is bounded by the passages drawn from, not by the corpus.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import math
 import random
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,6 @@ from jmlr.runtime.errors import UserError
 from jmlr.runtime.seeds import python_random
 
 GAP = "________"
-REFERENCE, QUESTION, ANSWER = "Reference: {}\n", "Question: {}\n", "Answer:"
 MOST_PASSAGES, MOST_DRAWN = 3, 200_000
 SENTENCE_WORDS = range(6, 41)
 COMMON_SHARE = 0.05
@@ -44,12 +43,15 @@ class Passage:
     sentences: list[str]
 
 
-def cloze_documents(passages: Path, count: int, *, seed: int, passage_words: int = 60) -> Iterator[dict[str, Any]]:
+def cloze_documents(
+    passages: Path, count: int, prompts: Mapping[str, str], *, seed: int, passage_words: int = 60
+) -> Iterator[dict[str, Any]]:
     """Yield `count` documents from passages.parquet.
 
     Args:
         passages: the table
         count: how many
+        prompts: `passage_prompt`, `question_prompt` and `answer_prompt`
         seed: of all draws
         passage_words: most words of a passage in a document; so much around the sentence that is asked for
 
@@ -64,10 +66,12 @@ def cloze_documents(passages: Path, count: int, *, seed: int, passage_words: int
         others = [_other(rng, place, len(drawn)) for _ in range(rng.randrange(MOST_PASSAGES))]
         chosen = [(drawn[i], rng.randrange(len(drawn[i].sentences))) for i in dict.fromkeys(others) if i != place]
         chosen.insert(rng.randint(0, len(chosen)), (drawn[place], sentence))
-        text = "".join(REFERENCE.format(_excerpt(p, s, passage_words)) for p, s in chosen)
+        excerpts = [(p.title, _excerpt(p, s, passage_words)) for p, s in chosen]
+        text = "".join(prompts["passage_prompt"].format(title=title, passage=part) for title, part in excerpts)
         gapped = re.sub(rf"(?<!\w){re.escape(word)}(?!\w)", GAP, drawn[place].sentences[sentence])
-        text += QUESTION.format(gapped) + ANSWER
-        yield {"text": f"{text} {word}", "targets": [{"start": len(text) + 1, "end": len(text) + 1 + len(word)}]}
+        text += prompts["question_prompt"].format(question=gapped, options="") + prompts["answer_prompt"]
+        text += "" if text[-1:].isspace() else " "
+        yield {"text": text + word, "targets": [{"start": len(text), "end": len(text) + len(word)}]}
 
 
 def _drawn(path: Path, most: int, seed: int) -> list[Passage]:
@@ -104,7 +108,7 @@ def _other(rng: random.Random, place: int, total: int) -> int:
 
 
 def _excerpt(passage: Passage, sentence: int, words: int) -> str:
-    """Return the title, and the sentence with as many neighbours as fit; a sentence too long by itself is cut."""
+    """Return the sentence with as many neighbours as fit; a sentence too long by itself is cut."""
     first, last = sentence, sentence + 1
     left = words - len(passage.sentences[sentence].split())
     while True:
@@ -117,5 +121,4 @@ def _excerpt(passage: Passage, sentence: int, words: int) -> str:
         if before <= left:
             first, left = first - 1, left - before
     text = " ".join(passage.sentences[first:last])
-    text = " ".join(text.split()[:words])
-    return f"{passage.title}. {text}" if passage.title else text
+    return " ".join(text.split()[:words])

@@ -5,6 +5,9 @@ Passages and questions say the same in other content words, so that word overlap
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
+
 ATTRIBUTES: list[tuple[str, tuple[str, ...], tuple[str, ...]]] = [
     # name, ways a passage says it ("Disease ... value"), ways a question asks for it
     ("treatment", ("is first treated with", "responds best to therapy using"), ("which medicine should be prescribed", "what agent would you start now")),
@@ -37,14 +40,14 @@ VIGNETTES = (
 SEXES = ("man", "woman")
 AGES = range(20, 80)
 
-REFERENCE, QUESTION, ANSWER, NOTE = "Reference: {}\n", "Question: {}\n", "Answer:", "Note: {} {}:"
+NOTE = "Note: {} {}:"
 
 DISEASE_ENDINGS = ("osis", "itis", "emia", "oma", "pathy", "algia", "uria", "plasia")
 CONSONANTS, VOWELS, CODAS = "bdfgklmnprstvz", "aeiou", "lnrsxkmtd"
 
 
-def words() -> set[str]:
-    """Return every word and punctuation mark of the templates, in lower case."""
+def words(prompts: Iterable[str]) -> set[str]:
+    """Return every word and punctuation mark of the templates and of the run's prompts, in lower case."""
     texts = [t for _, told, asked in ATTRIBUTES for t in (*told, *asked)]
     texts += [
         *FILLERS,
@@ -53,13 +56,11 @@ def words() -> set[str]:
         *PEOPLE,
         *SEXES,
         *map(str, AGES),
-        REFERENCE,
-        QUESTION,
-        ANSWER,
         NOTE,
         "? , . :",
     ]
-    found = set()
+    blank = {"passage": "", "title": "", "question": "", "options": ""}
+    found = {w.lower() for prompt in prompts for w in re.findall(r"\w+|[^\w\s]", prompt.format(**blank))}
     for text in texts:
         for mark in ".?:,":
             text = text.replace(mark, f" {mark} ")

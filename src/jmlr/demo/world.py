@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -64,9 +64,9 @@ class Lexicon:
         name = self.name(rng, fresh)
         return Disease(name.lower().capitalize(), rng.sample(self.family(rng.randrange(self.families)), attributes))
 
-    def vocabulary(self) -> list[str]:
+    def vocabulary(self, prompts: Iterable[str]) -> list[str]:
         """Return the tokens: special ones, words, values, then the syllables of names."""
-        whole = sorted(say.words() | set(self.values) | set(self.first))
+        whole = sorted(say.words(prompts) | set(self.values) | set(self.first))
         return [
             "<pad>",
             "<unk>",
@@ -91,8 +91,11 @@ def write_world(
     documents: int,
     passages_per_document: int,
     notes_per_document: int,
+    passage_prompt: str,
+    question_prompt: str,
+    answer_prompt: str,
 ) -> None:
-    """Write the world's four files; see `jmlr.options.DemoOptions` for the settings."""
+    """Write the world's four files; see `jmlr.options.DemoOptions` and `PromptOptions` for the settings."""
     lexicon = Lexicon(python_random(seed, "lexicon"), families)
     sizes = {"train": train_entities, "dev": dev_entities, "test": test_entities}
     rng = python_random(seed, "entities")
@@ -107,9 +110,10 @@ def write_world(
         _questions(python_random(seed, "questions"), lexicon, diseases, questions_per_fact, test_questions),
     )
     rng = python_random(seed, "documents")
-    counts = (lexicon, attributes, passages_per_document, notes_per_document)
+    prompts = (passage_prompt, question_prompt, answer_prompt)
+    counts = (lexicon, attributes, passages_per_document, notes_per_document, prompts)
     _write(folder / "documents.jsonl", (_document(rng, i / max(documents, 1), *counts) for i in range(documents)))
-    (folder / "tokenizer.json").write_text(_tokenizer(lexicon.vocabulary()), encoding="utf-8")
+    (folder / "tokenizer.json").write_text(_tokenizer(lexicon.vocabulary(prompts)), encoding="utf-8")
 
 
 def _write(path: Path, records: Iterator[dict[str, Any]]) -> None:
@@ -169,9 +173,15 @@ def _questions(
 
 
 def _document(
-    rng: random.Random, progress: float, lexicon: Lexicon, attributes: int, most_passages: int, notes: int
+    rng: random.Random,
+    progress: float,
+    lexicon: Lexicon,
+    attributes: int,
+    most_passages: int,
+    notes: int,
+    prompts: tuple[str, str, str],
 ) -> dict[str, Any]:
-    """Some passages, then notes or questions about them with answers; documents grow longer after a while (a curriculum).
+    """Some passages in the run's own prompts, then notes or questions about them with answers; documents grow longer after a while (a curriculum).
 
     A quarter of the notes ask for what the passages do not say, so that the model also learns to guess within the family.
     """
@@ -180,18 +190,20 @@ def _document(
         lexicon.disease(rng, attributes, fresh=False) for _ in range(2 if rng.random() < TWO_DISEASES_SHARE else 1)
     ]
     facts = rng.sample([(d, a) for d in diseases for a in range(attributes)], count)
-    text, targets = "".join(say.REFERENCE.format(_told(rng, d, a)) for d, a in facts), []
+    passage, question, answer = prompts
+    text, targets = "".join(passage.format(title="", passage=_told(rng, d, a)) for d, a in facts), []
     as_question = rng.random() < QA_SHARE
     for _ in range(2 if as_question else notes):
         known = rng.random() >= ABSENT_SHARE
         disease, attribute = rng.choice(facts) if known else (rng.choice(diseases), rng.randrange(attributes))
         if as_question:
-            text += say.QUESTION.format(_asked(rng, disease, attribute)) + say.ANSWER
+            text += question.format(question=_asked(rng, disease, attribute), options="") + answer
         else:
             text += say.NOTE.format(disease.name, rng.choice(say.ATTRIBUTES[attribute][2]))
         value = disease.values[attribute]
-        targets.append([len(text) + 1, len(text) + 1 + len(value)])
-        text += f" {value}\n"
+        text += "" if text[-1:].isspace() else " "
+        targets.append([len(text), len(text) + len(value)])
+        text += f"{value}\n"
     return {"text": text, "targets": targets}
 
 

@@ -21,4 +21,5 @@ from jmlr.options.models import (
     RetrievalOptions,
     SearchOptions,
 )
+from jmlr.options.prompts import DEFAULT_PROMPTS, PromptOptions
 from jmlr.options.train import TrainOptions

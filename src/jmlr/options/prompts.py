@@ -42,6 +42,9 @@ class PromptOptions(Closed):
         return unfilled(prompt)
 
 
+DEFAULT_PROMPTS = PromptOptions()
+
+
 def fields_of(prompt: str) -> list[str]:
     """Return the names of a prompt's fields.
 

@@ -13,7 +13,7 @@ from http.client import HTTPException
 from pathlib import Path, PurePosixPath
 
 from jmlr.corpus.quotes import closest, hidden
-from jmlr.options import SourceOptions
+from jmlr.options import DEFAULT_PROMPTS, PromptOptions, SourceOptions
 from jmlr.runtime.environment import expand
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.files import files_below, sha256
@@ -23,7 +23,13 @@ from jmlr.runtime.progress import Progress, say
 TRIES, WAIT_S, TIMEOUT_S, BLOCK = 3, 2.0, 60, 1 << 20
 
 
-def fetch(out: Path, source: str, options: SourceOptions, local: Path | None = None) -> None:
+def fetch(
+    out: Path,
+    source: str,
+    options: SourceOptions,
+    prompts: PromptOptions = DEFAULT_PROMPTS,
+    local: Path | None = None,
+) -> None:
     """Bring the raw files of one source here: generated, copied, from the hub, or downloaded.
 
     Args:
@@ -39,11 +45,11 @@ def fetch(out: Path, source: str, options: SourceOptions, local: Path | None = N
     if options.private and options.origin != "local":
         raise UserError(f"source '{source}': private, and origin '{options.origin}'; allowed: local")
     path = "" if options.origin == "demo" else str(local or expand(options.path, f"source '{source}': path"))
-    with hidden(options.private), stage_output(out, "fetch", inputs={}, options=[options]) as (folder, notes):
+    with hidden(options.private), stage_output(out, "fetch", inputs={}, options=[options, prompts]) as (folder, notes):
         if options.origin == "demo":
             from jmlr.demo.world import write_world
 
-            write_world(folder, **options.demo.model_dump())
+            write_world(folder, **options.demo.model_dump(), **prompts.model_dump())
         elif options.origin == "local":
             _copy(folder, Path(path), options.files, source)
         elif options.origin == "hub":

@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from jmlr.corpus.quotes import closest, hidden, known_as, quoted
-from jmlr.options import CorpusOptions, DecontaminateOptions, DocumentsOptions, PrepareOptions, QuestionsOptions
+from jmlr.options import (
+    DEFAULT_PROMPTS,
+    CorpusOptions,
+    DecontaminateOptions,
+    DocumentsOptions,
+    PrepareOptions,
+    PromptOptions,
+    QuestionsOptions,
+)
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.files import existing
 from jmlr.runtime.manifest import NAME, read_manifest, stage_output
@@ -19,7 +27,7 @@ from jmlr.runtime.validation import nearest
 Row = dict[str, Any]
 
 
-def prepare(out: Path, fetched: list[Path], options: PrepareOptions) -> None:
+def prepare(out: Path, fetched: list[Path], options: PrepareOptions, prompts: PromptOptions = DEFAULT_PROMPTS) -> None:
     """Turn raw files into passages.parquet, questions.parquet and documents.parquet, checked record by record.
 
     dropped.parquet lists, without their texts, what contains a test question and which questions are unusable.
@@ -40,7 +48,7 @@ def prepare(out: Path, fetched: list[Path], options: PrepareOptions) -> None:
         adapter_of(name)  # a typing error is said before hours of reading
     with (
         hidden(private),
-        stage_output(out, "prepare", inputs={"fetched": fetched}, options=[options]) as (folder, notes),
+        stage_output(out, "prepare", inputs={"fetched": fetched}, options=[options, prompts]) as (folder, notes),
         TableWriter(folder / "dropped.parquet", contamination.DROPPED) as table_of_dropped,
     ):
 
@@ -60,7 +68,7 @@ def prepare(out: Path, fetched: list[Path], options: PrepareOptions) -> None:
         notes["questions"] = _counts(asked)
         with TableWriter(folder / "documents.parquet", documents.SCHEMA) as table:
             for part in options.documents:
-                for document in _documents(sources, part, folder / "passages.parquet", options.seed):
+                for document in _documents(sources, part, folder / "passages.parquet", options.seed, prompts):
                     if tests and part.source and (match := tests.in_text(document["text"])):
                         dropped(contamination.dropped("document", "", part.source, "", match))
                     else:
@@ -240,7 +248,9 @@ def _counts(asked: list[Row]) -> dict[str, dict[str, int]]:
     return {dataset: dict(c) for dataset, c in counts.items()}
 
 
-def _documents(sources: dict[str, Path], part: DocumentsOptions, passages: Path, seed: int) -> Iterator[Row]:
+def _documents(
+    sources: dict[str, Path], part: DocumentsOptions, passages: Path, seed: int, prompts: PromptOptions
+) -> Iterator[Row]:
     from jmlr.corpus.cloze import cloze_documents
     from jmlr.corpus.documents import plain_documents, read_documents
 
@@ -254,4 +264,4 @@ def _documents(sources: dict[str, Path], part: DocumentsOptions, passages: Path,
     if part.plain:
         yield from plain_documents(passages)
     if part.cloze:
-        yield from cloze_documents(passages, part.cloze, seed=seed)
+        yield from cloze_documents(passages, part.cloze, prompts.model_dump(), seed=seed)

@@ -15,8 +15,10 @@ from jmlr.corpus.documents import plain_documents, read_documents
 from jmlr.corpus.fields import Fields
 from jmlr.corpus.passages import FIELDS, Gold, PassageWriter
 from jmlr.corpus.records import Record
+from jmlr.options import DEFAULT_PROMPTS
 from jmlr.runtime.errors import UserError
 
+PROMPTS = DEFAULT_PROMPTS.model_dump()
 COMMON = ["the", "patient", "is", "often", "seen", "with", "some", "kind", "of"]
 
 
@@ -39,7 +41,7 @@ def target(document: dict[str, Any]) -> str:
 
 
 def test_cloze_documents_hold_the_answer_in_one_of_their_passages(passages: Path) -> None:
-    found = list(cloze_documents(passages, 200, seed=0))
+    found = list(cloze_documents(passages, 200, PROMPTS, seed=0))
     assert len(found) == 200
     counts = set()
     for document in found:
@@ -52,21 +54,36 @@ def test_cloze_documents_hold_the_answer_in_one_of_their_passages(passages: Path
         asked = lines[len(references)].removeprefix("Question: ").replace(GAP, target(document))
         assert sum(asked in r for r in references) == 1
         assert target(document) not in lines[len(references)]
-        assert all(len(r.split()) <= 62 for r in references)  # 60, the word 'Reference:' and a title
+        assert all(len(r.split()) <= 61 for r in references)  # 60 and the word 'Reference:'
     assert counts == {1, 2, 3}
-    titled = [line for d in found for line in d["text"].split("\n") if re.match(r"Reference: T\d+\. [A-Z]", line)]
-    assert 0 < len(titled) < sum(d["text"].count("Reference: ") for d in found)
+
+
+def test_cloze_documents_are_written_in_the_run_s_prompts(passages: Path) -> None:
+    prompts = {
+        "passage_prompt": "<{title}> {passage}\n",
+        "question_prompt": "Fill in: {question}\n{options}",
+        "answer_prompt": "=> ",
+    }
+    found = list(cloze_documents(passages, 50, prompts, seed=0))
+    plain = list(cloze_documents(passages, 50, PROMPTS, seed=0))
+    for document, other in zip(found, plain, strict=True):
+        *references, asked, answer = document["text"].split("\n")
+        assert all(re.match(r"<(T\d+)?> [A-Z]", r) for r in references)
+        assert asked.startswith("Fill in: ")
+        assert answer == f"=> {target(document)}"
+        texts = [r.partition("> ")[2] for r in references]
+        assert texts == [line.removeprefix("Reference: ") for line in other["text"].split("\n")[: len(references)]]
 
 
 def test_the_words_asked_for_are_rare_ones(passages: Path) -> None:
-    asked = [target(d) for d in cloze_documents(passages, 200, seed=0)]
+    asked = [target(d) for d in cloze_documents(passages, 200, PROMPTS, seed=0)]
     assert sum(word.startswith("rareword") for word in asked) == 200
 
 
 def test_cloze_documents_follow_from_the_seed(passages: Path) -> None:
-    first = list(cloze_documents(passages, 20, seed=0))
-    assert list(cloze_documents(passages, 20, seed=0)) == first
-    assert list(cloze_documents(passages, 20, seed=1)) != first
+    first = list(cloze_documents(passages, 20, PROMPTS, seed=0))
+    assert list(cloze_documents(passages, 20, PROMPTS, seed=0)) == first
+    assert list(cloze_documents(passages, 20, PROMPTS, seed=1)) != first
 
 
 def test_passages_without_a_sentence_to_ask_for_are_an_error(tmp_path: Path) -> None:
@@ -74,7 +91,7 @@ def test_passages_without_a_sentence_to_ask_for_are_an_error(tmp_path: Path) -> 
     writer.add([Record({"id": 1, "text": "Too short."}, "")], Fields(FIELDS), "s")
     writer.finish()
     with pytest.raises(UserError, match="a sentence of 6 to 40 words"):
-        list(cloze_documents(tmp_path / "passages.parquet", 1, seed=0))
+        list(cloze_documents(tmp_path / "passages.parquet", 1, PROMPTS, seed=0))
 
 
 def test_plain_documents_are_the_passages(passages: Path) -> None:

@@ -3,13 +3,14 @@ import json
 from tokenizers import Tokenizer
 
 from jmlr.demo.world import write_world
-from jmlr.options import DemoOptions
+from jmlr.options import DEFAULT_PROMPTS, DemoOptions
 
 
 def made(folder, **changes):
     folder.mkdir()
     settings = {
         **DemoOptions(train_entities=8, dev_entities=4, test_entities=6, test_questions=20, documents=50).model_dump(),
+        **DEFAULT_PROMPTS.model_dump(),
         **changes,
     }
     write_world(folder, **settings)
@@ -54,3 +55,24 @@ def test_the_tokenizer_knows_every_word_and_a_seed_gives_one_world(tmp_path):
     made(tmp_path / "other", seed=1)
     assert (tmp_path / "w/questions.jsonl").read_bytes() == (tmp_path / "again/questions.jsonl").read_bytes()
     assert (tmp_path / "w/questions.jsonl").read_bytes() != (tmp_path / "other/questions.jsonl").read_bytes()
+
+
+def test_documents_are_written_in_the_run_s_prompts_and_the_tokenizer_knows_their_words(tmp_path):
+    prompts = {
+        "passage_prompt": "<Source> {passage}\n",
+        "question_prompt": "Problem; {question}\n",
+        "answer_prompt": "Reply = ",
+    }
+    passages, questions, documents = made(tmp_path / "a", **prompts)
+    asked = [d for d in documents if "Problem; " in d["text"]]
+    assert asked
+    assert all(d["text"].startswith("<Source> ") for d in documents)
+    for document in asked:
+        assert not any(word in document["text"] for word in ("Reference", "Question", "Answer"))
+        for begin, end in document["targets"]:
+            assert document["text"][:begin].endswith("Reply = ")
+            assert document["text"][begin:end].isalpha()
+    tokenizer = Tokenizer.from_file(str(tmp_path / "a/tokenizer.json"))
+    assert "<unk>" not in tokenizer.encode("<Source> Problem; Reply = ").tokens
+    again = made(tmp_path / "b")
+    assert (again[0], again[1]) == (passages, questions)
