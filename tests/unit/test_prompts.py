@@ -78,7 +78,8 @@ def test_practice_documents_are_written_in_the_prompts_that_are_read_later():
     run = Config.load({"reading": {"passage_prompt": "Source: {passage}\n"}})
     assert [p.passage_prompt for p in run.practice_prompts("world")] == ["Source: {passage}\n"]
     assert run.practice_prompts() == []  # the demo's documents come from its source; `prepare` makes none
-    cloze = {"documents": [{"cloze": 5}]}
+    read = {k: [{"source": "world", "file": f"{k}.jsonl"}] for k in ("corpora", "questions")}
+    cloze = {**read, "documents": [{"cloze": 5}]}
     run = Config.load({"reading": {"answer_prompt": "Reply:"}, "prepare": cloze})
     assert [p.answer_prompt for p in run.practice_prompts()] == ["Reply:"]
     run = Config.load({"sources": {"world": {"path": "x"}}, "prepare": cloze})
