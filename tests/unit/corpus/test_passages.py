@@ -140,3 +140,21 @@ def test_memory_does_not_grow_with_the_number_of_passages(tmp_path: Path, monkey
     few, many_more = peak("few", 300), peak("many", 3000)
     # 2,700 passages more; their row numbers alone would take 8 bytes each, a hash table 30
     assert many_more - few < 2700 * 7
+
+
+def test_near_duplicates_that_may_be_left_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Boilerplate: very many texts that look alike and are not near; comparing all with all would not end."""
+    from jmlr.corpus import near_duplicates, passages
+
+    for module in (near_duplicates, passages):
+        monkeypatch.setattr(module, "MOST_COMPARED", 2)
+    head = " ".join(f"word{n}" for n in range(60))
+    texts = (f"{head} " + " ".join(f"tail{i}x{n}" for n in range(20)) for i in range(30))
+    writer = PassageWriter(tmp_path, Chunks(), Gold(), near=0.8)
+    writer.add((Record({"id": i, "text": t}, f"f: line {i}") for i, t in enumerate(texts)), Fields(FIELDS), "s")
+    assert writer.finish()["s"]["passages"] == 30
+    said = capsys.readouterr().err
+    assert "0 passages are nearly the same" in said
+    assert "each was compared with the first 2 only: some that are nearly the same may be left" in said
