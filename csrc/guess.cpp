@@ -58,13 +58,14 @@ void reached_by(const float* highest, size_t groups, size_t width, size_t rank, 
 
 std::vector<float> guess_floors(const IndexView& index, const Kernel& kernel, const QueryBlock& block, size_t k,
                                 Team& team) {
-  const size_t stride = index.storage == Storage::int8 ? 16 : 64;  // the wider the bounds, the more a floor is worth
+  // The wider the bounds, and the cheaper the products, the more a floor is worth.
+  const size_t stride = index.storage == Storage::float32 ? 64 : kernel.tiled ? 8 : 16;
   // Of the k best rows about k / stride are in the sample; many more (four standard deviations) would be a rare case.
   const double expected = static_cast<double>(k) / static_cast<double>(stride);
   const auto rank = static_cast<size_t>(expected + 4.0 * std::sqrt(expected) + 4.0);
   const size_t tiles = index.rows / (stride * kTileRows);
   const size_t groups = tiles * (kTileRows / kGroupRows);
-  if (groups < 16 * rank) return {};  // the best rows would share groups, and a floor far too low is work for nothing
+  if (groups < 4 * rank) return {};  // the best rows would share groups, and a floor far too low is work for nothing
 
   const std::vector<QueryBlock::Panel>& panels = block.panels();
   std::vector<size_t> offset(panels.size() + 1, 0);

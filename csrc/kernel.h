@@ -17,6 +17,9 @@ struct RowBlock {
   size_t stride;       // bytes from row to row
   size_t count;        // rows
   const float* scale;  // int8 only: [count]
+  // What is scanned next: a kernel faster than memory fetches it into the cache meanwhile; others see to it themselves.
+  const char* ahead = nullptr;
+  size_t ahead_bytes = 0;
 };
 
 // `width` queries, interleaved: unit u of query j is units[u * width + j], as 32 bits; in a narrow panel two units of a
@@ -72,10 +75,11 @@ using MaxDotsFn = void (*)(const double* tokens, size_t width, const float* rows
 using RaiseFn = void (*)(const float* scores, size_t rows, size_t width, float* peaks);
 
 struct Kernel {
-  const char* isa;
-  size_t lanes;  // queries per vector
-  ScanFn scan;
+  const char* isa = nullptr;
+  size_t lanes = 0;  // queries per vector
+  ScanFn scan = nullptr;
   bool narrow = false;  // takes narrow panels too
+  bool tiled = false;   // by a unit for matrices: products are cheap beside all else
 };
 
 struct Kernels {
@@ -102,6 +106,10 @@ Kernel bfloat16_kernel();
 namespace avx512vnni {
 Kernel int8_kernel();
 }
+namespace avx512amx {
+Kernel bfloat16_kernel();  // no scan where the compiler knows no tiles
+Kernel int8_kernel();
+}  // namespace avx512amx
 namespace neon {
 Kernels kernels();
 }

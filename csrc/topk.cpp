@@ -10,10 +10,11 @@
 namespace jmlr {
 namespace {
 
-constexpr size_t kQueriesAtOnce = 512;   // bounds the candidates held at a time
-constexpr size_t kStreamingQueries = 2;  // up to here one row at a time beats tiles
-constexpr size_t kTileRows = 96;         // rows scored before their scores are filtered: fits L2 beside a panel
-constexpr size_t kChunkRows = 768;       // rows claimed at a time
+constexpr size_t kQueriesAtOnce = 512;      // bounds the candidates held at a time
+constexpr size_t kStreamingQueries = 2;     // up to here one row at a time beats tiles
+constexpr size_t kTileRows = 96;            // rows scored before their scores are filtered: fits L2 beside a panel
+constexpr size_t kChunkRows = 768;          // rows claimed at a time
+constexpr size_t kPanelBytes = 512u << 10;  // of the panels taken past all rows together: they stay in L2
 
 // All that one thread needs for a block of queries.
 struct Worker {
@@ -43,7 +44,7 @@ class BlockSearch {
         rescore_(options.kernels.rescore),
         streaming_(count <= kStreamingQueries),
         block_(index.storage, kernel_, queries, count, index.dim, streaming_),
-        fine_(index.storage, kernel_, queries, streaming_ || index.storage == Storage::float32 ? 0 : count, index.dim,
+        fine_(index.storage, kernel_, queries, streaming_ || index.storage != Storage::int8 ? 0 : count, index.dim,
               true),
         k_(k),
         better_(index.ids),
@@ -83,7 +84,8 @@ class BlockSearch {
         if (!exact_[q]) raise_floor(floors_[q], guessed[q]);
       }
     }
-    const size_t taken = by_panel ? std::max(panels / (2 * team.threads()), size_t{1}) : panels;
+    const size_t held = kPanelBytes / (2 * kernel_.lanes * 4 * block_.panels()[0].view.unit_count);
+    const size_t taken = by_panel ? std::clamp(held, size_t{1}, (panels - 1) / team.threads() + 1) : panels;
     const size_t rows = by_panel ? index_.rows / 4 + 1 : kChunkRows;  // quarters: nobody waits long for the last
     const size_t parts = (index_.rows + rows - 1) / rows;
     WorkQueue work(parts * ((panels + taken - 1) / taken), 1);
@@ -138,7 +140,7 @@ class BlockSearch {
     for (size_t first = begin; first < end; first += kTileRows) {
       const size_t count = std::min(kTileRows, end - first);
       for (size_t p = from; p < to; ++p) {
-        if (bounds_[p].any_scanned) scan_tile(worker, p, first, count);
+        if (bounds_[p].any_scanned) scan_tile(worker, p, block_ahead(first, count, end, p - from, to - from), first);
         if (!bounds_[p].any_exact) continue;
         for (size_t q = panels[p].first; q < panels[p].first + panels[p].count; ++q) {
           if (exact_[q]) scan_exactly(worker, q, first, count);
@@ -147,16 +149,26 @@ class BlockSearch {
     }
   }
 
-  void scan_tile(Worker& worker, size_t p, size_t first, size_t count) {
+  // Rows [first, first + count), and for panel `part` of `parts` its share of the tile that follows.
+  RowBlock block_ahead(size_t first, size_t count, size_t end, size_t part, size_t parts) const {
+    RowBlock rows = index_.block(first, count);
+    const size_t next = std::min(kTileRows, end - first - count) * rows.stride;
+    const size_t begin = next * part / parts / 64 * 64;
+    rows.ahead = static_cast<const char*>(rows.codes) + count * rows.stride + begin;
+    rows.ahead_bytes = next * (part + 1) / parts - begin;
+    return rows;
+  }
+
+  void scan_tile(Worker& worker, size_t p, const RowBlock& rows, size_t first) {
     const QueryBlock::Panel& panel = block_.panels()[p];
-    kernel_.scan(panel.view, index_.block(first, count), worker.scores.data());
+    kernel_.scan(panel.view, rows, worker.scores.data());
     for (size_t j = 0; j < panel.view.width; ++j) {
       const bool wanted = j < panel.count && !(bounds_[p].any_exact && exact_[panel.first + j]);
       worker.floor[j] =
           wanted ? scan_floor(floors_[panel.first + j].load(std::memory_order_relaxed), bounds_[p].constant[j])
                  : std::numeric_limits<float>::infinity();
     }
-    nominate(worker, p, first, count);
+    nominate(worker, p, first, rows.count);
   }
 
   // A row is let in if its upper end reaches the floor; the constant of the bound is moved over to the floor, and what
@@ -246,7 +258,7 @@ class BlockSearch {
   const RescoreFn rescore_;
   const bool streaming_;
   const QueryBlock block_;
-  const QueryBlock fine_;  // the same queries with a second digit: empty where block_ is as fine
+  const QueryBlock fine_;  // for tiles of int8, the same queries with a second digit; else empty
   const size_t k_;
   const BetterExact better_;
   std::unique_ptr<std::atomic<float>[]> floors_;

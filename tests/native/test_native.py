@@ -47,6 +47,21 @@ def test_the_native_core_is_clean_under_sanitizers(sanitizers, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("sanitizers", ["", "address,undefined"])
+def test_the_tile_kernels_give_the_reference_bits_in_emulation_and_the_emulation_the_processors(sanitizers, tmp_path):
+    """The loop of kernels/amx.h over tests/native/tile_emulation.h; where there is AMX, its scores bit by bit too."""
+    program = build(tmp_path, f"-DJMLR_SANITIZE={sanitizers}", targets=("test_amx",)) / "test_amx"
+    done = subprocess.run([program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    cases = re.search(r"(\d+) cases by emulation, 0 wrong", done.stdout)
+    assert cases, done.stdout
+    assert int(cases[1]) >= 300
+    compared = re.search(r"(\d+) scores of the processor's, 0 different", done.stdout)
+    assert compared or "no AMX here" in done.stdout, done.stdout
+    assert not compared or int(compared[1]) >= 100_000
+
+
+@pytest.mark.slow
 def test_neon_gives_the_same_bits_under_emulation(tmp_path):
     missing = [tool for tool in ARM if shutil.which(tool) is None]
     if missing:

@@ -3,6 +3,7 @@
 import os
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -185,6 +186,30 @@ def test_flush_to_zero_set_by_the_caller_does_not_change_the_answer():
     finally:
         torch.set_flush_denormal(False)
     same_bits(found, expected)
+
+
+@pytest.mark.parametrize("storage", ["bfloat16", "int8"])
+def test_a_large_k_has_a_first_floor_too(storage):
+    """Without one, some 10 k rows a query are let in where 2 to 5 k suffice."""
+    rng = np.random.default_rng(5)
+    index = Index.build(rng.standard_normal((60_000, 16), dtype=np.float32), storage)
+    index.search(rng.standard_normal((64, 16), dtype=np.float32), 1000)
+    nominated, _ = index.last_counts
+    assert nominated / 64 < 4 * 1000
+
+
+def test_amx_is_used_where_the_processor_has_it():
+    flags = set(Path("/proc/cpuinfo").read_text().split()) if Path("/proc/cpuinfo").exists() else set()
+    if not {"amx_tile", "amx_bf16", "amx_int8", "avx512_vnni"} <= flags:
+        pytest.skip("no AMX on this processor")
+    assert "avx512amx" in ISAS  # also refused where the system grants no tiles, or the compiler knows none
+    assert _topk.kernel_names("avx512amx") == ["avx512", "avx512amx", "avx512amx"]
+
+
+def test_the_kernels_chosen_by_measurement_are_of_this_machine_and_stay_the_same():
+    chosen = _topk.kernel_names("")
+    assert set(chosen) <= set(ISAS)
+    assert _topk.kernel_names("auto") == chosen
 
 
 def test_an_unknown_isa_is_refused_with_those_allowed(monkeypatch):
