@@ -1,6 +1,8 @@
 // Top-k for Python: arrays in, arrays out, errors turned into Python's, the GIL released in between.
 #include "bindings.h"
 
+#include <algorithm>
+
 #include "checksum.h"
 #include "topk.h"
 
@@ -49,8 +51,13 @@ class Scanner {
   jmlr::IndexView view_{};
 };
 
+// How many of `threads` a matrix is worth: a few MiB for each.
+size_t threads_for(const Floats& rows, size_t threads) {
+  return std::clamp(static_cast<size_t>(rows.size()) >> 20, size_t{1}, std::max(threads, size_t{1}));
+}
+
 // Codes and bounds of finite rows: (codes or None, scale or None, residual or None, norm).
-py::tuple encode(const std::string& name, const Floats& vectors) {
+py::tuple encode(const std::string& name, const Floats& vectors, size_t threads) {
   const jmlr::Storage storage = storage_of(name);
   require(vectors.ndim() == 2, "vectors must be [N, D]");
   const auto rows = static_cast<size_t>(vectors.shape(0));
@@ -58,15 +65,26 @@ py::tuple encode(const std::string& name, const Floats& vectors) {
   const bool coded = storage != jmlr::Storage::float32;
   Bytes codes({coded ? rows : 0, jmlr::code_stride(storage, dim)});
   Floats scale(storage == jmlr::Storage::int8 ? rows : 0), residual(coded ? rows : 0), norm(rows);
-  {
-    uint8_t* out[] = {codes.mutable_data()};
-    float* bounds[] = {scale.mutable_data(), residual.mutable_data(), norm.mutable_data()};
-    const py::gil_scoped_release release;
-    jmlr::encode_rows(storage, vectors.data(), rows, dim, out[0], bounds[0], bounds[1], bounds[2]);
-  }
+  uint8_t* out = codes.mutable_data();
+  float* bounds[] = {scale.mutable_data(), residual.mutable_data(), norm.mutable_data()};
+  const float* in = vectors.data();
+  run_released(threads_for(vectors, threads), [&](jmlr::Team& team) {
+    jmlr::encode_rows(storage, in, rows, dim, out, bounds[0], bounds[1], bounds[2], team);
+  });
   const auto optional = [](bool there, const py::object& array) { return there ? array : py::object(py::none()); };
   return py::make_tuple(optional(coded, codes), optional(storage == jmlr::Storage::int8, scale),
                         optional(coded, residual), norm);
+}
+
+std::optional<std::pair<size_t, size_t>> first_nonfinite(const Floats& matrix, size_t threads) {
+  require(matrix.ndim() == 2, "rows must be [N, D]");
+  const auto rows = static_cast<size_t>(matrix.shape(0));
+  const auto dim = static_cast<size_t>(matrix.shape(1));
+  const float* in = matrix.data();
+  std::optional<std::pair<size_t, size_t>> found;
+  run_released(threads_for(matrix, threads),
+               [&](jmlr::Team& team) { found = jmlr::first_nonfinite(in, rows, dim, team); });
+  return found;
 }
 
 std::vector<std::string> kernel_names(const std::string& isa) {
@@ -86,16 +104,9 @@ PYBIND11_MODULE(_topk, module) {
            py::arg("ids").noconvert(), py::arg("max_norm"))
       .def("search", &Scanner::search, py::arg("queries").noconvert(), py::arg("k"), py::arg("threads"), py::arg("isa"),
            "Return (scores [B, k], ids [B, k], pairs nominated, pairs rescored).");
-  module.def("encode", &encode, py::arg("storage"), py::arg("vectors").noconvert());
-  module.def(
-      "first_nonfinite",
-      [](const Floats& rows) {
-        require(rows.ndim() == 2, "rows must be [N, D]");
-        const py::gil_scoped_release release;
-        return jmlr::first_nonfinite(rows.data(), static_cast<size_t>(rows.shape(0)),
-                                     static_cast<size_t>(rows.shape(1)));
-      },
-      py::arg("rows").noconvert(), "Return the first (row, column) that is NaN or infinite, or None.");
+  module.def("encode", &encode, py::arg("storage"), py::arg("vectors").noconvert(), py::arg("threads"));
+  module.def("first_nonfinite", &first_nonfinite, py::arg("rows").noconvert(), py::arg("threads"),
+             "Return the first (row, column) that is NaN or infinite, or None.");
   module.def(
       "checksum", [](const Bytes& bytes) { return jmlr::checksum(bytes.data(), static_cast<size_t>(bytes.size())); },
       py::arg("bytes").noconvert(), py::call_guard<py::gil_scoped_release>(),

@@ -53,6 +53,18 @@ inline bool signalled() {
   return PyErr_CheckSignals() != 0;
 }
 
+// Runs work(team) without the interpreter's lock.
+template <typename Work>
+void run_released(size_t threads, const Work& work) {
+  try {
+    const py::gil_scoped_release release;
+    jmlr::Team team(threads, signalled);
+    work(team);
+  } catch (const jmlr::Interrupted&) {
+    throw py::error_already_set();
+  }
+}
+
 // Runs search(options, scores [count, k], ids [count, k]) without the interpreter's lock; the tuple that Python gets.
 template <typename Search>
 py::tuple run_search(size_t count, size_t k, size_t threads, const std::string& isa, const Search& search) {

@@ -1,6 +1,7 @@
 #include "encode.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstring>
 
@@ -58,9 +59,9 @@ Loss encode_int8(const double* x, size_t dim, float scale, int8_t* digits, int32
 }
 
 float scale_of(const float* x, size_t dim) {
-  float largest = 0.0f;
-  for (size_t d = 0; d < dim; ++d) largest = std::max(largest, std::fabs(x[d]));
-  return int8_scale(largest);
+  int32_t largest = 0;  // by their bits absolute values order as integers do, and those the compiler takes side by side
+  for (size_t d = 0; d < dim; ++d) largest = std::max(largest, static_cast<int32_t>(bits_of(x[d]) & 0x7fffffffu));
+  return int8_scale(float_of(static_cast<uint32_t>(largest)));
 }
 
 size_t padded_units(Storage storage, size_t dim) {
@@ -120,6 +121,41 @@ void encode_rows(Storage storage, const float* rows, size_t count, size_t dim, u
       std::fill(row + dim, row + stride, uint8_t{128});
     }
   }
+}
+
+namespace {
+constexpr size_t kRowsAtOnce = 256;  // encoded or checked by a thread before it asks for more
+}
+
+std::optional<std::pair<size_t, size_t>> first_nonfinite(const float* rows, size_t count, size_t dim, Team& team) {
+  std::atomic<size_t> part_found{count};  // the first part that has one begins there
+  WorkQueue work(count, kRowsAtOnce);
+  team.run([&](size_t me) {
+    for (size_t first, last; !team.stopping(me) && work.claim(&first, &last);) {
+      if (!first_nonfinite(rows + first * dim, last - first, dim)) continue;
+      size_t seen = part_found.load();
+      while (first < seen && !part_found.compare_exchange_weak(seen, first)) {
+      }
+      return;  // what is left of the work comes after
+    }
+  });
+  const size_t first = part_found.load();
+  auto found = first_nonfinite(rows + first * dim, std::min(kRowsAtOnce, count - first), dim);
+  if (found) found->first += first;
+  return found;
+}
+
+void encode_rows(Storage storage, const float* rows, size_t count, size_t dim, uint8_t* codes, float* scale,
+                 float* residual, float* norm, Team& team) {
+  const size_t stride = code_stride(storage, dim);
+  WorkQueue work(count, kRowsAtOnce);
+  team.run([&](size_t me) {
+    for (size_t first, last; !team.stopping(me) && work.claim(&first, &last);) {
+      encode_rows(storage, rows + first * dim, last - first, dim, codes + first * stride,
+                  storage == Storage::int8 ? scale + first : nullptr,
+                  storage == Storage::float32 ? nullptr : residual + first, norm + first);
+    }
+  });
 }
 
 QueryBlock::QueryBlock(Storage storage, const Kernel& kernel, const float* queries, size_t count, size_t dim,

@@ -9,6 +9,7 @@
 
 #include "aligned.h"
 #include "kernel.h"
+#include "parallel.h"
 #include "rounding.h"
 
 namespace jmlr {
@@ -25,6 +26,11 @@ std::optional<std::pair<size_t, size_t>> first_nonfinite(const float* rows, size
 // the Euclidean norm. `codes`, `residual` are untouched for float32, `scale` for all but int8. Needs finite rows.
 void encode_rows(Storage storage, const float* rows, size_t count, size_t dim, uint8_t* codes, float* scale,
                  float* residual, float* norm);
+
+// The same by all threads of a team. Throw Interrupted.
+std::optional<std::pair<size_t, size_t>> first_nonfinite(const float* rows, size_t count, size_t dim, Team& team);
+void encode_rows(Storage storage, const float* rows, size_t count, size_t dim, uint8_t* codes, float* scale,
+                 float* residual, float* norm, Team& team);
 
 // Queries made ready for one kernel. Panels are as wide as the kernel likes, or 1 for the streaming path.
 class QueryBlock {

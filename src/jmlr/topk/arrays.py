@@ -37,7 +37,7 @@ def as_matrix(
         matrix = np.ascontiguousarray(array, dtype=np.float32)
     if not matrix.flags.aligned:
         matrix = matrix.copy()
-    bad = _topk.first_nonfinite(matrix)
+    bad = _topk.first_nonfinite(matrix, thread_count(None))
     if bad is not None:
         row, column = bad
         raise ValueError(

@@ -254,7 +254,7 @@ def kernel_names() -> dict[str, str]:
 
 
 def _encode(matrix: np.ndarray, storage: str) -> Arrays:
-    codes, scale, residual, norm = _topk.encode(storage, matrix)
+    codes, scale, residual, norm = _topk.encode(storage, matrix, thread_count(None))
     columns = {"vectors": matrix, "norm": norm, "codes": codes, "residual": residual, "scale": scale}
     return {name: array for name, array in columns.items() if array is not None}
 

@@ -166,7 +166,7 @@ def maxsim_topk(
 def _encode(storage: str, tokens: np.ndarray, offsets: Any, ids: Any) -> Arrays:
     bounds = as_offsets(offsets, len(tokens))
     names = None if ids is None else as_ids(ids, len(bounds) - 1, "passage")
-    codes, scale, residual, norm = _topk.encode(storage, tokens)
+    codes, scale, residual, norm = _topk.encode(storage, tokens, thread_count(None))
     if len(bounds) > 1:  # the bound of a passage's maximum is that of its worst token
         norm = np.maximum.reduceat(norm, bounds[:-1])
         residual = None if residual is None else np.maximum.reduceat(residual, bounds[:-1])

@@ -87,3 +87,25 @@ def test_threads_follow_omp_num_threads(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "none")
     with pytest.raises(ValueError, match="OMP_NUM_THREADS: 'none'"):
         topk(X, X, 1)
+
+
+@pytest.mark.parametrize("threads", ["1", "3"])
+def test_the_first_bad_entry_is_named_whatever_the_number_of_threads(threads, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", threads)
+    x = np.zeros((50_000, 64), np.float32)
+    x[39_000:, 5] = np.nan
+    x[700, 9] = np.inf
+    with pytest.raises(ValueError, match="inf in row 700, column 9"):
+        Index.build(x)
+
+
+@pytest.mark.parametrize("storage", ["float32", "bfloat16", "int8"])
+def test_an_index_has_the_same_bits_whatever_the_number_of_threads(storage, monkeypatch):
+    x = np.random.default_rng(0).standard_normal((50_001, 64), dtype=np.float32)
+    columns = []
+    for threads in ("1", "3"):
+        monkeypatch.setenv("OMP_NUM_THREADS", threads)
+        columns.append(Index.build(x, storage)._columns)
+    assert columns[0].keys() == columns[1].keys()
+    for name, column in columns[0].items():
+        assert np.array_equal(column, columns[1][name]), name
