@@ -43,6 +43,7 @@ from jmlr.options import (
 )
 from jmlr.options.base import Count, Name, Positive, option
 from jmlr.options.cards import with_cards
+from jmlr.options.fits import check_counts, check_splits
 from jmlr.options.own import with_defaults
 from jmlr.options.prompts import fields_of
 from jmlr.runtime.checkout import called
@@ -108,7 +109,7 @@ class Config(Closed):
     search: SearchOptions = option(SearchOptions, "the best passages of every question")
     train: TrainOptions = option(TrainOptions, "fine-tuning, common to all systems")
     endpoints: dict[Name, EndpointOptions] = option(dict, "language models behind OpenAI-compatible servers, by name")
-    systems: dict[Name, SystemOptions] = option(_demo_systems, "rows of the table")
+    systems: dict[Name, SystemOptions] = option(_demo_systems, "rows of the table", min_length=1)
     answer: AnswerOptions = option(AnswerOptions, "one answer per question")
     evaluate: EvaluateOptions = option(EvaluateOptions, "metrics with intervals")
     judge: JudgeOptions = option(JudgeOptions, "language models compare systems' answers")
@@ -135,6 +136,11 @@ class Config(Closed):
             raise ValueError(f"endpoints.{both[0]}: a model has this name already")
         for name in self.systems:
             self._check_system(name)
+            check_splits(self.answer_options(name).splits, p.questions, f"systems.{name}: answer.splits")
+            check_counts(self.train_options(name), self.search.candidates, f"systems.{name}")
+        check_splits(p.decontaminate.splits, p.questions, "prepare.decontaminate.splits")
+        if repeated := sorted({seed for seed in self.seeds if self.seeds.count(seed) > 1}):
+            raise ValueError(f"seeds: {repeated[0]} stands there twice; allowed: each seed once")
         self._check_texts()
         self._check_judge()
         self._check_private()

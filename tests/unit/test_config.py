@@ -202,3 +202,34 @@ def test_documents_are_made_only_where_a_model_learns_from_them():
         run = Config.load({**data, "models": {**data["models"], "llm": {"pretrain": pretrain}}})
         assert (run.prepared().documents == run.prepare.documents) == reads
     assert Config().prepared() == Config().prepare
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"seeds": [0, 1, 0]}, "seeds: 0 stands there twice"),
+        ({"systems": {}}, "systems"),
+        ({"answer": {"splits": ["tset"]}}, "no question is in split 'tset' (did you mean 'test'?)"),
+        (
+            {"systems": {"a": {"title": "A", "answer": {"splits": ["dve"]}}}},
+            "systems.a: answer.splits: no question is in split 'dve'",
+        ),
+        (
+            {"prepare": {"decontaminate": {"splits": ["tset"]}}},
+            "prepare.decontaminate.splits: no question is in split 'tset'",
+        ),
+        ({"search": {"candidates": 2}}, "train.passages is 3; allowed: at most search.candidates, 2"),
+        ({"search": {"candidates": 5}}, "systems.jmlr: train.samples is 10; allowed: at most search.candidates, 5"),
+    ],
+)
+def test_what_does_not_fit_together_is_refused_before_anything_runs(change, said):
+    questions = [{"source": "world", "file": "questions.jsonl", "split": "hash"}]
+    data = {**change, "prepare": {"questions": questions, **change.get("prepare", {})}}
+    with pytest.raises(ConfigError) as error:
+        Config.load(data)
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_records_that_name_their_splits_may_have_any():
+    assert Config.load({"answer": {"splits": ["anything"]}}).answer.splits == ["anything"]
