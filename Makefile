@@ -17,7 +17,7 @@ empty :=
 comma := ,
 space := $(empty) $(empty)
 
-.PHONY: help demo real test lint bench gpu-check clean
+.PHONY: help demo real test lint pylate bench gpu-check clean
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 8
 
@@ -44,6 +44,8 @@ lint: .venv/.lint  ## style, types and the workflow's own linter
 	snakefmt --check --line-length 120 Snakefile workflow
 	snakemake --lint
 	clang-format --dry-run --Werror $(filter %.h %.cpp %.cu %.cuh,$(CXX_SOURCES))
+
+pylate: .venv-pylate/.made  ## an environment of its own for the test against PyLate, which wants older libraries than ours
 
 bench: .venv/.bench  ## the benchmarks of the exact top-k and of the joint step
 	@for script in benchmarks/*.py; do echo "== $$script"; python "$$script"; done
@@ -82,6 +84,13 @@ clean:  ## remove results, logs and builds; the environment stays
 
 .venv/.lint: .venv/.test
 	@$(PIP) --no-build-isolation --editable '.[workflow,slurm,test,lint]'
+	@touch $@
+
+.venv-pylate/.made: envs/pylate.txt
+	@echo "make: an environment for PyLate"
+	@$(PYTHON) -m venv .venv-pylate
+	@.venv-pylate/bin/python -m pip install --quiet "$$(grep '^torch==' $<)"
+	@.venv-pylate/bin/python -m pip install --quiet --requirement $<
 	@touch $@
 
 .venv/.bench: .venv/.workflow

@@ -10,11 +10,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from jmlr.models.load import gguf_of
+
 HOW_TO_LOAD = {
-    "adapter": """from peft import PeftModel
+    "adapter": """import torch
+from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
-model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained("{llm}"), "{name}")""",
+base = AutoModelForCausalLM.from_pretrained({base}, dtype=torch.{dtype})  # as the run held it
+model = PeftModel.from_pretrained(base, "{name}")""",
     "merged": """from transformers import AutoModelForCausalLM, AutoTokenizer
 
 model, tokenizer = AutoModelForCausalLM.from_pretrained("{name}"), AutoTokenizer.from_pretrained("{name}")""",
@@ -27,6 +31,11 @@ scores = model.similarity(model.encode_query(["..."]), model.encode_document([".
 model = ColBERT("{name}")
 queries, passages = model.encode(["..."], is_query=True), model.encode(["..."], is_query=False)""",
 }
+# An adapter is saved in float32; what holds it is another matter for each of the libraries' loaders.
+LOADERS = (
+    "Give the dtype, and load with `PeftModel`: beside a base model in bfloat16 it holds the LoRA weights in float32 and rounds what "
+    "was trained in full (`train_modules`); transformers' own `load_adapter`, and its `from_pretrained` of this folder, round both."
+)
 TITLES = {
     "adapter": "LoRA adapter of a language model",
     "merged": "Language model, its adapter merged",
@@ -49,7 +58,11 @@ def write_card(folder: Path, kind: str, about: Mapping[str, Any]) -> None:
     how = (
         "Fine-tuned" if about["options"]["target"] == "frozen" else "Language model and retriever were trained jointly"
     )
-    hub = [f"base_model: {base}"] if base and not Path(base).is_dir() else []
+    hub = [f"base_model: {base}"] if base and not Path(base).exists() else []
+    held = {
+        "base": _first_argument(llm or ""),
+        "dtype": "bfloat16" if about["options"].get("llm_precision") == "bfloat16" else "float32",
+    }
     lines = [
         "---", f"library_name: {LIBRARIES[kind]}", *hub, "tags: [jmlr, retrieval-augmented, medical]", "---", "",
         f"# {TITLES[kind]}",
@@ -63,7 +76,8 @@ def write_card(folder: Path, kind: str, about: Mapping[str, Any]) -> None:
         f"| seed, round | {about['seed']}, {about['round']} |",
         f"| code (digest) | `{about['code']}` |",
         *(f"| data: {name} (SHA-256) | `{digest}` |" for name, digest in about["data"].items()),
-        "", "## Load it", "", "```python", HOW_TO_LOAD[kind].format(llm=llm, name="path/of/this/folder"), "```",
+        "", "## Load it", "", "```python", HOW_TO_LOAD[kind].format(name="path/of/this/folder", **held), "```",
+        *(["", LOADERS] if kind == "adapter" else []),
         "", "## Settings", "", "| option | value |", "|---|---|",
         *(f"| `{k}` | `{_cell(v)}` |" for k, v in about["options"].items()), "",
     ]  # fmt: skip
@@ -75,7 +89,13 @@ def _name(path: str | None) -> str | None:
     """Return how a card calls a model: a hub name in full, a local folder without what lies above its last three parts."""
     if path is None:
         return None
-    return "/".join(Path(path).parts[-3:]).lstrip("/") if Path(path).is_dir() else path
+    return "/".join(Path(path).parts[-3:]).lstrip("/") if Path(path).exists() else path
+
+
+def _first_argument(llm: str) -> str:
+    """Return what `from_pretrained` is given for a model: its name, or of a GGUF file the folder and the file."""
+    folder, file = gguf_of(llm)
+    return f'"{folder}"' + "".join(f', {key}="{name}"' for key, name in file.items())
 
 
 def _cell(value: Any) -> str:

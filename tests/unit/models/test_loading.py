@@ -11,7 +11,8 @@ from tiny_tokenizers import TEXT, tokenizer_of
 from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
 
 from jmlr.corpus.prompt import frame
-from jmlr.models.llm import add_adapter, answer_losses, load_llm
+from jmlr.models.card import write_card
+from jmlr.models.llm import add_adapter, answer_losses, load_llm, save_adapter
 from jmlr.models.prefix import write
 from jmlr.options import AnswerOptions, PretrainOptions, ReadingOptions
 from jmlr.runtime.errors import UserError
@@ -227,3 +228,36 @@ def test_a_real_gguf_file_answers(data):
     llm, tokenizer = load_llm(str(file), precision="bfloat16")
     said = replies(llm, tokenizer, ["What is the capital of France?"], 16, 1, True, lambda _: None)
     assert "Paris" in said[0]
+
+
+def test_an_adapter_s_card_says_how_to_load_it_in_the_precision_of_the_run(tmp_path):
+    (tmp_path / "model.gguf").write_bytes(b"")
+    about = {"retriever": None, "seed": 0, "round": 1, "code": "c", "data": {}}
+    for llm, precision, said in (
+        ("some/llm", "bfloat16", 'from_pretrained("some/llm", dtype=torch.bfloat16)'),
+        ("some/llm", "4bit", 'from_pretrained("some/llm", dtype=torch.float32)'),
+        (str(tmp_path / "model.gguf"), "float32", f'{tmp_path.name}", gguf_file="model.gguf", dtype=torch.float32)'),
+    ):
+        write_card(
+            tmp_path, "adapter", {**about, "llm": llm, "options": {"target": "frozen", "llm_precision": precision}}
+        )
+        text = (tmp_path / "README.md").read_text()
+        assert said in text
+        assert "load with `PeftModel`" in text
+        assert str(tmp_path.parent.parent) not in text  # nothing of this machine's folders
+        assert ("base_model: some/llm" in text) == (llm == "some/llm")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_peft_holds_an_adapter_as_the_card_says(tmp_path, dtype):
+    from peft import PeftModel
+
+    llm, _ = load_llm(str(saved(tmp_path / "llm")))
+    save_adapter(add_adapter(llm, rank=2, alpha=2, dropout=0.0, targets=["q_proj"], modules=["norm"]), tmp_path / "a")
+    base = AutoModelForCausalLM.from_pretrained(tmp_path / "llm", dtype=dtype)
+    held = dict(PeftModel.from_pretrained(base, str(tmp_path / "a")).named_parameters())
+    assert {p.dtype for n, p in held.items() if "lora_" in n} == {torch.float32}
+    assert {p.dtype for n, p in held.items() if "modules_to_save" in n} == {dtype}
+    other = AutoModelForCausalLM.from_pretrained(tmp_path / "llm", dtype=dtype)
+    other.load_adapter(str(tmp_path / "a"))
+    assert {p.dtype for n, p in other.named_parameters() if "lora_" in n} == {dtype}
