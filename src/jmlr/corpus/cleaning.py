@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import html
 import re
+from collections import Counter
 from dataclasses import replace
 
 from lxml import etree
@@ -64,6 +65,7 @@ HTML = Vocabulary(
     cells=frozenset({"td", "th"}),
     left_out=names("head script style svg template iframe object noscript canvas audio video datalist"),
 )
+_BLOCKS = HTML.paragraphs | HTML.lines | HTML.cells
 _FRAGMENT = replace(HTML, as_typed=True)
 _ATTRIBUTE = re.compile(r"([^\s\"'<>/=]++)(?:\s*+=\s*+(\"[^\"]*+\"|'[^']*+'|[^\s<>]++))?+")
 _TAG = re.compile(
@@ -112,6 +114,7 @@ def _source(text: str) -> str:
     text, comments = _without_comments(text)
     ends = {found[1].lower(): found.start() for found in re.finditer(r"</([a-z][\w:.-]*)\s*>", text, re.I)}  # the last
     parts, at, sure = [], 0, comments
+    begun: Counter[str] = Counter()
     for tag in _TAG.finditer(text):
         name = (tag["start"] or tag["end"] or "").lower()
         closed = ends.get(name, -1) >= tag.end() or bool(tag["end"])
@@ -119,7 +122,11 @@ def _source(text: str) -> str:
             continue
         sure |= closed or not name or name in _SURE or bool((tag["rest"] or "").strip(" \n\t/"))
         parts.append(_escaped(text[at : tag.start()]))
-        parts.append(_rebuilt(name, tag["rest"], closed) if name else "")
+        if tag["end"] and not begun[name]:  # it ends what began before the text: to a parser it is nothing
+            parts.append("<br>" if name in _BLOCKS else "")
+        else:
+            begun[name] += -1 if tag["end"] else 1
+            parts.append(_rebuilt(name, tag["rest"], closed) if name else "")
         at = tag.end()
     return "".join([*parts, _escaped(text[at:])]) if sure else ""
 

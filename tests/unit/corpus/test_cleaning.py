@@ -79,6 +79,7 @@ def test_a_tag_that_stays_open_is_one_where_the_text_is_html_anyway() -> None:
         ("<h2>What is it?</h2>It hurts.<hr>End", "What is it?\n\nIt hurts.\n\nEnd"),
         ("<![CDATA[<p>x</p>]]>", "x"),
         ("<!DOCTYPE html><html><head><title>T</title></head><body>x</body></html>", "x"),
+        ("a case.</li>The next</b>one.</p><p>End</p>", "a case.\nThe nextone.\n\nEnd"),
         ("<p></p>", ""),
     ],
 )  # fmt: skip
