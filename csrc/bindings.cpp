@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "checksum.h"
+#include "floating_point.h"
 #include "topk.h"
 
 namespace {
@@ -12,7 +13,7 @@ namespace {
 class Scanner {
  public:
   Scanner(const std::string& storage, Floats vectors, std::optional<Bytes> codes, std::optional<Floats> scale,
-          std::optional<Floats> residual, Floats norm, std::optional<Ids> ids, std::optional<float> max_norm)
+          std::optional<Floats> residual, Floats norm, std::optional<Ids> ids, std::optional<double> max_norm)
       : vectors_(std::move(vectors)),
         codes_(std::move(codes)),
         scale_(std::move(scale)),
@@ -31,7 +32,8 @@ class Scanner {
     view_.norm = per_row(std::optional(norm_), view_.rows, true, "norm must be [N]");
     require(!ids_ || (ids_->ndim() == 1 && static_cast<size_t>(ids_->shape(0)) == view_.rows), "ids must be [N]");
     view_.ids = ids_ ? ids_->data() : nullptr;
-    view_.max_norm = max_norm ? *max_norm : jmlr::max_of(view_.norm, view_.rows);
+    const jmlr::DefaultFloatingPoint environment;
+    view_.max_norm = max_norm ? static_cast<float>(*max_norm) : jmlr::max_of(view_.norm, view_.rows);
   }
 
   py::tuple search(const Floats& queries, size_t k, size_t threads, const std::string& isa) const {
@@ -55,6 +57,16 @@ class Scanner {
 size_t threads_for(const Floats& rows, size_t threads) {
   return std::clamp(static_cast<size_t>(rows.size()) >> 20, size_t{1}, std::max(threads, size_t{1}));
 }
+
+// For a `with` statement around what NumPy computes.
+class PythonEnvironment {
+ public:
+  void enter() { held_.emplace(); }
+  void exit(const py::args&) { held_.reset(); }
+
+ private:
+  std::optional<jmlr::DefaultFloatingPoint> held_;
+};
 
 // Codes and bounds of finite rows: (codes or None, scale or None, residual or None, norm).
 py::tuple encode(const std::string& name, const Floats& vectors, size_t threads) {
@@ -98,7 +110,7 @@ PYBIND11_MODULE(_topk, module) {
   module.doc() = "Exact inner-product top-k; use jmlr.topk, which checks what goes in.";
   py::class_<Scanner>(module, "Scanner")
       .def(py::init<const std::string&, Floats, std::optional<Bytes>, std::optional<Floats>, std::optional<Floats>,
-                    Floats, std::optional<Ids>, std::optional<float>>(),
+                    Floats, std::optional<Ids>, std::optional<double>>(),
            py::arg("storage"), py::arg("vectors").noconvert(), py::arg("codes").noconvert(),
            py::arg("scale").noconvert(), py::arg("residual").noconvert(), py::arg("norm").noconvert(),
            py::arg("ids").noconvert(), py::arg("max_norm"))
@@ -107,6 +119,22 @@ PYBIND11_MODULE(_topk, module) {
   module.def("encode", &encode, py::arg("storage"), py::arg("vectors").noconvert(), py::arg("threads"));
   module.def("first_nonfinite", &first_nonfinite, py::arg("rows").noconvert(), py::arg("threads"),
              "Return the first (row, column) that is NaN or infinite, or None.");
+
+  py::class_<PythonEnvironment>(module, "DefaultFloatingPoint",
+                                "with DefaultFloatingPoint(): nothing on this thread is flushed to zero.")
+      .def(py::init<>())
+      .def("__enter__", &PythonEnvironment::enter)
+      .def("__exit__", &PythonEnvironment::exit);
+  module.def("encode", &encode, py::arg("storage"), py::arg("vectors").noconvert());
+  module.def(
+      "first_nonfinite",
+      [](const Floats& rows) {
+        require(rows.ndim() == 2, "rows must be [N, D]");
+        const py::gil_scoped_release release;
+        return jmlr::first_nonfinite(rows.data(), static_cast<size_t>(rows.shape(0)),
+                                     static_cast<size_t>(rows.shape(1)));
+      },
+      py::arg("rows").noconvert(), "Return the first (row, column) that is NaN or infinite, or None.");
   module.def(
       "checksum", [](const Bytes& bytes) { return jmlr::checksum(bytes.data(), static_cast<size_t>(bytes.size())); },
       py::arg("bytes").noconvert(), py::call_guard<py::gil_scoped_release>(),

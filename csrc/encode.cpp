@@ -5,6 +5,8 @@
 #include <cmath>
 #include <cstring>
 
+#include "floating_point.h"
+
 namespace jmlr {
 namespace {
 
@@ -102,6 +104,7 @@ std::optional<std::pair<size_t, size_t>> first_nonfinite(const float* rows, size
 
 void encode_rows(Storage storage, const float* rows, size_t count, size_t dim, uint8_t* codes, float* scale,
                  float* residual, float* norm) {
+  const DefaultFloatingPoint environment;
   const size_t stride = code_stride(storage, dim);
   std::vector<double> wide(storage == Storage::int8 ? dim : 0);
   for (size_t r = 0; r < count; ++r) {

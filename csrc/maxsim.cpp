@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "candidates.h"
+#include "floating_point.h"
 
 namespace jmlr {
 namespace {
@@ -290,6 +291,7 @@ class GroupSearch {
 
 SearchCounts maxsim_search(const MaxSimView& index, const float* tokens, const int64_t* starts, size_t count, size_t k,
                            const SearchOptions& options, float* scores, int64_t* ids) {
+  const DefaultFloatingPoint environment;
   SearchCounts counts;
   if (k == 0) return counts;
   const auto values = [&](size_t first, size_t last) {

@@ -1,7 +1,6 @@
 #include "parallel.h"
 
 #include <atomic>
-#include <cfenv>
 #include <chrono>
 #include <condition_variable>
 #include <exception>
@@ -10,6 +9,8 @@
 #include <system_error>
 #include <thread>
 #include <vector>
+
+#include "floating_point.h"
 
 #if __has_include(<pthread.h>)
 #include <pthread.h>
@@ -20,21 +21,6 @@
 
 namespace jmlr {
 namespace {
-
-// The bounds assume rounding to nearest and gradual underflow; a library may have set flush-to-zero on this thread.
-class DefaultFloatingPoint {
- public:
-  DefaultFloatingPoint() {
-    std::fegetenv(&saved_);
-    std::fesetenv(FE_DFL_ENV);
-  }
-  ~DefaultFloatingPoint() { std::fesetenv(&saved_); }
-  DefaultFloatingPoint(const DefaultFloatingPoint&) = delete;
-  DefaultFloatingPoint& operator=(const DefaultFloatingPoint&) = delete;
-
- private:
-  std::fenv_t saved_;
-};
 
 // A thread that sleeps between jobs. A new thread for every search may begin on the caller's own core and stay there
 // for milliseconds, longer than a search takes; one that is woken goes to an idle core.

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "candidates.h"
+#include "floating_point.h"
 #include "guess.h"
 
 namespace jmlr {
@@ -271,6 +272,7 @@ class BlockSearch {
 
 SearchCounts search(const IndexView& index, const float* queries, size_t count, size_t k, const SearchOptions& options,
                     float* scores, int64_t* ids) {
+  const DefaultFloatingPoint environment;
   SearchCounts counts;
   if (k == 0) return counts;
   const size_t work = index.rows / kChunkRows + 1;

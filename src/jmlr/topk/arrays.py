@@ -33,7 +33,7 @@ def as_matrix(
         raise ValueError(f"{name}: D = {array.shape[1]}, but the index has D = {dim}")
     if not 1 <= array.shape[1] <= MAX_DIM:
         raise ValueError(f"{name}: D = {array.shape[1]}; allowed: 1 to {MAX_DIM}")
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore"), _topk.DefaultFloatingPoint():
         matrix = np.ascontiguousarray(array, dtype=np.float32)
     if not matrix.flags.aligned:
         matrix = matrix.copy()

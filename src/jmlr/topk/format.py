@@ -66,7 +66,9 @@ def write_index(
                 if name not in writers:
                     writers[name] = _ColumnWriter(folder / f"{name}.npy", DTYPES[name], array)
                 writers[name].append(array)
-            largest = max(largest, float(block["norm"].max(initial=0.0)) if "norm" in block else 0.0)
+            if "norm" in block:
+                with _topk.DefaultFloatingPoint():
+                    largest = max(largest, float(block["norm"].max(initial=0.0)))
         manifest: dict[str, Any] = {"format": FORMAT if passages is None else MAXSIM_FORMAT, "version": VERSION}
         manifest |= {"rows": writers["vectors"].rows, "dim": dim, "storage": storage}
         manifest |= {} if passages is None else {"passages": passages}

@@ -241,7 +241,8 @@ def merge(
             f"parts: id {ordered[query, place]} twice for query {query}; allowed: ids distinct across shards"
         )
     padding = all_ids < 0  # comes last, even after a row that scores -inf
-    order = np.lexsort((all_ids, -all_scores, padding), axis=-1)[:, :count]
+    with _topk.DefaultFloatingPoint():
+        order = np.lexsort((all_ids, -all_scores, padding), axis=-1)[:, :count]
     fill = ((0, 0), (0, count - order.shape[1]))
     scores = np.pad(np.take_along_axis(all_scores, order, axis=1), fill, constant_values=-np.inf)
     return scores, np.pad(np.take_along_axis(all_ids, order, axis=1), fill, constant_values=-1)

@@ -168,8 +168,9 @@ def _encode(storage: str, tokens: np.ndarray, offsets: Any, ids: Any) -> Arrays:
     names = None if ids is None else as_ids(ids, len(bounds) - 1, "passage")
     codes, scale, residual, norm = _topk.encode(storage, tokens, thread_count(None))
     if len(bounds) > 1:  # the bound of a passage's maximum is that of its worst token
-        norm = np.maximum.reduceat(norm, bounds[:-1])
-        residual = None if residual is None else np.maximum.reduceat(residual, bounds[:-1])
+        with _topk.DefaultFloatingPoint():
+            norm = np.maximum.reduceat(norm, bounds[:-1])
+            residual = None if residual is None else np.maximum.reduceat(residual, bounds[:-1])
     columns = {"vectors": tokens, "codes": codes, "scale": scale, "residual": residual, "norm": norm}
     columns |= {"offsets": bounds, "ids": names}
     return {name: array for name, array in columns.items() if array is not None}

@@ -47,7 +47,7 @@ def adversarial(rng, kind, offsets, dim):
     elif kind == "overflow":  # each product fits float32, but neither their sums nor the queries' tokens together
         x, q = (x.clip(-3, 3) * 1e18).astype(np.float32), (q.clip(0, 3) * 4e19).astype(np.float32)
     elif kind == "denormal":
-        x, q = (x * 1e-41).astype(np.float32), q * np.float32(1e30)
+        x, q = (x * 1e-41).astype(np.float32), q * np.float32(1e25)
     elif kind == "zero tokens":
         x[::2] = 0
     elif kind == "one token dominates":
