@@ -119,22 +119,11 @@ PYBIND11_MODULE(_topk, module) {
   module.def("encode", &encode, py::arg("storage"), py::arg("vectors").noconvert(), py::arg("threads"));
   module.def("first_nonfinite", &first_nonfinite, py::arg("rows").noconvert(), py::arg("threads"),
              "Return the first (row, column) that is NaN or infinite, or None.");
-
   py::class_<PythonEnvironment>(module, "DefaultFloatingPoint",
                                 "with DefaultFloatingPoint(): nothing on this thread is flushed to zero.")
       .def(py::init<>())
       .def("__enter__", &PythonEnvironment::enter)
       .def("__exit__", &PythonEnvironment::exit);
-  module.def("encode", &encode, py::arg("storage"), py::arg("vectors").noconvert());
-  module.def(
-      "first_nonfinite",
-      [](const Floats& rows) {
-        require(rows.ndim() == 2, "rows must be [N, D]");
-        const py::gil_scoped_release release;
-        return jmlr::first_nonfinite(rows.data(), static_cast<size_t>(rows.shape(0)),
-                                     static_cast<size_t>(rows.shape(1)));
-      },
-      py::arg("rows").noconvert(), "Return the first (row, column) that is NaN or infinite, or None.");
   module.def(
       "checksum", [](const Bytes& bytes) { return jmlr::checksum(bytes.data(), static_cast<size_t>(bytes.size())); },
       py::arg("bytes").noconvert(), py::call_guard<py::gil_scoped_release>(),
