@@ -90,7 +90,7 @@ clean:  ## remove results, logs and builds; the environment stays
 	@echo "make: an environment for PyLate"
 	@$(PYTHON) -m venv .venv-pylate
 	@.venv-pylate/bin/python -m pip install --quiet "$$(grep '^torch==' $<)"
-	@.venv-pylate/bin/python -m pip install --quiet --requirement $<
+	@.venv-pylate/bin/python -m pip install --quiet --no-deps --requirement $<
 	@touch $@
 
 .venv/.bench: .venv/.workflow
