@@ -1,5 +1,7 @@
 """Marked-up text as running text: inline elements join without a blank, block elements part.
 
+A number raised after a digit gets a `^`, since 10<sup>9</sup>/L must not become 109/L.
+
     text_of(tree, JATS)      # 'CO2 rises.\n\nSo does HCO3.' for <sec><p>CO<sub>2</sub> rises.</p><p>So does ...</p></sec>
 
 A vocabulary says what the elements of a language are; those that it does not name are inline. Mathematics is MathML in all
@@ -24,6 +26,7 @@ _ENTITY = re.compile(rb"&([A-Za-z][A-Za-z0-9]{1,31});")
 _OF_XML = {b"amp", b"lt", b"gt", b"quot", b"apos"}
 _CHUNK = 1 << 16
 _BLANKS = re.compile(r"\s+")
+_NUMBER = re.compile(r"[-+\u2212\u2013]?\s*[0-9]+(?:[.,/][0-9]+)?")
 _WIDTH = ("", " ", CELL, LINE, PARAGRAPH)
 
 
@@ -80,7 +83,7 @@ def text_of(element: Any, words: Vocabulary, without: frozenset[str] = frozenset
                 steps.skip_subtree()
                 continue
             flow.begin(name, words)
-            flow.add(_before(node, name) + (node.text or ""))
+            flow.add("^" * (flow.ends_in_digit and _raised(node, name)) + _before(node, name) + (node.text or ""))
         elif event == "end":
             if left_out is None:
                 flow.add(_after(node, name))
@@ -118,6 +121,13 @@ def _left_out(node: Any, name: str, words: Vocabulary) -> bool:
         return any(local(child) == "sup" for child in node)
     inside = "".join(node.itertext())
     return any(local(child) in words.pointers for child in node) or not inside.strip(" ,;–-\n\t")
+
+
+def _raised(node: Any, name: str) -> bool:
+    """Tell whether an element is a raised number: an exponent, where it stands after a digit."""
+    above = node.getparent()
+    power = above is not None and local(above) == "msup" and node.getprevious() is not None
+    return (name == "sup" or power) and bool(_NUMBER.fullmatch("".join(node.itertext()).strip()))
 
 
 def _before(node: Any, name: str) -> str:
@@ -188,6 +198,10 @@ class _Flow:
             text = text.removeprefix(" ")
         self.led = self.led and not text.strip()
         self.parts.append(text)
+
+    @property
+    def ends_in_digit(self) -> bool:
+        return not self.border and bool(self.parts) and self.parts[-1][-1:].isdigit()
 
     def text(self) -> str:
         return "".join(self.parts).strip()

@@ -76,7 +76,7 @@ def test_exercises_of_a_class_come_with_options_and_key(book: Path) -> None:
     first, several, without = (r.fields for r in read_records(book, Reading(format="cnxml", records="multiple-choice")))
     assert (first["id"], first["question"], first["answer"], first["gold_section"]) == (
         "m1#e1",
-        "What is 103?",
+        "What is 10^3?",
         "B",
         "m1",
     )

@@ -53,8 +53,11 @@ def test_a_tag_that_stays_open_is_one_where_the_text_is_html_anyway() -> None:
     ("text", "clean"),
     [
         ("<p>Fever &gt; 38&nbsp;&deg;C</p>", "Fever > 38 °C"),
-        ("CO<sub>2</sub>, 10<sup>9</sup>/L, <i>M</i><sub>m</sub>PPOX, <em>in vivo</em>, un<b>bold</b>ly", "CO2, 109/L, MmPPOX, in vivo, unboldly"),
+        ("CO<sub>2</sub>, 10<sup>9</sup>/L, <i>M</i><sub>m</sub>PPOX, <em>in vivo</em>, un<b>bold</b>ly", "CO2, 10^9/L, MmPPOX, in vivo, unboldly"),
         ("<sup>13</sup>C-urea (<i>H. pylori</i>)", "13C-urea (H. pylori)"),
+        ("10<sup>&minus;3</sup> mol, 2 &times; 10<sup> 6</sup>, kg/m<sup>2</sup>", "10^\u22123 mol, 2 \u00d7 10^ 6, kg/m2"),
+        ("Ca<sup>2+</sup>, 3<sup>rd</sup>", "Ca2+, 3rd"),
+        ("<math><msup><mn>10</mn><mn>9</mn></msup></math> and <math><msup><mi>x</mi><mn>2</mn></msup></math>", "10^9 and x2"),
         ("<ul><li>rest<li>fluids</ul>then <b>go</b>", "rest\nfluids\n\nthen go"),
         ("<p>one</p>\n  <p>two</p><div>three</div>four<br>five<br/>six", "one\n\ntwo\n\nthree\n\nfour\nfive\nsix"),
         ("<dl><dt>Gout<dd>a disease</dl>", "Gout\na disease"),

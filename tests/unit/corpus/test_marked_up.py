@@ -58,7 +58,7 @@ def test_an_article_of_pmc_loses_no_paragraph_and_splits_no_word() -> None:
         f"{TITLE}: Abstract": "Background: CO2 rises.\n\nResults: It fell.",
         f"{TITLE}: Plain words": "Less gout.",
         TITLE: "Outside of any section.\n\nFigure 2. Floating.",
-        f"{TITLE}: Methods": "Cells at 109/L grew [3].\n\nAfter the section inside.",
+        f"{TITLE}: Methods": "Cells at 10^9/L grew [3].\n\nAfter the section inside.",
         f"{TITLE}: Methods: Patients": "• adults\n\n• children\n\nBMI\n\nbody mass index",
         f"{TITLE}: Results": "Table 1 Doses\n\nBy drug.\n\nDrug | mg\nA | 5a\n\naonce daily\n\nFigure 1. Growth.\n\n"
         "Risk 1/2 of MmPPOX.\n\n(1) x=(a+b)/c\n\nBox",
@@ -136,7 +136,7 @@ PUBMED = """<?xml version="1.0" encoding="utf-8"?>
 def test_pubmed_gives_one_record_a_citation_with_its_pmid() -> None:
     found = list(read_document("pubmed24n0001.xml", io.BytesIO(PUBMED.encode()), ""))
     assert [(r["id"], r["title"], r["text"]) for r in found] == [
-        ("11", "CO2 and H. pylori.", "BACKGROUND: Cells 109/L.\n\nRESULTS: p < 0.05.\n\nMore."),
+        ("11", "CO2 and H. pylori.", "BACKGROUND: Cells 10^9/L.\n\nRESULTS: p < 0.05.\n\nMore."),
         ("11.2", "Again.", ""),
         ("12", "A gene", "Known."),
     ]
