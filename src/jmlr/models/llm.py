@@ -71,6 +71,8 @@ def load_llm(path: str, *, precision: str = "float32", where: torch.device | Non
 
     where = where or torch.device("cpu")
     settings: dict[str, Any] = {"dtype": torch.bfloat16 if precision == "bfloat16" else torch.float32}
+    if (Path(path) / "adapter_config.json").is_file():
+        raise UserError(f"language model '{path}': an adapter, not a model; merge it into its base model first")
     if precision == "4bit" and is_gguf(path):
         raise UserError(f"language model '{path}': llm_precision 4bit; allowed for a GGUF file: float32, bfloat16")
     if precision == "4bit":

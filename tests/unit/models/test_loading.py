@@ -129,6 +129,22 @@ def test_a_fresh_model_with_too_few_positions_is_refused(tiny, tmp_path):
         pretrain(tmp_path / "out", tiny / "prepare", 0, options)
 
 
+def test_an_adapter_s_folder_is_no_model(tmp_path):
+    llm, _ = load_llm(str(saved(tmp_path / "llm")))
+    save_adapter(add_adapter(llm, rank=2, alpha=2, dropout=0.0, targets=["q_proj"], modules=[]), tmp_path / "a")
+    with pytest.raises(UserError, match="an adapter, not a model; merge it into its base model first"):
+        load_llm(str(tmp_path / "a"))
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])
+def test_a_damaged_file_of_a_model_is_one_line(tmp_path, name):
+    folder = saved(tmp_path / "llm")
+    (folder / name).write_bytes((folder / name).read_bytes()[:-40])
+    with pytest.raises(UserError, match="cannot be loaded") as error:
+        load_llm(str(folder))
+    assert "\n" not in str(error.value)
+
+
 TEMPLATE = "{% for m in messages %}<|user|>{{ m.content }}</s>{% endfor %}<|assistant|>"
 
 

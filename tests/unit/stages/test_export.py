@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from jmlr.config import Config
 from jmlr.models.llm import load_adapter, load_llm
 from jmlr.options import ReadingOptions, RetrievalOptions, SourceOptions, TrainOptions
 from jmlr.runtime.errors import UserError
+from jmlr.stages.ask import ask
 from jmlr.stages.export import export
 from jmlr.stages.fetch import fetch
 from jmlr.stages.prepare import prepare
@@ -173,3 +175,13 @@ def test_a_run_without_a_finished_training_is_one_line(run, tmp_path):
     ):
         export(tmp_path / "out", run)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_question_is_not_asked_beyond_the_positions_of_the_model(run, tmp_path):
+    shutil.copytree(run, tmp_path / "run")
+    [file] = (tmp_path / "run/closed").rglob("train/manifest.json")
+    manifest = json.loads(file.read_text())
+    manifest["options"]["llm_tokens"] = 10**6
+    file.write_text(json.dumps(manifest))
+    with pytest.raises(UserError, match="llm_tokens 1000000 is more than the context of"):
+        ask("which?", tmp_path / "run", "closed", options=["a", "b"])
