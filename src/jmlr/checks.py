@@ -74,7 +74,7 @@ def checked(data: dict[str, Any], *, contents: bool = True) -> Run:
 
 
 def _check_splits(config: Config) -> None:
-    """Refuse a run whose questions are of no split that its systems learn from or answer, as far as the options tell."""
+    """Refuse a run whose systems learn from a split that no question is of, as far as the options tell."""
     splits = config.prepare.known_splits()
     if not splits:
         return
@@ -83,9 +83,6 @@ def _check_splits(config: Config) -> None:
         if system.rounds and config.train_options(name).steps and "train" not in splits:
             what = f"no question is of split 'train', from which systems.{name} learns {known}"
             raise UserError(f"config: prepare.questions: {what}, or rounds: 0")
-    for split in config.answer.splits:
-        if split not in splits:
-            raise UserError(f"config: answer.splits: no question is of split '{split}' {known}")
 
 
 def _files(name: str, source: SourceOptions, path: str) -> Files | None:

@@ -136,9 +136,9 @@ class Config(Closed):
             raise ValueError(f"endpoints.{both[0]}: a model has this name already")
         for name in self.systems:
             self._check_system(name)
-            check_splits(self.answer_options(name).splits, p.questions, f"systems.{name}: answer.splits")
+            check_splits(self.answer_options(name).splits, p.known_splits(), f"systems.{name}: answer.splits")
             check_counts(self.train_options(name), self.search.candidates, f"systems.{name}")
-        check_splits(p.decontaminate.splits, p.questions, "prepare.decontaminate.splits")
+        check_splits(p.decontaminate.splits, p.known_splits(), "prepare.decontaminate.splits")
         if repeated := sorted({seed for seed in self.seeds if self.seeds.count(seed) > 1}):
             raise ValueError(f"seeds: {repeated[0]} stands there twice; allowed: each seed once")
         self._check_texts()

@@ -209,14 +209,14 @@ def test_documents_are_made_only_where_a_model_learns_from_them():
     [
         ({"seeds": [0, 1, 0]}, "seeds: 0 stands there twice"),
         ({"systems": {}}, "systems"),
-        ({"answer": {"splits": ["tset"]}}, "no question is in split 'tset' (did you mean 'test'?)"),
+        ({"answer": {"splits": ["tset"]}}, "no question is of split 'tset' (did you mean 'test'?)"),
         (
             {"systems": {"a": {"title": "A", "answer": {"splits": ["dve"]}}}},
-            "systems.a: answer.splits: no question is in split 'dve'",
+            "systems.a: answer.splits: no question is of split 'dve'",
         ),
         (
             {"prepare": {"decontaminate": {"splits": ["tset"]}}},
-            "prepare.decontaminate.splits: no question is in split 'tset'",
+            "prepare.decontaminate.splits: no question is of split 'tset'",
         ),
         ({"search": {"candidates": 2}}, "train.passages is 3; allowed: at most search.candidates, 2"),
         ({"search": {"candidates": 5}}, "systems.jmlr: train.samples is 10; allowed: at most search.candidates, 5"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from jmlr.options.data import QuestionsOptions
 from jmlr.options.train import TrainOptions
 from jmlr.runtime.validation import nearest
 
@@ -23,13 +22,8 @@ def check_counts(train: TrainOptions, candidates: int, where: str) -> None:
         raise ValueError(f"{where}: train.samples is {train.samples}; allowed: at most search.candidates, {candidates}")
 
 
-def check_splits(named: Iterable[str], questions: Iterable[QuestionsOptions], where: str) -> None:
-    """Refuse a split that no entry of questions can have; entries whose records name their splits can have any."""
-    known: set[str] = set()
-    for part in questions:
-        if not part.files and not part.split:
-            return
-        known.update(part.files or (part.shares if part.split == "hash" else [part.split]), part.split_ids)
+def check_splits(named: Iterable[str], known: set[str], where: str) -> None:
+    """Refuse a split that no question can be of; nothing is known where records name their own."""
     for split in named:
         if known and split not in known:
-            raise ValueError(f"{where}: no question is in split '{split}'{nearest(split, known)}")
+            raise ValueError(f"{where}: no question is of split '{split}'{nearest(split, known)}")
