@@ -2,8 +2,9 @@
 
 python benchmarks/topk_cpu.py --minutes 60     # cells in order of importance; stops when the time is up
 
-Writes topk_cpu.json beside this file after every cell, then the table and the picture of docs/topk.md. FAISS and ours are
-exact; torch and NumPy round as they like. Queries and rows are Gaussian, scaled to length one. If results/openstax/ holds
+Writes a file for this processor beside this one after every cell (topk_cpu.json is the first machine's), then the tables of
+all processors and the pictures of docs/topk.md. FAISS, USearch (over NumKong) and ours are exact; torch and NumPy round as they like.
+Queries and rows are Gaussian, scaled to length one. If results/openstax/ holds
 the vectors of `make real`, the share of rows that the certificate costs on them is measured too.
 """
 
@@ -13,6 +14,7 @@ import argparse
 import json
 import os
 import platform
+import re
 import statistics
 import subprocess
 import tempfile
@@ -24,6 +26,8 @@ from typing import Any
 import faiss
 import numpy as np
 import torch
+from usearch.index import MetricKind
+from usearch.index import search as usearch
 
 from jmlr.topk import Index, kernel_names
 
@@ -33,6 +37,7 @@ PAGE = ROOT / "docs" / "topk.md"
 STORAGES = ("float32", "bfloat16", "int8")
 BYTES = {"float32": 4, "bfloat16": 2, "int8": 1}
 ROWS, REPEATS = 200_000, 7
+USEARCH_BATCH = 64  # its exact search takes minutes for more
 PAUSE_S = 0.1  # before each run: the threads of the last contestant spin for a while before they sleep
 DIMS, BATCHES, KS = (768, 384, 1024, 128), (1, 8, 64, 512, 2048), (100, 10, 1000)
 GOALS = {"float32": (1.7, 4, 11, 1.8, 2), "best": (6, 14, 30, 6, 6)}  # times faster than FAISS, at D = 768, k = 100
@@ -51,8 +56,9 @@ def ceilings(threads: int) -> dict[str, float | None]:
     return json.loads(done.stdout)
 
 
-def contestants(x: np.ndarray, k: int) -> dict[str, Callable[[np.ndarray], object]]:
+def contestants(x: np.ndarray, batch: int, k: int) -> dict[str, Callable[[np.ndarray], object]]:
     """Return what is timed, by name; each takes queries [B, D]."""
+    threads = len(os.sched_getaffinity(0))
     flat = faiss.IndexFlatIP(x.shape[1])
     flat.add(x)
     tensors = {"float32": torch.from_numpy(x), "bfloat16": torch.from_numpy(x).bfloat16()}
@@ -60,18 +66,20 @@ def contestants(x: np.ndarray, k: int) -> dict[str, Callable[[np.ndarray], objec
     for name, tensor in tensors.items():
         runs[f"torch {name}"] = lambda q, t=tensor: torch.topk(torch.from_numpy(q).to(t.dtype) @ t.T, k)
     runs["numpy"] = lambda q: np.argpartition(q @ x.T, -k, axis=1)[:, -k:]
+    if batch <= USEARCH_BATCH:
+        runs["usearch"] = lambda q: usearch(x, q, k, MetricKind.IP, exact=True, threads=threads)
     for storage in STORAGES:
         index = Index.build(x, storage)
         runs[f"jmlr {storage}"] = lambda q, index=index: index.search(q, k)
     return runs
 
 
-def measure(x: np.ndarray, batch: int, k: int, rng: np.random.Generator) -> dict[str, Any]:
+def measure(x: np.ndarray, batch: int, k: int, repeats: int, rng: np.random.Generator) -> dict[str, Any]:
     """Return the median milliseconds of every contestant on one shape."""
     q = unit(rng.standard_normal((batch, x.shape[1]), dtype=np.float32))
-    runs = contestants(x, k)
+    runs = contestants(x, batch, k)
     seconds: dict[str, list[float]] = {name: [] for name in runs}
-    for repeat in range(REPEATS + 1):  # the first warms up
+    for repeat in range(repeats + 1):  # the first warms up
         for name, run in runs.items():
             time.sleep(PAUSE_S)
             start = time.perf_counter()
@@ -79,7 +87,7 @@ def measure(x: np.ndarray, batch: int, k: int, rng: np.random.Generator) -> dict
             if repeat:
                 seconds[name].append(time.perf_counter() - start)
     median_ms = {name: 1e3 * statistics.median(times) for name, times in seconds.items()}
-    return {"rows": len(x), "dim": x.shape[1], "batch": batch, "k": k, "repeats": REPEATS, "median_ms": median_ms}
+    return {"rows": len(x), "dim": x.shape[1], "batch": batch, "k": k, "repeats": repeats, "median_ms": median_ms}
 
 
 def unit(x: np.ndarray) -> np.ndarray:
@@ -164,17 +172,17 @@ def goals_table(result: dict[str, Any]) -> list[str]:
 
 def grid_table(result: dict[str, Any]) -> list[str]:
     """Return how many times faster than FAISS each contestant is, on every shape measured."""
-    names = [name for name in result["cells"][0]["median_ms"] if name != "faiss"]
+    names = list(dict.fromkeys(n for cell in result["cells"] for n in cell["median_ms"] if n != "faiss"))
     lines = ["| D | B | k | FAISS, ms | " + " | ".join(names) + " |", "|---" * (4 + len(names)) + "|"]
     for cell in sorted(result["cells"], key=lambda c: (c["dim"], c["batch"], c["k"])):
         times = cell["median_ms"]
-        ratios = " | ".join(f"{times['faiss'] / times[name]:.2f}" for name in names)
+        ratios = " | ".join(f"{times['faiss'] / times[name]:.2f}" if name in times else "-" for name in names)
         lines.append(f"| {cell['dim']} | {cell['batch']} | {cell['k']} | {times['faiss']:.1f} | {ratios} |")
     return lines
 
 
-def text(result: dict[str, Any]) -> str:
-    """Return the Markdown between the page's markers."""
+def text(result: dict[str, Any], picture: str) -> str:
+    """Return what the page says of one processor."""
     limits = ", ".join(
         f"{name.removesuffix('_per_s').replace('_', ' ')} {value / 1e9:.0f} G/s"
         for name, value in result["ceilings"].items()
@@ -189,9 +197,9 @@ def text(result: dict[str, Any]) -> str:
         else ""
     )
     lines = [
-        f"{result['processor']}, {result['threads']} threads, load average {load} (ours included); medians of {REPEATS} in alternation; "
+        f"{result['processor']}, {result['threads']} threads, load average {load} (ours included); medians of {result['cells'][0]['repeats']} in alternation; "
         f"N = {ROWS:,}. Ceilings measured beside it: {limits}." + later,
-        "", *goals_table(result), "", "![Times faster than FAISS by batch size](topk.svg)", "",
+        "", *goals_table(result), "", f"![Times faster than FAISS by batch size]({picture})", "",
         f"{len(result['cells'])} of {len(DIMS) * len(BATCHES) * len(KS)} shapes; times faster than FAISS (torch, NumPy: inexact):", "", *grid_table(result), "",
         "Rows scored exactly for each query, the price of the certificate:", "",
         "| vectors | storage | k | one query at a time | 500 at once |", "|---|---|---|---|---|",
@@ -214,10 +222,11 @@ def plot(result: dict[str, Any], path: Path) -> None:
         figure = Figure(figsize=(2.9 * len(dims) + 1, 3), layout="constrained")
         for axes, dim in zip(figure.subplots(1, len(dims), sharey=True, squeeze=False)[0], dims, strict=True):
             cells = sorted((c for c in result["cells"] if (c["dim"], c["k"]) == (dim, 100)), key=lambda c: c["batch"])
-            for name in cells[0]["median_ms"]:
-                ratios = [c["median_ms"]["faiss"] / c["median_ms"][name] for c in cells]
+            for name in dict.fromkeys(n for c in cells for n in c["median_ms"]):
+                timed = [c for c in cells if name in c["median_ms"]]
+                ratios = [c["median_ms"]["faiss"] / c["median_ms"][name] for c in timed]
                 axes.plot(
-                    [c["batch"] for c in cells],
+                    [c["batch"] for c in timed],
                     ratios,
                     "o-" if name.startswith("jmlr") else "--",
                     label=name,
@@ -234,9 +243,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else "")
     parser.add_argument("--minutes", type=float, default=60.0, help="stop after so long; at least one cell is measured")
     parser.add_argument(
-        "--batches", type=int, nargs="*", help="measure these B alone; all else stays as topk_cpu.json has it"
+        "--batches",
+        type=int,
+        nargs="*",
+        help="measure these B alone; all else stays as the file of this processor has it",
     )
+    parser.add_argument("--repeats", type=int, default=REPEATS, help="timed runs of each contestant on each shape")
     args = parser.parse_args()
+    path = results_of(processor())
     end = time.monotonic() + 60 * args.minutes
     threads = len(os.sched_getaffinity(0))
     faiss.omp_set_num_threads(threads)
@@ -250,7 +264,7 @@ def main() -> None:
         "versions": versions,
     }
     if args.batches:
-        result = json.loads((HERE / "topk_cpu.json").read_text())
+        result = json.loads(path.read_text())
         result["cells"] = [c for c in result["cells"] if c["batch"] not in args.batches]
         result["measured_after"] = args.batches
     else:
@@ -263,31 +277,48 @@ def main() -> None:
             break
         if dim not in matrices:
             matrices = {dim: unit(np.random.default_rng(dim).standard_normal((ROWS, dim), dtype=np.float32))}
-        result["cells"].append(measure(matrices[dim], batch, k, np.random.default_rng(batch)))
+        result["cells"].append(measure(matrices[dim], batch, k, args.repeats, np.random.default_rng(batch)))
         result["load_before_after"] = [before, os.getloadavg()[0]]
-        (HERE / "topk_cpu.json").write_text(json.dumps(result, indent=1) + "\n")
+        path.write_text(json.dumps(result, indent=1) + "\n")
         times = result["cells"][-1]["median_ms"]
         print(
             f"D {dim} B {batch} k {k}: " + ", ".join(f"{name} {value:.1f}" for name, value in times.items()), flush=True
         )
-    head, _, rest = PAGE.read_text().partition("<!-- topk_cpu begin -->")
-    tail = rest.partition("<!-- topk_cpu end -->")[2]
-    PAGE.write_text(f"{head}<!-- topk_cpu begin -->\n{text(result)}\n<!-- topk_cpu end -->{tail}")
-    plot(result, PAGE.parent / "topk.svg")
+    write_page(result["processor"])
     print("\n".join(goals_table(result)))
 
 
+def write_page(measured: str) -> None:
+    """Put the figures of all processors into the page, and draw those of the one just measured."""
+    head, _, rest = PAGE.read_text().partition("<!-- topk_cpu begin -->")
+    tail = rest.partition("<!-- topk_cpu end -->")[2]
+    parts = []
+    for each in sorted(HERE.glob("topk_cpu*.json"), key=lambda p: (len(p.name), p.name)):
+        picture = f"topk{each.stem.removeprefix('topk_cpu')}.svg"
+        known = json.loads(each.read_text())
+        parts += [f"#### {known['processor']}", "", text(known, picture), ""]
+        if known["processor"] == measured:
+            plot(known, PAGE.parent / picture)
+    PAGE.write_text(f"{head}<!-- topk_cpu begin -->\n" + "\n".join(parts) + f"<!-- topk_cpu end -->{tail}")
+
+
 def processor() -> str:
-    """Return the processor's family and instruction set."""
+    """Return the processor's name, family and model (names alone say little), and instruction set."""
     try:
-        names = [
-            line.split(":")[1].strip()
-            for line in Path("/proc/cpuinfo").read_text().splitlines()
-            if "model name" in line
-        ]
+        lines = [line.partition(":") for line in Path("/proc/cpuinfo").read_text().splitlines()]
     except OSError:
-        names = []
-    return f"{names[0] if names else 'unknown'} ({platform.machine()})"
+        lines = []
+    facts = {name.strip(): value.strip() for name, _, value in reversed(lines)}
+    numbers = [f"{name} {facts[key]}" for name, key in (("family", "cpu family"), ("model", "model")) if key in facts]
+    return f"{facts.get('model name', 'unknown')} ({', '.join([*numbers, platform.machine()])})"
+
+
+def results_of(name: str) -> Path:
+    """Return the file of a processor's results: the one that names it, or a new one."""
+    for path in HERE.glob("topk_cpu*.json"):
+        if json.loads(path.read_text())["processor"] == name:
+            return path
+    return HERE / f"topk_cpu-{re.sub(r'[^a-z0-9]+', '-', name.lower()).strip('-')}.json"
 
 
 if __name__ == "__main__":
