@@ -160,7 +160,7 @@ def goals_table(result: dict[str, Any]) -> list[str]:
             for b, g in zip(BATCHES, GOALS[label], strict=True)
         ]
         lines.append(f"| {label} storage | " + " | ".join(reached) + " |")
-    for storage in STORAGES:
+    for storage in STORAGES if any(result["ceilings"].values()) else ():
         shares = [ceiling_share(cells[b], storage, result["ceilings"]) if b in cells else None for b in BATCHES]
         lines.append(
             f"| {storage}: share of the ceiling | "
@@ -198,7 +198,8 @@ def text(result: dict[str, Any], picture: str) -> str:
     )
     lines = [
         f"{result['processor']}, {result['threads']} threads, load average {load} (ours included); medians of {result['cells'][0]['repeats']} in alternation; "
-        f"N = {ROWS:,}. Ceilings measured beside it: {limits}." + later,
+        f"N = {ROWS:,}." + (f" Ceilings measured beside it: {limits}." if limits else "") + later,
+        *(["", result["remark"]] if "remark" in result else []),
         "", *goals_table(result), "", f"![Times faster than FAISS by batch size]({picture})", "",
         f"{len(result['cells'])} of {len(DIMS) * len(BATCHES) * len(KS)} shapes; times faster than FAISS (torch, NumPy: inexact):", "", *grid_table(result), "",
         "Rows scored exactly for each query, the price of the certificate:", "",
