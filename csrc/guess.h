@@ -15,7 +15,8 @@
 namespace jmlr {
 
 // A floor for each query, below the k-th best score all but surely; empty where the index is too small to tell.
-// Every 64th row (float32), 16th, or 8th (tile kernels) is scored: rows stored side by side are often alike, a comb through them is fair.
+// Every 64th row (float32), 16th, or 8th (tile kernels) is scored: rows stored side by side are often alike, a comb
+// through them is fair.
 std::vector<float> guess_floors(const IndexView& index, const Kernel& kernel, const QueryBlock& block, size_t k,
                                 Team& team);
 
