@@ -54,6 +54,8 @@ rule all:
 onstart:
     check_jobs(workflow.dag.needrun_jobs(), local=workflow.local_exec)
     set_pace(local=workflow.local_exec)
+    if not workflow.local_exec:
+        requeue_preempted()
 
 
 onsuccess:

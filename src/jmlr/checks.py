@@ -9,6 +9,7 @@ What fields, filters and cuts leave of the data, `prepare` alone can say.
 from __future__ import annotations
 
 import gzip
+import re
 import urllib.parse
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -20,8 +21,11 @@ from jmlr.config import Config
 from jmlr.options import PretrainOptions, SourceOptions
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.files import DAMAGED, files_below
-from jmlr.runtime.preflight import located
+from jmlr.runtime.preflight import files_of, located
 
+WILDCARD = re.compile(
+    r"\{\s*[.\w]+\s*(,[^{}]*(\{[^{}]*\}[^{}]*)*)?\}"
+)  # as Snakemake finds them in the names of inputs
 Files = Mapping[str, Path | None]  # names below a source -> files; None where they are elsewhere
 
 
@@ -67,10 +71,12 @@ def checked(data: dict[str, Any], *, contents: bool = True) -> Run:
         for k, m in config.models.items()
         if m.pretrain
     }
+    run = Run(config, sources, ready, pretrained, review)
     if contents:
         _check_splits(config)
+        _check_names(run)
         _check_contents(config, {k: _files(k, s, sources.get(k, "")) for k, s in fetched.items()})
-    return Run(config, sources, ready, pretrained, review)
+    return run
 
 
 def _check_splits(config: Config) -> None:
@@ -83,6 +89,23 @@ def _check_splits(config: Config) -> None:
         if system.rounds and config.train_options(name).steps and "train" not in splits:
             what = f"no question is of split 'train', from which systems.{name} learns {known}"
             raise UserError(f"config: prepare.questions: {what}, or rounds: 0")
+
+
+def _check_names(run: Run) -> None:
+    """Refuse the name of an input in which Snakemake would put the value of a wildcard."""
+    from jmlr.corpus.quotes import hidden, quoted
+
+    known = run.config.sources
+    inputs = [(f"sources.{k}.path", path, known[k].files, known[k].private) for k, path in run.sources.items()]
+    inputs += [(f"models.{k}.path", path, [], False) for k, path in run.ready.items()]
+    inputs += [(f"models.{k}.pretrain.init", m.init, [], False) for k, m in run.pretrained.items() if m.init]
+    inputs += [("report.review", path, [], False) for path in run.review]
+    for key, path, patterns, private in inputs:
+        for name in [path, *files_of(path, patterns)]:
+            if found := WILDCARD.search(name):
+                with hidden(private and name != path):
+                    what = f"{quoted(name, 200)}: Snakemake takes {quoted(found[0])} for a wildcard"
+                raise UserError(f"config: {key}: {what}; rename it without braces")
 
 
 def _files(name: str, source: SourceOptions, path: str) -> Files | None:

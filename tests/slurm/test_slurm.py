@@ -9,6 +9,7 @@ import re
 import subprocess
 import threading
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -116,28 +117,66 @@ def one_step(*given):
 """
 
 
-def cancel_after_the_first_step(copy: Checkout) -> None:
+def train_slowly(copy: Checkout, finished: Checkout, after_the_first_step: Callable[[], object]) -> None:
+    """Train as `train_alone` does, in slow steps; call something after the first; see that training went on from there."""
+    loop = copy.folder / "src/jmlr/training/loop.py"
+    loop.write_text(loop.read_text() + SLOW)
+    (copy.folder / "more.yaml").write_text("train: {steps: 8, batch: 4, samples: 4, checkpoint_min: 1000}\n")
+    copy.extra["JMLR_PROGRESS_S"] = "0"
     log = copy.folder / "logs/mini/jmlr/seed0/r1/train.log"
-    while not (log.is_file() and ": 1/4" in log.read_text()):
-        time.sleep(0.2)
-    copy.run("scancel", *copy.run("squeue", "--noheader", "--states=R", "--format=%i").stdout.split())
+
+    def wait() -> None:
+        while not (log.is_file() and ": 1/4" in log.read_text()):
+            time.sleep(0.2)
+        after_the_first_step()
+
+    threading.Thread(target=wait, daemon=True).start()
+    history = train_alone(copy, finished, "more.yaml")
+    assert [row["step"] for row in history] == [1, 2, 3, 4]
+    assert re.search(r"goes on from step [23]\b", log.read_text()), log.read_text()
 
 
 def test_a_cancelled_training_saves_its_state_before_it_ends_and_the_next_attempt_goes_on(finished, clone: Checkout):
     """The shell of the rule waits for its stage; else SLURM ends the step with the shell, before a slow step is over."""
-    loop = clone.folder / "src/jmlr/training/loop.py"
-    loop.write_text(loop.read_text() + SLOW)
-    (clone.folder / "more.yaml").write_text("train: {steps: 8, batch: 4, samples: 4, checkpoint_min: 1000}\n")
-    clone.extra["JMLR_PROGRESS_S"] = "0"
-    threading.Thread(target=cancel_after_the_first_step, args=[clone], daemon=True).start()
-    history = train_alone(clone, finished, "more.yaml")
-    assert [row["step"] for row in history] == [1, 2, 3, 4]
-    log = (clone.folder / "logs/mini/jmlr/seed0/r1/train.log").read_text()
-    assert re.search(r"goes on from step [23]\b", log), log
+
+    def cancel() -> None:
+        clone.run("scancel", *clone.run("squeue", "--noheader", "--states=R", "--format=%i").stdout.split())
+
+    train_slowly(clone, finished, cancel)
     first, second = sbatch_lines(clone, "train")
     assert asked(first, "JobState") == "CANCELLED"
     assert [asked(job, "mem") for job in (first, second)] == ["3000M", "6000M"]
     assert [asked(job, "TimeLimit") for job in (first, second)] == ["1-00:00:00"] * 2  # it need not begin anew
+
+
+def test_a_preempted_training_is_requeued_and_goes_on(finished, clone: Checkout):
+    """With PreemptMode=CANCEL the job is over for SLURM, while Snakemake takes it for one that runs, for ever."""
+
+    def preempt() -> None:
+        clone.run("sbatch", "--partition=urgent", "--nodes=2", "--exclusive", "--output=/dev/null", "--wrap=sleep 2")
+
+    train_slowly(clone, finished, preempt)
+    [job] = sbatch_lines(clone, "train")
+    assert (asked(job, "JobState"), asked(job, "Restarts")) == ("COMPLETED", "1")
+
+
+@pytest.mark.parametrize(
+    "prompt", ["It costs $50. {question} {options}", "Question:\n{question} {options}", 'The "{question}" {options}']
+)
+def test_a_configuration_that_reaches_a_job_otherwise_than_it_was_given_ends_the_job_in_one_line(
+    clone: Checkout, prompt
+):
+    """The plugin's shell takes $5 for a variable, keeps the two characters of a line end, and drops quotes."""
+    given = f"reading={json.dumps({'question_prompt': prompt})}"
+    target = ("--retries", "0", "--", "results/mini/fetch/notes")
+    done = clone.snakemake("--profile", "slurm", "--configfile", MINI, "--config", given, *SOON, *ONE_THREAD, *target)
+    assert done.returncode != 0
+    line = "config: reading: not as the submitting Snakemake had it; --config does not reach jobs unchanged: write its values"
+    assert line in done.stdout + done.stderr + last_log(clone)
+    assert not (clone.folder / "results/mini/fetch/notes").exists()
+    (clone.folder / "more.yaml").write_text(json.dumps({"reading": {"question_prompt": prompt}}))
+    done = clone.snakemake("--profile", "slurm", "--configfile", MINI, "more.yaml", *SOON, *ONE_THREAD, *target)
+    assert done.returncode == 0, f"{failure(done)}\n{last_log(clone)}"
 
 
 @pytest.mark.parametrize(
@@ -147,12 +186,16 @@ def test_a_cancelled_training_saves_its_state_before_it_ends_and_the_next_attemp
             ("--default-resources", "slurm_partition=mian"),
             "no partition 'mian' (did you mean 'main'?); set slurm_partition",
         ),
+        (
+            ("--default-resources", "slurm_partition=urgent", "--set-resources", "train:gpu=3"),
+            "train: 3 GPU(s) on a node, but partition 'urgent' has at most 2",
+        ),
         (("--set-resources", "train:gpu=3"), "train: 3 GPU(s) on a node, but partition 'main' has at most 2; set gpu"),
         (("--set-resources", "train:mem_mb=99000"), "train: 99000 MB, but a node of partition 'main' has 16000"),
         (("--set-resources", "train:gpu_model=h100", "train:gpu=1"), "train: 1 GPU(s) of model 'h100' on a node"),
         (("--set-resources", "train:runtime=14401"), "train: 14401 minutes, but partition 'main' allows 14400"),
     ],
-    ids=["partition", "GPUs", "memory", "GPU model", "time"],
+    ids=["partition", "hidden partition", "GPUs", "memory", "GPU model", "time"],
 )
 def test_what_the_cluster_cannot_give_is_one_line_before_the_first_job(clone: Checkout, arguments, line):
     done = clone.snakemake("--profile", "slurm", "--configfile", MINI, *ONE_THREAD, *arguments)

@@ -153,3 +153,34 @@ def test_a_pattern_may_take_members_of_an_archive_but_not_ids_or_a_tokenizer(min
     assert checked(run(mine, **inside)).config.prepare.corpora[0].file == "books.zip/*.md"
     with pytest.raises(UserError, match=r"split_ids\.test: no file 'ids\.txt'"):
         checked(run(mine, prepare={"questions": [{**EXAM, "split_ids": {"test": "mine/ids.txt"}}]}))
+
+
+@pytest.mark.parametrize("name", ["gout{seed}.md", "{round}/gout.md", "a{1,2}.md", "{ x }.md", "a{x,y{2}}.md"])
+def test_a_name_that_snakemake_takes_for_a_wildcard_is_one_line(mine: Path, tmp_path: Path, name: str) -> None:
+    (mine / name).parent.mkdir(exist_ok=True)
+    (mine / name).write_text("x")
+    own = run(mine)
+    with pytest.raises(
+        UserError, match=r"sources\.mine\.path: '.*'?: Snakemake takes '\{.*' for a wildcard; rename it"
+    ):
+        checked(own)
+    own["sources"]["mine"]["files"] = ["deep/*", "exam.csv"]
+    assert checked(own).sources, "a file that is not taken is no input"
+    own["sources"]["mine"] |= {"files": [], "private": True}
+    with pytest.raises(UserError, match=r"\(private\): Snakemake takes \(private\) for a wildcard") as caught:
+        checked({**own, "report": {"examples": 0}})
+    assert name not in str(caught.value)
+    ready = {"llm": {"path": str(mine)}, "retriever": {"path": "org/r"}}
+    with pytest.raises(UserError, match=r"models\.llm\.path: .* for a wildcard"):
+        checked({"models": ready})
+    continued = {"llm": {"pretrain": {"init": str(mine)}}, "retriever": {"path": "org/r"}}
+    with pytest.raises(UserError, match=r"models\.llm\.pretrain\.init: .* for a wildcard"):
+        checked({"models": continued})
+    with pytest.raises(UserError, match=r"report\.review: .* for a wildcard"):
+        checked({"report": {"review": str(mine / name)}})
+
+
+@pytest.mark.parametrize("name", ["{.md", "a}.md", "{}.md", "{a b}.md", "{a-b}.md"])
+def test_other_braces_in_names_are_none_of_snakemakes(mine: Path, name: str) -> None:
+    (mine / name).write_text("x")
+    assert checked(run(mine)).sources == {"mine": str(mine)}

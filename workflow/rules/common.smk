@@ -7,9 +7,11 @@ from pathlib import Path
 
 from jmlr.checks import checked
 from jmlr.config import ConfigError, flags, words
+from jmlr.runtime.call import check_call, same_config
 from jmlr.runtime.digest import stage_digest
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.launch import launch
+from jmlr.runtime.preemption import requeue_preempted
 from jmlr.runtime.preflight import check_jobs, files_of, minutes
 from jmlr.runtime.progress import set_pace
 from jmlr.runtime.summary import summary
@@ -20,6 +22,9 @@ os.environ.setdefault("JMLR_CHECKOUT", str(workflow.basedir))  # what envs/*.pos
 TORCH_ENV = f"../../envs/{os.environ.get('JMLR_HARDWARE', 'cpu')}.yaml"  # under --sdm conda, where a stage uses torch
 
 try:
+    if workflow.is_main_process:
+        check_call(sys.argv, os.environ, workflow.config_settings.configfiles, str(workflow.basedir))
+    same_config(config, submitting=workflow.is_main_process)
     checked_run = checked(config, contents=workflow.is_main_process)
 except (ConfigError, UserError) as error:
     sys.exit(str(error))  # one line, before anything runs

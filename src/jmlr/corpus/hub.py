@@ -43,13 +43,17 @@ def write_dataset(folder: Path, path: str, subset: str, revision: str, source: s
         return {
             split: _write(folder / f"{split}.jsonl", rows) for split, rows in _splits(builder, path, subset, revision)
         }
-    except (datasets.exceptions.DatasetsError, OSError, ValueError) as error:
+    except (datasets.exceptions.DatasetsError, OSError, ValueError, RuntimeError, ImportError) as error:
         cause = error.__cause__ or error
         reason = " ".join(str(cause).split())[:300] or type(cause).__name__
         if "gated" in reason.lower() or any(code in reason for code in ("401 Client", "403 Client")):
             page = f"https://huggingface.co/datasets/{path}"
             mend = f"accept its terms at {page}, then `hf auth login` or set HF_TOKEN, and run again"
             raise UserError(f"source '{source}': dataset '{path}' is licence-gated: {mend}") from None
+        if "scripts are no longer supported" in reason:
+            reason += (
+                "; allowed: plain files, which the hub keeps of many such datasets under revision: refs/convert/parquet"
+            )
         named = {"dataset": path, "subset": subset, "revision": revision}
         what = ", ".join(f"{key} '{value}'" for key, value in named.items() if value)
         raise UserError(f"source '{source}': {what} cannot be loaded: {reason}") from None

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from jmlr.runtime import environment
+from jmlr.runtime.duration import duration
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.files import files_below
 from jmlr.runtime.validation import nearest
@@ -34,6 +35,17 @@ class Request:
     mem_mb: int = 0
     threads: int = 1
     runtime_min: int = 0
+
+    def said(self) -> str:
+        """Return the request as a line for people.
+
+        >>> Request("train", "gpu", gpus=4, nodes=2, mem_mb=9000, threads=8, runtime_min=7200).said()
+        "train: 4 GPUs (2 nodes), 8 threads, 9000 MB, 7200 min (120 h 00 min), partition 'gpu'"
+        """
+        gpus = f"{self.gpus} {self.gpu_model} GPUs".replace("  ", " ") + f" ({self.nodes} nodes)" * (self.nodes > 1)
+        parts = [gpus] * bool(self.gpus) + [f"{self.threads} threads"] + [f"{self.mem_mb} MB"] * bool(self.mem_mb)
+        parts += [f"{self.runtime_min} min ({duration(60 * self.runtime_min)})"] * bool(self.runtime_min)
+        return f"{self.rule}: {', '.join(parts)}" + f", partition '{self.partition}'" * bool(self.partition)
 
 
 @dataclass(frozen=True)
@@ -88,6 +100,9 @@ def check_jobs(jobs: Iterable[Any], *, local: bool) -> None:
     requests = {request_of(job.name, dict(job.resources.items()), job.threads) for job in jobs if not job.is_norun}
     try:
         check_machine(requests) if local else check_cluster(requests, sinfo())
+        if not local:
+            os.environ.setdefault("SQUEUE_ALL", "1")  # the plugin's squeue else never sees jobs of a hidden partition
+            print("\n".join(["first attempts ask for:", *sorted({f"  {r.said()}" for r in requests})]), file=sys.stderr)
     except UserError as error:
         sys.exit(str(error))
 
@@ -160,10 +175,10 @@ def refusal(request: Request, nodes: list[Nodes]) -> str:
 
 
 def sinfo() -> list[Nodes]:
-    """Return the cluster's nodes as `sinfo` tells them; raise UserError where there is no cluster to ask."""
+    """Return the cluster's nodes as `sinfo` tells them, hidden partitions included; raise UserError where there is no cluster to ask."""
     if not shutil.which("sinfo") or not shutil.which("sbatch"):
         raise UserError("--profile slurm: no sinfo and sbatch here; run it on the cluster's login node")
-    command = ["sinfo", "--noheader", "--exact", f"--format={SINFO}"]
+    command = ["sinfo", "--all", "--noheader", "--exact", f"--format={SINFO}"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     if done.returncode:
         raise UserError(f"sinfo: {' '.join(done.stderr.split())}; the cluster does not answer")
@@ -177,7 +192,7 @@ def parse_nodes(line: str) -> Nodes:
     8
     """
     partition, count, memory, gres, limit, cores = line.split("|")
-    found = re.findall(r"(?:^|,)gpu(?::([^:,(]+))?:(\d+)(?=[(,]|$)", gres)
+    found = re.findall(r"(?:^|,)gpu(?::(?!no_consume:)([^:,(]+))?(?::no_consume)?:(\d+)(?=[(,]|$)", gres)
     models = frozenset(model for model, _ in found if model)
     return Nodes(
         partition=partition.rstrip("*"), default=partition.endswith("*"), count=int(count),

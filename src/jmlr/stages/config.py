@@ -20,6 +20,7 @@ from jmlr.checks import checked
 from jmlr.config import Config, ConfigError
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.files import existing, fresh_file
+from jmlr.runtime.misread import refuse_misread
 
 HEAD = """\
 # The embedded demo: all keys, with their defaults. Generated from src/jmlr/options by `jmlr config --write`.
@@ -32,10 +33,11 @@ PAGE = """\
 All keys, generated from [src/jmlr/options](../src/jmlr/options) by `jmlr config --write`.
 
 A run is a YAML file with the keys that differ from these defaults: `snakemake --cores all --configfile config/runs/openstax.yaml`;
-single values go on top: `--config seeds='[0,1,2]'`. An unknown key, or a value of the wrong kind, ends the run before
-it begins, with one line that names the key and the nearest valid one; `jmlr config --check FILE` says the same without
-running anything. The mappings `sources`, `models` and `systems` are replaced as a whole. Environment variables
-(`$NAME`) are put into paths; a relative path starts at the working directory.
+a smaller file after it goes on top: `--configfile config/runs/openstax.yaml more.yaml`, or, on one machine, single values:
+`--config seeds='[0,1,2]'`. An unknown key, or a value of the wrong kind, ends the run before it begins, with one line that
+names the key and the nearest valid one; `jmlr config --check FILE` says the same without running anything. The mappings
+`sources`, `models` and `systems` are replaced as a whole. Environment variables (`$NAME`) are put into paths; a relative path
+starts at the working directory.
 """
 
 
@@ -71,6 +73,7 @@ def read_config(file: Path, *, contents: bool = False) -> Config:
         raise UserError(f"{file}{where}: not YAML: {getattr(error, 'problem', error)}") from None
     if not isinstance(data or {}, dict):
         raise UserError(f"{file}: a mapping of keys is wanted, not {type(data).__name__}")
+    refuse_misread([file])
     try:
         return checked(data or {}).config if contents else Config.load(data or {})
     except (ConfigError, UserError) as error:

@@ -1,4 +1,5 @@
 import json
+import os
 import time
 
 import pytest
@@ -74,6 +75,9 @@ def test_what_a_cluster_cannot_give_is_said_with_the_mend(request_, message):
         ("gpu:3g.40gb:2", 2, {"3g.40gb"}),
         ("gpu:a100:4,gpu:1g.10gb:14(S:0)", 18, {"a100", "1g.10gb"}),
         ("gpu:1080:4", 4, {"1080"}),
+        ("gpu:tesla:no_consume:4", 4, {"tesla"}),
+        ("gpu:no_consume:4(S:0)", 4, set()),
+        ("gpu:a100:no_consume:2(S:0),gpu:no_consume_x:1", 3, {"a100", "no_consume_x"}),
     ],
 )
 def test_gpus_are_read_from_what_sinfo_writes(gres, gpus, models):
@@ -112,6 +116,37 @@ def test_a_cluster_that_does_not_exist_is_said(monkeypatch):
     monkeypatch.setenv("PATH", "")
     with pytest.raises(UserError, match="run it on the cluster's login node"):
         preflight.sinfo()
+
+
+def test_hidden_partitions_are_seen(tmp_path, monkeypatch):
+    """As sinfo does: those with Hidden=YES are listed under --all alone."""
+    shown, all_of_it = "cpu*|40|256000|(null)|12:00:00|64", "secret|2|512000|gpu:h100:8|1-00:00:00|96"
+    script = f"#!/bin/sh\necho '{shown}'\ncase \" $* \" in *' --all '*) echo '{all_of_it}';; esac\n"
+    for name in ("sinfo", "sbatch"):
+        (tmp_path / name).write_text(script)
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    check_cluster([Request("train", "secret", gpus=8)], preflight.sinfo())
+
+
+def test_the_check_says_what_it_read_of_times_and_resources(monkeypatch, capsys):
+    class Job:
+        is_norun, threads = False, 8
+
+        def __init__(self, name, **resources):
+            self.name, self.resources = name, resources
+
+    monkeypatch.setattr(preflight, "sinfo", lambda: CLUSTER)
+    monkeypatch.delenv("SQUEUE_ALL", raising=False)
+    train = {"slurm_partition": "long", "gpu": 0, "mem_mb": 3000, "runtime": 7200}
+    preflight.check_jobs([Job("train", **train), Job("train", **train), Job("fetch", runtime=60)], local=False)
+    assert capsys.readouterr().err == (
+        "first attempts ask for:\n  fetch: 8 threads, 60 min (1 h 00 min)\n"
+        "  train: 8 threads, 3000 MB, 7200 min (120 h 00 min), partition 'long'\n"
+    )
+    assert os.environ["SQUEUE_ALL"] == "1", "the plugin asks squeue, which hides jobs of hidden partitions from users"
+    preflight.check_jobs([Job("train", **train)], local=True)
+    assert not capsys.readouterr().err
 
 
 def test_a_gpu_asked_for_on_a_machine_without_is_refused(monkeypatch):

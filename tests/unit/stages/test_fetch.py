@@ -234,6 +234,20 @@ def test_a_dataset_in_the_hubs_format_becomes_one_file_per_split(tmp_path: Path)
     assert read_manifest(tmp_path / "out")["notes"]["rows"] == {"test": 1, "train": 2}
 
 
+def test_a_dataset_that_is_a_program_is_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "scripted").mkdir()
+    (tmp_path / "scripted/scripted.py").write_text("raise SystemExit('run')\n")
+    where = ("--source", "s", "--origin", "hub", "--path", str(tmp_path / "scripted"))
+    done = jmlr(tmp_path, "fetch", "--out", str(tmp_path / "out"), *where)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[1:] == [], done.stderr
+    assert (
+        "cannot be loaded: Dataset scripts are no longer supported, but found scripted.py; allowed: plain"
+        in done.stderr
+    )
+    assert not (tmp_path / "out").exists()
+
+
 CSV = "id,question,a,b,c,d,answer\n007,Which?,None,NA,null,nan,A\n008,When?,1,2.50,True,,C\n"
 JSON = (
     '{"id": "007", "when": "2024-01-02", "at": "2024-01-02 10:00:00", "pmid": 12345678901234567890, "p": 0.123456789012345}\n'
