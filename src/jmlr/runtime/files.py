@@ -6,15 +6,18 @@ with fresh_directory(Path("results/demo/prepare")) as out:
 
 from __future__ import annotations
 
+import ctypes
+import fcntl
 import gzip
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import IO, Any, cast
@@ -24,33 +27,38 @@ from jmlr.runtime.errors import UserError
 DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile)  # what reading a truncated or damaged gzip file raises
 MANIFEST = "manifest.json"  # what every stage writes beside its output; never data
 SYNCED_AT_ONCE = 16
+SNAKEMAKE_MARK = ".snakemake_timestamp"  # what Snakemake puts into a folder that is an output
 
 
 @contextmanager
-def fresh_directory(target: Path) -> Iterator[Path]:
-    """Yield a new folder beside `target`; put it in the place of `target` if the block ends without an exception."""
+def fresh_directory(target: Path, ours: Callable[[Path], Collection[str]] = lambda _: ()) -> Iterator[Path]:
+    """Yield a new folder beside `target`; put it in the place of `target` if the block ends without an exception.
+
+    A link is followed. What is there already is replaced if it is an empty folder, or holds our own files alone.
+
+    Args:
+        target: the folder to make
+        ours: names the files (relative) that may be replaced, for a folder that is there; by default none may
+
+    Raises:
+        UserError: `target` is there and holds something else, which then stays as it is.
+    """
+    target = _followed(target)
+    _refuse_foreign(target, ours)
     target.parent.mkdir(parents=True, exist_ok=True)
-    for stale in target.parent.glob(f".{target.name}.*.partial"):  # what a killed run of this very stage left behind
-        shutil.rmtree(stale, ignore_errors=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent))
-    work.chmod(0o777 & ~_umask())
-    try:
+    _remove_abandoned(target)
+    with _claimed(target) as work:
         yield work
         _sync(work)
-        old = work.with_name(work.name.replace(".partial", ".old.partial"))
-        if target.exists():
-            os.replace(target, old)  # steps aside whole: removing it here would show half of it to who looks now
-        os.replace(work, target)
+        _refuse_foreign(target, ours)  # of what came meanwhile
+        _put_in_place(work, target)
         _sync_one(target.parent)
-        shutil.rmtree(old, ignore_errors=True)
-    except BaseException:
-        shutil.rmtree(work, ignore_errors=True)
-        raise
 
 
 @contextmanager
 def fresh_file(target: Path) -> Iterator[Path]:
-    """Yield a path beside `target`; rename it to `target` if the block ends without an exception."""
+    """Yield a path beside `target`; rename it to `target`, a link followed, if the block ends without an exception."""
+    target = _followed(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent)
     os.close(handle)
@@ -64,6 +72,93 @@ def fresh_file(target: Path) -> Iterator[Path]:
     except BaseException:
         work.unlink(missing_ok=True)
         raise
+
+
+def _followed(target: Path) -> Path:
+    return Path(os.path.realpath(target)) if target.is_symlink() else target
+
+
+def _refuse_foreign(target: Path, ours: Callable[[Path], Collection[str]]) -> None:
+    """Raise UserError if anything is at `target` that may not be replaced."""
+    if not os.path.lexists(target):
+        return
+    if not target.is_dir():
+        raise UserError(f"'{target}' is there and no folder; allowed: a new path, or a folder to replace")
+    known: Collection[str] | None = None
+    for above, folders, files in os.walk(target):
+        links = [name for name in folders if os.path.islink(os.path.join(above, name))]
+        for name in sorted(set(files + links) - {SNAKEMAKE_MARK}):
+            known = ours(target) if known is None else known
+            path = Path(above, name).relative_to(target)
+            if str(path) not in known:
+                raise UserError(
+                    f"'{target}' holds '{path}', which was not written by this command, and stays as it is; "
+                    "allowed: a new or empty folder, or one that this command wrote"
+                )
+
+
+@contextmanager
+def _claimed(target: Path) -> Iterator[Path]:
+    """Yield a new folder beside `target`, with a lock beside it that the system drops with this process; remove both."""
+    while True:
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".lock", dir=target.parent)
+        lock = Path(name)
+        with suppress(OSError):  # a file system without locks: then nobody takes the folder for abandoned either
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        if lock.exists():
+            break
+        os.close(handle)  # taken for abandoned before it was locked
+    work = lock.with_suffix(".partial")
+    try:
+        work.mkdir()
+        yield work
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+        lock.unlink(missing_ok=True)
+        os.close(handle)
+
+
+def _remove_abandoned(target: Path) -> None:
+    """Remove what builds of this very target left behind whose process has ended."""
+    named = re.compile(rf"\.{re.escape(target.name)}\.[a-z0-9_]{{8}}\.(?:lock|partial)")  # as tempfile names them
+    found = {path.with_suffix(".lock") for path in target.parent.iterdir() if named.fullmatch(path.name)}
+    for lock in found:
+        try:
+            handle = os.open(lock, os.O_RDWR)
+        except FileNotFoundError:  # the lock is made first and removed last
+            shutil.rmtree(lock.with_suffix(".partial"), ignore_errors=True)
+            continue
+        except OSError:  # another person's
+            continue
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(lock.with_suffix(".partial"), ignore_errors=True)
+            lock.unlink(missing_ok=True)
+        except OSError:  # its process lives, or there are no locks here
+            pass
+        finally:
+            os.close(handle)
+
+
+def _put_in_place(work: Path, target: Path) -> None:
+    """Rename `work` to `target`; what was there has the name of `work` then, so that at no moment there is nothing."""
+    if not os.path.lexists(target):
+        os.replace(work, target)
+    elif not _exchange(work, target):  # in two steps
+        old = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent))
+        os.replace(target, old)
+        os.replace(work, target)
+        os.replace(old, work)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Exchange two names in one step; say False where the system or its file system cannot."""
+    try:
+        renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
+    except (OSError, AttributeError):  # not Linux
+        return False
+    at, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    return bool(renameat2(at, os.fsencode(one), at, os.fsencode(other), exchange) == 0)
 
 
 def _umask() -> int:

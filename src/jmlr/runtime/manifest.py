@@ -45,13 +45,16 @@ def stage_output(
     options: Sequence[Any] = (),
     seed: int | None = None,
 ) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Yield (a fresh folder, a dictionary for notes); on success write the manifest and put the folder in place of `out`."""
+    """Yield (a fresh folder, a dictionary for notes); on success write the manifest and put the folder in place of `out`.
+
+    Raises UserError if `out` holds what this stage did not write.
+    """
     begun = datetime.now(UTC)
     notes: dict[str, Any] = {}
     held = {k: _held(v) for k, v in inputs.items() if v}
     meter.reset()
     energy = EnergyMeter()
-    with fresh_directory(out) as folder:
+    with fresh_directory(out, lambda folder: written_by(stage, folder)) as folder:
         yield folder, notes
         spent = meter.spent()
         content = {
@@ -85,6 +88,21 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise UserError(f"{folder / NAME}: not a stage's manifest")
     return found
+
+
+def list_outputs(stage: str, folder: Path) -> None:
+    """Write a manifest of names and sizes alone, by which `written_by` knows a folder that is no stage's output of a run."""
+    sizes = {str(p.relative_to(folder)): p.stat().st_size for p in sorted(folder.rglob("*")) if p.is_file()}
+    (folder / NAME).write_text(json.dumps({"stage": stage, "outputs": sizes}, indent=1, ensure_ascii=False) + "\n")
+
+
+def written_by(stage: str, folder: Path) -> set[str]:
+    """Return the files that a stage wrote to a folder, by the manifest there; none if it is not this stage's."""
+    try:
+        found = json.loads((folder / NAME).read_text())
+        return {NAME, *found["outputs"]} if found["stage"] == stage else set()
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()
 
 
 def fingerprint(folder: Path) -> dict[str, str | int]:

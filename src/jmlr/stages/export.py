@@ -11,7 +11,7 @@ from pathlib import Path
 
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.files import existing, fresh_directory
-from jmlr.runtime.manifest import belonging, last_training, read_manifest
+from jmlr.runtime.manifest import belonging, last_training, list_outputs, read_manifest, written_by
 from jmlr.runtime.progress import say
 
 
@@ -45,7 +45,7 @@ def export(
 
     manifest = read_manifest(trained)
     notes = manifest["notes"]
-    with fresh_directory(out) as folder:
+    with fresh_directory(out, lambda folder: written_by("export", folder)) as folder:
         _merged(folder / "llm", belonging(run, notes["llm"]), trained / "adapter", bf16)
         about = {"llm": notes["llm"], "retriever": notes.get("retriever_origin", notes["retriever"])}
         about |= {k: manifest[k] for k in ("seed", "options", "code")}
@@ -53,7 +53,8 @@ def export(
         write_card(folder / "llm", "merged", {**about, "round": trained.parent.name.removeprefix("r"), "data": data})
         if (trained / "retriever").is_dir():
             shutil.copytree(trained / "retriever", folder / "retriever")
-    say(f"export: {', '.join(sorted(p.name for p in out.iterdir()))} in {out}")
+        list_outputs("export", folder)
+    say(f"export: {', '.join(sorted(p.name for p in out.iterdir() if p.is_dir()))} in {out}")
 
 
 def _merged(out: Path, llm: str, adapter: Path, bf16: bool) -> None:
@@ -91,8 +92,9 @@ def _write_beir(out: Path, run: Path) -> None:
 
     for name in ("passages", "questions"):
         existing(run / f"prepare/{name}.parquet", "--run")
-    with fresh_directory(out) as folder:
+    with fresh_directory(out, lambda folder: written_by("export", folder)) as folder:
         counts = write_beir(folder, run / "prepare")
+        list_outputs("export", folder)
     say(f"export: {', '.join(f'{n:,} {what}' for what, n in counts.items())} in {out}")
     private = [
         p.parent.name for p in run.glob("fetch/*/manifest.json") if read_manifest(p.parent)["options"]["private"]

@@ -22,6 +22,8 @@ from torch import nn
 from jmlr.runtime.files import fresh_directory
 from jmlr.runtime.progress import say
 
+STATE_FILES = ("state.safetensors", "state.json")
+
 
 def trainable_state(llm: nn.Module, retriever: nn.Module | None) -> dict[str, torch.Tensor]:
     """Return all trainable tensors by model and name."""
@@ -50,9 +52,9 @@ def save_state(
             for name, value in moments.items():
                 tensors[f"optimiser/{i}/{number}/{name}"] = torch.as_tensor(value).detach().cpu().contiguous()
     target = scratch / f"step-{step:08d}"
-    with fresh_directory(target) as folder:
-        save_file(tensors, folder / "state.safetensors")
-        (folder / "state.json").write_text(json.dumps({"step": step, **about}))
+    with fresh_directory(target, lambda _: STATE_FILES) as folder:
+        save_file(tensors, folder / STATE_FILES[0])
+        (folder / STATE_FILES[1]).write_text(json.dumps({"step": step, **about}))
     for old in _states(scratch):
         if old != target:
             shutil.rmtree(old, ignore_errors=True)

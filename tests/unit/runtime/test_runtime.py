@@ -1,13 +1,16 @@
 import os
 import resource
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import jmlr.runtime.digest as digest
-from jmlr.runtime.errors import full_disk
+from jmlr.runtime.errors import UserError, full_disk
 from jmlr.runtime.files import fresh_directory, fresh_file, save_array
+from jmlr.runtime.manifest import stage_output
 from jmlr.runtime.seeds import stream
 
 
@@ -45,7 +48,7 @@ def test_a_file_that_cannot_be_brought_to_disk_leaves_the_old_folder(tmp_path, m
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", refuse)
-    with pytest.raises(OSError, match="No space left"), fresh_directory(tmp_path / "out") as folder:
+    with pytest.raises(OSError, match="No space left"), fresh_directory(tmp_path / "out", lambda _: ["old"]) as folder:
         (folder / "new").write_text("x")
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["old"]
 
@@ -149,3 +152,126 @@ def test_what_belongs_to_a_run_is_found_wherever_the_run_lies(tmp_path, monkeypa
     assert belonging(away, str(tmp_path / "home")) == str(tmp_path / "home")
     monkeypatch.chdir(tmp_path)
     assert belonging(Path("home"), "results/demo/llm/seed0/pretrain") == str(home / "llm/seed0/pretrain")
+
+
+def replace(target, *ours, name="new"):
+    with fresh_directory(target, lambda _: ours) as folder:
+        (folder / name).touch()
+
+
+def tree(folder):
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*"))
+
+
+@pytest.mark.parametrize("foreign", ["thesis.txt", "photos/2019/sea.jpg", ".hidden", "new.bak"])
+def test_a_folder_with_a_file_that_is_not_ours_stays_as_it_is(tmp_path, foreign):
+    replace(tmp_path / "out", name="old")
+    (tmp_path / "out" / foreign).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / "out" / foreign).touch()
+    before = tree(tmp_path)
+    with pytest.raises(UserError, match=f"out' holds '{foreign}', which was not written by this command"):
+        replace(tmp_path / "out", "old")
+    assert tree(tmp_path) == before
+
+
+def test_a_file_in_the_place_of_a_folder_stays(tmp_path):
+    (tmp_path / "out").write_text("mine")
+    with pytest.raises(UserError, match="out' is there and no folder"):
+        replace(tmp_path / "out")
+    assert (tmp_path / "out").read_text() == "mine"
+
+
+def test_an_empty_folder_and_what_snakemake_left_in_one_are_replaced(tmp_path):
+    (tmp_path / "out").mkdir()
+    replace(tmp_path / "out")
+    (tmp_path / "out/.snakemake_timestamp").touch()
+    replace(tmp_path / "out", "new", name="newer")
+    assert tree(tmp_path) == ["out", "out/newer"]
+
+
+def test_a_file_that_comes_while_a_folder_is_made_stays(tmp_path):
+    with pytest.raises(UserError, match="holds 'late'"), fresh_directory(tmp_path / "out"):
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out/late").touch()
+    assert tree(tmp_path) == ["out", "out/late"]
+
+
+def test_at_no_moment_is_there_nothing_where_a_folder_is_replaced(tmp_path, monkeypatch):
+    replace(tmp_path / "out")
+    renamed = []
+    rename = os.replace
+    monkeypatch.setattr(os, "replace", lambda a, b: (renamed.append((a, b)), rename(a, b)))
+    replace(tmp_path / "out", "new")
+    if sys.platform == "linux":
+        assert renamed == []  # exchanged
+    assert tree(tmp_path) == ["out", "out/new"]
+
+
+def test_where_names_cannot_be_exchanged_a_folder_is_replaced_in_two_steps(tmp_path, monkeypatch):
+    monkeypatch.setattr("jmlr.runtime.files._exchange", lambda one, other: False)
+    replace(tmp_path / "out", name="old")
+    replace(tmp_path / "out", "old")
+    assert tree(tmp_path) == ["out", "out/new"]
+
+
+BUILD = """
+import sys
+from pathlib import Path
+from jmlr.runtime.files import fresh_directory
+with fresh_directory(Path(sys.argv[1]), lambda _: ["new", "half"]) as folder:
+    (folder / "half").touch()
+    print("begun", flush=True)
+    sys.stdin.readline()
+"""
+
+
+@pytest.mark.parametrize("other", ["emb", "emb.int8"])
+def test_what_a_living_process_writes_stays_and_what_a_killed_one_left_goes(tmp_path, other):
+    target = tmp_path / "emb.int8"
+    command = [sys.executable, "-c", BUILD, target]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as running:
+        assert running.stdout is not None
+        assert running.stdout.readline() == "begun\n"
+        replace(tmp_path / other)
+        assert len(list(tmp_path.glob(".emb.int8.*.partial/half"))) == 1
+        running.communicate("\n")
+    assert running.returncode == 0
+    assert (target / "half").exists()
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as killed:
+        assert killed.stdout is not None
+        assert killed.stdout.readline() == "begun\n"
+        killed.kill()
+    assert len(list(tmp_path.glob(".emb.int8.*"))) == 2
+    replace(target, "half")
+    assert tree(tmp_path) == sorted({other, f"{other}/new", "emb.int8", "emb.int8/new"})
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_link_in_the_place_of_an_output_is_followed(tmp_path, there):
+    (tmp_path / "disk").mkdir()
+    if there:
+        replace(tmp_path / "disk/out", name="old")
+        (tmp_path / "disk/file").write_text("old")
+    for name in ("out", "file"):
+        (tmp_path / name).symlink_to(f"disk/{name}")
+    replace(tmp_path / "out", "old")
+    with fresh_file(tmp_path / "file") as path:
+        path.write_text("new")
+    assert tree(tmp_path / "disk") == ["file", "out", "out/new"]
+    assert (tmp_path / "file").is_symlink()
+    assert (tmp_path / "disk/file").read_text() == "new"
+
+
+def test_a_stage_replaces_its_own_output_and_no_other(tmp_path):
+    def write(stage):
+        with stage_output(tmp_path / "out", stage, inputs={}) as (folder, _):
+            (folder / "table").touch()
+
+    write("encode")
+    write("encode")
+    with pytest.raises(UserError, match="was not written by this command"):
+        write("index")
+    (tmp_path / "out/mine").touch()
+    with pytest.raises(UserError, match="holds 'mine'"):
+        write("encode")
+    assert tree(tmp_path / "out") == ["manifest.json", "mine", "table"]
