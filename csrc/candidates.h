@@ -1,7 +1,8 @@
 // The rows that may still be among the k best of one query, as intervals that certainly hold their scores.
 //
 // Memory stays O(k): when the list is full, rows whose upper end lies below the k-th largest lower end are dropped; if
-// that does not make room, the rest is scored exactly ("settled") and only k survive.
+// that does not make room, the rest is scored exactly ("settled") and only k survive. How many queries are searched at
+// once depends on that.
 #pragma once
 
 #include <algorithm>
@@ -15,16 +16,19 @@
 namespace jmlr {
 
 constexpr size_t kSettledAtOnce = 64;
+constexpr size_t kListBytes = 512u << 20;  // of the lists of all threads
 constexpr float kNoFloor = -std::numeric_limits<float>::infinity();
 
+// An end that is NaN, which comes of numbers that no index should hold, says nothing: it then lies as far out as can be.
+// So all comparisons order all candidates, which sorting relies on.
 struct Candidate {
   float low, high;  // both the score itself once it is exact
   uint32_t row_low;
   uint32_t row_high : 31;
   uint32_t is_exact : 1;
   Candidate(float lower, float upper, int64_t number, bool known)
-      : low(lower),
-        high(upper),
+      : low(lower == lower ? lower : -std::numeric_limits<float>::infinity()),
+        high(upper == upper ? upper : std::numeric_limits<float>::infinity()),
         row_low(static_cast<uint32_t>(number)),
         row_high(static_cast<uint32_t>(number >> 32) & 0x7fffffffu),
         is_exact(known) {}
@@ -168,7 +172,10 @@ class CandidateList {
  private:
   // The first time little room, to have a floor soon; then it rises by itself, and a compaction costs as much as the
   // list is long.
-  void leave_room() { full_at_ = std::max(items_.size(), k_) + k_ + (heights_.empty() ? 64 : 192); }
+  void leave_room() {
+    full_at_ = std::max(items_.size(), k_) + k_ + (heights_.empty() ? 64 : 192);
+    if (items_.size() > k_) items_.reserve(full_at_);  // by itself a vector would take up to twice that
+  }
 
   size_t k_ = 0;
   size_t full_at_ = 0;
@@ -176,6 +183,13 @@ class CandidateList {
   std::vector<float> lows_;
   Heights heights_;
 };
+
+// How many of `most` queries may be searched at once: their lists take at most kListBytes, or it is one query.
+inline size_t queries_at_once(size_t most, size_t k, size_t rows, size_t threads) {
+  const size_t longest = std::min(4 * k + 960, rows);  // of a list: what settles it, and room for more
+  const size_t bytes = (sizeof(Candidate) + sizeof(float)) * std::max(longest, size_t{1}) * threads;
+  return std::clamp(kListBytes / bytes, size_t{1}, most);
+}
 
 // What one thread has proved holds for all: k rows reach `proved`.
 inline void raise_floor(std::atomic<float>& floor, float proved) {

@@ -11,6 +11,7 @@ namespace {
 
 constexpr size_t kTileRows = 96;
 constexpr size_t kGroupRows = 8;  // sampled rows that only the highest of their scores stands for
+constexpr size_t kMostSampled = 512u << 20;  // scores: a float for each group of them is kept, 256 MiB
 
 // Writes the highest score of each group of a tile, for every query of the panel: [kTileRows / kGroupRows, width].
 void sample_tile(const IndexView& index, const Kernel& kernel, const QueryPanel& panel, size_t first, size_t stride,
@@ -59,7 +60,8 @@ void reached_by(const float* highest, size_t groups, size_t width, size_t rank, 
 std::vector<float> guess_floors(const IndexView& index, const Kernel& kernel, const QueryBlock& block, size_t k,
                                 Team& team) {
   // The wider the bounds, and the cheaper the products, the more a floor is worth.
-  const size_t stride = index.storage == Storage::float32 ? 64 : kernel.tiled ? 8 : 16;
+  size_t stride = index.storage == Storage::float32 ? 64 : kernel.tiled ? 8 : 16;
+  while (index.rows / stride * block.count() > kMostSampled) stride *= 2;
   // Of the k best rows about k / stride are in the sample; many more (four standard deviations) would be a rare case.
   const double expected = static_cast<double>(k) / static_cast<double>(stride);
   const auto rank = static_cast<size_t>(expected + 4.0 * std::sqrt(expected) + 4.0);

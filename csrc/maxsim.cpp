@@ -13,7 +13,7 @@ namespace {
 constexpr size_t kTileRows = 96;           // token rows scored at a time, across the ends of passages
 constexpr size_t kChunkRows = 3072;        // token rows claimed at a time, about
 constexpr size_t kGroupValues = 1u << 17;  // of the queries scanned together: their panels stay in cache
-constexpr size_t kQueriesAtOnce = 256;     // bounds the candidates held at a time
+constexpr size_t kQueriesAtOnce = 256;     // at most: see queries_at_once
 constexpr size_t kExactTokens = 8;         // a query's tokens are padded to a multiple of this for the exact scores
 
 struct Interval {
@@ -297,8 +297,10 @@ SearchCounts maxsim_search(const MaxSimView& index, const float* tokens, const i
   const auto values = [&](size_t first, size_t last) {
     return static_cast<size_t>(starts[last] - starts[first]) * index.dim;
   };
+  const size_t threads = std::clamp(options.threads, size_t{1}, std::max(index.passages, kQueriesAtOnce));
+  const size_t at_once = queries_at_once(kQueriesAtOnce, k, index.passages, threads);
   for (size_t first = 0, last; first < count; first = last) {
-    const size_t most = std::min(count, first + kQueriesAtOnce);
+    const size_t most = std::min(count, first + at_once);
     for (last = first + 1; last < most && values(first, last + 1) <= kGroupValues;) ++last;
     Team team(std::clamp(options.threads, size_t{1}, std::max(index.passages, last - first)), options.interrupted);
     GroupSearch group(index, tokens + values(0, first), starts + first, last - first, k, options);

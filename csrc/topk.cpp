@@ -11,7 +11,7 @@
 namespace jmlr {
 namespace {
 
-constexpr size_t kQueriesAtOnce = 512;      // bounds the candidates held at a time
+constexpr size_t kQueriesAtOnce = 512;      // at most: see queries_at_once
 constexpr size_t kStreamingQueries = 2;     // up to here one row at a time beats tiles
 constexpr size_t kTileRows = 96;            // rows scored before their scores are filtered: fits L2 beside a panel
 constexpr size_t kChunkRows = 768;          // rows claimed at a time
@@ -276,11 +276,14 @@ SearchCounts search(const IndexView& index, const float* queries, size_t count, 
   SearchCounts counts;
   if (k == 0) return counts;
   const size_t work = index.rows / kChunkRows + 1;
-  for (size_t first = 0; first < count; first += kQueriesAtOnce) {
-    const size_t held = std::min(kQueriesAtOnce, count - first);
-    Team team(std::clamp(options.threads, size_t{1}, std::max(work, held)), options.interrupted);
+  const size_t threads = std::clamp(options.threads, size_t{1}, std::max(work, std::min(kQueriesAtOnce, count)));
+  const size_t at_once = queries_at_once(kQueriesAtOnce, k, index.rows, threads);
+  for (size_t first = 0; first < count; first += at_once) {
+    const size_t held = std::min(at_once, count - first);
+    Team team(threads, options.interrupted);
     BlockSearch block(index, queries + first * index.dim, held, k, options);
     counts += block.run(team, options.guess, scores + first * k, ids + first * k);
+    if (!options.guess) continue;  // none fails then, unless the index holds NaN
     for (size_t q : block.failed()) {  // few if any: one at a time
       SearchOptions sure = options;
       sure.guess = false;

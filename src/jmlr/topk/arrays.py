@@ -14,35 +14,53 @@ from jmlr.topk import _topk
 STORAGES = ("float32", "bfloat16", "int8")
 MAX_DIM = 65536
 MAX_TOKENS = 65536  # of a query in MaxSim
+COPIED_BYTES = 64 << 20  # at a time: Ctrl-C is heard in between
 
 
 def as_matrix(
-    values: Any, name: str, dim: int | None = None, place: Callable[[int], str] = "row {}".format
+    values: Any,
+    name: str,
+    dim: int | None = None,
+    place: Callable[[int], str] = "row {}".format,
+    *,
+    copy: bool = False,
+    one: bool = False,
 ) -> np.ndarray:
     """Return `values` as finite C-contiguous float32 [rows, D], without a copy where it already is that.
 
+    copy: return memory of our own always, which nobody changes after it was checked.
+    one: [D] is allowed too, for [1, D].
     `place` says where a row is, for messages. Floats of other widths are converted (a float64 that overflows float32 is refused as infinite); complex numbers,
     objects, strings and booleans are refused. Raises TypeError, or ValueError naming the shape or the first bad entry.
     """
     array = to_numpy(values, name)
+    if one and array.ndim == 1:
+        array = array[None, :]
     if array.ndim != 2:
-        raise ValueError(f"{name}: shape {array.shape}; allowed: 2 dimensions, [rows, D]")
+        raise ValueError(f"{name}: shape {array.shape}; allowed: 2 dimensions, [rows, D]{', or [D] for one' * one}")
     if array.dtype.kind not in "fiu":
         raise TypeError(f"{name}: dtype {array.dtype}; allowed: floats and integers, converted to float32")
     if dim is not None and array.shape[1] != dim:
         raise ValueError(f"{name}: D = {array.shape[1]}, but the index has D = {dim}")
     if not 1 <= array.shape[1] <= MAX_DIM:
         raise ValueError(f"{name}: D = {array.shape[1]}; allowed: 1 to {MAX_DIM}")
-    with np.errstate(over="ignore"), _topk.DefaultFloatingPoint():
-        matrix = np.ascontiguousarray(array, dtype=np.float32)
-    if not matrix.flags.aligned:
-        matrix = matrix.copy()
+    as_it_is = array.dtype == np.float32 and array.flags.c_contiguous and array.flags.aligned
+    matrix = array if as_it_is and not copy else _float32_copy(array)
     bad = _topk.first_nonfinite(matrix, thread_count(None))
     if bad is not None:
         row, column = bad
         raise ValueError(
             f"{name}: {array[row, column]} in {place(row)}, column {column}; allowed: finite float32 numbers"
         )
+    return matrix
+
+
+def _float32_copy(array: np.ndarray) -> np.ndarray:
+    matrix = np.empty(array.shape, np.float32)
+    step = max(1, COPIED_BYTES // (4 * array.shape[1]))
+    with np.errstate(over="ignore"), _topk.DefaultFloatingPoint():
+        for at in range(0, len(array), step):
+            matrix[at : at + step] = array[at : at + step]
     return matrix
 
 
@@ -114,6 +132,8 @@ def on_gpu(values: Any) -> bool:
 
 def to_numpy(values: Any, name: str) -> np.ndarray:
     """Return `values` as an array; raise unless it is in the memory of the CPU and every entry counts."""
+    if isinstance(values, (list, tuple)):  # of arrays: each may be one that NumPy would misread
+        values = [to_numpy(value, name) if hasattr(value, "__array__") else value for value in values]
     if type(values).__module__.partition(".")[0] == "torch":
         values = values.detach()
         if values.device.type != "cpu":

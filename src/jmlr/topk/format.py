@@ -16,14 +16,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 
+from jmlr.runtime.errors import UserError
 from jmlr.runtime.files import fresh_directory
 from jmlr.topk import _topk
 
@@ -37,6 +40,8 @@ COLUMNS = {"float32": (), "bfloat16": ("codes", "residual"), "int8": ("codes", "
 DTYPES = {"vectors": "<f4", "norm": "<f4", "codes": "|u1", "residual": "<f4", "scale": "<f4"} | dict.fromkeys(
     ("ids", "offsets"), "<i8"
 )
+FIELDS = {"rows": int, "dim": int, "storage": str, "max_norm": (int, float), "provenance": dict, "files": dict}
+FILE_FIELDS = {"bytes": int, "dtype": str, "shape": list, "checksums": list}
 BY_PASSAGE = ("norm", "residual", "ids", "offsets")  # columns of a MaxSim index that are not by token
 
 Arrays = dict[str, np.ndarray]
@@ -55,10 +60,8 @@ def write_index(
     passages: int | None = None,
 ) -> None:
     """Write blocks of rows, each a dict of columns, to a folder that appears once complete; with `passages`, of MaxSim."""
-    if directory.exists() and not (directory.is_dir() and _replaceable(directory)):
-        raise ValueError(f"{directory}: exists and is not an index; allowed: a new path, or an index to replace")
     note = json.loads(json.dumps(dict(provenance or {})))  # what JSON cannot hold is refused before anything is written
-    with fresh_directory(directory) as folder:
+    with _as_value_error(), fresh_directory(directory, _index_files) as folder:
         writers: dict[str, _ColumnWriter] = {}
         largest = 0.0
         for block in blocks:
@@ -79,22 +82,81 @@ def write_index(
         (folder / "index.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
 
 
-def read_index(
-    directory: Path, verify: bool | None, kind: str = FORMAT
-) -> tuple[dict[str, Any], Arrays, list[tuple[Path, int, str]]]:
-    """Return (manifest, memory-mapped columns, blocks (file, number, checksum) still to verify before they are used).
+class Block(NamedTuple):
+    """Bytes of a column's file with one checksum. They are reached through the map that a search reads, not by name."""
 
+    path: Path  # for messages
+    data: np.ndarray  # uint8, the whole file
+    number: int
+    checksum: str
+    dtype: np.dtype
+    row_bytes: int
+
+
+def read_index(directory: Path, verify: bool | None, kind: str = FORMAT) -> tuple[dict[str, Any], Arrays, list[Block]]:
+    """Return (manifest, memory-mapped columns, blocks still to verify before they are used).
+
+    The folder is opened once: whatever takes its place or moves it meanwhile, all files are of one index.
     verify: True reads and checks every byte now, False only shapes and sizes; None checks all of a small index, and the
     first and last block of a large one's files, and leaves the rest to the first search.
     """
-    manifest = _read_manifest(directory, kind)
+    while True:
+        folder = _open_folder(directory)
+        try:
+            return _read_folder(directory, folder, verify, kind)
+        except FileNotFoundError as error:
+            if _is_at(folder, directory):
+                raise IndexFormatError(
+                    f"{directory / error.filename}: missing; '{directory}' is no index, or its writing was cut off"
+                ) from None
+            # another index took the place of this one, which was removed while we read it
+        finally:
+            os.close(folder)
+
+
+@contextmanager
+def opening(directory: str | os.PathLike[str]) -> Iterator[None]:
+    """Turn what the search refuses of the columns into IndexFormatError."""
+    try:
+        yield
+    except ValueError as error:
+        raise IndexFormatError(f"{os.fspath(directory)}: {error}") from None
+
+
+def _open_folder(directory: Path) -> int:
+    try:
+        return os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    except FileNotFoundError:
+        raise IndexFormatError(f"{directory / 'index.json'}: missing; there is no folder '{directory}'") from None
+    except NotADirectoryError:
+        raise IndexFormatError(f"{directory}: a file; an index is a folder") from None
+
+
+def _is_at(folder: int, directory: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(folder), os.stat(directory))
+    except FileNotFoundError:
+        return False
+
+
+def _open_in(folder: int, name: str) -> IO[bytes]:
+    return open(name, "rb", opener=lambda path, flags: os.open(path, flags, dir_fd=folder))
+
+
+def _read_folder(
+    directory: Path, folder: int, verify: bool | None, kind: str
+) -> tuple[dict[str, Any], Arrays, list[Block]]:
+    manifest = _read_manifest(directory / "index.json", folder, kind)
     columns: Arrays = {}
-    pending: list[tuple[Path, int, str]] = []
+    pending: list[Block] = []
     total = sum(entry["bytes"] for entry in manifest["files"].values())
     for name, entry in manifest["files"].items():
         path = directory / f"{name}.npy"
-        columns[name] = _map_column(path, name, entry, manifest)
-        blocks = [(path, number, value) for number, value in enumerate(entry["checksums"])]
+        data, columns[name] = _map_column(path, folder, name, entry, manifest)
+        row_bytes = columns[name].strides[0]
+        blocks = [
+            Block(path, data, n, sum_, columns[name].dtype, row_bytes) for n, sum_ in enumerate(entry["checksums"])
+        ]
         if verify is None and total > VERIFY_AT_OPEN_BYTES and len(blocks) > 2:
             pending += blocks[1:-1]
             blocks = [blocks[0], blocks[-1]]
@@ -103,24 +165,30 @@ def read_index(
     return manifest, columns, pending
 
 
-def verify_blocks(blocks: list[tuple[Path, int, str]]) -> None:
-    """Raise IndexFormatError naming the file and the bytes if a block does not match its checksum."""
-    maps = {path: np.memmap(path, np.uint8, "r") for path in {path for path, _, _ in blocks}}
+def verify_blocks(blocks: list[Block]) -> None:
+    """Raise IndexFormatError naming the file and the bytes if a block does not match its checksum, or no build made it."""
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        found = pool.map(lambda block: _block_checksum(maps[block[0]], block[1]), blocks)
-        for (path, number, value), actual in zip(blocks, found, strict=True):
-            if actual != value:
-                first = number * BLOCK_BYTES
-                last = min(first + BLOCK_BYTES, len(maps[path])) - 1
-                raise IndexFormatError(f"{path}: damaged between bytes {first} and {last} (checksum does not match)")
+        for block, fault in zip(blocks, pool.map(_fault, blocks), strict=True):
+            if fault:
+                first = block.number * BLOCK_BYTES
+                last = min(first + BLOCK_BYTES, len(block.data)) - 1
+                raise IndexFormatError(f"{block.path}: {fault[0]} between bytes {first} and {last} ({fault[1]})")
 
 
-def touches(block: tuple[Path, int, str], columns: Arrays, first: int, last: int) -> bool:
-    """Tell whether a block (file, number, checksum) holds bytes of rows first..last-1 of the file's column."""
-    path, number, _ = block
-    begin, end = number * BLOCK_BYTES - HEADER_BYTES, (number + 1) * BLOCK_BYTES - HEADER_BYTES
-    row_bytes = columns[path.stem].strides[0]
-    return begin < last * row_bytes and end > first * row_bytes
+def _fault(block: Block) -> tuple[str, str] | None:
+    if _block_checksum(block.data, block.number) != block.checksum:
+        return "damaged", "checksum does not match"
+    begin = max(block.number * BLOCK_BYTES, HEADER_BYTES)
+    values = block.data[begin : (block.number + 1) * BLOCK_BYTES].view(block.dtype)
+    if block.path.stem == "vectors":
+        return None if np.isfinite(values).all() else ("NaN or infinity", "no build lets them in")
+    return None if (values >= 0).all() else ("NaN or negative numbers", "no build makes them")
+
+
+def touches(block: Block, first: int, last: int) -> bool:
+    """Tell whether a block holds bytes of rows first..last-1 of its column."""
+    begin = block.number * BLOCK_BYTES - HEADER_BYTES
+    return begin < last * block.row_bytes and begin + BLOCK_BYTES > first * block.row_bytes
 
 
 class _ColumnWriter:
@@ -161,18 +229,29 @@ def _digest(manifest: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
-def _replaceable(directory: Path) -> bool:
-    return (directory / "index.json").is_file() or not any(directory.iterdir())
-
-
-def _read_manifest(directory: Path, kind: str) -> dict[str, Any]:
-    path = directory / "index.json"
+def _index_files(directory: Path) -> list[str]:
+    """Return the names of an index's files; none unless there is an index in the folder, damaged or not."""
     try:
-        manifest = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise IndexFormatError(f"{path}: missing; '{directory}' is no index, or its writing was cut off") from None
-    except NotADirectoryError:
-        raise IndexFormatError(f"{directory}: a file; an index is a folder") from None
+        manifest = json.loads((directory / "index.json").read_bytes())
+        ours = manifest["format"] in (FORMAT, MAXSIM_FORMAT)
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+    return ["index.json", *(f"{name}.npy" for name in DTYPES)] if ours else []
+
+
+@contextmanager
+def _as_value_error() -> Iterator[None]:
+    try:
+        yield
+    except UserError as error:  # of this library's callers a ValueError is expected
+        raise ValueError(str(error)) from None
+
+
+def _read_manifest(path: Path, folder: int, kind: str) -> dict[str, Any]:
+    with _open_in(folder, path.name) as file:
+        text = file.read()
+    try:
+        manifest = json.loads(text)
     except ValueError as error:
         raise IndexFormatError(f"{path}: not JSON ({error})") from None
     if not isinstance(manifest, dict) or manifest.get("format") != kind:
@@ -181,36 +260,53 @@ def _read_manifest(directory: Path, kind: str) -> dict[str, Any]:
         raise IndexFormatError(f"{path}: version {manifest.get('version')!r}; this program reads version {VERSION}")
     if manifest.get("checksum") != _digest(manifest):
         raise IndexFormatError(f"{path}: damaged (checksum does not match)")
+    _check_fields(path, manifest, FIELDS | ({"passages": int} if kind == MAXSIM_FORMAT else {}))
     needed = {"vectors", "norm", *COLUMNS.get(manifest["storage"], ("storage",))}
     missing = needed.union(["offsets"] if kind == MAXSIM_FORMAT else []) - set(manifest["files"])
     if missing:
         raise IndexFormatError(f"{path}: no {', '.join(sorted(missing))} for storage {manifest['storage']!r}")
+    for name, entry in manifest["files"].items():
+        if name not in DTYPES or not isinstance(entry, dict):
+            raise IndexFormatError(
+                f"{path}: files: {name!r}; allowed: {', '.join(DTYPES)}, each with its bytes and shape"
+            )
+        _check_fields(path, entry, FILE_FIELDS, f"files: {name}: ")
     return manifest
 
 
-def _length(name: str, manifest: dict[str, Any]) -> int:
-    if "passages" in manifest and name in BY_PASSAGE:
-        return int(manifest["passages"]) + (name == "offsets")
-    return int(manifest["rows"])
+def _check_fields(path: Path, found: dict[str, Any], wanted: dict[str, Any], where: str = "") -> None:
+    """Raise IndexFormatError unless each field is there and of its type; integers are 0 and above."""
+    for field, kind in wanted.items():
+        value = found.get(field)
+        if not isinstance(value, kind) or isinstance(value, bool) or (kind is int and value < 0):
+            raise IndexFormatError(f"{path}: {where}{field}: {value!r} is not what a build writes")
 
 
-def _map_column(path: Path, name: str, entry: dict[str, Any], manifest: dict[str, Any]) -> np.ndarray:
-    dtype, shape = np.dtype(DTYPES[name]), tuple(entry["shape"])
-    if (
-        entry["dtype"] != dtype.str
-        or shape[0] != _length(name, manifest)
-        or (name == "vectors" and shape[1:] != (manifest["dim"],))
-    ):
-        raise IndexFormatError(f"{path}: {entry['dtype']} {shape} does not fit the manifest")
-    if not path.is_file():
-        raise IndexFormatError(f"{path}: missing")
-    size = path.stat().st_size
-    if size != entry["bytes"] or size != HEADER_BYTES + int(np.prod(shape, dtype=np.int64)) * dtype.itemsize:
-        fault = "truncated" if size < entry["bytes"] else "of the wrong length"
-        raise IndexFormatError(f"{path}: {fault}: {size} bytes, expected {entry['bytes']}")
-    with path.open("rb") as file:
-        if file.read(HEADER_BYTES) != _header(dtype, shape):
-            raise IndexFormatError(f"{path}: header is not that of a {dtype.str} array of shape {shape}")
-    if 0 in shape:
-        return np.empty(shape, dtype)
-    return np.memmap(path, dtype, "r", offset=HEADER_BYTES, shape=shape)
+def _shape(name: str, manifest: dict[str, Any]) -> list[int]:
+    """Return the shape that a column of this index must have."""
+    rows = manifest["passages"] if "passages" in manifest and name in BY_PASSAGE else manifest["rows"]
+    if name == "vectors":
+        return [rows, manifest["dim"]]
+    if name == "codes":
+        return [rows, -(-manifest["dim"] * (2 if manifest["storage"] == "bfloat16" else 1) // 64) * 64]
+    return [rows + (name == "offsets")]
+
+
+def _map_column(
+    path: Path, folder: int, name: str, entry: dict[str, Any], manifest: dict[str, Any]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return (the bytes of the whole file, the column in them), mapped."""
+    dtype, shape = np.dtype(DTYPES[name]), _shape(name, manifest)
+    size = HEADER_BYTES + math.prod(shape) * dtype.itemsize
+    described = (dtype.str, shape, size, -(-size // BLOCK_BYTES))
+    if (entry["dtype"], entry["shape"], entry["bytes"], len(entry["checksums"])) != described:
+        raise IndexFormatError(f"{path}: {entry['dtype']} {entry['shape']} does not fit the manifest")
+    with _open_in(folder, path.name) as file:
+        there = os.fstat(file.fileno()).st_size
+        if there != size:
+            fault = "truncated" if there < size else "of the wrong length"
+            raise IndexFormatError(f"{path}: {fault}: {there} bytes, expected {size}")
+        data = np.memmap(file, np.uint8, "r")
+    if bytes(data[:HEADER_BYTES]) != _header(dtype, tuple(shape)):
+        raise IndexFormatError(f"{path}: header is not that of a {dtype.str} array of shape {tuple(shape)}")
+    return data, data[HEADER_BYTES:].view(dtype).reshape(shape)

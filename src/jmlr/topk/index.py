@@ -11,14 +11,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from jmlr.topk import _topk
-from jmlr.topk.arrays import as_count, as_ids, as_matrix, as_storage, on_gpu, thread_count
-from jmlr.topk.format import Arrays, read_index, touches, verify_blocks, write_index
+from jmlr.topk.arrays import as_count, as_ids, as_matrix, as_storage, on_gpu, thread_count, to_numpy
+from jmlr.topk.format import Arrays, Block, opening, read_index, touches, verify_blocks, write_index
 
 if TYPE_CHECKING:
     import torch
@@ -33,7 +34,7 @@ class Index:
 
     def __init__(self, storage: str, columns: Arrays, max_norm: float | None, provenance: Mapping[str, Any]) -> None:
         self._storage, self._columns, self._provenance = storage, columns, dict(provenance)
-        self._pending: list[tuple[Path, int, str]] = []
+        self._pending: list[Block] = []
         self._counts = (0, 0)
         get = columns.get
         self._scanner = _topk.Scanner(
@@ -60,10 +61,12 @@ class Index:
             from jmlr.topk.cuda import CudaIndex
 
             return CudaIndex.build(vectors, storage, ids=ids)
-        matrix = as_matrix(vectors, "vectors")
-        columns = _encode(matrix.copy(), storage)
+        matrix = as_matrix(vectors, "vectors", copy=True)
+        columns = _encode(matrix, storage)
         if ids is not None:
             columns["ids"] = as_ids(ids, len(matrix))
+        for column in columns.values():
+            column.setflags(write=False)
         return cls(storage, columns, None, {})
 
     @classmethod
@@ -125,7 +128,8 @@ class Index:
         whole, and of a larger one the ends of each file now and the rest at the first search.
         """
         manifest, columns, pending = read_index(Path(directory), verify)
-        index = cls(manifest["storage"], columns, manifest["max_norm"], manifest["provenance"])
+        with opening(directory):
+            index = cls(manifest["storage"], columns, manifest["max_norm"], manifest["provenance"])
         index._pending = pending
         return index
 
@@ -140,7 +144,7 @@ class Index:
         columns = {name: array[first:last] for name, array in self._columns.items()}
         columns.setdefault("ids", np.arange(first, last, dtype=np.int64))
         part = Index(self._storage, columns, None, self._provenance)
-        part._pending = [block for block in self._pending if touches(block, self._columns, first, last)]
+        part._pending = [block for block in self._pending if touches(block, first, last)]
         return part
 
     def search(self, queries: Any, k: int, threads: int | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -151,7 +155,7 @@ class Index:
         kernels to use. Raises TypeError, ValueError, and IndexFormatError if damage of the files shows only now.
         """
         count = as_count(k, "k", 0)
-        matrix = as_matrix(queries if np.ndim(queries) != 1 else np.asarray(queries)[None, :], "queries", self.dim)
+        matrix = as_matrix(queries, "queries", self.dim, copy=True, one=True)
         self._verify()
         isa = os.environ.get("JMLR_ISA", "")
         scores, found, *counts = self._scanner.search(matrix, count, thread_count(threads), isa)
@@ -173,14 +177,14 @@ class Index:
 
     @property
     def vectors(self) -> np.ndarray:
-        """The vectors, float32 [N, D], not to be written to; of an opened index a view of the file."""
+        """The vectors, float32 [N, D], read-only; of an opened index a view of the file."""
         self._verify()
-        return self._columns["vectors"]
+        return self._columns["vectors"].view()
 
     @property
     def ids(self) -> np.ndarray | None:
-        """The ids that were given, int64 [N], or None: row numbers."""
-        return self._columns.get("ids")
+        """The ids that were given, int64 [N], read-only, or None: row numbers."""
+        return self._columns["ids"].view() if "ids" in self._columns else None
 
     @property
     def provenance(self) -> dict[str, Any]:
@@ -211,12 +215,14 @@ def topk(
 
 
 def merge(
-    parts: Sequence[tuple[Any, Any]], k: int
+    parts: Sequence[tuple[Any, Any]], k: int, *, interleaved: bool = False
 ) -> tuple[np.ndarray, np.ndarray] | tuple[torch.Tensor, torch.Tensor]:
     """Return the k best of several results (scores [B, k_i], ids [B, k_i]) for the same queries over disjoint shards.
 
-    Give each shard its own ids (`Index.build(..., ids=...)`): an id that occurs twice for a query raises ValueError.
-    Parts on GPUs are merged on the first's.
+    Give each shard its own ids (`Index.build(..., ids=...)`): an id that occurs twice for a query raises ValueError. So do
+    parts whose ids, from the lowest to the highest, overlap, for such ids may be row numbers of each shard alone;
+    interleaved: say that they are not. Raises TypeError for ids that are no integers. Parts on GPUs are merged on the
+    first's, and `interleaved` is not asked there.
     """
     count = as_count(k, "k", 0)
     if not parts:
@@ -229,6 +235,8 @@ def merge(
         shape = np.shape(scores)
         if len(shape) != 2 or shape != np.shape(ids) or shape[0] != np.shape(parts[0][0])[0]:
             raise ValueError(f"parts[{number}]: scores {shape}, ids {np.shape(ids)}; allowed: [B, k] each, the same B")
+        if (kind := to_numpy(ids, f"parts[{number}]").dtype).kind not in "iu":
+            raise TypeError(f"parts[{number}]: ids of dtype {kind}; allowed: integers")
     all_scores = np.concatenate([np.asarray(scores, np.float32) for scores, _ in parts], axis=1)
     all_ids = np.concatenate([np.asarray(ids, np.int64) for _, ids in parts], axis=1)
     if np.isnan(all_scores).any():
@@ -240,12 +248,25 @@ def merge(
         raise ValueError(
             f"parts: id {ordered[query, place]} twice for query {query}; allowed: ids distinct across shards"
         )
+    if not interleaved:
+        _refuse_overlap([np.asarray(ids) for _, ids in parts])
     padding = all_ids < 0  # comes last, even after a row that scores -inf
     with _topk.DefaultFloatingPoint():
         order = np.lexsort((all_ids, -all_scores, padding), axis=-1)[:, :count]
     fill = ((0, 0), (0, count - order.shape[1]))
     scores = np.pad(np.take_along_axis(all_scores, order, axis=1), fill, constant_values=-np.inf)
     return scores, np.pad(np.take_along_axis(all_ids, order, axis=1), fill, constant_values=-1)
+
+
+def _refuse_overlap(ids: Sequence[np.ndarray]) -> None:
+    """Raise ValueError if the ids of two parts may be row numbers of each part alone: their ranges overlap."""
+    ranges = [(int(i[i >= 0].min()), int(i.max()), n) for n, i in enumerate(ids) if i.max(initial=-1) >= 0]
+    for (low, high, one), (second, last, other) in pairwise(sorted(ranges)):
+        if second <= high:
+            raise ValueError(
+                f"ids of parts[{one}], {low} to {high}, and of parts[{other}], {second} to {last}, overlap: are they rows "
+                "of each shard alone? allowed: ids of the whole, and interleaved=True where shards take turns in them"
+            )
 
 
 def kernel_names() -> dict[str, str]:

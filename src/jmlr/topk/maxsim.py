@@ -30,7 +30,16 @@ from jmlr.topk.arrays import (
     thread_count,
     to_numpy,
 )
-from jmlr.topk.format import BY_PASSAGE, MAXSIM_FORMAT, Arrays, read_index, verify_blocks, write_index
+from jmlr.topk.format import (
+    BY_PASSAGE,
+    MAXSIM_FORMAT,
+    Arrays,
+    Block,
+    opening,
+    read_index,
+    verify_blocks,
+    write_index,
+)
 from jmlr.topk.index import CHUNK_BYTES
 
 if TYPE_CHECKING:
@@ -44,7 +53,7 @@ class MaxSimIndex:
 
     def __init__(self, storage: str, columns: Arrays, provenance: Mapping[str, Any]) -> None:
         self._storage, self._columns, self._provenance = storage, columns, dict(provenance)
-        self._pending: list[tuple[Path, int, str]] = []
+        self._pending: list[Block] = []
         self._counts = (0, 0)
         self._scanner = _topk.MaxSimScanner(
             storage,
@@ -73,8 +82,10 @@ class MaxSimIndex:
 
             return CudaMaxSimIndex.build(tokens, offsets, storage, ids=ids)
         as_storage(storage)
-        matrix = as_matrix(tokens, "tokens")
-        return cls(storage, _encode(storage, matrix.copy(), offsets, ids), {})
+        columns = _encode(storage, as_matrix(tokens, "tokens", copy=True), offsets, ids)
+        for column in columns.values():
+            column.setflags(write=False)
+        return cls(storage, columns, {})
 
     def save(self, directory: str | os.PathLike[str], *, provenance: Mapping[str, Any] | None = None) -> None:
         """Write the index to a folder, as `Index.save` does. Raises ValueError, OSError."""
@@ -91,7 +102,8 @@ class MaxSimIndex:
     def open(cls, directory: str | os.PathLike[str], *, verify: bool | None = None) -> MaxSimIndex:
         """Return the index in a folder, memory-mapped; `verify` and errors as `Index.open`."""
         manifest, columns, pending = read_index(Path(directory), verify, MAXSIM_FORMAT)
-        index = cls(manifest["storage"], columns, manifest["provenance"])
+        with opening(directory):
+            index = cls(manifest["storage"], columns, manifest["provenance"])
         index._pending = pending
         return index
 
@@ -190,4 +202,4 @@ def _as_queries(values: Any, lengths: Any, dim: int) -> tuple[np.ndarray, np.nda
         query = int(np.searchsorted(starts, row, side="right")) - 1
         return f"query {query}, token {row - starts[query]}"
 
-    return as_matrix(packed, "query_tokens", dim, place), starts
+    return as_matrix(packed, "query_tokens", dim, place, copy=True), starts

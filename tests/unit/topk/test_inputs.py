@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jmlr.topk import Index, topk
+from jmlr.topk import Index, MaxSimIndex, merge, topk
 
 X = np.random.default_rng(0).standard_normal((40, 12)).astype(np.float32)
 
@@ -74,6 +74,61 @@ def test_torch_tensors_are_read_whatever_their_stride_and_width():
 def test_bad_input_is_refused_in_words(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+MASKED = np.ma.masked_array(X[0], mask=np.arange(12) == 3)
+
+
+@pytest.mark.parametrize(
+    ("queries", "error", "message"),
+    [
+        (MASKED, TypeError, "queries: a masked array"),
+        ([MASKED, MASKED], TypeError, "queries: a masked array"),
+        ([[1.0] * 12, [1.0] * 11], ValueError, "queries: not a matrix"),
+        (np.float32(1), ValueError, r"queries: shape \(\); allowed: 2 dimensions, \[rows, D\], or \[D\] for one"),
+        (X[0] + 1j, TypeError, "queries: dtype complex"),
+        (X[0, :5], ValueError, "queries: D = 5, but the index has D = 12"),
+        (np.full(12, np.nan), ValueError, "queries: nan in row 0, column 0"),
+    ],
+)
+def test_a_single_query_meets_the_checks_of_many(queries, error, message):
+    with pytest.raises(error, match=message):
+        Index.build(X).search(queries, 3)
+
+
+def test_a_single_query_may_be_a_tensor_of_any_float():
+    torch = pytest.importorskip("torch")
+    index, expected = Index.build(X), topk(X[:1], X, 4)
+    query = torch.from_numpy(X[0])
+    for given in (query, query.clone().requires_grad_(), [query], (query.clone().requires_grad_(),)):
+        assert index.search(given, 4)[0].tobytes() == expected[0].tobytes()
+    half = query.bfloat16()
+    for given in (half, [half]):
+        assert index.search(given, 4)[0].tobytes() == topk(half.float()[None], X, 4)[0].tobytes()
+
+
+def test_ragged_lists_of_tokens_name_the_argument():
+    with pytest.raises(ValueError, match="query_tokens: not a matrix"):
+        MaxSimIndex.build(X, [0, 40]).search([[[1.0] * 12], [[1.0] * 11]], 1)
+
+
+def test_merge_refuses_ids_that_are_no_integers_or_may_be_counted_from_0_in_each_shard():
+    scores = np.ones((1, 2), np.float32)
+    parts = [(scores, np.array([[0, 5]])), (scores, np.array([[3, 7]]))]
+    with pytest.raises(
+        ValueError, match=r"ids of parts\[0\], 0 to 5, and of parts\[1\], 3 to 7, overlap.*interleaved=True"
+    ):
+        merge(parts, 3)
+    with pytest.raises(TypeError, match=r"parts\[1\]: ids of dtype float64; allowed: integers"):
+        merge([parts[0], (parts[1][0], parts[1][1] + 0.5)], 3)
+
+
+def test_merge_takes_interleaved_ids_where_told_so():
+    even, odd = (Index.build(X[start::2], ids=np.arange(start, 40, 2)) for start in (0, 1))
+    expected = topk(X[:5], X, 6)
+    found = merge([even.search(X[:5], 6), odd.search(X[:5], 6)], 6, interleaved=True)
+    assert found[0].tobytes() == expected[0].tobytes()
+    assert found[1].tolist() == expected[1].tolist()
 
 
 def test_build_copies_so_that_later_writes_do_not_change_the_answer():
