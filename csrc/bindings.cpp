@@ -80,7 +80,8 @@ py::tuple encode(const std::string& name, const Floats& vectors, size_t threads)
   uint8_t* out = codes.mutable_data();
   float* bounds[] = {scale.mutable_data(), residual.mutable_data(), norm.mutable_data()};
   const float* in = vectors.data();
-  run_released(threads_for(vectors, threads), [&](jmlr::Team& team) {
+  without_lock([&](const std::function<bool()>& poll) {
+    jmlr::Team team(threads_for(vectors, threads), poll);
     jmlr::encode_rows(storage, in, rows, dim, out, bounds[0], bounds[1], bounds[2], team);
   });
   const auto optional = [](bool there, const py::object& array) { return there ? array : py::object(py::none()); };
@@ -94,8 +95,10 @@ std::optional<std::pair<size_t, size_t>> first_nonfinite(const Floats& matrix, s
   const auto dim = static_cast<size_t>(matrix.shape(1));
   const float* in = matrix.data();
   std::optional<std::pair<size_t, size_t>> found;
-  run_released(threads_for(matrix, threads),
-               [&](jmlr::Team& team) { found = jmlr::first_nonfinite(in, rows, dim, team); });
+  without_lock([&](const std::function<bool()>& poll) {
+    jmlr::Team team(threads_for(matrix, threads), poll);
+    found = jmlr::first_nonfinite(in, rows, dim, team);
+  });
   return found;
 }
 
@@ -125,8 +128,13 @@ PYBIND11_MODULE(_topk, module) {
       .def("__enter__", &PythonEnvironment::enter)
       .def("__exit__", &PythonEnvironment::exit);
   module.def(
-      "checksum", [](const Bytes& bytes) { return jmlr::checksum(bytes.data(), static_cast<size_t>(bytes.size())); },
-      py::arg("bytes").noconvert(), py::call_guard<py::gil_scoped_release>(),
+      "checksum",
+      [](const Bytes& bytes) {
+        uint64_t sum;
+        without_lock([&](const auto&) { sum = jmlr::checksum(bytes.data(), static_cast<size_t>(bytes.size())); });
+        return sum;
+      },
+      py::arg("bytes").noconvert(),
       "Return the 64-bit checksum of an array of bytes.");
   bind_maxsim(module);
   module.def("available_isas", &jmlr::available_isas);

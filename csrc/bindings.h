@@ -5,9 +5,13 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <chrono>
+#include <exception>
+#include <functional>
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <thread>
 
 #include "topk.h"
 
@@ -53,13 +57,38 @@ inline bool signalled() {
   return PyErr_CheckSignals() != 0;
 }
 
-// Runs work(team) without the interpreter's lock.
-template <typename Work>
-void run_released(size_t threads, const Work& work) {
+// What is asked on the caller's thread while it computes. Python handles signals on its main thread alone; another must
+// not ask for the interpreter's lock in the middle of a search, for an interpreter that is ending would end the thread.
+inline std::function<bool()> interruption() {
+  const py::module_ threading = py::module_::import("threading");
+  if (!threading.attr("get_ident")().equal(threading.attr("main_thread")().attr("ident"))) return {};
+  return signalled;
+}
+
+// Takes the interpreter's lock back. A daemon thread that outlives the interpreter stays here for good, as it does by
+// itself from Python 3.14 on; before, Python ends the thread, which would unwind frames that hold Python's objects.
+inline void take_lock(PyThreadState* state) {
   try {
-    const py::gil_scoped_release release;
-    jmlr::Team team(threads, signalled);
-    work(team);
+    PyEval_RestoreThread(state);
+  } catch (...) {
+    for (;;) std::this_thread::sleep_for(std::chrono::hours(1));
+  }
+}
+
+// Runs work(poll) without the interpreter's lock.
+template <typename Work>
+void without_lock(const Work& work) {
+  const std::function<bool()> poll = interruption();
+  std::exception_ptr error;
+  PyThreadState* const state = PyEval_SaveThread();
+  try {
+    work(poll);
+  } catch (...) {
+    error = std::current_exception();
+  }
+  take_lock(state);
+  try {
+    if (error) std::rethrow_exception(error);
   } catch (const jmlr::Interrupted&) {
     throw py::error_already_set();
   }
@@ -70,16 +99,11 @@ template <typename Search>
 py::tuple run_search(size_t count, size_t k, size_t threads, const std::string& isa, const Search& search) {
   py::array_t<float> scores({count, k});
   py::array_t<int64_t> ids({count, k});
-  const jmlr::SearchOptions options{threads, jmlr::select_kernels(isa), signalled};
+  float* out_scores = scores.mutable_data();
+  int64_t* out_ids = ids.mutable_data();
+  const jmlr::Kernels kernels = jmlr::select_kernels(isa);
   jmlr::SearchCounts counts;
-  try {
-    float* out_scores = scores.mutable_data();
-    int64_t* out_ids = ids.mutable_data();
-    const py::gil_scoped_release release;
-    counts = search(options, out_scores, out_ids);
-  } catch (const jmlr::Interrupted&) {
-    throw py::error_already_set();
-  }
+  without_lock([&](const std::function<bool()>& poll) { counts = search({threads, kernels, poll}, out_scores, out_ids); });
   return py::make_tuple(scores, ids, counts.nominated, counts.rescored);
 }
 

@@ -8,6 +8,7 @@
 #include <mutex>
 #include <system_error>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "floating_point.h"
@@ -40,11 +41,14 @@ class Helper {
   }
   void wait() { await(false); }
 
+  Helper* next = nullptr;  // of those without a job
+
  private:
   void work() {
     for (;;) {
       await(true);
       job_();
+      job_ = nullptr;
       const std::lock_guard<std::mutex> lock(mutex_);
       busy_.store(false, std::memory_order_release);
       changed_.notify_all();
@@ -92,17 +96,13 @@ class Pool {
   Helper* take() {
     {
       const std::lock_guard<std::mutex> lock(mutex_);
-      if (!idle_.empty()) {
-        Helper* helper = idle_.back();
-        idle_.pop_back();
-        return helper;
-      }
+      if (idle_ != nullptr) return std::exchange(idle_, idle_->next);
     }
     return new Helper;  // throws std::system_error where the machine gives no more threads
   }
   void give(Helper* helper) {
     const std::lock_guard<std::mutex> lock(mutex_);
-    idle_.push_back(helper);
+    helper->next = std::exchange(idle_, helper);
   }
 
  private:
@@ -120,7 +120,30 @@ class Pool {
   }
 
   std::mutex mutex_;
-  std::vector<Helper*> idle_;
+  Helper* idle_ = nullptr;  // a list of them
+};
+
+// Helpers at work on what their caller's frame holds: it is not left before all have ended, whatever happens.
+class Borrowed {
+ public:
+  explicit Borrowed(size_t most) { helpers_.reserve(most); }
+  ~Borrowed() {
+    for (Helper* helper : helpers_) {
+      helper->wait();
+      pool_.give(helper);
+    }
+  }
+  Borrowed(const Borrowed&) = delete;
+  Borrowed& operator=(const Borrowed&) = delete;
+  void start(std::function<void()> job) {
+    Helper* helper = pool_.take();
+    helper->start(std::move(job));
+    helpers_.push_back(helper);  // there is room
+  }
+
+ private:
+  Pool& pool_ = Pool::get();
+  std::vector<Helper*> helpers_;
 };
 
 }  // namespace
@@ -138,21 +161,16 @@ void Team::run(const std::function<void(size_t)>& body) {
       if (!error) error = std::current_exception();
     }
   };
-  Pool& pool = Pool::get();
-  std::vector<Helper*> helpers;
-  helpers.reserve(threads_);
-  for (size_t worker = 1; worker < threads_; ++worker) {
-    try {
-      helpers.push_back(pool.take());
-    } catch (const std::system_error&) {
-      break;  // the machine gives no more threads: those we have claim all the work
+  {
+    Borrowed helpers(threads_);
+    for (size_t worker = 1; worker < threads_; ++worker) {
+      try {
+        helpers.start([&guarded, worker] { guarded(worker); });
+      } catch (const std::system_error&) {
+        break;  // the machine gives no more threads: those we have claim all the work
+      }
     }
-    helpers.back()->start([&guarded, worker] { guarded(worker); });
-  }
-  guarded(0);
-  for (Helper* helper : helpers) {
-    helper->wait();
-    pool.give(helper);
+    guarded(0);
   }
   if (error) std::rethrow_exception(error);
 }
