@@ -134,8 +134,7 @@ PYBIND11_MODULE(_topk, module) {
         without_lock([&](const auto&) { sum = jmlr::checksum(bytes.data(), static_cast<size_t>(bytes.size())); });
         return sum;
       },
-      py::arg("bytes").noconvert(),
-      "Return the 64-bit checksum of an array of bytes.");
+      py::arg("bytes").noconvert(), "Return the 64-bit checksum of an array of bytes.");
   bind_maxsim(module);
   module.def("available_isas", &jmlr::available_isas);
   module.def("kernel_names", &kernel_names, py::arg("isa"), "Return what scans float32, bfloat16 and int8.");

@@ -103,7 +103,8 @@ py::tuple run_search(size_t count, size_t k, size_t threads, const std::string& 
   int64_t* out_ids = ids.mutable_data();
   const jmlr::Kernels kernels = jmlr::select_kernels(isa);
   jmlr::SearchCounts counts;
-  without_lock([&](const std::function<bool()>& poll) { counts = search({threads, kernels, poll}, out_scores, out_ids); });
+  without_lock(
+      [&](const std::function<bool()>& poll) { counts = search({threads, kernels, poll}, out_scores, out_ids); });
   return py::make_tuple(scores, ids, counts.nominated, counts.rescored);
 }
 

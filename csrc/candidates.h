@@ -19,8 +19,8 @@ constexpr size_t kSettledAtOnce = 64;
 constexpr size_t kListBytes = 512u << 20;  // of the lists of all threads
 constexpr float kNoFloor = -std::numeric_limits<float>::infinity();
 
-// An end that is NaN, which comes of numbers that no index should hold, says nothing: it then lies as far out as can be.
-// So all comparisons order all candidates, which sorting relies on.
+// An end that is NaN, which comes of numbers that no index should hold, says nothing: it then lies as far out as can
+// be. So all comparisons order all candidates, which sorting relies on.
 struct Candidate {
   float low, high;  // both the score itself once it is exact
   uint32_t row_low;

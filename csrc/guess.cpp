@@ -10,7 +10,7 @@ namespace jmlr {
 namespace {
 
 constexpr size_t kTileRows = 96;
-constexpr size_t kGroupRows = 8;  // sampled rows that only the highest of their scores stands for
+constexpr size_t kGroupRows = 8;             // sampled rows that only the highest of their scores stands for
 constexpr size_t kMostSampled = 512u << 20;  // scores: a float for each group of them is kept, 256 MiB
 
 // Writes the highest score of each group of a tile, for every query of the panel: [kTileRows / kGroupRows, width].

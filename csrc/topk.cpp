@@ -283,7 +283,7 @@ SearchCounts search(const IndexView& index, const float* queries, size_t count, 
     Team team(threads, options.interrupted);
     BlockSearch block(index, queries + first * index.dim, held, k, options);
     counts += block.run(team, options.guess, scores + first * k, ids + first * k);
-    if (!options.guess) continue;  // none fails then, unless the index holds NaN
+    if (!options.guess) continue;      // none fails then, unless the index holds NaN
     for (size_t q : block.failed()) {  // few if any: one at a time
       SearchOptions sure = options;
       sure.guess = false;

@@ -34,6 +34,7 @@ from jmlr.runtime.files import MANIFEST, files_below, fresh_directory, sha256
 
 PACKAGES = ("jmlr", "numpy", "torch", "transformers", "peft", "tokenizers", "datasets", "pyarrow", "snakemake")
 NAME = MANIFEST
+BESIDE = "tensorboard"  # figures for people, which a finished training leaves in its output: no manifest lists them
 
 
 @contextmanager
@@ -100,7 +101,10 @@ def written_by(stage: str, folder: Path) -> set[str]:
     """Return the files that a stage wrote to a folder, by the manifest there; none if it is not this stage's."""
     try:
         found = json.loads((folder / NAME).read_text())
-        return {NAME, *found["outputs"]} if found["stage"] == stage else set()
+        if found["stage"] != stage:
+            return set()
+        beside = (str(p.relative_to(folder)) for p in (folder / BESIDE).rglob("*"))
+        return {NAME, *found["outputs"], *beside}
     except (OSError, ValueError, KeyError, TypeError):
         return set()
 

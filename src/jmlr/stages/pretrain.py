@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +35,9 @@ def pretrain(
         else:
             notes.update(_retriever(folder, prepared, seed, options, fetched or []))
     if scratch:
-        shutil.rmtree(scratch, ignore_errors=True)
+        from jmlr.training.state import drop_states
+
+        drop_states(scratch)
 
 
 def _language_model(

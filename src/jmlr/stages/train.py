@@ -10,7 +10,6 @@ Several ranks share one training: `torchrun --nproc-per-node=2 -m jmlr train ...
 
 from __future__ import annotations
 
-import shutil
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -85,10 +84,12 @@ def train(
 
 
 def _clear(scratch: Path, out: Path) -> None:
-    from jmlr.training.boards import keep
+    from jmlr.training.boards import drop_figures, keep
+    from jmlr.training.state import drop_states
 
     keep(scratch, out)
-    shutil.rmtree(scratch, ignore_errors=True)
+    drop_figures(scratch)
+    drop_states(scratch)
 
 
 def _check(

@@ -18,8 +18,9 @@ from typing import Any
 
 from jmlr.runtime.distributed import current
 from jmlr.runtime.errors import UserError
+from jmlr.runtime.manifest import BESIDE
 
-EVENTS, LINES = "tensorboard", "metrics.jsonl"
+EVENTS, LINES = BESIDE, "metrics.jsonl"
 
 
 class Boards:
@@ -77,3 +78,10 @@ def keep(scratch: Path, out: Path) -> None:
     """Move the events of a finished training into its output: beside the manifest, not in it, since their bytes tell the time."""
     if (scratch / EVENTS).is_dir():
         shutil.move(scratch / EVENTS, out / EVENTS)
+
+
+def drop_figures(scratch: Path) -> None:
+    """Remove what was written to a scratch folder for people."""
+    for name in (EVENTS, "wandb"):
+        shutil.rmtree(scratch / name, ignore_errors=True)
+    (scratch / LINES).unlink(missing_ok=True)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,16 @@ def load_state(
             optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
         return about
     return None
+
+
+def drop_states(scratch: Path) -> None:
+    """Remove the states of a finished training, and the folder if it holds nothing else."""
+    for state in [*_states(scratch), *scratch.glob(".step-*.partial")]:
+        shutil.rmtree(state, ignore_errors=True)
+    for lock in scratch.glob(".step-*.lock"):
+        lock.unlink(missing_ok=True)
+    with suppress(OSError):  # not empty, or not there
+        scratch.rmdir()
 
 
 def _states(scratch: Path) -> list[Path]:

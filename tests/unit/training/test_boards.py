@@ -7,7 +7,9 @@ import pytest
 
 import jmlr.training.boards as boards
 from jmlr.runtime.errors import UserError
-from jmlr.training.boards import Boards, keep
+from jmlr.runtime.manifest import stage_output
+from jmlr.training.boards import Boards, drop_figures, keep
+from jmlr.training.state import drop_states
 
 
 def test_weights_and_biases_asked_for_and_not_installed_is_refused(tmp_path, monkeypatch):
@@ -59,3 +61,29 @@ def test_the_events_of_a_finished_training_stay_beside_its_output(tmp_path):
     (tmp_path / "out").mkdir()
     keep(tmp_path / "scratch", tmp_path / "out")
     assert (tmp_path / "out/tensorboard/events").read_text() == "x"
+
+
+def test_a_finished_training_removes_from_its_scratch_folder_what_is_its_own(tmp_path):
+    ours = [
+        "step-00000003/state.json",
+        ".step-00000004.abcdefgh.partial/state.json",
+        "tensorboard/events",
+        "metrics.jsonl",
+    ]
+    for name in [*ours, ".step-00000004.abcdefgh.lock", "thesis.txt", "step-by-step/notes.txt"]:
+        (tmp_path / "mine" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "mine" / name).touch()
+    drop_figures(tmp_path / "mine")
+    drop_states(tmp_path / "mine")
+    left = {str(p.relative_to(tmp_path / "mine")) for p in (tmp_path / "mine").rglob("*") if p.is_file()}
+    assert left == {"thesis.txt", "step-by-step/notes.txt"}
+
+
+def test_the_figures_in_a_trainings_output_do_not_keep_it_from_being_replaced(tmp_path):
+    for _ in range(2):
+        with stage_output(tmp_path / "out", "train", inputs={}) as (folder, _notes):
+            (folder / "adapter").touch()
+        (tmp_path / "scratch/tensorboard").mkdir(parents=True)
+        (tmp_path / "scratch/tensorboard/events").touch()
+        keep(tmp_path / "scratch", tmp_path / "out")
+    assert (tmp_path / "out/tensorboard/events").exists()
