@@ -229,10 +229,11 @@ def files_below(path: Path, patterns: Iterable[str] = ()) -> dict[str, Path]:
         patterns: glob patterns of the names to take; none: all
 
     Raises:
-        UserError: there is no such path, a link leads nowhere, or folders link to each other in a circle.
+        UserError: there is no such path, a link leads nowhere, folders link to each other in a circle, or a name is not
+            in UTF-8, which no manifest, table or message could hold.
     """
     if path.is_file():
-        found = {path.name: path}
+        found = {_in_utf8(path).name: path}
     elif path.is_dir():
         found = {str(p.relative_to(path)): p for p in sorted(_walk(path, ()))}
     else:
@@ -250,9 +251,26 @@ def _walk(folder: Path, above: tuple[Path, ...]) -> Iterator[Path]:
     for path in folder.iterdir():
         if path.name.startswith("."):
             continue
+        _in_utf8(path)
         if path.is_dir():
             yield from _walk(path, (*above, real))
         elif path.is_file():
             yield path
         elif path.is_symlink():
-            raise UserError(f"'{path}' is a link to '{os.readlink(path)}', which is not there; remove or repair it")
+            raise UserError(
+                f"'{path}' is a link to '{_escaped(os.readlink(path))}', which is not there; remove or repair it"
+            )
+
+
+def _in_utf8(path: Path) -> Path:
+    """Return the path; raise UserError if its name is not in UTF-8: Python then holds half surrogates in its place."""
+    if path.name != (shown := _escaped(path.name)):
+        raise UserError(
+            f"{_escaped(str(path.parent))}: the name of the file or folder '{shown}' is not in UTF-8; rename it"
+        )
+    return path
+
+
+def _escaped(name: str) -> str:
+    """Return a name with every byte of it that is not in UTF-8 as an escape."""
+    return os.fsencode(name).decode(errors="backslashreplace")

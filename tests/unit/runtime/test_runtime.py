@@ -9,7 +9,7 @@ import pytest
 
 import jmlr.runtime.digest as digest
 from jmlr.runtime.errors import UserError, full_disk
-from jmlr.runtime.files import fresh_directory, fresh_file, save_array
+from jmlr.runtime.files import files_below, fresh_directory, fresh_file, save_array
 from jmlr.runtime.manifest import stage_output
 from jmlr.runtime.seeds import stream
 
@@ -275,3 +275,24 @@ def test_a_stage_replaces_its_own_output_and_no_other(tmp_path):
     with pytest.raises(UserError, match="holds 'mine'"):
         write("encode")
     assert tree(tmp_path / "out") == ["manifest.json", "mine", "table"]
+
+
+@pytest.mark.parametrize("name", [b"\xff.txt", b"caf\xe9/notes.txt"])
+def test_a_name_that_is_not_in_utf8_is_refused_in_one_line_that_can_be_printed(tmp_path, name):
+    path = tmp_path / os.fsdecode(name)
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("x")
+    (tmp_path / "gut-ä.txt").write_text("x")
+    with pytest.raises(UserError, match=r"'(\\xff\.txt|caf\\xe9)' is not in UTF-8; rename it$") as error:
+        files_below(tmp_path)
+    assert str(error.value).encode()
+
+
+def test_a_single_file_or_a_dead_link_with_such_a_name_can_be_told_too(tmp_path):
+    (tmp_path / os.fsdecode(b"\xff.txt")).write_text("x")
+    with pytest.raises(UserError, match=r"'\\xff\.txt' is not in UTF-8"):
+        files_below(tmp_path / os.fsdecode(b"\xff.txt"))
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub/link.txt").symlink_to(os.fsdecode(b"\xfe"))
+    with pytest.raises(UserError, match=r"is a link to '\\xfe'"):
+        files_below(tmp_path / "sub")
