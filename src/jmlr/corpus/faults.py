@@ -69,6 +69,7 @@ class Faults:
     read: int = field(default=0, init=False)
     count: int = field(default=0, init=False)
     whole: bool = field(default=True, init=False)
+    _sound: int = field(default=0, init=False)
     _first: int = field(default=0, init=False)
     _full: bool = field(default=False, init=False)
 
@@ -82,6 +83,7 @@ class Faults:
                 if record.fault:
                     self.add(record.fault)
                 else:
+                    self._sound += 1
                     yield record
         except UserError as error:
             self.whole = False
@@ -117,13 +119,14 @@ class Faults:
         """Raise what was found, if anything was.
 
         Args:
-            names: of fields that no record read has; left out where a record was refused for one, or a file is damaged
+            names: of fields that no record read has; left out where a record was refused for one, a file is damaged, or no
+                record could be read
 
         Raises:
             UserError: one line for one kind, else a line for each kind below the number of all.
         """
         for error in names:
-            if self.whole and error.kind not in self.kinds:
+            if self.whole and (self._sound or not self.read) and error.kind not in self.kinds:
                 self.add(error)
         if not self.count:
             return

@@ -154,6 +154,11 @@ def as_id(text: str) -> str:
     return "_".join(text.split())
 
 
+def joined(id: str) -> str:
+    """Return a hint for an id that stands there twice: 'a b' and 'a_b' are one."""
+    return "; blanks in ids become '_'" if "_" in id else ""
+
+
 def _cleaned(value: Any) -> Any:
     if isinstance(value, str):
         return plain(value)

@@ -23,7 +23,7 @@ from jmlr.corpus.chunks import Chunks
 from jmlr.corpus.contamination import HeldOut, dropped
 from jmlr.corpus.duplicates import Duplicates, replaced
 from jmlr.corpus.faults import Faults
-from jmlr.corpus.fields import Fields, as_id, as_text
+from jmlr.corpus.fields import Fields, as_id, as_text, joined
 from jmlr.corpus.near_duplicates import MOST_COMPARED
 from jmlr.corpus.quotes import quoted
 from jmlr.corpus.records import Record
@@ -233,7 +233,7 @@ class PassageWriter:
                 id, where = (batch[name][row].as_py() for name in ("id", "where"))
                 # the first piece stands for the record
                 what = f"id {quoted(id.removesuffix('/1'))} was there before"
-                return UserError(f"{where}: {what}; allowed: every passage has an id of its own")
+                return UserError(f"{where}: {what}; allowed: every passage has an id of its own{joined(id)}")
             row -= len(batch)
         raise IndexError(row)
 

@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from jmlr.corpus.answers import Answers, UnusableError, options_of, words_of
 from jmlr.corpus.faults import Faults, RecordError
-from jmlr.corpus.fields import Fields, as_id
+from jmlr.corpus.fields import Fields, as_id, joined
 from jmlr.corpus.quotes import quoted
 from jmlr.corpus.records import Record
 from jmlr.corpus.seen import normalised
@@ -220,7 +220,7 @@ class QuestionReader:
         else:
             id = fields.id(record)
         if id in self.ids:
-            said = f"the id was there before ({self.ids[id]}); allowed: one question per id"
+            said = f"the id was there before ({self.ids[id]}); allowed: one question per id{joined(id)}"
             raise RecordError(f"{record.where}: question {quoted(id)}", said, "an id that was there before")
         self.ids[id] = record.where
         return id

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from jmlr.corpus.fields import as_id
+from jmlr.corpus.fields import as_id, joined
 from jmlr.corpus.quotes import quoted
 from jmlr.corpus.records import Record, files_of
 from jmlr.runtime.errors import UserError
@@ -72,7 +72,8 @@ def split_of(lists: Mapping[str, str], sources: Mapping[str, Path]) -> dict[str,
         ids = [i for file in files_of(sources[source], pattern) for i in ids_in(file)]
         twice += [f"{quoted(i)} ({found[i]} and {split})" for i in ids if found.setdefault(i, split) != split]
     if twice:
-        raise UserError(f"split_ids: {len(twice):,} ids are listed for two splits; the first: {twice[0]}; allowed: one")
+        what = f"{len(twice):,} ids are listed for two splits; the first: {twice[0]}"
+        raise UserError(f"split_ids: {what}; allowed: one{joined(twice[0])}")
     return found
 
 

@@ -104,3 +104,11 @@ def test_names_that_no_record_has_are_told_unless_records_were_refused_for_them(
         "f: line 1: no field 'x' (did you mean 'y'?)",
         "src: none has 'z'",
     ]
+
+
+def test_where_no_record_can_be_read_no_name_is_missing() -> None:
+    faults = Faults("src")
+    assert list(faults.readable([Record({}, "f: line 1", fault=RecordError("f: line 1", "malformed JSON"))])) == []
+    with pytest.raises(UserError) as caught:
+        faults.end([RecordError("src", "no record has the field 'note_id'")])
+    assert str(caught.value) == "f: line 1: malformed JSON"

@@ -80,6 +80,10 @@ def test_gold_follows_cutting_sections_and_dropped_duplicates(tmp_path: Path) ->
     ("rows", "said"),
     [
         ([{"id": "a", "text": "x"}, {"id": "a", "text": "y"}], "f: line 2: id 'a' was there before"),
+        (
+            [{"id": "a b", "text": "x"}, {"id": "a_b", "text": "y"}],
+            r"'a_b' was there before.*; blanks in ids become '_'$",
+        ),
         ([{"id": "a"}], "f: line 1: no field 'text'"),
         ([{"text": "x"}], "f: line 1: no field 'id'"),
         ([{"id": "a", "text": ""}], "f: line 1: 'text' is empty"),

@@ -140,6 +140,13 @@ def test_an_id_given_twice_names_both_places_even_over_sources() -> None:
         read(GOOD, ids=ids)
 
 
+def test_ids_that_blanks_alone_tell_apart_are_one() -> None:
+    with pytest.raises(
+        UserError, match=r"'a_b': the id was there before .*one question per id; blanks in ids become '_'$"
+    ):
+        read({**GOOD, "id": "a b"}, {**GOOD, "id": "a_b"})
+
+
 def test_no_records_are_no_questions() -> None:
     with pytest.raises(UserError, match="src: no questions"):
         read()
