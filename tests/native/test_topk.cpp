@@ -1,15 +1,36 @@
 // Every instruction set x storage x shape against the contract, written out; for sanitizers and foreign machines.
 #include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <limits>
+#include <new>
 #include <numeric>
 #include <random>
+#include <thread>
 #include <vector>
 
 #include "checksum.h"
 #include "reference.h"
 #include "topk.h"
+
+namespace {
+
+std::atomic<long> allocations_left{-1};  // until one fails; none does while it is negative
+
+}  // namespace
+
+void* operator new(size_t bytes) {
+  if (allocations_left.load() >= 0 && allocations_left.fetch_sub(1) == 0) throw std::bad_alloc();
+  void* memory = std::malloc(bytes != 0 ? bytes : 1);
+  if (memory == nullptr) throw std::bad_alloc();
+  return memory;
+}
+void* operator new(size_t bytes, const std::nothrow_t&) noexcept { return std::malloc(bytes != 0 ? bytes : 1); }
+void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, size_t) noexcept { std::free(memory); }
 
 namespace {
 
@@ -66,6 +87,44 @@ int wrong_guesses(size_t comb, bool too_high) {
   return wrong;
 }
 
+// What a thread still reads there is no longer what it was; and time for a thread that wakes late.
+[[gnu::noinline]] void overwrite_dead_stack() {
+  volatile unsigned char bytes[1 << 15];
+  for (volatile unsigned char& byte : bytes) byte = 0xff;
+  std::this_thread::sleep_for(std::chrono::microseconds(300));
+}
+
+// Memory that runs out anywhere in a search, also where a thread is to be started while others run already: the search
+// throws, nothing is left running on its stack, and the next search answers.
+int wrong_without_memory() {
+  const size_t dim = 8;
+  std::mt19937 random(3);
+  std::normal_distribution<float> normal;
+  Matrix x(2000 * dim), q(12 * dim);
+  for (float& value : x) value = normal(random);
+  for (float& value : q) value = normal(random);
+  const Result expected = reference(x, q, dim, 5);
+  int failed = 0;
+  int wrong = 0;
+  for (size_t threads = 1; threads <= 6; ++threads) {  // from 2 on one more than ever before has to be made
+    bool done = false;
+    for (long fails_at = 0; !done; ++fails_at) {
+      try {
+        allocations_left.store(fails_at);
+        found("", jmlr::Storage::int8, x, q, dim, 5, threads);
+        done = allocations_left.load() >= 0;  // or else it failed in a place that does without
+      } catch (const std::bad_alloc&) {
+        ++failed;
+        overwrite_dead_stack();
+      }
+      allocations_left.store(-1);
+      wrong += !(found("", jmlr::Storage::int8, x, q, dim, 5, std::max(threads - 1, size_t{1})) == expected);
+    }
+  }
+  if (wrong != 0 || failed < 100) std::printf("wrong: %d answers after memory ran out %d times\n", wrong, failed);
+  return wrong + (failed < 100);
+}
+
 }  // namespace
 
 int main() {
@@ -95,6 +154,7 @@ int main() {
     }
   }
   wrong += wrong_guesses(512, true) + wrong_guesses(7, false);
+  wrong += wrong_without_memory();
   unsigned char bytes[200] = {};
   const uint64_t before = jmlr::checksum(bytes, sizeof bytes);
   for (size_t i = 0; i < sizeof bytes; ++i) {
