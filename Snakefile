@@ -52,7 +52,9 @@ rule all:
 
 
 onstart:
-    check_jobs(workflow.dag.needrun_jobs(), local=workflow.local_exec)
+    check_jobs(
+        workflow.dag.needrun_jobs(), local=workflow.local_exec, overrides=workflow.config_settings.config_args
+    )
     set_pace(local=workflow.local_exec)
     if not workflow.local_exec:
         requeue_preempted()

@@ -7,7 +7,6 @@ starts anew; training goes on from its last state.
 
 from __future__ import annotations
 
-import getpass
 import os
 import subprocess
 import threading
@@ -58,13 +57,13 @@ def ticking(earlier: set[str]) -> Callable[[], None]:
 
 def _jobs() -> dict[str, str]:
     """Return the user's jobs that were submitted from this folder: id -> state; none while squeue does not answer."""
-    done = _run("squeue", "--all", "--noheader", "--states=all", f"--user={getpass.getuser()}", "--format=%i|%T|%Z")
+    done = _run("squeue", "--all", "--noheader", "--states=all", f"--user={os.getuid()}", "--format=%i|%T|%Z")
     lines = [line.split("|", 2) for line in done.stdout.splitlines()] if done and done.returncode == 0 else []
     return {x[0]: x[1] for x in lines if len(x) == 3 and os.path.realpath(x[2]) == os.path.realpath(".")}
 
 
 def _run(*command: str) -> subprocess.CompletedProcess[str] | None:
     try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        return subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=60, check=False)
     except (OSError, subprocess.SubprocessError):
         return None

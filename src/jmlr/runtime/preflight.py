@@ -20,6 +20,7 @@ from jmlr.runtime import environment
 from jmlr.runtime.duration import duration
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.files import files_below
+from jmlr.runtime.progress import say
 from jmlr.runtime.validation import nearest
 
 
@@ -95,14 +96,24 @@ def files_of(path: str, patterns: Iterable[str] = ()) -> list[str]:
     return [str(p) for p in files_below(Path(path), patterns).values()] if os.path.exists(path) else []
 
 
-def check_jobs(jobs: Iterable[Any], *, local: bool) -> None:
-    """End the program with one line if neither cluster nor machine can give what Snakemake's jobs ask for."""
+def check_jobs(jobs: Iterable[Any], *, local: bool, overrides: Iterable[str] = ()) -> None:
+    """End the program with one line if neither cluster nor machine can give what Snakemake's jobs ask for.
+
+    Args:
+        jobs: those that will run
+        local: on this machine, not on a cluster
+        overrides: what was given by --config, KEY=VALUE each
+    """
     requests = {request_of(job.name, dict(job.resources.items()), job.threads) for job in jobs if not job.is_norun}
     try:
         check_machine(requests) if local else check_cluster(requests, sinfo())
         if not local:
             os.environ.setdefault("SQUEUE_ALL", "1")  # the plugin's squeue else never sees jobs of a hidden partition
-            print("\n".join(["first attempts ask for:", *sorted({f"  {r.said()}" for r in requests})]), file=sys.stderr)
+            say("\n".join(["first attempts ask for:", *sorted({f"  {r.said()}" for r in requests})]))
+            if overrides:
+                say(
+                    "note: --config; a job that it does not reach unchanged ends with one line in .snakemake/slurm_logs"
+                )
     except UserError as error:
         sys.exit(str(error))
 

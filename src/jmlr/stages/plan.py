@@ -16,6 +16,7 @@ from jmlr.config import Config
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.files import existing
 from jmlr.runtime.flops import Shape, training_flops
+from jmlr.runtime.misread import refuse_misread
 from jmlr.runtime.validation import nearest
 
 STAGES = ("fetch", "prepare", "pretrain", "encode", "index", "search", "train", "answer", "evaluate", "report")
@@ -82,7 +83,8 @@ def plan(
     if min(passages, questions, nodes) < 1:
         raise UserError(f"--passages {passages}, --questions {questions}, --nodes {nodes}: all are 1 or more")
     sizes = Sizes(passages, questions, test_questions, options, fill, nodes, gpus_per_node)
-    run = Config.load(yaml.safe_load(existing(config, "CONFIG").read_text(encoding="utf-8")) or {})
+    refuse_misread([rates, existing(config, "CONFIG")])
+    run = Config.load(yaml.safe_load(config.read_text(encoding="utf-8")) or {})
     lines = costs(run, sizes, known, device, llm)
     lines.append(total(lines))
     print(f"{'stage':10}{'jobs':>6}{'hours':>10}{'GPU hours':>11}{'GB':>10}")

@@ -145,7 +145,11 @@ def test_the_check_says_what_it_read_of_times_and_resources(monkeypatch, capsys)
         "  train: 8 threads, 3000 MB, 7200 min (120 h 00 min), partition 'long'\n"
     )
     assert os.environ["SQUEUE_ALL"] == "1", "the plugin asks squeue, which hides jobs of hidden partitions from users"
-    preflight.check_jobs([Job("train", **train)], local=True)
+    preflight.check_jobs([Job("fetch", runtime=60)], local=False, overrides=["seeds=[0]"])
+    assert capsys.readouterr().err.splitlines()[2:] == [
+        "note: --config; a job that it does not reach unchanged ends with one line in .snakemake/slurm_logs"
+    ]
+    preflight.check_jobs([Job("train", **train)], local=True, overrides=["seeds=[0]"])
     assert not capsys.readouterr().err
 
 

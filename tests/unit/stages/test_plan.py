@@ -158,3 +158,10 @@ def test_a_wrong_request_is_one_line(capsys, arguments, message):
     error = capsys.readouterr().err
     assert message in error
     assert len(error.strip().splitlines()) == 1
+
+
+def test_a_plan_of_a_file_that_yaml_reads_otherwise_than_it_looks_is_refused(tmp_path, capsys):
+    (tmp_path / "run.yaml").write_text("run: mine\ntrain: {steps: 5}\ntrain: {batch: 4}\n")
+    given = ["--passages", "10", "--questions", "10", "--rates", str(ROOT / "docs/slurm/rates.yaml")]
+    assert main(["plan", str(tmp_path / "run.yaml"), *given]) == 2
+    assert "run.yaml, line 3: 'train' stands in line 2 already, which would not count" in capsys.readouterr().err
