@@ -5,7 +5,8 @@
     #  {"id": "gout.md#2", "title": "Gout: Care", "text": "Rest.", "section": "gout.md"}]
 
 Paragraphs stay apart by a blank line, where passages are cut first. XML is of the kinds in `KINDS`, which its first element
-tells. Source: Markdown by CommonMark's ATX headings.
+tells. Source: Markdown by CommonMark's headings, ATX and, of one line, setext (spec.commonmark.org/0.31.2); a block of YAML
+before them, as pandoc and the makers of web sites read it, is no text.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import PurePath
 from typing import Any, BinaryIO
 
+import yaml
 from lxml import etree
 
 from jmlr.corpus import cnxml, jats, medquad, pubmed, webpages
@@ -45,6 +47,9 @@ ROOTS = {
     "html": "html",
 }
 _HEADING = re.compile(r"^ {0,3}(#{1,6})[ \t]+(.*?)[ \t]*#*[ \t]*$")
+_UNDERLINE = re.compile(r"^ {0,3}(=+|-{2,})[ \t]*$")
+_UNDERLINED = re.compile(r"^ {0,3}(?![-*+>|#\d])(\S+(?: \S+)*)[ \t]*$")  # a row of a table has wider gaps
+_FRONT_MATTER = re.compile(r"\A---[ \t]*(?:\r\n?|\n)(.*?(?:\r\n?|\n))(?:---|\.\.\.)[ \t]*(?:\r\n?|\n|\Z)", re.DOTALL)
 _PAGE_END = re.compile(r"\s*(?:\n[ \t]*\d{1,4}[ \t]*\n?)?\f\s*(?:\d{1,4}[ \t]*\n\s*)?")
 
 
@@ -68,7 +73,7 @@ def read_document(name: str, text: str | BinaryIO, where: str, kind: str = "") -
         yield from read_xml(name, text, where, "" if kind == "xml" else kind)
     else:
         text = text if isinstance(text, str) else text.read().decode("utf-8-sig")
-        yield from _records(name, sections(text) if kind == "md" else [([], unwrapped(text))], name)
+        yield from _records(name, _markdown(text) if kind == "md" else [([], unwrapped(text))], name)
 
 
 def read_xml(name: str, text: str | BinaryIO, where: str, kind: str = "") -> Iterator[dict[str, Any]]:
@@ -125,6 +130,20 @@ def _records(id: str, parts: Iterable[tuple[list[str], str]], name: str) -> Iter
         yield {"id": f"{id}#{number}" if len(held) > 1 else id, "title": title, "text": text, "section": name}
 
 
+def _markdown(text: str) -> Iterator[tuple[list[str], str]]:
+    """Yield the sections of a Markdown document, below the title that its front matter gives; that itself is left out."""
+    title, begin = "", 0
+    if found := _FRONT_MATTER.match(text):
+        try:
+            matter = yaml.load(found[1], yaml.BaseLoader)  # texts, lists and mappings alone: 'No' stays a title
+        except (yaml.YAMLError, RecursionError):
+            matter = None
+        if isinstance(matter, dict):
+            title, begin = matter.get("title", ""), found.end()
+    above = [one_line(title)] if isinstance(title, str) else []
+    return (([*above, *path], body) for path, body in sections(text[begin:]))
+
+
 def sections(text: str) -> Iterator[tuple[list[str], str]]:
     """Yield (the path of headings, the text below it) of a Markdown text; headings in fenced code are none."""
     path: list[str] = []
@@ -132,14 +151,24 @@ def sections(text: str) -> Iterator[tuple[list[str], str]]:
     fenced = False
     for line in re.split(r"\r\n?|\n", text):  # U+2028 and form feeds stand inside lines
         fenced ^= line.lstrip().startswith(("```", "~~~"))
-        heading = None if fenced else _HEADING.match(line)
-        if heading is None:
+        level, title = (0, "") if fenced else _heading(line, body)
+        if not level:
             body.append(line)
             continue
         yield path, "\n".join(body).strip()
-        above = path[: len(heading[1]) - 1]
-        path, body = [*above, *[""] * (len(heading[1]) - 1 - len(above)), heading[2]], []
+        path, body = [*path[: level - 1], *[""] * (level - 1 - len(path)), title], []
     yield path, "\n".join(body).strip()
+
+
+def _heading(line: str, body: list[str]) -> tuple[int, str]:
+    """Return the level and the title of a heading that ends with this line, 0 if none does; a title above it leaves `body`."""
+    if atx := _HEADING.match(line):
+        return len(atx[1]), atx[2]
+    alone = body and not any(b.strip() for b in body[-2:-1])
+    if alone and (under := _UNDERLINE.match(line)) and (title := _UNDERLINED.match(body[-1])):
+        body.pop()
+        return 1 if under[1][0] == "=" else 2, title[1]
+    return 0, ""
 
 
 def unwrapped(text: str) -> str:

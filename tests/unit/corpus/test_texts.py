@@ -36,6 +36,53 @@ def test_lines_of_markdown_end_at_line_ends_alone() -> None:
     ]
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_front_matter_gives_the_title_and_no_text(end: str) -> None:
+    text = "---\ntitle: Gout\ntags: [x]\ndate: 2020-13-45\n---\n\nIt hurts.\n\n# Gout\n\nA joint.\n\n## Care\n\nRest.\n"
+    found = read_document("g.md", text.replace("\n", end), "")
+    assert [(r["title"], r["text"]) for r in found] == [
+        ("Gout", "It hurts."), ("Gout", "A joint."), ("Gout: Care", "Rest."),
+    ]  # fmt: skip
+    assert [r["title"] for r in read_document("g.md", "---\ntitle: No\n...\nx", "")] == ["No"]
+    assert [r["title"] for r in read_document("g.md", "---\ntags: [x]\n---\nx", "")] == ["g"]
+    assert list(read_document("g.md", "---\ntitle: Gout\n---\n", "")) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "---\nA rule above and below.\n---\nx",
+        "---\n- a\n- list\n---\nx",
+        "---\na: [\n---\nx",
+        "---\ntitle: it never ends",
+        "x\n\n---\ntitle: Gout\n---",
+        "---\n---\nx",
+    ],
+)
+def test_what_is_no_mapping_between_rules_at_the_top_is_text(text: str) -> None:
+    [record] = read_document("g.md", text, "")
+    assert (record["title"], record["text"]) == ("g", text)
+
+
+def test_a_line_alone_above_a_line_of_signs_is_a_heading() -> None:
+    text = "Gout\n====\nIt hurts.\n\nIts care\n---\nRest.\n```\n\nx\n--\n```"
+    assert list(sections(text)) == [
+        ([], ""),
+        (["Gout"], "It hurts."),
+        (["Gout", "Its care"], "Rest.\n```\n\nx\n--\n```"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Two lines\nof text\n---\nx", "a\n\n---\nx", "- item\n---\nx", "| a |\n---\nx", "drug   dose\n----\nx", "a\n-\nb", "a\n--- ---\nb",
+    ],
+)  # fmt: skip
+def test_rules_tables_and_lists_make_no_heading(text: str) -> None:
+    assert list(sections(text)) == [([], text)]
+
+
 def test_text_from_pdf_is_unwrapped_over_pages() -> None:
     text = "Gout is a dis-\nease of the\njoints and so-\n called\n\f  12\nIts cause.\n\nNew one.\n"
     assert unwrapped(text) == "Gout is a disease of the joints and socalled Its cause.\n\nNew one."
