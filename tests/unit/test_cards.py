@@ -34,7 +34,9 @@ def test_a_card_is_valid_in_all_its_editions_and_says_what_it_is(kind: str, name
         entries = {"questions": [{"source": "s"}], "corpora": [{"source": "s"}], "documents": [{"plain": True}]}
         sources = {"s": {"path": "x"}, **source}
         examples = {"report": {"examples": 0}}
-        config = Config.load({"sources": sources, "prepare": {**entries, part: [{key: name, **edition}]}, **examples})
+        config = Config.load(
+            {"sources": sources, "prepare": {**entries, part: [{key: name, **edition}, {"source": "s"}]}, **examples}
+        )
         entry = getattr(config.prepare, part)[0]
         assert entry.source == card.get("entry", {}).get("source", name)
         assert entry.source in config.sources

@@ -68,3 +68,24 @@ def test_a_typing_error_in_a_card_names_the_cards_file(tmp_path: Path, card: Any
     with pytest.raises(ConfigError, match=f"{tmp_path}/mine.yaml'.*{said}") as caught:
         Config.load({"sources": {"one": {"path": "x"}}, "prepare": run})
     assert "\n" not in str(caught.value)
+
+
+def test_a_card_whose_sources_have_other_names_than_its_file_says_so(tmp_path: Path) -> None:
+    card = {"about": {"title": "M"}, "sources": {"medmcqa": {"path": "x"}}, "entry": {"split": "test"}}
+    (tmp_path / "k3.yaml").write_text(yaml.safe_dump(card))
+    with pytest.raises(ConfigError, match="its sources are medmcqa; allowed: name one of them 'k3'"):
+        Config.load({"prepare": {"questions": [{"dataset": str(tmp_path / "k3.yaml")}], "corpora": []}})
+
+
+def test_a_key_twice_in_a_card_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "k.yaml").write_text("about: {title: M}\nentry:\n  unusable: drop\n  unusable: error\n")
+    run = {"questions": [{"dataset": str(tmp_path / "k.yaml")}], "corpora": []}
+    with pytest.raises(ConfigError, match=r"k.yaml', line 4: 'unusable' stands in line 3 already"):
+        Config.load({"sources": {"k": {"path": "x"}}, "prepare": run})
+
+
+def test_a_split_that_no_edition_of_a_card_has_is_named(tmp_path: Path) -> None:
+    (tmp_path / "dev.json").write_text("{}")
+    run = {"questions": [{"dataset": "medmcqa", "splits": ["tset"]}], "corpora": []}
+    with pytest.raises(ConfigError, match=r"no edition has the split 'tset' \(did you mean 'test'\?\)"):
+        Config.load({"sources": {"medmcqa": {"path": str(tmp_path)}}, "prepare": run})

@@ -31,7 +31,7 @@ from jmlr.options.data import CorpusOptions, QuestionsOptions, SourceOptions
 from jmlr.runtime.environment import expand
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.files import files_below
-from jmlr.runtime.validation import one_line
+from jmlr.runtime.validation import nearest, one_line
 
 FOLDER = Path(__file__).resolve().parents[3] / "config"
 KINDS = {"questions": ("dataset", "datasets"), "corpora": ("corpus", "corpora")}
@@ -103,11 +103,16 @@ def read_card(path: Path, options: type[BaseModel] | None = None) -> dict[str, A
     """
     import yaml
 
+    from jmlr.runtime.misread import misread
+
     options = options or OPTIONS["corpus" if path.parent.name == "corpora" else "dataset"]
     try:
-        card = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        card = yaml.safe_load(text)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ValueError(f"'{path}' cannot be read: {' '.join(str(error).split())}") from None
+    for fault in misread(text):
+        raise ValueError(f"card '{path}', {fault}")
     if not isinstance(card, dict):
         raise ValueError(f"'{path}' is no card; allowed: the mappings {', '.join(Card.model_fields)}")
     try:
@@ -140,6 +145,9 @@ def _filled(
     """Return the entry with the card under it."""
     name = path.stem
     source = sources.get(entry.get("source") or card.get("entry", {}).get("source") or name)
+    if source is None and card.get("sources"):
+        allowed = f"name one of them '{name}', as the card's file, or say `source:` in its entry"
+        raise ValueError(f"card '{path}': its sources are {', '.join(card['sources'])}; allowed: {allowed}")
     if source is None:
         raise ValueError(f"card '{name}': its data is not public: give 'sources.{name}' with origin local and its path")
     own = {k: v for k, v in entry.items() if k not in (key, "edition")}
@@ -166,6 +174,10 @@ def _edition(entry: dict[str, Any], path: Path, editions: dict[str, dict[str, An
             )
         return editions[wanted or "hub"]
     splits = set(entry.get("splits") or entry.get("files") or ())
+    known = {split for edition in editions.values() for split in edition.get("files", {})}
+    for split in entry.get("splits") or ():
+        if known and split not in known and not entry.get("files"):
+            raise ValueError(f"{where}: splits: no edition has the split '{split}'{nearest(split, known)}")
     patterns = {k: _patterns(v, splits) for k, v in editions.items()}
     said = "; ".join(f"{k} ({', '.join(p)})" for k, p in patterns.items())
     found = list(_names_in(source, f"sources.{entry.get('source') or path.stem}"))
