@@ -1,8 +1,9 @@
 """Questions that a published set asks more than once: found, told, and on request counted once.
 
-    groups = repeated(questions)              # [["q7", "q9"], ...]: indexes of the questions of each group
+    groups = repeated(questions)              # [[7, 9], ...]: indexes of the questions of each group
+    in_several_splits(questions)              # {("test", "train"): [[7, 12], ...]}, over all datasets
 
-Two questions of one dataset and split are the same if their texts are and the sets of their options, but for case, blanks
+Two questions are the same if their texts are and the sets of their options, but for case, blanks
 and the punctuation of sentences ("... is" and "... is:-"); signs stay, since "< 5" is not "> 5". Groups whose questions name
 different answers contradict themselves: no one can say which is right.
 MIRAGE has 100 such groups, since MMLU's college_medicine repeats questions of clinical_knowledge.
@@ -21,11 +22,18 @@ PUNCTUATION = re.compile(r"""[\s.,:;?!'"()_]+|-+(?!\d)""")
 
 
 def repeated(questions: Sequence[Question]) -> list[list[int]]:
-    """Return the indexes of questions that are the same, group by group, in the order of the first of each."""
-    groups: dict[int, list[int]] = {}
-    for index, question in enumerate(questions):
-        groups.setdefault(_key(question), []).append(index)
-    return [group for group in groups.values() if len(group) > 1]
+    """Return the indexes of the same questions of a dataset and split, group by group, in the order of the first of each."""
+    return _groups(questions, "dataset", "split")
+
+
+def in_several_splits(questions: Sequence[Question]) -> dict[tuple[str, ...], list[list[int]]]:
+    """Return the groups of the same questions that splits share, of whatever datasets: names of the splits -> groups."""
+    found: dict[tuple[str, ...], list[list[int]]] = {}
+    for group in _groups(questions):
+        splits = tuple(sorted({questions[i]["split"] for i in group}))
+        if len(splits) > 1:
+            found.setdefault(splits, []).append(group)
+    return found
 
 
 def contradicts(questions: Sequence[Question], group: Sequence[int]) -> bool:
@@ -50,10 +58,14 @@ def left_out(questions: Sequence[Question], groups: Sequence[Sequence[int]]) -> 
     return out
 
 
-def _key(question: Question) -> int:
-    """Return 64 bits that stand for a question; `text_hash` says how rarely two different ones share them."""
-    options = sorted(map(_words, question["options"]))
-    return exact_hash("\n".join((question["dataset"], question["split"], _words(question["question"]), *options)))
+def _groups(questions: Sequence[Question], *within: str) -> list[list[int]]:
+    """Return the groups of two and more of the same questions, whose fields `within` are the same, too."""
+    groups: dict[int, list[int]] = {}
+    for index, question in enumerate(questions):
+        options = sorted(map(_words, question["options"]))
+        key = exact_hash("\n".join((*(question[name] for name in within), _words(question["question"]), *options)))
+        groups.setdefault(key, []).append(index)
+    return [group for group in groups.values() if len(group) > 1]
 
 
 def _words(text: str) -> str:

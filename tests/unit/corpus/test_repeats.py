@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from jmlr.corpus.repeats import contradicts, left_out, repeated
+from jmlr.corpus.repeats import contradicts, in_several_splits, left_out, repeated
 
 
 def question(id: str, answer: str, *options: str, text: str = "Which drug?", split: str = "test", dataset: str = "d") -> dict[str, Any]:  # fmt: skip
@@ -32,6 +32,11 @@ ASKED = [
 
 def test_the_same_question_has_the_same_text_and_the_same_options_in_any_order() -> None:
     assert repeated(ASKED) == [[0, 2], [5, 6, 7]]
+
+
+def test_questions_that_splits_share_are_found_over_all_datasets() -> None:
+    assert in_several_splits(ASKED) == {("dev", "test"): [[0, 2, 3, 4]]}
+    assert in_several_splits([q for q in ASKED if q["split"] == "test"]) == {}
 
 
 def test_a_group_contradicts_itself_where_its_answers_differ() -> None:

@@ -21,7 +21,7 @@ def test_repeated_questions_are_told_and_on_request_counted_once(
     assert len(run(fetched(tmp_path, questions=asked))["questions"]) == 4
     told = {"world": {"groups": 2, "questions": 4, "contradicting": 1}}
     assert read_manifest(tmp_path / "prepare")["notes"]["repeated"] == told
-    line = "world: 2 of its questions repeat an earlier one, 1 of them with another answer; 'repeated: once' counts each once"
+    line = "'world': 2 of its questions repeat an earlier one, 1 of them with another answer; 'repeated: once' counts each once"
     assert line in capsys.readouterr().err
     (tmp_path / "once").mkdir()
     tables = run(fetched(tmp_path / "once", questions=asked), repeated="once")
@@ -33,6 +33,20 @@ def test_repeated_questions_are_told_and_on_request_counted_once(
         "d0": "repeated: the question of 'd1', with different answers",
         "d1": "repeated: the question of 'd0', with different answers",
     }
+
+
+def test_questions_that_train_and_test_share_are_told_until_decontaminated(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = [{**QUESTIONS[0], "id": i, "split": s} for i, s in (("a", "train"), ("b", "test"))]
+    folder = fetched(tmp_path, questions=[*asked, {**QUESTIONS[1], "question": "Which drug?"}])
+    assert len(run(folder)["questions"]) == 3
+    assert read_manifest(tmp_path / "prepare")["notes"]["in_several_splits"] == {"test, train": 1}
+    line = "prepare: 1 questions are in each of the splits 'test', 'train' (the first: 'b' and 'a'); 'decontaminate' leaves"
+    assert line in capsys.readouterr().err
+    assert len(run(folder, decontaminate={"splits": ["test"]})["questions"]) == 2
+    assert read_manifest(tmp_path / "prepare")["notes"]["in_several_splits"] == {}
+    assert "in each of the splits" not in capsys.readouterr().err
 
 
 def test_gold_of_another_corpus_is_an_error_or_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
