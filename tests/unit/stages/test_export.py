@@ -147,6 +147,17 @@ def test_a_retrieval_set_that_is_written_is_read_back_the_same(tiny, tmp_path):
         assert two.equals(one)
 
 
+def test_an_export_replaces_an_earlier_one_and_never_a_folder_of_ones_own(tiny, tmp_path):
+    shutil.copytree(tiny / "prepare", tmp_path / "run/prepare")
+    (tmp_path / "mydir").mkdir()
+    (tmp_path / "mydir/thesis.txt").write_text("years of work")
+    with pytest.raises(UserError, match=r"mydir' holds 'thesis\.txt', which was not written by this command"):
+        export(tmp_path / "mydir", tmp_path / "run", beir=True)
+    assert [p.name for p in (tmp_path / "mydir").iterdir()] == ["thesis.txt"]
+    for _ in range(2):
+        export(tmp_path / "out", tmp_path / "run", beir=True)
+
+
 def test_a_retrieval_set_of_private_texts_says_so(tiny, tmp_path, capsys):
     shutil.copytree(tiny / "prepare", tmp_path / "run/prepare")
     (tmp_path / "notes.txt").write_text("Fever.")
