@@ -13,14 +13,13 @@ import re
 import urllib.parse
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from jmlr.config import Config
 from jmlr.options import PretrainOptions, SourceOptions
 from jmlr.runtime.errors import UserError
-from jmlr.runtime.files import DAMAGED, files_below
+from jmlr.runtime.files import DAMAGED, files_below, matches
 from jmlr.runtime.preflight import files_of, located
 
 WILDCARD = re.compile(
@@ -117,7 +116,7 @@ def _files(name: str, source: SourceOptions, path: str) -> Files | None:
         return None
     found = files_below(Path(path))
     for pattern in source.files:
-        if not any(fnmatchcase(n, pattern) for n in found):
+        if not any(matches(n, pattern) for n in found):
             raise UserError(f"config: sources.{name}.files: no file of '{path}' matches '{pattern}'")
     return files_below(Path(path), source.files)
 
@@ -132,7 +131,7 @@ def _check_contents(config: Config, held: Mapping[str, Files | None]) -> None:
         if files is None:
             continue
         with hidden(config.sources[source].private):
-            taken = {n: f for n, f in files.items() if fnmatchcase(n, pattern)}
+            taken = {n: f for n, f in files.items() if matches(n, pattern)}
             records = not key.startswith("models.") and ".split_ids" not in key
             if not taken and records and any(n.lower().endswith(ARCHIVES) for n in files):
                 continue  # it may take members of an archive, which `prepare` looks into

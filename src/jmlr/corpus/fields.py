@@ -78,9 +78,8 @@ class Fields:
         Raises:
             UserError: it is missing or empty where it is required, or no text.
         """
-        value = only(self.value(record, name))
-        if required and value is None:
-            theirs = self.mapping.get(name, name)
+        value, theirs = only(self.value(record, name)), self.mapping.get(name, name)
+        if required and value is None and not _has(record.fields, theirs):
             said = f"no field '{theirs}'{closest(theirs, record.fields)}; 'fields' can rename {name}"
             raise RecordError(record.where, said, _missing(theirs))
         text = as_text(value, record.where, f"'{name}'")

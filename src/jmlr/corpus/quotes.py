@@ -74,6 +74,8 @@ def known_as(id: str) -> str:
 def closest(name: str, known: Iterable[object]) -> str:
     """Return a hint ` (did you mean 'x'?)`, or the first few names that there are; nothing where they are private."""
     names = [] if _PRIVATE.get() else sorted(map(str, known))
+    if padded := next((n for n in names if n.strip() == name != n), None):
+        return f" (there is {padded!r}, with a blank around it)"  # which `quoted` would not show
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     if close:
         return f" (did you mean {quoted(close[0])}?)"

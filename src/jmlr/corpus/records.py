@@ -16,7 +16,6 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -27,7 +26,7 @@ from jmlr.corpus.formats.opened import BROKEN, Input, Reading, checked_encoding,
 from jmlr.corpus.quotes import closest
 from jmlr.corpus.texts import DOCUMENTS
 from jmlr.runtime.errors import UserError
-from jmlr.runtime.files import files_below
+from jmlr.runtime.files import files_below, matches
 from jmlr.runtime.progress import say
 
 __all__ = ["KEY", "Reading", "Record", "files_of", "read_records", "records_of"]
@@ -50,7 +49,7 @@ def files_of(folder: Path, pattern: str) -> list[Path]:
         UserError: none matches.
     """
     files = files_below(folder)
-    found = [path for name, path in files.items() if fnmatchcase(name, pattern)]
+    found = [path for name, path in files.items() if matches(name, pattern)]
     if not found:
         hint = closest(pattern, files) if files else " (the folder is empty)"
         raise UserError(f"{folder}: no file matches '{pattern}'{hint}")
@@ -158,7 +157,7 @@ def _archive(path: Path, kind: str, name: str, within: str, reading: Reading) ->
     passed: Counter[str] = Counter()
     read = 0
     for member, stream in members(path, kind):
-        if within and not fnmatchcase(f"{name}/{member}", within):
+        if within and not matches(f"{name}/{member}", within):
             continue
         if format_of(member, reading.format) not in FORMATS:
             if within:
@@ -197,10 +196,10 @@ def _chosen(folder: Path, pattern: str) -> list[tuple[Path, str, str]]:
     """Return (file, name, pattern of members) of all that a pattern takes; members where it takes no file."""
     files = files_below(folder)
     archives = {name: path for name, path in files.items() if name.lower().endswith(ARCHIVES)}
-    if not archives or any(fnmatchcase(name, pattern) for name in files):
+    if not archives or any(matches(name, pattern) for name in files):
         return [(path, str(path.relative_to(folder)), "") for path in files_of(folder, pattern)]
     inside = {n: [f"{n}/{m}" for m, _ in members(p, format_of(p.name))] for n, p in archives.items()}
-    found = [(archives[n], n, pattern) for n, held in inside.items() if any(fnmatchcase(m, pattern) for m in held)]
+    found = [(archives[n], n, pattern) for n, held in inside.items() if any(matches(m, pattern) for m in held)]
     if not found:
         hint = closest(pattern, [*files, *(m for held in inside.values() for m in held)])
         raise UserError(f"{folder}: no file matches '{pattern}', nor does what the archives hold{hint}")

@@ -20,7 +20,6 @@ from __future__ import annotations
 import difflib
 import urllib.parse
 from collections.abc import Iterable
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,7 @@ from jmlr.options.base import Closed, Name, option
 from jmlr.options.data import CorpusOptions, QuestionsOptions, SourceOptions
 from jmlr.runtime.environment import expand
 from jmlr.runtime.errors import UserError
-from jmlr.runtime.files import files_below
+from jmlr.runtime.files import files_below, matches
 from jmlr.runtime.validation import nearest, one_line
 
 FOLDER = Path(__file__).resolve().parents[3] / "config"
@@ -181,7 +180,7 @@ def _edition(entry: dict[str, Any], path: Path, editions: dict[str, dict[str, An
     patterns = {k: _patterns(v, splits) for k, v in editions.items()}
     said = "; ".join(f"{k} ({', '.join(p)})" for k, p in patterns.items())
     found = list(_names_in(source, f"sources.{entry.get('source') or path.stem}"))
-    fitting = [k for k, p in patterns.items() if p and all(any(fnmatchcase(n, one) for n in found) for one in p)]
+    fitting = [k for k, p in patterns.items() if p and all(any(matches(n, one) for n in found) for one in p)]
     if len(fitting) != 1:
         what = f"{' and '.join(fitting)} all fit" if fitting else f"none fits the {len(found)} files"
         raise ValueError(

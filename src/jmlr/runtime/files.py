@@ -226,7 +226,7 @@ def files_below(path: Path, patterns: Iterable[str] = ()) -> dict[str, Path]:
 
     Args:
         path: a file, which counts under its own name, or a folder
-        patterns: glob patterns of the names to take; none: all
+        patterns: glob patterns of the names to take, as for `matches`; none: all
 
     Raises:
         UserError: there is no such path, a link leads nowhere, folders link to each other in a circle, or a name is not
@@ -240,7 +240,12 @@ def files_below(path: Path, patterns: Iterable[str] = ()) -> dict[str, Path]:
         raise UserError(f"there is no '{path}'")
     found.pop(MANIFEST, None)
     patterns = list(patterns)
-    return {n: p for n, p in found.items() if not patterns or any(fnmatchcase(n, one) for one in patterns)}
+    return {n: p for n, p in found.items() if not patterns or any(matches(n, one) for one in patterns)}
+
+
+def matches(name: str, pattern: str) -> bool:
+    """Tell whether a file's name matches a glob pattern, or is the pattern itself: 'notes[1].txt' takes the file of that name."""
+    return name == pattern or fnmatchcase(name, pattern)
 
 
 def _walk(folder: Path, above: tuple[Path, ...]) -> Iterator[Path]:

@@ -8,7 +8,6 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from fnmatch import fnmatchcase
 from http.client import HTTPException
 from pathlib import Path, PurePosixPath
 
@@ -16,7 +15,7 @@ from jmlr.corpus.quotes import closest, hidden
 from jmlr.options import DEFAULT_PROMPTS, PromptOptions, SourceOptions
 from jmlr.runtime.environment import expand
 from jmlr.runtime.errors import UserError
-from jmlr.runtime.files import files_below, sha256
+from jmlr.runtime.files import files_below, matches, sha256
 from jmlr.runtime.manifest import NAME, stage_output
 from jmlr.runtime.progress import Progress, say
 
@@ -81,7 +80,7 @@ def _copy(folder: Path, path: Path, patterns: list[str], source: str) -> None:
     if not names:
         raise UserError(f"source '{source}': the folder '{path}' has no files")
     for pattern in patterns if path.is_dir() else ():
-        if not any(fnmatchcase(n, pattern) for n in names):
+        if not any(matches(n, pattern) for n in names):
             raise UserError(f"source '{source}': no file of '{path}' matches '{pattern}'{closest(pattern, names)}")
     for name, file in taken.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)

@@ -114,6 +114,8 @@ def test_an_unknown_field_of_ours_is_an_error() -> None:
     [
         (None, "no field 'text'"),
         ("  ", "'text' is empty"),
+        ([], "'text' is empty"),
+        (float("nan"), "'text' is empty"),
         (["a", "b"], "'text' is list; allowed: a text or a number"),
         (True, "'text' is bool"),
         ("a\ud800", "surrogate"),
@@ -122,3 +124,14 @@ def test_an_unknown_field_of_ours_is_an_error() -> None:
 def test_a_required_text_is_refused_if_it_is_none(value: Any, said: str) -> None:
     with pytest.raises(UserError, match=f"f: line 1.*{said}"):
         Fields(KNOWN).text(record(id="a", **({} if value is None else {"text": value})), "text", required=True)
+
+
+def test_a_field_of_nothing_is_empty_and_not_missing() -> None:
+    for fields in (Fields(KNOWN), Fields(KNOWN, {"text": "body"})):
+        with pytest.raises(UserError, match=r"^f: line 1: 'text' is empty$"):
+            fields.text(record(text=None, body=None), "text", required=True)
+
+
+def test_a_blank_around_the_name_of_a_column_is_told() -> None:
+    with pytest.raises(UserError, match=r"no field 'text' \(there is ' text', with a blank around it\); 'fields' can"):
+        Fields(KNOWN).text(Record({"id": "a", " text": "x"}, "f"), "text", required=True)

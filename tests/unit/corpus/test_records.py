@@ -12,6 +12,7 @@ import pytest
 
 from jmlr.corpus.records import Reading, files_of, read_records, records_of
 from jmlr.runtime.errors import UserError
+from jmlr.runtime.files import files_below
 
 ROWS = [{"id": "a", "text": "fièvre"}, {"id": "b", "text": "x\u2028y"}]
 
@@ -115,6 +116,14 @@ def test_files_of_leaves_the_manifest_out_and_keeps_the_order_of_names(tmp_path:
     assert "manifest.json" not in [p.name for p in files_of(tmp_path, "*")]
     with pytest.raises(UserError, match=r"no file matches 'a.json' .did you mean 'a.jsonl'"):
         files_of(tmp_path, "a.json")
+
+
+def test_a_pattern_that_is_the_name_of_a_file_takes_it_whatever_signs_it_has(tmp_path: Path) -> None:
+    for name in ("sp ace[1].jsonl", "b[2].jsonl"):
+        write(tmp_path / name, lines(ROWS))
+    assert [p.name for p in files_of(tmp_path, "sp ace[1].jsonl")] == ["sp ace[1].jsonl"]
+    assert list(files_below(tmp_path, ["b[2].jsonl"])) == ["b[2].jsonl"]
+    assert len(list(records_of("mine", tmp_path, "b[2].jsonl"))) == 2
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import PurePath
 from typing import Any
@@ -21,6 +20,7 @@ from jmlr.corpus.formats.opened import COMPRESSED, Input, plain
 from jmlr.corpus.quotes import quoted
 from jmlr.corpus.texts import DOCUMENTS
 from jmlr.runtime.errors import UserError
+from jmlr.runtime.files import matches
 from jmlr.runtime.validation import nearest
 
 
@@ -87,7 +87,7 @@ def unreadable(names: Iterable[str], pattern: str = "*", format: str = "") -> st
         pattern: glob pattern
         format: that which is given; empty: by each name
     """
-    wrong = [name for name in names if fnmatchcase(name, pattern) and not format_of(name, format)]
+    wrong = [name for name in names if matches(name, pattern) and not format_of(name, format)]
     if not wrong:
         return ""
     others = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
