@@ -31,20 +31,25 @@ class Judgements:
     split: dict[str, str] = field(default_factory=dict)
     grades: dict[str, dict[str, int]] = field(default_factory=dict)
     unjudged: int = field(default=0, init=False)
+    _judged: dict[tuple[str, str], int] = field(default_factory=dict, init=False)
+    _asked: set[str] = field(default_factory=set, init=False)
 
     def add(self, query: str, passage: str, grade: int, split: str, where: str) -> None:
         """Note one judgement.
 
         Raises:
-            UserError: the query has judgements in another split.
+            UserError: the query has judgements in another split, or the passage has another grade for it.
         """
         other = self.split.setdefault(query, split)
         if other != split:
             what = f"query {quoted(query)} is judged in split '{split}' and in '{other}'"
             raise UserError(f"{where}: {what}; allowed: one split; 'splits' can take one")
+        before = self._judged.setdefault((query, passage), grade)
+        if before != grade:
+            what = f"passage {quoted(passage)} has the grade {grade} for query {quoted(query)}, and {before} before"
+            raise UserError(f"{where}: {what}; allowed: one grade")
         if grade > 0:
-            found = self.grades.setdefault(query, {})
-            found[passage] = max(grade, found.get(passage, 0))
+            self.grades.setdefault(query, {})[passage] = grade
 
     def of(self, records: Iterable[Record], id_of: Callable[[Record], str]) -> Iterator[Record]:
         """Yield the queries that a passage answers, with `split`, `gold_ids` and `gold_grades`; `unjudged` counts the others.
@@ -56,12 +61,19 @@ class Judgements:
             if not query:
                 yield record
                 continue
+            self._asked.add(query)
             grades = self.grades.get(query)
             if grades is None:
                 self.unjudged += 1
                 continue
             gold = {"gold_ids": list(grades), "gold_grades": list(grades.values()), "split": self.split[query]}
             yield replace(record, fields={**record.fields, **gold})
+
+    def unknown(self) -> str:
+        """Return how many judged queries were none of the records, in one line; "" if there are none."""
+        missing = [query for query in self.split if query not in self._asked]
+        of = f"{len(missing):,} of {len(self.split):,} judged queries are not there ('qrels')"
+        return f"{of}; the first: {quoted(missing[0])}" if missing else ""
 
 
 def read_judgements(place: str, sources: Mapping[str, Path], split: str = "", splits: Sequence[str] = ()) -> Judgements:

@@ -74,7 +74,7 @@ class Gold:
         return found
 
     def resolve(self, asked: list[dict[str, Any]], passages: Path) -> int:
-        """Put the ids of the passages of the table in place of the gold that questions were given.
+        """Put the ids of the passages of the table in place of the gold that questions were given; say what is lost.
 
         Returns:
             How much of it is not there.
@@ -84,32 +84,53 @@ class Gold:
                 `gold_check` 'warn' that is only said.
         """
         names = self.names(passages)
-        given: Counter[str] = Counter()
-        kept: Counter[str] = Counter()
-        missing = 0
-        lenient: set[str] = set()
+        told: dict[str, _Followed] = {}
         for question in asked:
             ids, section = question["gold_ids"], question["gold_section"]
-            given[question["dataset"]] += len(ids) + bool(section)
-            missing += sum(not self.ids[g] for g in ids) + (bool(section) and not self.sections[section])
+            lost = [g for g in ids if not self.ids[g]]
+            lost += [section] if section and not self.sections[section] else []
             found = self.graded(question, names)
             question["gold_ids"], question["gold_grades"] = list(found), list(found.values())
-            kept[question["dataset"]] += len(found)
-            lenient |= {question["dataset"]} if question.pop("gold_check", "error") == "warn" else set()
+            of = told.setdefault(question["dataset"], _Followed())
+            of.add(question["id"], len(ids) + bool(section), lost, len(found))
+            of.lenient |= question.pop("gold_check", "error") == "warn"
             del question["gold_section"]
-        for dataset in given:
-            if given[dataset] and not kept[dataset]:
-                what = f"{quoted(dataset)}: none of its {given[dataset]:,} gold ids is the id (or section) of a passage"
-                if dataset not in lenient:
-                    raise UserError(f"{what}; leave gold out, or take the corpus that it names")
-                say(f"prepare: {what}: what is found is not measured by it")
-        return missing
+        for dataset, of in told.items():
+            if of.lost and not of.kept and not of.lenient:
+                raise UserError(f"{quoted(dataset)}: {of}; leave gold out, or take the corpus that it names")
+            if of.lost:
+                say(f"prepare: {quoted(dataset)}: {of}{'' if of.kept else ': what is found is not measured by it'}")
+        return sum(of.lost for of in told.values())
 
     def names(self, passages: Path) -> dict[int, str]:
         """Return the ids of all rows found."""
         wanted = {row for rows in (*self.ids.values(), *self.sections.values()) for row in rows}
         stored = stored_rows(passages, ["row", "id"]) if wanted else iter(())
         return {p["row"]: p["id"] for p in stored if p["row"] in wanted}
+
+
+@dataclass
+class _Followed:
+    """What became of the gold of a dataset: how much was given, is kept and is lost, and how many questions have none left."""
+
+    given: int = 0
+    kept: int = 0
+    lost: int = 0
+    bare: int = 0
+    first: str = ""
+    lenient: bool = False
+
+    def add(self, question: str, given: int, lost: list[str], kept: int) -> None:
+        if lost and not self.lost:
+            self.first = f"question {quoted(question)}, {quoted(lost[0])}"
+        self.given, self.kept, self.lost = self.given + given, self.kept + kept, self.lost + len(lost)
+        self.bare += bool(lost) and not kept
+
+    def __str__(self) -> str:
+        if not self.kept:
+            return f"none of its {self.given:,} gold ids is the id (or section) of a passage"
+        what = f"{self.lost:,} of its {self.given:,} gold ids are the id (or section) of no passage that is kept"
+        return f"{what}; {self.bare:,} questions have no gold left; the first: {self.first}"
 
 
 class PassageWriter:

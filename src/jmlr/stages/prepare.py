@@ -126,7 +126,8 @@ def _questions(sources: dict[str, Path], parts: list[QuestionsOptions], dropped:
         wrong = reader.check_counts(part.counts)
         if wrong and part.count_check == "error":
             raise UserError(wrong)
-        for told in filter(None, (wrong, reader.check_listed())):
+        unknown = judged.unknown() if judged else ""
+        for told in filter(None, (wrong, reader.check_listed(), unknown and f"{part.source}: {unknown}")):
             say(f"prepare: {told}")
         if reader.dropped:
             left_out = f"{len(reader.dropped):,} questions are unusable and left out (dropped.parquet)"

@@ -55,7 +55,17 @@ def test_queries_get_their_gold_and_those_without_any_are_counted(tmp_path: Path
     records = [Record({"_id": i, "text": i}, "f: line 1") for i in "abc"]
     [only] = found.of(records, lambda r: r.fields["_id"])
     assert only.fields == {"_id": "a", "text": "a", "split": "test", "gold_ids": ["p1"], "gold_grades": [2]}
-    assert found.unjudged == 2
+    assert (found.unjudged, found.unknown()) == (2, "")
+
+
+def test_judged_queries_that_are_not_there_are_told(tmp_path: Path) -> None:
+    found = read(tmp_path, {"test.tsv": f"{HEAD}a\tp1\t2\nx 1\tp1\t0\ny\tp1\t1\n"})
+    assert len(list(found.of([Record({"_id": "a"}, "f: line 1")], lambda r: r.fields["_id"]))) == 1
+    assert found.unknown() == "2 of 3 judged queries are not there ('qrels'); the first: 'x_1'"
+
+
+def test_a_judgement_may_stand_twice_with_one_grade(tmp_path: Path) -> None:
+    assert read(tmp_path, {"test.tsv": f"{HEAD}a\tp\t2\na\tp\t2\n"}).grades == {"a": {"p": 2}}
 
 
 @pytest.mark.parametrize(
@@ -64,6 +74,7 @@ def test_queries_get_their_gold_and_those_without_any_are_counted(tmp_path: Path
         ({"test.tsv": f"{HEAD}a\tp\tgood\n"}, "s/*", r"test.tsv: line 2: grade 'good'; allowed: a whole number"),
         ({"test.tsv": f"{HEAD}a\tp\tinf\n"}, "s/*", "grade 'inf'"),
         ({"test.tsv": "query\tdoc\tscore\na\tp\t1\n"}, "s/*", "no judgement; allowed: the fields query-id, corpus-id, score"),
+        ({"test.tsv": f"{HEAD}a\tp\t2\na\tp\t0\n"}, "s/*", "line 3: passage 'p' has the grade 0 for query 'a', and 2 before"),
         ({"test.txt": "a p 1\n"}, "s/*.txt", "line 1: 3 words; allowed: query, iteration, passage, grade"),
         ({"test.tsv": HEAD + "a\tp\t1\n"}, "other/*", r"qrels: 'other/\*': allowed: SOURCE/FILE; sources: s"),
         ({"test.tsv": HEAD + "a\tp\t1\n"}, "s", "qrels: 's': allowed: SOURCE/FILE"),

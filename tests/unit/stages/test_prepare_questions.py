@@ -90,13 +90,19 @@ def test_questions_without_an_answer_count_for_retrieval_alone(tmp_path: Path) -
     assert [q["gold_ids"] for q in found[4:]] == [["p0"], ["p1"]]
 
 
-def test_gold_that_is_not_in_the_corpus_is_counted_and_left_out(tmp_path: Path) -> None:
+def test_gold_that_is_not_in_the_corpus_is_told_counted_and_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     questions = [{**q, "gold_ids": [*q["gold_ids"], "elsewhere"]} for q in QUESTIONS]
     corpora = [{"source": "world", "file": "passages.jsonl", "exclude": {"id": ["p3"]}}]
     tables = run(fetched(tmp_path, questions=questions), corpora=corpora)
     assert tables["questions"]["gold_ids"].to_pylist() == [["p0"], ["p1"], ["p2"], []]
     notes = read_manifest(tmp_path / "prepare")["notes"]
     assert notes["gold_not_in_corpus"] == 5
+    line = (
+        "'world': 5 of its 8 gold ids are the id (or section) of no passage that is kept; 1 questions have no gold left"
+    )
+    assert f"{line}; the first: question 'q0', 'elsewhere'" in capsys.readouterr().err
     assert notes["passages"]["world"] == {"records": 4, "left_out": 1, "cut": 0, "duplicates": 0, "passages": 3}
 
 
