@@ -19,7 +19,7 @@ from typing import Any
 
 from jmlr.corpus.cleaning import plain
 from jmlr.corpus.faults import RecordError
-from jmlr.corpus.quotes import closest
+from jmlr.corpus.quotes import closest, quoted
 from jmlr.corpus.records import Record
 from jmlr.runtime.errors import UserError
 
@@ -80,7 +80,8 @@ class Fields:
         """
         value, theirs = only(self.value(record, name)), self.mapping.get(name, name)
         if required and value is None and not _has(record.fields, theirs):
-            said = f"no field '{theirs}'{closest(theirs, record.fields)}; 'fields' can rename {name}"
+            fix = _inside(record, theirs) or f"'fields' can rename {name}"
+            said = f"no field '{theirs}'{closest(theirs, record.fields)}; {fix}"
             raise RecordError(record.where, said, _missing(theirs))
         text = as_text(value, record.where, f"'{name}'")
         if required and not text:
@@ -146,6 +147,14 @@ def as_text(value: Any, where: str, name: str) -> str:
 
 def _missing(name: str) -> str:
     return f"no field '{name}'"
+
+
+def _inside(record: Record, name: str) -> str:
+    """Return a hint at `records` if a JSON object holds one list of objects that have a field which it does not have."""
+    lists = [k for k, v in record.fields.items() if isinstance(v, list) and v and isinstance(v[0], dict)]
+    found = [k for k in lists if _has(record.fields[k][0], name)]
+    named = len(found) == 1 and ".json" in record.file.lower()
+    return f"the objects in its list {quoted(found[0])} have one: 'records' can name that list" if named else ""
 
 
 def as_id(text: str) -> str:

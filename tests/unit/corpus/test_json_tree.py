@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jmlr.corpus.fields import Fields
 from jmlr.corpus.formats.json_tree import Scanner, steps_of, walked
 from jmlr.corpus.records import Reading, read_records
 from jmlr.runtime.errors import UserError
@@ -91,6 +92,33 @@ def test_a_form_that_has_two_readings_is_refused_with_the_fix(text: str) -> None
     ):
         read(text)
     assert len(records(text, "$")) == 1
+
+
+def test_the_fix_names_the_array_that_was_read_before() -> None:
+    text = '{"license": "MIT", "data": [{"q": 1}], "n": 1}'
+    with pytest.raises(
+        UserError, match="'records' names those that are meant, such as 'data', or '\\$' the whole as one"
+    ):
+        read(text)
+    assert records(text, "data") == [{"q": 1}]
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.jsonl"])
+def test_an_object_that_is_read_as_one_record_names_the_list_that_has_the_missing_field(
+    tmp_path: Path, name: str
+) -> None:
+    set_of_questions = {"version": 1, "license": "MIT", "questions": [{"question": "Q?"}], "n": 1}
+    (tmp_path / name).write_text(json.dumps(set_of_questions))
+    [record] = read_records(tmp_path / name)
+    said = (
+        "a.json.*: no field 'question' .*; the objects in its list 'questions' have one: 'records' can name that list$"
+    )
+    with pytest.raises(UserError, match=said):
+        Fields(["question", "text"]).text(record, "question", required=True)
+    with pytest.raises(UserError, match=r"'fields' can rename text$"):
+        Fields(["question", "text"]).text(record, "text", required=True)
+    [record] = read_records(tmp_path / name, Reading(records="questions"))
+    assert Fields(["question"]).text(record, "question", required=True) == "Q?"
 
 
 def test_json_lines_may_have_paths_too(tmp_path: Path) -> None:

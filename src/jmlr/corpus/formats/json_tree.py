@@ -98,16 +98,16 @@ def _of_array(scanner: Scanner, place: list[str], key: str) -> Found:
 def _of_object(scanner: Scanner, place: list[str], inside: bool = False) -> Found:
     """Yield the objects of an object, those of its one array if `inside`, or the object itself, whatever it turns out to be."""
     own: dict[str, Any] = {}  # its values until they tell what it is
-    form, number = "", 0
+    form, number, meant = "", 0, "names those that are meant"
     for number, entry in enumerate(scanner.entries(place), 1):
         here, array = [*place, _named(entry)], inside and scanner.opens_objects()
         if form and (scanner.peek() != "{" if form == "objects" else array or number > 2):
-            fix = "'records' names those that are meant" + (", or '$' the whole as one" if inside else "")
+            fix = f"'records' {meant}" + (", or '$' the whole as one" if inside else "")
             raise UserError(f"{scanner.at_place(here)}: no record, beside the records before it; {fix}")
         if form == "objects":
             yield scanner.record(here, str(entry))
         elif array and number <= 2:
-            form = "array"
+            form, meant = "array", f"names those that are meant, such as {quoted(entry)}"
             yield from _of_array(scanner, place, "")
         else:
             own[str(entry)] = scanner.value(here)
