@@ -25,7 +25,7 @@ from jmlr.corpus.fields import Fields, as_id, joined
 from jmlr.corpus.quotes import quoted
 from jmlr.corpus.records import Record
 from jmlr.corpus.seen import normalised
-from jmlr.corpus.splits import check_shares, hash_split
+from jmlr.corpus.splits import check_shares, hash_split, usual_name
 from jmlr.runtime.errors import UserError
 
 FIELDS = (
@@ -86,6 +86,7 @@ class QuestionReader:
     reasons: Faults = field(init=False)
     _listed: set[str] = field(default_factory=set, init=False)
     _dropped: Counter[str] = field(default_factory=Counter, init=False)
+    _own: Counter[str] = field(default_factory=Counter, init=False)
     _numbers: Counter[tuple[str, str]] = field(default_factory=Counter, init=False)
 
     def __post_init__(self) -> None:
@@ -153,6 +154,13 @@ class QuestionReader:
                 )
         of = f"{len(missing):,} of {len(self.split_of):,} ids of 'split_ids' are no question's"
         return f"{self.source}: {of}; the first: {quoted(missing[0])}" if missing else ""
+
+    def check_names(self) -> Iterator[str]:
+        """Yield a line for each split of the records' own that is another spelling of train, dev or test."""
+        for split, count in self._own.items():
+            if usual := usual_name(split):
+                what = f"{count:,} records are of split {quoted(split)}, which is not '{usual}'"
+                yield f"{self.source}: {what}; an entry that includes these alone ('include') with 'split: {usual}' makes it so"
 
     def why(self) -> str:
         """Return why questions were dropped: a line for each reason, with its number and its first place."""
@@ -250,6 +258,7 @@ class QuestionReader:
         split = self.split or fields.text(record, "split")
         if not split:
             raise RecordError(record.where, "no field 'split'; the option 'split' can give one (a name, or 'hash')")
+        self._own.update([] if self.split else [split])
         return split
 
 

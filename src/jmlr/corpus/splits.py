@@ -32,6 +32,13 @@ def hash_split(key: str, shares: Mapping[str, float]) -> str:
     return name
 
 
+def usual_name(split: str) -> str:
+    """Return which of train, dev and test is written otherwise here, as in 'Test' or 'validation'; "" where none is."""
+    name = split.lower()
+    name = "dev" if name in ("val", "valid", "validation") else name
+    return name if name != split and name in ("train", "dev", "test") else ""
+
+
 def ids_in(path: Path) -> list[str]:
     """Return the ids that a file lists: the keys of a JSON object, a JSON array, or one a line; also gzipped.
 

@@ -127,7 +127,8 @@ def _questions(sources: dict[str, Path], parts: list[QuestionsOptions], dropped:
         if wrong and part.count_check == "error":
             raise UserError(wrong)
         unknown = judged.unknown() if judged else ""
-        for told in filter(None, (wrong, reader.check_listed(), unknown and f"{part.source}: {unknown}")):
+        unknown = unknown and f"{part.source}: {unknown}"
+        for told in filter(None, (wrong, reader.check_listed(), unknown, *reader.check_names())):
             say(f"prepare: {told}")
         if reader.dropped:
             left_out = f"{len(reader.dropped):,} questions are unusable and left out (dropped.parquet)"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from jmlr.corpus.splits import check_shares, hash_split, ids_in, split_of
+from jmlr.corpus.splits import check_shares, hash_split, ids_in, split_of, usual_name
 from jmlr.runtime.errors import UserError
 
 SHARES = {"train": 0.6, "dev": 0.1, "test": 0.3}
@@ -17,6 +17,15 @@ SHARES = {"train": 0.6, "dev": 0.1, "test": 0.3}
 def test_shares_are_kept() -> None:
     found = [hash_split(f"q{i}", SHARES) for i in range(5000)]
     assert all(abs(found.count(name) / 5000 - share) < 0.02 for name, share in SHARES.items())
+
+
+def test_another_spelling_of_a_split_has_its_usual_name() -> None:
+    assert [usual_name(n) for n in ("val", "Valid", "validation", "DEV", "Test", "TRAIN")] == [
+        *["dev"] * 4,
+        "test",
+        "train",
+    ]
+    assert [usual_name(n) for n in ("train", "dev", "test", "golden", "")] == [""] * 5
 
 
 def test_splits_stay_what_they_were_published_as() -> None:

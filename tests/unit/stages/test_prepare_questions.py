@@ -49,6 +49,32 @@ def test_questions_that_train_and_test_share_are_told_until_decontaminated(
     assert "in each of the splits" not in capsys.readouterr().err
 
 
+def test_a_split_that_is_written_otherwise_is_told_and_an_entry_of_its_own_renames_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ("test", "TRAIN", "validation", "golden")
+    folder = fetched(tmp_path, questions=[{**q, "split": s} for q, s in zip(QUESTIONS, names, strict=True)])
+    assert run(folder)["questions"]["split"].to_pylist() == [*names]
+    told = [line for line in capsys.readouterr().err.splitlines() if "are of split" in line]
+    assert [line[:75] for line in told] == [
+        "prepare: world: 1 records are of split 'TRAIN', which is not 'train'; an en",
+        "prepare: world: 1 records are of split 'validation', which is not 'dev'; an",
+    ]
+    entry = {"source": "world", "file": "questions.jsonl"}
+    again = [{**entry, "include": {"split": ["validation"]}, "split": "dev"}, {**entry, "include": {"split": ["test"]}}]
+    assert run(folder, questions=again)["questions"]["split"].to_pylist() == ["dev", "test"]
+    assert "are of split" not in capsys.readouterr().err
+
+
+def test_judged_queries_that_are_not_there_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = fetched(tmp_path)
+    (folder / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq0\tp0\t1\nnone\tp1\t1\n")
+    entry = {"source": "world", "file": "questions.jsonl", "qrels": "world/test.tsv", "retrieval": True}
+    assert run(folder, questions=[entry])["questions"]["id"].to_pylist() == ["q0"]
+    line = "prepare: world: 1 of 2 judged queries are not there ('qrels'); the first: 'none'"
+    assert line in capsys.readouterr().err
+
+
 def test_gold_of_another_corpus_is_an_error_or_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     asked = [{**q, "gold_ids": ["elsewhere"]} for q in QUESTIONS]
     folder = fetched(tmp_path, questions=asked)
