@@ -59,7 +59,7 @@ def prepare(out: Path, fetched: list[Path], options: PrepareOptions, prompts: Pr
         asked, notes["repeated"] = _repeats(asked, options.repeated == "once", dropped)
         tests = _tests(asked, options.decontaminate)
         asked = _without_tests(asked, tests, options.decontaminate, dropped)
-        notes["in_several_splits"] = _in_several_splits(asked)
+        notes["in_several_splits"], told = _in_several_splits(asked)
         if not options.corpora:  # a closed book: the gold that questions name is not there
             asked = [{**question, "gold_ids": [], "gold_grades": [], "gold_section": ""} for question in asked]
         notes["passages"], notes["gold_not_in_corpus"] = _passages(folder, sources, asked, options, tests, dropped)
@@ -78,6 +78,9 @@ def prepare(out: Path, fetched: list[Path], options: PrepareOptions, prompts: Pr
         if tests:
             notes["test_questions"] = {"checked_against": len(tests.names), "too_short_for_passages": tests.too_short}
         notes["dropped"] = table_of_dropped.count
+    _say_repeated(notes["repeated"], options.repeated == "once")
+    for line in told:
+        say(line)
     total = sum(n["passages"] for n in notes["passages"].values())
     say(f"prepare: {total:,} passages, {len(asked):,} questions, {notes['documents']:,} documents")
 
@@ -167,25 +170,28 @@ def _repeats(asked: list[Row], once: bool, dropped: Callable[[Row], None]) -> tu
     for index, reason in out.items():
         row = {k: asked[index][k] for k in ("id", "dataset", "split")}
         dropped({"kind": "question", **row, "reason": reason, "test_id": "", "test_dataset": "", "share": None})
+    return [q for i, q in enumerate(asked) if i not in out], {d: dict(n) for d, n in counts.items()}
+
+
+def _say_repeated(counts: dict[str, dict[str, int]], once: bool) -> None:
     for dataset, n in counts.items():
         differ = f", {n['contradicting']:,} of them with another answer" if n["contradicting"] else ""
         done = "each counts once" if once else "'repeated: once' counts each once"
         what = f"{n['questions'] - n['groups']:,} of its questions repeat an earlier one"
-        say(f"prepare: {quoted(dataset)}: {what}{differ}; {done}")
-    return [q for i, q in enumerate(asked) if i not in out], {d: dict(n) for d, n in counts.items()}
+        say(f"prepare: {dataset}: {what}{differ}; {done}")
 
 
-def _in_several_splits(asked: list[Row]) -> dict[str, int]:
-    """Say and return how many questions several splits share: what is trained on must not be tested."""
+def _in_several_splits(asked: list[Row]) -> tuple[dict[str, int], list[str]]:
+    """Return how many questions which splits share, and a line for each: what is trained on must not be tested."""
     from jmlr.corpus.repeats import in_several_splits
 
-    found = in_several_splits(asked)
+    found, told = in_several_splits(asked), []
     for splits, groups in found.items():
         ids = {asked[i]["split"]: asked[i]["id"] for i in reversed(groups[0])}
         first = " and ".join(quoted(ids[split]) for split in splits)
         what = f"{len(groups):,} questions are in each of the splits {', '.join(map(quoted, splits))}"
-        say(f"prepare: {what} (the first: {first}); 'decontaminate' leaves each in one")
-    return {", ".join(splits): len(groups) for splits, groups in found.items()}
+        told.append(f"prepare: {what} (the first: {first}); 'decontaminate' leaves each in one")
+    return {", ".join(splits): len(groups) for splits, groups in found.items()}, told
 
 
 def _tests(asked: list[Row], how: DecontaminateOptions) -> Any:

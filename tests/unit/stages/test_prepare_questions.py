@@ -21,7 +21,7 @@ def test_repeated_questions_are_told_and_on_request_counted_once(
     assert len(run(fetched(tmp_path, questions=asked))["questions"]) == 4
     told = {"world": {"groups": 2, "questions": 4, "contradicting": 1}}
     assert read_manifest(tmp_path / "prepare")["notes"]["repeated"] == told
-    line = "'world': 2 of its questions repeat an earlier one, 1 of them with another answer; 'repeated: once' counts each once"
+    line = "world: 2 of its questions repeat an earlier one, 1 of them with another answer; 'repeated: once' counts each once"
     assert line in capsys.readouterr().err
     (tmp_path / "once").mkdir()
     tables = run(fetched(tmp_path / "once", questions=asked), repeated="once")
