@@ -22,7 +22,7 @@ from jmlr.corpus.buckets import Rows
 from jmlr.corpus.chunks import Chunks
 from jmlr.corpus.contamination import HeldOut, dropped
 from jmlr.corpus.duplicates import Duplicates, replaced
-from jmlr.corpus.faults import Faults
+from jmlr.corpus.faults import Faults, RecordError
 from jmlr.corpus.fields import Fields, as_id, as_text, joined
 from jmlr.corpus.near_duplicates import MOST_COMPARED
 from jmlr.corpus.quotes import quoted
@@ -196,7 +196,7 @@ class PassageWriter:
 
     def _add(self, record: Record, fields: Fields, source: str, text: str, how: How, counts: Counter[str]) -> None:
         if not text:
-            fields.text(record, "text", required=True)  # says which of the two it is: missing, or empty
+            _no_text(record, fields)
         id = f"{source}-{counts['records'] - 1:07d}" if how.make_ids else fields.id(record)
         title, section = fields.text(record, "title"), as_id(fields.text(record, "section"))
         pieces = self.chunks(title, text, how.headings)
@@ -295,11 +295,18 @@ def _text(record: Record, fields: Fields) -> str:
     return "\n\n".join(t for t in (as_text(v, record.where, "'text'") for v in value) if t)
 
 
+def _no_text(record: Record, fields: Fields) -> None:
+    """Raise what is wrong with a record without a text: it is empty, which may be passed over, or missing."""
+    if fields.has(record, "text"):
+        raise RecordError(record.where, "'text' is empty; 'skip_empty: true' passes over such records")
+    fields.text(record, "text", required=True)
+
+
 def _told(faults: Faults, record: Record, fields: Fields, how: How) -> bool:
     """Note all that is wrong with the fields of a record, not the first alone; tell whether anything is."""
     before = faults.count
     if faults.tried(_text, record, fields) == "":
-        faults.tried(fields.text, record, "text", required=True)
+        faults.tried(_no_text, record, fields)
     if not how.make_ids:
         faults.tried(fields.id, record)
     for name in ("title", "section"):

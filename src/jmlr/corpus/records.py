@@ -142,7 +142,7 @@ class EmptyError(UserError):
         self.name = name
         self.fix = "fetch the source again, or let 'file' match others only"
         if document:
-            self.fix += "; 'skip_empty: true' passes over such documents of a corpus"
+            self.fix += "; 'skip_empty: true' passes over documents of a corpus without text (headings alone are none)"
         super().__init__(f"{where}: no records: {self.fix}")
 
 

@@ -296,7 +296,39 @@ def test_a_zip_with_a_password_is_refused_in_one_line(tmp_path: Path) -> None:
     raw = bytearray(zipped(tmp_path / "a", {"a.csv": b"id\n1\n"}).read_bytes())
     for mark, at in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):  # the flag 'encrypted', in both headers
         raw[raw.find(mark) + at] |= 1
-    refused(write(tmp_path / "a.zip", bytes(raw)), "a.zip: .*password.*: unpack it, and give the folder")
+    refused(
+        write(tmp_path / "a.zip", bytes(raw)),
+        "a.zip: '[^<>']*' is encrypted with a password: unpack it, and give the folder$",
+    )
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.json", "a.jsonl", "a.txt", "a.md"])
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (gzip.compress(b"id,text\na,b\n"), r"gzip's data: let its name end in \.gz"),
+        (bz2.compress(b"id,text\na,b\n"), r"bzip2's data: let its name end in \.bz2"),
+        (lzma.compress(b"id,text\na,b\n"), r"xz's data: let its name end in \.xz"),
+        (b"PK\x03\x04\x14\x00\x06\x00", r"a workbook, .*: save it as text \(\.csv"),
+        (b"PAR1\x15\x04", r"Parquet: let its name end in \.parquet"),
+        (b"%PDF-1.7\n", "a PDF: `pdftotext"),
+    ],
+)
+def test_what_is_no_text_under_the_name_of_a_text_is_told_by_its_first_bytes(
+    tmp_path: Path, name: str, data: bytes, said: str
+) -> None:
+    refused(write(tmp_path / name, data), f"{name}: no text, by its first bytes {said}")
+    assert fields(write(tmp_path / "b.csv", "PAR1,BZh\nPK,x\n")) == [{"PAR1": "PK", "BZh": "x"}]
+
+
+def test_a_citation_is_placed_by_its_number_and_its_pmid(tmp_path: Path) -> None:
+    one = "<PubmedArticle><MedlineCitation><PMID>{}</PMID></MedlineCitation></PubmedArticle>"
+    path = write(tmp_path / "p.xml", f"<PubmedArticleSet>{one.format(11)}{one.format(22)}</PubmedArticleSet>")
+    assert [r.where for r in read_records(path)] == [f"{path}: record 1, '11'", f"{path}: record 2, '22'"]
+    [record] = read_records(write(tmp_path / "a.txt", "Gout."))
+    assert record.where == str(tmp_path / "a.txt")
+    with hidden(True):
+        assert next(r.where for r in read_records(path)).endswith("p.xml: record 1, (private)")
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,7 @@ def test_gold_follows_cutting_sections_and_dropped_duplicates(tmp_path: Path) ->
         ),
         ([{"id": "a"}], "f: line 1: no field 'text'"),
         ([{"text": "x"}], "f: line 1: no field 'id'"),
-        ([{"id": "a", "text": ""}], "f: line 1: 'text' is empty"),
+        ([{"id": "a", "text": ""}], "f: line 1: 'text' is empty; 'skip_empty: true' passes over such records"),
         ([], "s0: no passages: its files have no records"),
     ],
 )
@@ -104,7 +104,7 @@ def test_all_that_is_wrong_with_the_records_of_a_corpus_is_told_in_one_go(tmp_pa
         "  3 x f: line 2: no field 'text' (there are: title); 'fields' can rename text",
         "  1 x f: line 2: no field 'id' (there are: title); 'fields' can rename id",
         "  1 x f: line 2: 'title' is bool; allowed: a text or a number",
-        "  1 x f: line 4: 'text' is empty",
+        "  1 x f: line 4: 'text' is empty; 'skip_empty: true' passes over such records",
     ]
 
 

@@ -33,7 +33,7 @@ def members(path: Path, kind: str) -> Iterator[tuple[str, BinaryIO]]:
             parts = PurePosixPath(name).parts
             if not any(p.startswith(".") or p == "__MACOSX" for p in parts):
                 yield str(PurePosixPath(name)), stream
-    except (RuntimeError, NotImplementedError) as error:  # a password is needed; Deflate64
+    except (RuntimeError, NotImplementedError) as error:  # Deflate64 and the like
         raise UserError(f"{path}: {error}: unpack it, and give the folder") from None
     except BROKEN as error:
         raise damaged(str(path), error) from None
@@ -42,6 +42,10 @@ def members(path: Path, kind: str) -> Iterator[tuple[str, BinaryIO]]:
 def _zip(path: Path) -> Iterator[tuple[str, BinaryIO]]:
     with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
+            if member.flag_bits & 1:
+                raise UserError(
+                    f"{path}: '{member.filename}' is encrypted with a password: unpack it, and give the folder"
+                )
             if not member.is_dir():
                 with archive.open(member) as stream:
                     yield member.filename, cast(BinaryIO, stream)

@@ -6,12 +6,17 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from jmlr.corpus.formats.opened import Input
+from jmlr.corpus.quotes import quoted
 from jmlr.corpus.texts import read_document
 
 
 def read(file: Input, kind: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield ("", fields) of each part of a document of a kind (`jmlr.corpus.texts.DOCUMENTS`)."""
+    """Yield (place, fields) of each part of a document of a kind (`jmlr.corpus.texts.DOCUMENTS`).
+
+    What has an id of its own, such as a PMID, is placed by it.
+    """
     declared = kind not in ("txt", "md") and file.reading.encoding == "utf-8"  # another one was named
     text: str | BinaryIO = file.stream if declared else "".join(file.text())
-    for fields in read_document(file.name, text, file.where, kind):
-        yield "", fields
+    for number, fields in enumerate(read_document(file.name, text, file.where, kind), 1):
+        own = not fields["id"].startswith(file.name)
+        yield f"record {number}, {quoted(fields['id'])}" if own else "", fields

@@ -25,6 +25,16 @@ from jmlr.runtime.files import DAMAGED
 
 BLOCK = 1 << 16
 COMPRESSED: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+NO_TEXT = {  # how files begin that are no text, and what to do with them
+    b"\x1f\x8b": "gzip's data: let its name end in .gz",
+    b"BZh91AY&SY": "bzip2's data: let its name end in .bz2",
+    b"\xfd7zXZ": "xz's data: let its name end in .xz",
+    b"\x28\xb5\x2f\xfd": "Zstandard's data: unpack it: `zstd -d file.zst`",
+    b"PK\x03\x04": "a workbook, an office document or a zip: save it as text (.csv, .txt), or let its name end in .zip",
+    b"\xd0\xcf\x11\xe0": "a workbook or an office document: save it as text (.csv, .txt)",
+    b"PAR1\x15": "Parquet: let its name end in .parquet",
+    b"%PDF-": "a PDF: `pdftotext -layout guide.pdf` makes a .txt",
+}
 BROKEN = (*DAMAGED, lzma.LZMAError, tarfile.TarError, zipfile.BadZipFile, OSError)  # bz2 raises a plain OSError
 
 
@@ -81,6 +91,10 @@ class Input:
         try:
             while True:
                 data = self.stream.read(BLOCK)
+                if not place and (
+                    wrong := next((what for begin, what in NO_TEXT.items() if data.startswith(begin)), "")
+                ):
+                    raise UserError(f"{self.where}: no text, by its first bytes {wrong}")
                 text = decoder.decode(data, final=not data)
                 if not place:
                     text = text.removeprefix("\ufeff")
