@@ -19,6 +19,7 @@ from typing import Any
 
 from jmlr.corpus.cleaning import plain
 from jmlr.corpus.faults import RecordError
+from jmlr.corpus.formats.delimited import OTHERS
 from jmlr.corpus.quotes import closest, quoted
 from jmlr.corpus.records import Record
 from jmlr.runtime.errors import UserError
@@ -80,7 +81,7 @@ class Fields:
         """
         value, theirs = only(self.value(record, name)), self.mapping.get(name, name)
         if required and value is None and not _has(record.fields, theirs):
-            fix = _inside(record, theirs) or f"'fields' can rename {name}"
+            fix = _inside(record, theirs) or _joined(record, theirs) or f"'fields' can rename {name}"
             said = f"no field '{theirs}'{closest(theirs, record.fields)}; {fix}"
             raise RecordError(record.where, said, _missing(theirs))
         text = as_text(value, record.where, f"'{name}'")
@@ -155,6 +156,15 @@ def _inside(record: Record, name: str) -> str:
     found = [k for k in lists if _has(record.fields[k][0], name)]
     named = len(found) == 1 and ".json" in record.file.lower()
     return f"the objects in its list {quoted(found[0])} have one: 'records' can name that list" if named else ""
+
+
+def _joined(record: Record, name: str) -> str:
+    """Return a hint at `delimiter` if a column's name is several names, one of them this, with another delimiter between."""
+    for key in record.fields:
+        for delimiter, said in OTHERS.items():
+            if delimiter in key and name in map(str.strip, key.split(delimiter)):
+                return f"the column {quoted(key)} holds that name: 'delimiter: {said}' may be meant"
+    return ""
 
 
 def as_id(text: str) -> str:

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from jmlr.corpus.fields import Fields
 from jmlr.corpus.formats import ARCHIVES, COMPRESSED, CONVERT, ENDINGS, FORMATS, unreadable
 from jmlr.corpus.quotes import hidden
 from jmlr.corpus.records import Reading, read_records, records_of
@@ -202,6 +203,11 @@ def test_another_delimiter_is_guessed_at_and_never_taken(tmp_path: Path, char: s
     refused(path, f"line 1: one column, .*; 'delimiter: {said}' may be meant")
     path = write(tmp_path / "a.csv", f"id{char}text,or so{char}c\na{char}b{char}c\n")
     refused(path, f"line 2: 1 columns, but the header has 2; 'delimiter: {said}' may be meant")
+    path = write(tmp_path / "a.csv", f"id{char}text,more\na{char}b\n")
+    refused(path, f"line 2: 1 columns, but the header has 2; 'delimiter: {said}' may be meant")
+    [record] = read_records(write(tmp_path / "a.csv", f"id{char}text,more\na{char}b,c\n"))
+    with pytest.raises(UserError, match=rf"no field 'id' .*the column .* holds that name: 'delimiter: {said}' may be"):
+        Fields(["id"]).text(record, "id", required=True)
     assert fields(write(tmp_path / "a.csv", "text\na;b\n")) == [{"text": "a;b"}]
     refused(path, "delimiter '::'; allowed: one character, or tab", delimiter="::")
 

@@ -94,7 +94,7 @@ def _unique(names: Sequence[str], what: str) -> list[str]:
 
 
 def _hint(row: list[str], delimiter: str) -> str:
-    """Return a hint at another delimiter if the first row has more of it."""
+    """Return a hint at another delimiter if the first row has as much of it, or more."""
     text = delimiter.join(row)
-    best = max(OTHERS, key=text.count)
-    return f"; 'delimiter: {OTHERS[best]}' may be meant" if text.count(best) > text.count(delimiter) else ""
+    best = max((d for d in OTHERS if d != delimiter), key=text.count)
+    return f"; 'delimiter: {OTHERS[best]}' may be meant" if text.count(best) >= max(1, text.count(delimiter)) else ""
