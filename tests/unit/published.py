@@ -67,6 +67,7 @@ def run(folder: Path, sources: dict[str, Any], *questions: dict[str, Any], corpo
             "documents": [{"plain": True}],
             **more,
         },
+        "answer": {"splits": []},  # only the data stages run here, whatever splits a set has
     }
     config = Config.load(data)
     for name in config.sources_read():
