@@ -308,7 +308,7 @@ def test_a_zip_with_a_password_is_refused_in_one_line(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["a.csv", "a.json", "a.jsonl", "a.txt", "a.md"])
+@pytest.mark.parametrize("name", ["a.csv", "a.json", "a.jsonl", "a.txt", "a.md", "a.html", "a.xml"])
 @pytest.mark.parametrize(
     ("data", "said"),
     [

@@ -91,10 +91,8 @@ class Input:
         try:
             while True:
                 data = self.stream.read(BLOCK)
-                if not place and (
-                    wrong := next((what for begin, what in NO_TEXT.items() if data.startswith(begin)), "")
-                ):
-                    raise UserError(f"{self.where}: no text, by its first bytes {wrong}")
+                if not place:
+                    check_text(data, self.where)
                 text = decoder.decode(data, final=not data)
                 if not place:
                     text = text.removeprefix("\ufeff")
@@ -122,6 +120,12 @@ class Input:
         if "\0" in text[:2] and data:
             fix = "give its 'encoding', such as utf-16-le"
             raise UserError(f"{self.where}: line 1: a NUL among the first characters; UTF-16 without a mark? {fix}")
+
+
+def check_text(begin: bytes, where: str) -> None:
+    """Raise UserError if a file that should be text begins as one of `NO_TEXT` does."""
+    if wrong := next((what for mark, what in NO_TEXT.items() if begin.startswith(mark)), ""):
+        raise UserError(f"{where}: no text, by its first bytes {wrong}")
 
 
 def lines(blocks: Iterable[str]) -> Iterator[str]:
