@@ -136,9 +136,9 @@ class Config(Closed):
             raise ValueError(f"endpoints.{both[0]}: a model has this name already")
         for name in self.systems:
             self._check_system(name)
-            check_splits(self.answer_options(name).splits, p.known_splits(), f"systems.{name}: answer.splits")
+            check_splits(self.answer_options(name).splits, self._splits(), f"systems.{name}: answer.splits")
             check_counts(self.train_options(name), self.search.candidates, f"systems.{name}")
-        check_splits(p.decontaminate.splits, p.known_splits(), "prepare.decontaminate.splits")
+        check_splits(p.decontaminate.splits, self._splits(), "prepare.decontaminate.splits")
         if repeated := sorted({seed for seed in self.seeds if self.seeds.count(seed) > 1}):
             raise ValueError(f"seeds: {repeated[0]} stands there twice; allowed: each seed once")
         self._check_texts()
@@ -163,6 +163,11 @@ class Config(Closed):
                 raise ValueError(
                     f"models.{name}.pretrain.tokenizer '{pretrain.tokenizer}': no such source or file{hint}"
                 )
+
+    def _splits(self) -> set[str]:
+        """Return the splits that questions can be of, as far as the configuration tells; the demo's world has three."""
+        demo = all(self.sources[q.source].origin == "demo" for q in self.prepare.questions if q.source in self.sources)
+        return self.prepare.known_splits() or ({"train", "dev", "test"} if demo else set())
 
     def _check_judge(self) -> None:
         for name in self.judge.judges:

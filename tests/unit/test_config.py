@@ -232,4 +232,13 @@ def test_what_does_not_fit_together_is_refused_before_anything_runs(change, said
 
 
 def test_records_that_name_their_splits_may_have_any():
-    assert Config.load({"answer": {"splits": ["anything"]}}).answer.splits == ["anything"]
+    own = {
+        "sources": {"mine": {"path": "x"}},
+        "prepare": {"corpora": [{"source": "mine"}], "questions": [{"source": "mine"}]},
+    }
+    assert Config.load({**own, "answer": {"splits": ["anything"]}}).answer.splits == ["anything"]
+
+
+def test_the_demo_has_three_splits_and_no_other():
+    with pytest.raises(ConfigError, match=r"no question is of split 'tset' \(did you mean 'test'\?\)"):
+        Config.load({"answer": {"splits": ["tset"]}})

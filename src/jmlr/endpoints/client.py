@@ -206,6 +206,8 @@ class Client:
             choice = held["choices"][0]
             said = choice["message"] if self.api == "chat" else {"content": choice["text"]}
             text = said.get("content") or said.get("refusal") or ""
+            if isinstance(text, list):  # content in parts
+                text = "".join(part["text"] for part in text)
             if not isinstance(text, str):
                 raise TypeError
         except (KeyError, IndexError, TypeError, AttributeError):

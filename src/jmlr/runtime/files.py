@@ -22,7 +22,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import IO, Any, cast
 
-from jmlr.runtime.errors import UserError
+from jmlr.runtime.errors import UserError, full_disk
 
 DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile)  # what reading a truncated or damaged gzip file raises
 MANIFEST = "manifest.json"  # what every stage writes beside its output; never data
@@ -45,7 +45,13 @@ def fresh_directory(target: Path, ours: Callable[[Path], Collection[str]] = lamb
     """
     target = _followed(target)
     _refuse_foreign(target, ours)
-    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=target.parent).close()
+    except OSError as error:
+        if full_disk(error):
+            raise
+        raise UserError(f"'{target}' cannot be made: {error.strerror or error}") from None
     _remove_abandoned(target)
     with _claimed(target) as work:
         yield work

@@ -9,14 +9,40 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from jmlr.runtime.errors import UserError
+from jmlr.runtime.files import existing
 
 # YAML 1.1, which PyYAML and Snakemake read: colons count in sixties, a leading zero in eights.
 OTHER_BASE = re.compile(r"[-+]?0[0-7_]+|[-+]?[0-9_]+(:[0-9_.]+)+")
 NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+
+
+def read_mapping(file: Path, what: str) -> dict[str, Any]:
+    """Return the mapping that a YAML file holds; an empty one where it holds nothing.
+
+    Args:
+        file: the file
+        what: the option or argument that names it
+
+    Raises:
+        UserError: it is not there, no UTF-8, no YAML, no mapping, or is read otherwise than it looks; in one line.
+    """
+    try:
+        data = yaml.safe_load(existing(file, what).read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark else ""
+        raise UserError(f"{file}{where}: not YAML: {getattr(error, 'problem', error)}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{file}: cannot be read as text in UTF-8: {' '.join(str(error).split())}") from None
+    if not isinstance(data or {}, dict):
+        raise UserError(f"{file}: a mapping of keys is wanted, not {type(data).__name__}")
+    refuse_misread([file])
+    return data or {}
 
 
 def refuse_misread(files: Iterable[str | Path]) -> None:

@@ -80,12 +80,14 @@ def minutes(rule: str, first: int, attempt: int) -> int:
 def located(path: str, key: str, local: bool = False) -> str:
     """Return a path of the configuration with its environment variables put in; a local one must exist.
 
-    A name on the hub has at most one slash, and its owner is no folder here; `model:` and `source:` name parts of the run.
+    A name on the hub has at most one slash, and its owner is no folder here; `model:` and `source:` name parts of the run. A
+    name that ends with .gguf is a file.
     """
     full = environment.expand(path, f"config: {key}")
     if not full.startswith(("model:", "source:")):
         owner, slash, name = full.partition("/")
-        local = local or full.startswith((".", "/")) or "/" in name or bool(slash and os.path.isdir(owner))
+        named = full.startswith((".", "/")) or full.endswith(".gguf")
+        local = local or named or "/" in name or bool(slash and os.path.isdir(owner))
     if local and not os.path.exists(full):
         raise UserError(f"config: {key}: there is no '{full}'" + (f" (from '{path}')" if full != path else ""))
     return full

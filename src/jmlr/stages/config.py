@@ -19,8 +19,8 @@ from pydantic import BaseModel
 from jmlr.checks import checked
 from jmlr.config import Config, ConfigError
 from jmlr.runtime.errors import UserError
-from jmlr.runtime.files import existing, fresh_file
-from jmlr.runtime.misread import refuse_misread
+from jmlr.runtime.files import fresh_file
+from jmlr.runtime.misread import read_mapping
 
 HEAD = """\
 # The embedded demo: all keys, with their defaults. Generated from src/jmlr/options by `jmlr config --write`.
@@ -63,19 +63,9 @@ def config(check: list[Path] | None = None, write: bool = False, folder: Path = 
 
 def read_config(file: Path, *, contents: bool = False) -> Config:
     """Read and check one configuration file, with `contents` all that it names too; every fault is one line that names the file."""
-    import yaml
-
+    data = read_mapping(file, "--check")
     try:
-        data = yaml.safe_load(existing(file, "--check").read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f", line {mark.line + 1}" if mark else ""
-        raise UserError(f"{file}{where}: not YAML: {getattr(error, 'problem', error)}") from None
-    if not isinstance(data or {}, dict):
-        raise UserError(f"{file}: a mapping of keys is wanted, not {type(data).__name__}")
-    refuse_misread([file])
-    try:
-        return checked(data or {}).config if contents else Config.load(data or {})
+        return checked(data).config if contents else Config.load(data)
     except (ConfigError, UserError) as error:
         raise UserError(f"{file}: {error}") from None
 

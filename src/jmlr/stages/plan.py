@@ -14,9 +14,8 @@ from typing import Any
 
 from jmlr.config import Config
 from jmlr.runtime.errors import UserError
-from jmlr.runtime.files import existing
 from jmlr.runtime.flops import Shape, training_flops
-from jmlr.runtime.misread import refuse_misread
+from jmlr.runtime.misread import read_mapping
 from jmlr.runtime.validation import nearest
 
 STAGES = ("fetch", "prepare", "pretrain", "encode", "index", "search", "train", "answer", "evaluate", "report")
@@ -75,16 +74,15 @@ def plan(
         fill: share of the limits of tokens that texts fill on average; 1 is the upper bound
         llm: take this model for the run's LLMs: a key of `models` in the rates
     """
-    import yaml
-
-    known = yaml.safe_load(existing(rates, "--rates").read_text(encoding="utf-8"))
+    known = read_mapping(rates, "--rates")
+    if not isinstance(known.get("devices"), dict):
+        raise UserError(f"--rates '{rates}': no mapping 'devices'; docs/slurm/rates.yaml has one")
     if device not in known["devices"]:
         raise UserError(f"--device '{device}'{nearest(device, known['devices'])}; rates: {rates}")
     if min(passages, questions, nodes) < 1:
         raise UserError(f"--passages {passages}, --questions {questions}, --nodes {nodes}: all are 1 or more")
     sizes = Sizes(passages, questions, test_questions, options, fill, nodes, gpus_per_node)
-    refuse_misread([rates, existing(config, "CONFIG")])
-    run = Config.load(yaml.safe_load(config.read_text(encoding="utf-8")) or {})
+    run = Config.load(read_mapping(config, "CONFIG"))
     lines = costs(run, sizes, known, device, llm)
     lines.append(total(lines))
     print(f"{'stage':10}{'jobs':>6}{'hours':>10}{'GPU hours':>11}{'GB':>10}")

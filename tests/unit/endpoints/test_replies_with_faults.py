@@ -126,3 +126,10 @@ def test_the_reason_of_a_refusal_is_found_in_every_form(server, tmp_path, conten
     with pytest.raises(UserError) as error:
         client(server, tmp_path).ask(["one"], 5)
     assert f"answers 400 ({said})" in str(error.value)
+
+
+def test_content_in_parts_is_one_text(server, tmp_path):
+    parts = [{"type": "text", "text": "B. "}, {"type": "text", "text": "Ibuprofen"}]
+    server.plan = [server.raw(body({"message": {"content": parts}}))]
+    assert client(server, tmp_path).ask(["one"], 5)[0].text == "B. Ibuprofen"
+    assert len(server.seen) == 1

@@ -296,3 +296,18 @@ def test_a_single_file_or_a_dead_link_with_such_a_name_can_be_told_too(tmp_path)
     (tmp_path / "sub/link.txt").symlink_to(os.fsdecode(b"\xfe"))
     with pytest.raises(UserError, match=r"is a link to '\\xfe'"):
         files_below(tmp_path / "sub")
+
+
+def test_a_place_where_nothing_can_be_made_is_one_line(tmp_path):
+    from jmlr.runtime.files import fresh_directory
+
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(UserError, match="cannot be made"), fresh_directory(tmp_path / "file" / "out"):
+        pass
+
+
+def test_a_gguf_file_that_is_not_there_is_no_name_on_the_hub():
+    from jmlr.runtime.preflight import located
+
+    with pytest.raises(UserError, match=r"there is no 'models/nothere\.gguf'"):
+        located("models/nothere.gguf", "models.llm.path")

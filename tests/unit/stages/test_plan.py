@@ -13,9 +13,10 @@ import yaml
 from checkout import MINI, jobs_of
 from jmlr.__main__ import main
 from jmlr.config import Config
+from jmlr.runtime.errors import UserError
 from jmlr.runtime.flops import Shape, training_flops
 from jmlr.stages.config import read_config
-from jmlr.stages.plan import Sizes, costs, jobs, shape
+from jmlr.stages.plan import Sizes, costs, jobs, plan, shape
 
 ROOT = Path(__file__).resolve().parents[3]
 RATES = yaml.safe_load((ROOT / "docs/slurm/rates.yaml").read_text())
@@ -165,3 +166,22 @@ def test_a_plan_of_a_file_that_yaml_reads_otherwise_than_it_looks_is_refused(tmp
     given = ["--passages", "10", "--questions", "10", "--rates", str(ROOT / "docs/slurm/rates.yaml")]
     assert main(["plan", str(tmp_path / "run.yaml"), *given]) == 2
     assert "run.yaml, line 3: 'train' stands in line 2 already, which would not count" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"a: [1,2\nb: }\n", "line 2: not YAML"),
+        (b"just words", "a mapping of keys is wanted"),
+        (b"\x89PNG\x00\xff", "as text in UTF-8"),
+    ],
+)
+@pytest.mark.parametrize("which", ["config", "rates"])
+def test_a_file_that_is_no_configuration_is_one_line_that_names_it(tmp_path, content, said, which):
+    (tmp_path / "x.yaml").write_bytes(content)
+    files = {"config": ROOT / "config/config.yaml", "rates": ROOT / "docs/slurm/rates.yaml", which: tmp_path / "x.yaml"}
+    with pytest.raises(UserError, match=f"x.yaml.*{said}") as error:
+        plan(files["config"], passages=10, questions=10, rates=files["rates"])
+    assert "\n" not in str(error.value)
+    with pytest.raises(UserError, match=f"x.yaml.*{said}"):
+        read_config(tmp_path / "x.yaml")
