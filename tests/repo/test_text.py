@@ -15,6 +15,7 @@ FORBIDDEN = {
     "a temporary folder of one machine": r"(?<![\w.$}/-])/tmp/\w",
     "a host of a package index": r"--(?:extra-)?index-url|pypi\.org/simple|artifactory|nexus\.",
 }
+FORBIDDEN["the name of somebody else's distribution"] = r"pip install [^\n]*['\" ]jmlr(?![\w.-])"
 UNSAFE = {
     "pickle": r"\b(?:import pickle|pickle\.loads?\(|cPickle|dill\.load|joblib\.load)",
     "arrays of objects": r"allow_pickle\s*=\s*True",

@@ -27,7 +27,7 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     if missing := cluster.missing():
         unavailable(f"SLURM is not installed: no {', '.join(missing)} (Debian: slurmctld slurmd slurm-client munge)")
     if not importlib.util.find_spec("snakemake_executor_plugin_slurm"):
-        unavailable("snakemake-executor-plugin-slurm is not installed: pip install 'jmlr[slurm]'")
+        unavailable("snakemake-executor-plugin-slurm is not installed: pip install snakemake-executor-plugin-slurm")
     folder = tmp_path_factory.mktemp("slurm")
     # The GPUs are made up, so computing is asked to stay on the CPU; without this every job with a GPU would refuse.
     environment = {**cluster.up(folder), "JMLR_DEVICE": "cpu"}

@@ -108,7 +108,7 @@ def _four_bits(where: torch.device) -> Any:
 
     if not (is_bitsandbytes_available() and is_accelerate_available()):
         raise UserError(
-            "llm_precision 4bit needs bitsandbytes and accelerate: pip install 'jmlr[qlora]', or set it to bfloat16"
+            "llm_precision 4bit needs bitsandbytes and accelerate: pip install bitsandbytes accelerate, or set it to bfloat16"
         )
     return BitsAndBytesConfig(
         load_in_4bit=True,
