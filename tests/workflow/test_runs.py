@@ -21,6 +21,7 @@ STAND_INS = {
     "JMLR_DATA": [
         "data/openstax_raw/osbooks-all.tar.gz",
         "data/original/pubmedqa_ori_pqal.json.gz",
+        "data/original/pubmedqa_test_ground_truth.json.gz",
         "models/all-MiniLM-L6-v2/config.json",
     ],
     "CLINICAL_NOTES": ["notes.csv.gz"],
