@@ -84,3 +84,10 @@ def test_captions_are_named_after_the_files_they_describe():
 def test_only_common_holds_functions():
     for path in RULES.values():
         assert not re.search(r"^\s*def ", path.read_text(), re.M), path.name
+
+
+def test_no_two_test_modules_share_a_name():
+    """pytest imports test modules by their bare names: a second one of a name ends the collection of all."""
+    names = sorted(path.name for path in (ROOT / "tests").rglob("test_*.py"))
+    twice = {name for name in names if names.count(name) > 1}
+    assert not twice, f"rename one of each: {', '.join(sorted(twice))}"
