@@ -1,8 +1,8 @@
 """What every stage writes beside its output: how it came to be, and what it cost.
 
 `manifest.json` holds the stage, its options, the digests of inputs and outputs, the code digest, the seed, versions,
-hardware, seconds, CPU seconds, GPU hours, energy where the hardware tells it, the tokens and FLOPs of every model, and the
-peak of memory in bytes. Where a stage went on after a kill, time, tokens and FLOPs are those of all attempts up to their last
+hardware, seconds, CPU seconds, GPU hours, energy where the hardware tells it, the tokens and FLOPs of every model, the peak of
+memory in bytes, and what was warned of (`progress.warn`). Where a stage went on after a kill, time, tokens and FLOPs are those of all attempts up to their last
 saved state; energy and memory are the last attempt's. It never holds clinical text.
 
     with stage_output(out, "encode", inputs={"retriever": retriever}, options=[options]) as (folder, notes):
@@ -75,6 +75,7 @@ def stage_output(
             "models": spent["models"],
             "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             * (1 if sys.platform == "darwin" else 1024),
+            "warnings": spent["warnings"],
             "notes": notes,
         }
         (folder / NAME).write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")

@@ -6,7 +6,8 @@ padding included. `jmlr.models` reports each model with `watch`; `stage_output` 
 FLOPs by the rule 6 N T (Kaplan et al. 2020, arXiv 2001.08361, section 2.1), taken apart: 2 N T forward; with gradient 2 N T
 more for the activations and 2 N' T for the N' parameters that are trained (N' = N gives 6 N T; LoRA about 4 N T), and
 2 N T once more where activations are recomputed. N leaves embeddings and the head out, as there; attention scores are not counted.
-A stage that goes on after a kill adds what it spent before: `spent()` is saved with the state, and given back with `carry`.
+A stage that goes on after a kill adds what it spent before, and what it had warned of: `spent()` is saved with the state, and
+given back with `carry`.
 Where several ranks share a training, this rank's tokens count for each: their shares are equal but for padding.
 """
 
@@ -18,6 +19,8 @@ import time
 import weakref
 from dataclasses import dataclass
 from typing import Any
+
+from jmlr.runtime.progress import forget_warnings, warned
 
 
 @dataclass
@@ -36,14 +39,15 @@ _carried: dict[str, Any] = {}
 
 
 def reset() -> None:
-    """Forget all models and begin to count time: a stage begins."""
+    """Forget all models and warnings, and begin to count time: a stage begins."""
+    forget_warnings()
     _watched.clear()
     _carried.clear()
     _begun.update(_clocks())
 
 
 def spent() -> dict[str, Any]:
-    """Return {seconds, cpu_seconds, models} of the stage so far, earlier attempts included."""
+    """Return {seconds, cpu_seconds, models, warnings} of the stage so far, earlier attempts included."""
     now = _clocks()
     found: dict[str, Any] = {k: now[k] - _begun[k] + _carried.get(k, 0.0) for k in now}
     models = counts()
@@ -51,7 +55,7 @@ def spent() -> dict[str, Any]:
         own = models.setdefault(name, dict.fromkeys(figures, 0))
         for k, v in figures.items():  # sizes are those of either attempt, the rest adds up
             own[k] = max(own[k], v) if k in ("parameters", "trained") else own[k] + v
-    return {**found, "models": models}
+    return {**found, "models": models, "warnings": list(dict.fromkeys([*_carried.get("warnings", ()), *warned()]))}
 
 
 def carry(earlier: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 One line at a time on standard error, every few seconds at a terminal and once a minute in a log file:
 `train jmlr: 400/1000 | loss_lm 1.31 | loss_rank 0.62 | 3.2 it/s | 3 min 08 s left`.
+What is a warning goes through `warn`: the stage's manifest keeps it, and the report shows it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from jmlr.runtime.errors import UserError
 TERMINAL_S, LOG_S = 5.0, 60.0
 
 _muted = False
+_warned: dict[str, None] = {}  # texts, each once, in the order they were said
 
 
 def mute(on: bool) -> None:
@@ -34,6 +36,22 @@ def say(text: str) -> None:
     # still has its state to save.
     with contextlib.suppress(OSError):
         print(text, file=sys.stderr, flush=True)
+
+
+def warn(name: str, text: str) -> None:
+    """Say `NAME: warning: TEXT`, and keep the text for the stage's manifest: it may hold figures, but nothing of the data."""
+    say(f"{name}: warning: {text}")
+    _warned[text] = None
+
+
+def warned() -> list[str]:
+    """Return what this stage warned of."""
+    return list(_warned)
+
+
+def forget_warnings() -> None:
+    """Begin anew: a stage begins."""
+    _warned.clear()
 
 
 class Progress:

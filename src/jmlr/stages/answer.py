@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from jmlr.options import AnswerOptions, EndpointOptions, ReadingOptions
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.manifest import stage_output
-from jmlr.runtime.progress import Progress, say
+from jmlr.runtime.progress import Progress, warn
 from jmlr.runtime.validation import one_line
 
 
@@ -71,7 +71,7 @@ def answer(
         pq.write_table(pa.Table.from_pylist(rows, schema=_schema(pa)), folder / "answers.parquet")
         unparsed = sum(g.predicted < 0 for g in given)
         if unparsed:
-            say(f"answer: {unparsed} of {len(rows)} replies name no option: unparsed, and counted as wrong")
+            warn("answer", f"{unparsed} of {len(rows)} replies name no option: unparsed, and counted as wrong")
         notes.update(questions=len(rows), unparsed=unparsed, method=options.method)
 
 

@@ -21,7 +21,7 @@ from jmlr.options import (
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.files import existing
 from jmlr.runtime.manifest import NAME, read_manifest, stage_output
-from jmlr.runtime.progress import say
+from jmlr.runtime.progress import say, warn
 from jmlr.runtime.validation import nearest
 
 Row = dict[str, Any]
@@ -80,7 +80,7 @@ def prepare(out: Path, fetched: list[Path], options: PrepareOptions, prompts: Pr
         notes["dropped"] = table_of_dropped.count
     _say_repeated(notes["repeated"], options.repeated == "once")
     for line in told:
-        say(line)
+        warn("prepare", line)
     total = sum(n["passages"] for n in notes["passages"].values())
     say(f"prepare: {total:,} passages, {len(asked):,} questions, {notes['documents']:,} documents")
 
@@ -132,10 +132,10 @@ def _questions(sources: dict[str, Path], parts: list[QuestionsOptions], dropped:
         unknown = judged.unknown() if judged else ""
         unknown = unknown and f"{part.source}: {unknown}"
         for told in filter(None, (wrong, reader.check_listed(), unknown, *reader.check_names())):
-            say(f"prepare: {told}")
+            warn("prepare", told)
         if reader.dropped:
             left_out = f"{len(reader.dropped):,} questions are unusable and left out (dropped.parquet)"
-            say(f"prepare: {part.source}: {left_out}:{reader.why()}")
+            warn("prepare", f"{part.source}: {left_out}:{reader.why()}")
     return found
 
 
@@ -190,7 +190,7 @@ def _in_several_splits(asked: list[Row]) -> tuple[dict[str, int], list[str]]:
         ids = {asked[i]["split"]: asked[i]["id"] for i in reversed(groups[0])}
         first = " and ".join(quoted(ids[split]) for split in splits)
         what = f"{len(groups):,} questions are in each of the splits {', '.join(map(quoted, splits))}"
-        told.append(f"prepare: {what} (the first: {first}); 'decontaminate' leaves each in one")
+        told.append(f"{what} (the first: {first}); 'decontaminate' leaves each in one")
     return {", ".join(splits): len(groups) for splits, groups in found.items()}, told
 
 
@@ -255,7 +255,7 @@ def _counted(read: int, part: CorpusOptions) -> None:
         wrong = f"{part.source}: {read:,} records, {part.count:,} are expected: another edition, or a damaged file"
         if part.count_check == "error":
             raise UserError(f"{wrong}; 'count' can say otherwise, 'count_check: warn' goes on")
-        say(f"prepare: {wrong}")
+        warn("prepare", wrong)
 
 
 def _counts(asked: list[Row]) -> dict[str, dict[str, int]]:

@@ -18,7 +18,7 @@ from itertools import islice
 import torch
 from torch import nn
 
-from jmlr.runtime.progress import say
+from jmlr.runtime.progress import say, warn
 from jmlr.runtime.seeds import python_random
 from jmlr.training.data import Passages, Question
 from jmlr.training.step import StepSettings, judge
@@ -134,7 +134,8 @@ def report(found: Judgement | None, name: str) -> None:
         return
     say(f"{name}: {found}")
     if not found.works:
-        say(
-            f"{name}: warning: the answer is hardly likelier with its passage than with another, so the LLM has nothing to teach the "
-            "retriever; train it to read first (pretrain, or rank_after_steps), or take a larger one"
+        warn(
+            name,
+            "the answer is hardly likelier with its passage than with another, so the LLM has nothing to teach the "
+            "retriever; train it to read first (pretrain, or rank_after_steps), or take a larger one",
         )

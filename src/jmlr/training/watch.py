@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from jmlr.corpus.prompt import Prompter
-from jmlr.runtime.progress import say
+from jmlr.runtime.progress import say, warn
 
 WINDOW = 50  # steps, at most, that are averaged at either end before "has not fallen" is said
 FEWEST = 40  # steps of a round; fewer say nothing
@@ -58,7 +58,7 @@ class Watch:
                 )
 
     def cut(self, prompter: Prompter, when: str) -> None:
-        """Say how many texts were cut to fit until now, and at what length; once for each `when`."""
+        """Warn of how many texts were cut to fit, and at what length: `when` is "in all", or "so far", which is said early only."""
         at = {
             "passages": f"at {prompter.llm_passage_tokens} tokens (llm_passage_tokens)",
             "questions": f"at {prompter.llm_question_tokens} (llm_question_tokens)",
@@ -67,9 +67,10 @@ class Watch:
         }
         held = [f"{count} {what.replace('_', ' ')} {at[what]}" for what, count in prompter.cut.items() if count]
         if held:
-            self._warn(f"cut {when}", f"cut to fit, {when}: {', '.join(held)}")
+            text = f"cut to fit, {when}: {', '.join(held)}"
+            warn(self._name, text) if when == "in all" else say(f"{self._name}: warning: {text}")
 
     def _warn(self, about: str, text: str) -> None:
         if about not in self._said:
             self._said.add(about)
-            say(f"{self._name}: warning: {text}")
+            warn(self._name, text)

@@ -9,6 +9,8 @@ import torch
 
 from jmlr.runtime import meter
 from jmlr.runtime.energy import EnergyMeter
+from jmlr.runtime.manifest import read_manifest, stage_output
+from jmlr.runtime.progress import warn
 
 WIDTH, VOCABULARY = 8, 20
 
@@ -185,3 +187,16 @@ def test_gpu_energy_is_that_of_the_gpus_in_use(tmp_path, monkeypatch):
     assert EnergyMeter(tmp_path).read()["gpu_joules"] == 7.0  # the second GPU alone is visible to torch
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda i: types.SimpleNamespace(uuid="other"))
     assert EnergyMeter(tmp_path).read()["gpu_why"] == "NVML does not know the GPUs in use"
+
+
+def test_a_manifest_keeps_what_its_stage_warned_of_each_once_with_what_was_said_before_a_kill(tmp_path, capsys):
+    warn("before", "of another stage")
+    with stage_output(tmp_path / "out", "train", inputs={}):
+        warn("train jmlr", "loss_rank has not fallen")
+        saved = meter.spent()
+        meter.reset()  # the process is killed, and begins anew
+        meter.carry(saved)
+        for _ in range(2):
+            warn("train jmlr", "3 passages cut")
+    assert capsys.readouterr().err.splitlines()[1] == "train jmlr: warning: loss_rank has not fallen"
+    assert read_manifest(tmp_path / "out")["warnings"] == ["loss_rank has not fallen", "3 passages cut"]

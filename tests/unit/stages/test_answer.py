@@ -67,7 +67,7 @@ def test_what_an_untaught_model_writes_is_unparsed_and_said(tiny, candidates, tm
     unparsed = sum(r["predicted"] == -1 for r in rows)
     assert unparsed > 0
     assert all(r["scores"] == r["probabilities"] == [] for r in rows)
-    assert f"answer: {unparsed} of 8 replies name no option" in capsys.readouterr().err
+    assert f"answer: warning: {unparsed} of 8 replies name no option" in capsys.readouterr().err
     assert read_manifest(tmp_path / "out")["notes"]["unparsed"] == unparsed
 
 

@@ -42,7 +42,7 @@ def test_questions_that_train_and_test_share_are_told_until_decontaminated(
     folder = fetched(tmp_path, questions=[*asked, {**QUESTIONS[1], "question": "Which drug?"}])
     assert len(run(folder)["questions"]) == 3
     assert read_manifest(tmp_path / "prepare")["notes"]["in_several_splits"] == {"test, train": 1}
-    line = "prepare: 1 questions are in each of the splits 'test', 'train' (the first: 'b' and 'a'); 'decontaminate' leaves"
+    line = "prepare: warning: 1 questions are in each of the splits 'test', 'train' (the first: 'b' and 'a'); 'decontaminate' leaves"
     assert line in capsys.readouterr().err
     assert len(run(folder, decontaminate={"splits": ["test"]})["questions"]) == 2
     assert read_manifest(tmp_path / "prepare")["notes"]["in_several_splits"] == {}
@@ -56,9 +56,9 @@ def test_a_split_that_is_written_otherwise_is_told_and_an_entry_of_its_own_renam
     folder = fetched(tmp_path, questions=[{**q, "split": s} for q, s in zip(QUESTIONS, names, strict=True)])
     assert run(folder)["questions"]["split"].to_pylist() == [*names]
     told = [line for line in capsys.readouterr().err.splitlines() if "are of split" in line]
-    assert [line[:75] for line in told] == [
-        "prepare: world: 1 records are of split 'TRAIN', which is not 'train'; an en",
-        "prepare: world: 1 records are of split 'validation', which is not 'dev'; an",
+    assert [line[:84] for line in told] == [
+        "prepare: warning: world: 1 records are of split 'TRAIN', which is not 'train'; an en",
+        "prepare: warning: world: 1 records are of split 'validation', which is not 'dev'; an",
     ]
     entry = {"source": "world", "file": "questions.jsonl"}
     again = [{**entry, "include": {"split": ["validation"]}, "split": "dev"}, {**entry, "include": {"split": ["test"]}}]
@@ -71,7 +71,7 @@ def test_judged_queries_that_are_not_there_are_told(tmp_path: Path, capsys: pyte
     (folder / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq0\tp0\t1\nnone\tp1\t1\n")
     entry = {"source": "world", "file": "questions.jsonl", "qrels": "world/test.tsv", "retrieval": True}
     assert run(folder, questions=[entry])["questions"]["id"].to_pylist() == ["q0"]
-    line = "prepare: world: 1 of 2 judged queries are not there ('qrels'); the first: 'none'"
+    line = "prepare: warning: world: 1 of 2 judged queries are not there ('qrels'); the first: 'none'"
     assert line in capsys.readouterr().err
 
 
