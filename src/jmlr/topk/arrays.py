@@ -160,20 +160,18 @@ def _as_integers(values: Any, name: str) -> np.ndarray:
     return np.array(array, dtype=np.int64, order="C")  # a copy: later writes must not change it
 
 
-def as_offsets(values: Any, tokens: int) -> np.ndarray:
+def as_offsets(values: Any, tokens: int, name: str = "offsets") -> np.ndarray:
     """Return int64 [N + 1] that say which of `tokens` rows each passage has; raise ValueError or TypeError otherwise."""
-    offsets = _as_integers(values, "offsets")
+    offsets = _as_integers(values, name)
     if not len(offsets):
-        raise ValueError("offsets: empty; allowed: [N + 1] integers from 0 to the number of tokens")
+        raise ValueError(f"{name}: empty; allowed: [N + 1] integers from 0 to the number of tokens")
     if offsets[0] != 0 or offsets[-1] != tokens:
-        raise ValueError(
-            f"offsets: from {offsets[0]} to {offsets[-1]}; allowed: from 0 to {tokens}, the tokens' number"
-        )
+        raise ValueError(f"{name}: from {offsets[0]} to {offsets[-1]}; allowed: from 0 to {tokens}, the tokens' number")
     fall = np.flatnonzero(offsets[1:] <= offsets[:-1])
     if len(fall):
         p = int(fall[0])
         fault = "has no tokens" if offsets[p] == offsets[p + 1] else f"ends at {offsets[p + 1]}, before its start"
-        raise ValueError(f"offsets: passage {p}, from {offsets[p]}, {fault}; allowed: one token or more in each")
+        raise ValueError(f"{name}: passage {p}, from {offsets[p]}, {fault}; allowed: one token or more in each")
     return offsets
 
 

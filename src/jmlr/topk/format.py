@@ -47,7 +47,7 @@ BY_PASSAGE = ("norm", "residual", "ids", "offsets")  # columns of a MaxSim index
 Arrays = dict[str, np.ndarray]
 
 
-class IndexFormatError(ValueError):
+class IndexFormatError(UserError, ValueError):
     """An index on disk that is damaged, incomplete, or not an index of this version; names the file and the fault."""
 
 
@@ -57,9 +57,12 @@ def write_index(
     dim: int,
     blocks: Iterable[Arrays],
     provenance: Mapping[str, Any] | None = None,
-    passages: int | None = None,
+    kind: str = FORMAT,
 ) -> None:
-    """Write blocks of rows, each a dict of columns, to a folder that appears once complete; with `passages`, of MaxSim."""
+    """Write blocks of rows, each a dict of columns, to a folder that appears once complete.
+
+    A MaxSim index (`kind`) may have more rows of one column in a block than of another.
+    """
     note = json.loads(json.dumps(dict(provenance or {})))  # what JSON cannot hold is refused before anything is written
     with _as_value_error(), fresh_directory(directory, _index_files) as folder:
         writers: dict[str, _ColumnWriter] = {}
@@ -72,9 +75,9 @@ def write_index(
             if "norm" in block:
                 with _topk.DefaultFloatingPoint():
                     largest = max(largest, float(block["norm"].max(initial=0.0)))
-        manifest: dict[str, Any] = {"format": FORMAT if passages is None else MAXSIM_FORMAT, "version": VERSION}
+        manifest: dict[str, Any] = {"format": kind, "version": VERSION}
         manifest |= {"rows": writers["vectors"].rows, "dim": dim, "storage": storage}
-        manifest |= {} if passages is None else {"passages": passages}
+        manifest |= {"passages": writers["offsets"].rows - 1} if kind == MAXSIM_FORMAT else {}
         manifest |= {"max_norm": largest, "provenance": note, "files": {}}
         for name, writer in writers.items():
             manifest["files"][name] = writer.close()
@@ -157,7 +160,8 @@ def _read_folder(
         blocks = [
             Block(path, data, n, sum_, columns[name].dtype, row_bytes) for n, sum_ in enumerate(entry["checksums"])
         ]
-        if verify is None and total > VERIFY_AT_OPEN_BYTES and len(blocks) > 2:
+        # offsets are read whole at once, and say which bytes of other files a part of the index has
+        if verify is None and total > VERIFY_AT_OPEN_BYTES and len(blocks) > 2 and name != "offsets":
             pending += blocks[1:-1]
             blocks = [blocks[0], blocks[-1]]
         if verify is not False:
@@ -175,8 +179,16 @@ def verify_blocks(blocks: list[Block]) -> None:
                 raise IndexFormatError(f"{block.path}: {fault[0]} between bytes {first} and {last} ({fault[1]})")
 
 
+def verify_columns(pending: list[Block], *names: str) -> list[Block]:
+    """Verify the blocks of some columns, by default of all; return those still to verify. Raises IndexFormatError."""
+    named = [block for block in pending if not names or block.path.stem in names]
+    verify_blocks(named)
+    return [block for block in pending if names and block.path.stem not in names]
+
+
 def _fault(block: Block) -> tuple[str, str] | None:
-    if _block_checksum(block.data, block.number) != block.checksum:
+    held = block.data[block.number * BLOCK_BYTES : (block.number + 1) * BLOCK_BYTES]
+    if _checksum(held) != block.checksum:
         return "damaged", "checksum does not match"
     begin = max(block.number * BLOCK_BYTES, HEADER_BYTES)
     values = block.data[begin : (block.number + 1) * BLOCK_BYTES].view(block.dtype)
@@ -208,10 +220,9 @@ class _ColumnWriter:
         self._file.seek(0)
         self._file.write(_header(self._dtype, (self.rows, *self._tail)))
         self._file.close()
-        data = np.memmap(self._path, np.uint8, "r")
-        checksums = [_block_checksum(data, number) for number in range(-(-len(data) // BLOCK_BYTES))]
         shape = [self.rows, *self._tail]
-        return {"bytes": len(data), "dtype": self._dtype.str, "shape": shape, "checksums": checksums}
+        size = self._path.stat().st_size
+        return {"bytes": size, "dtype": self._dtype.str, "shape": shape, "checksums": list(_checksums(self._path))}
 
 
 def _header(dtype: np.dtype, shape: tuple[int, ...]) -> bytes:
@@ -220,8 +231,15 @@ def _header(dtype: np.dtype, shape: tuple[int, ...]) -> bytes:
     return b"\x93NUMPY\x01\x00" + length.to_bytes(2, "little") + text.ljust(length - 1) + b"\n"
 
 
-def _block_checksum(data: np.ndarray, number: int) -> str:
-    return f"{_topk.checksum(data[number * BLOCK_BYTES : (number + 1) * BLOCK_BYTES]):016x}"
+def _checksums(path: Path) -> Iterator[str]:
+    """Yield the checksum of each block of a file, which is read and not mapped: mapped, all of it would count as memory."""
+    with path.open("rb") as file:
+        while block := file.read(BLOCK_BYTES):
+            yield _checksum(np.frombuffer(block, np.uint8))
+
+
+def _checksum(block: np.ndarray) -> str:
+    return f"{_topk.checksum(block):016x}"
 
 
 def _digest(manifest: dict[str, Any]) -> str:
@@ -243,6 +261,8 @@ def _index_files(directory: Path) -> list[str]:
 def _as_value_error() -> Iterator[None]:
     try:
         yield
+    except IndexFormatError:
+        raise
     except UserError as error:  # of this library's callers a ValueError is expected
         raise ValueError(str(error)) from None
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,14 +19,13 @@ import numpy as np
 
 from jmlr.topk import _topk
 from jmlr.topk.arrays import as_count, as_ids, as_matrix, as_storage, on_gpu, thread_count, to_numpy
-from jmlr.topk.format import Arrays, Block, opening, read_index, touches, verify_blocks, write_index
+from jmlr.topk.format import Arrays, Block, opening, read_index, touches, verify_columns, write_index
+from jmlr.topk.shards import CHUNK_BYTES, rows_of
 
 if TYPE_CHECKING:
     import torch
 
     from jmlr.topk.cuda import CudaIndex
-
-CHUNK_BYTES = 32 << 20  # of float32 rows encoded at a time while streaming to disk
 
 
 class Index:
@@ -85,7 +84,7 @@ class Index:
         Raises ValueError if there is no shard or their D differ; the folder appears only when complete.
         """
         as_storage(storage)
-        chunks = _chunks(shards)
+        chunks = rows_of(shards)
         first = next(chunks, None)
         if first is None:
             raise ValueError("shards: none; allowed: one or more arrays [n, D]")
@@ -93,7 +92,7 @@ class Index:
 
         def blocks() -> Iterator[Arrays]:
             rows = 0
-            for chunk in _with_first(first, chunks):
+            for chunk in chain([first], chunks):
                 columns = _encode(chunk, storage)
                 if names is not None:
                     columns["ids"] = names[rows : rows + len(chunk)]
@@ -143,6 +142,7 @@ class Index:
             raise ValueError(f"rows {first} to {last}; allowed: 0 <= first <= last <= {len(self)}")
         columns = {name: array[first:last] for name, array in self._columns.items()}
         columns.setdefault("ids", np.arange(first, last, dtype=np.int64))
+        columns["ids"].setflags(write=False)
         part = Index(self._storage, columns, None, self._provenance)
         part._pending = [block for block in self._pending if touches(block, first, last)]
         return part
@@ -184,6 +184,7 @@ class Index:
     @property
     def ids(self) -> np.ndarray | None:
         """The ids that were given, int64 [N], read-only, or None: row numbers."""
+        self._pending = verify_columns(self._pending, "ids")
         return self._columns["ids"].view() if "ids" in self._columns else None
 
     @property
@@ -197,9 +198,7 @@ class Index:
         return self._counts
 
     def _verify(self) -> None:
-        if self._pending:
-            verify_blocks(self._pending)
-            self._pending = []
+        self._pending = verify_columns(self._pending)
 
 
 def topk(
@@ -279,26 +278,3 @@ def _encode(matrix: np.ndarray, storage: str) -> Arrays:
     codes, scale, residual, norm = _topk.encode(storage, matrix, thread_count(None))
     columns = {"vectors": matrix, "norm": norm, "codes": codes, "residual": residual, "scale": scale}
     return {name: array for name, array in columns.items() if array is not None}
-
-
-def _chunks(shards: Iterable[Any]) -> Iterator[np.ndarray]:
-    """Yield finite float32 [n, D] pieces of at most CHUNK_BYTES, of one D."""
-    dim = None
-    for number, shard in enumerate(shards):
-        name = f"shards[{number}]"
-        if isinstance(shard, (str, os.PathLike)):
-            name = os.fspath(shard)
-            shard = np.load(name, mmap_mode="r", allow_pickle=False)
-        shape = np.shape(shard)
-        if len(shape) != 2:
-            raise ValueError(f"{name}: shape {shape}; allowed: 2 dimensions, [n, D]")
-        step = max(1, CHUNK_BYTES // (4 * max(1, shape[1])))
-        for at in range(0, max(1, shape[0]), step):
-            chunk = as_matrix(shard[at : at + step], f"{name} from row {at}", dim)
-            dim = chunk.shape[1]
-            yield chunk
-
-
-def _with_first(first: np.ndarray, rest: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-    yield first
-    yield from rest

@@ -2,6 +2,7 @@
 
 index = MaxSimIndex.build(tokens, offsets, storage="bfloat16")    # tokens [M, D], passage p: offsets[p]:offsets[p + 1]
 index.save("passages.index")                                      # and MaxSimIndex.open("passages.index")
+index = MaxSimIndex.from_shards([("t.npy", "o.npy")], "passages.index")    # larger than memory
 scores, ids = index.search(query_tokens, k=10)                    # [B, T, D] -> float32 [B, 10], int64 [B, 10]
 
 The score (Khattab and Zaharia 2020, equation 3) and its order of additions are fixed in docs/topk.md.
@@ -10,7 +11,7 @@ The score (Khattab and Zaharia 2020, equation 3) and its order of additions are 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,10 +38,11 @@ from jmlr.topk.format import (
     Block,
     opening,
     read_index,
-    verify_blocks,
+    touches,
+    verify_columns,
     write_index,
 )
-from jmlr.topk.index import CHUNK_BYTES
+from jmlr.topk.shards import CHUNK_BYTES, passages_of
 
 if TYPE_CHECKING:
     import torch
@@ -49,7 +51,7 @@ if TYPE_CHECKING:
 
 
 class MaxSimIndex:
-    """Token vectors [M, D] of N passages made ready for exact MaxSim; make one with `build` or `open`."""
+    """Token vectors [M, D] of N passages made ready for exact MaxSim; make one with `build`, `from_shards` or `open`."""
 
     def __init__(self, storage: str, columns: Arrays, provenance: Mapping[str, Any]) -> None:
         self._storage, self._columns, self._provenance = storage, columns, dict(provenance)
@@ -82,10 +84,52 @@ class MaxSimIndex:
 
             return CudaMaxSimIndex.build(tokens, offsets, storage, ids=ids)
         as_storage(storage)
-        columns = _encode(storage, as_matrix(tokens, "tokens", copy=True), offsets, ids)
+        columns = _checked(storage, as_matrix(tokens, "tokens", copy=True), offsets, ids)
         for column in columns.values():
             column.setflags(write=False)
         return cls(storage, columns, {})
+
+    @classmethod
+    def from_shards(
+        cls,
+        shards: Iterable[tuple[Any, Any]],
+        directory: str | os.PathLike[str],
+        storage: str = "float32",
+        *,
+        ids: Any = None,
+        provenance: Mapping[str, Any] | None = None,
+    ) -> MaxSimIndex:
+        """Stream shards to an index in `directory`, and open it. The files are those that `build` and `save` would write.
+
+        shards: pairs (tokens [M, D], offsets [N + 1]) as in `build`, each an array or the path of an .npy file.
+        ids: distinct int64, not negative, for the passages of all shards in order; default their numbers in that order.
+        Holds a few tens of MiB of tokens at a time, or one passage. Raises TypeError, ValueError, OSError, naming the shard or its
+        file; the folder appears only when complete.
+        """
+        as_storage(storage)
+        names = None if ids is None else as_ids(ids, len(ids), "passage")
+        pieces = passages_of(shards)
+        first = next(pieces, None)
+        if first is None:
+            raise ValueError("shards: none; allowed: one or more (tokens [M, D], offsets [N + 1])")
+
+        def blocks() -> Iterator[Arrays]:
+            tokens, passages = 0, 0
+            start = np.zeros(1, np.int64)  # where passage 0 begins; each later one begins where one before it ends
+            for rows, bounds in chain([first], pieces):
+                held = None if names is None else names[passages : passages + len(bounds) - 1]
+                columns = _encode(storage, rows, bounds, held)
+                columns["offsets"] = np.concatenate([start, bounds[1:] + tokens])
+                start = start[:0]
+                tokens, passages = tokens + len(rows), passages + len(bounds) - 1
+                if names is not None and passages > len(names):
+                    break
+                yield columns
+            if names is not None and passages != len(names):
+                raise ValueError(f"ids: {len(names)} for {passages} passages or more; allowed: one for every passage")
+
+        write_index(Path(directory), storage, first[0].shape[1], blocks(), provenance, MAXSIM_FORMAT)
+        return cls.open(directory)
 
     def save(self, directory: str | os.PathLike[str], *, provenance: Mapping[str, Any] | None = None) -> None:
         """Write the index to a folder, as `Index.save` does. Raises ValueError, OSError."""
@@ -96,7 +140,7 @@ class MaxSimIndex:
         slices = ({n: array[at : at + step] for n, array in by_token.items()} for at in range(0, max(1, tokens), step))
         last = {name: array for name, array in self._columns.items() if name in BY_PASSAGE}
         note = self._provenance if provenance is None else provenance
-        write_index(Path(directory), self._storage, self.dim, chain(slices, [last]), note, passages=len(self))
+        write_index(Path(directory), self._storage, self.dim, chain(slices, [last]), note, MAXSIM_FORMAT)
 
     @classmethod
     def open(cls, directory: str | os.PathLike[str], *, verify: bool | None = None) -> MaxSimIndex:
@@ -106,6 +150,26 @@ class MaxSimIndex:
             index = cls(manifest["storage"], columns, manifest["provenance"])
         index._pending = pending
         return index
+
+    def rows(self, first: int, last: int) -> MaxSimIndex:
+        """Return the index of passages first..last-1 alone, under the ids they have here; only their offsets are copied.
+
+        Searching such parts in separate jobs and putting the results together with `merge` gives, bit for bit, what
+        one search of the whole gives. Raises ValueError unless 0 <= first <= last <= N.
+        """
+        if not 0 <= first <= last <= len(self):
+            raise ValueError(f"rows {first} to {last}; allowed: 0 <= first <= last <= {len(self)}")
+        bounds = self._columns["offsets"]
+        begin, end = int(bounds[first]), int(bounds[last])
+        spans = dict.fromkeys(BY_PASSAGE, (first, last))
+        columns = {name: array[slice(*spans.get(name, (begin, end)))] for name, array in self._columns.items()}
+        columns["offsets"] = bounds[first : last + 1] - begin
+        columns.setdefault("ids", np.arange(first, last, dtype=np.int64))
+        for name in ("offsets", "ids"):
+            columns[name].setflags(write=False)
+        part = MaxSimIndex(self._storage, columns, self._provenance)
+        part._pending = [b for b in self._pending if touches(b, *spans.get(b.path.stem, (begin, end)))]
+        return part
 
     def search(
         self, query_tokens: Any, k: int, threads: int | None = None, *, query_lengths: Any = None
@@ -140,8 +204,25 @@ class MaxSimIndex:
         return self._storage
 
     @property
+    def vectors(self) -> np.ndarray:
+        """The tokens of all passages, float32 [M, D], read-only; of an opened index a view of the file."""
+        self._verify()
+        return self._columns["vectors"].view()
+
+    @property
+    def offsets(self) -> np.ndarray:
+        """Int64 [N + 1], read-only: passage p has the rows offsets[p] to offsets[p + 1] - 1 of `vectors`."""
+        return self._columns["offsets"].view()
+
+    @property
+    def ids(self) -> np.ndarray | None:
+        """The ids that were given, int64 [N], read-only, or None: the passages' numbers."""
+        self._pending = verify_columns(self._pending, "ids")
+        return self._columns["ids"].view() if "ids" in self._columns else None
+
+    @property
     def provenance(self) -> dict[str, Any]:
-        """What was given to `save`."""
+        """What was given to `save` or `from_shards`."""
         return dict(self._provenance)
 
     @property
@@ -150,9 +231,7 @@ class MaxSimIndex:
         return self._counts
 
     def _verify(self) -> None:
-        if self._pending:
-            verify_blocks(self._pending)
-            self._pending = []
+        self._pending = verify_columns(self._pending)
 
 
 def maxsim_topk(
@@ -171,20 +250,23 @@ def maxsim_topk(
 
         return CudaMaxSimIndex.build(tokens, offsets, ids=ids).search(query_tokens, k, query_lengths=query_lengths)
     matrix = as_matrix(tokens, "tokens")
-    index = MaxSimIndex("float32", _encode("float32", matrix, offsets, ids), {})
+    index = MaxSimIndex("float32", _checked("float32", matrix, offsets, ids), {})
     return index.search(query_tokens, k, threads, query_lengths=query_lengths)
 
 
-def _encode(storage: str, tokens: np.ndarray, offsets: Any, ids: Any) -> Arrays:
+def _checked(storage: str, tokens: np.ndarray, offsets: Any, ids: Any) -> Arrays:
     bounds = as_offsets(offsets, len(tokens))
-    names = None if ids is None else as_ids(ids, len(bounds) - 1, "passage")
+    return _encode(storage, tokens, bounds, None if ids is None else as_ids(ids, len(bounds) - 1, "passage"))
+
+
+def _encode(storage: str, tokens: np.ndarray, bounds: np.ndarray, ids: np.ndarray | None) -> Arrays:
     codes, scale, residual, norm = _topk.encode(storage, tokens, thread_count(None))
     if len(bounds) > 1:  # the bound of a passage's maximum is that of its worst token
         with _topk.DefaultFloatingPoint():
             norm = np.maximum.reduceat(norm, bounds[:-1])
             residual = None if residual is None else np.maximum.reduceat(residual, bounds[:-1])
     columns = {"vectors": tokens, "codes": codes, "scale": scale, "residual": residual, "norm": norm}
-    columns |= {"offsets": bounds, "ids": names}
+    columns |= {"offsets": bounds, "ids": ids}
     return {name: array for name, array in columns.items() if array is not None}
 
 

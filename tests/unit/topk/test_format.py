@@ -295,6 +295,6 @@ def test_a_manifest_that_no_build_wrote_is_refused_though_its_checksum_fits(plac
 def test_offsets_that_no_build_wrote_are_refused(tmp_path):
     columns = dict(MaxSimIndex.build(X, CUTS)._columns)
     columns["offsets"] = np.array([0, 300, 200, 350, 500])
-    index_format.write_index(tmp_path / "index", "float32", 33, [columns], passages=4)
+    index_format.write_index(tmp_path / "index", "float32", 33, [columns], kind=index_format.MAXSIM_FORMAT)
     with pytest.raises(IndexFormatError, match="offsets must rise"):
         MaxSimIndex.open(tmp_path / "index")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from jmlr.topk import Index, IndexFormatError, MaxSimIndex
-from jmlr.topk.format import write_index
+from jmlr.topk.format import FORMAT, MAXSIM_FORMAT, write_index
 
 STORAGES = ("float32", "bfloat16", "int8")
 CUTS = np.arange(0, 1501, 3)
@@ -35,7 +35,7 @@ def forge(folder, kind, storage, name, value, every=3):
     made = Index.build(X, storage) if kind == "dense" else MaxSimIndex.build(X, CUTS, storage)
     columns = {key: np.array(column) for key, column in made._columns.items()}
     columns[name][1::every] = value
-    write_index(folder, storage, 8, [columns], passages=None if kind == "dense" else len(made))
+    write_index(folder, storage, 8, [columns], kind=FORMAT if kind == "dense" else MAXSIM_FORMAT)
     return folder
 
 
