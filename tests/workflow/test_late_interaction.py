@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from jmlr.topk import MaxSimIndex
+
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = [str(ROOT / f"tests/workflow/{name}.yaml") for name in ("mini", "colbert")]
 
@@ -48,6 +50,9 @@ def test_a_colbert_goes_all_the_way_to_models_that_others_load(tmp_path):
     results = tmp_path / "results/mini"
     offsets = np.load(results / "retriever/seed0/r0/encode/questions/offsets.npy")
     assert set(np.diff(offsets)) == {40}  # every query is filled up
+    index = MaxSimIndex.open(results / "retriever/seed0/r0/index/index", verify=True)
+    encoded = sorted((results / "retriever/seed0/r0/encode").glob("passages-*"))
+    assert index.vectors.tobytes() == b"".join(np.load(part / "vectors.npy").tobytes() for part in encoded)
     rows = json.loads((results / "jmlr/seed0/r2/search/manifest.json").read_text())["notes"]
     assert rows["index"].endswith("retriever/seed0/r0/index")
 

@@ -92,6 +92,16 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return found
 
 
+def verify_outputs(folder: Path, what: str, names: Sequence[str]) -> None:
+    """Raise UserError, calling it `what`, if one of these files in a stage's output folder is not as the stage wrote it."""
+    listed = read_manifest(folder).get("outputs", {})
+    for name in names:
+        if (folder / name).exists() and listed.get(name) != sha256(folder / name):
+            raise UserError(
+                f"{what}: '{folder / name}' is damaged: its SHA-256 is not the one in {NAME} beside it; make it again"
+            )
+
+
 def list_outputs(stage: str, folder: Path) -> None:
     """Write a manifest of names and sizes alone, by which `written_by` knows a folder that is no stage's output of a run."""
     sizes = {str(p.relative_to(folder)): p.stat().st_size for p in sorted(folder.rglob("*")) if p.is_file()}

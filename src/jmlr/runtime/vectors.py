@@ -1,7 +1,7 @@
 """Vectors of texts on disk, one for each text (dense) or one for each of its tokens (ColBERT).
 
 StoredVectors(vectors, offsets).save(folder)          # what `encode` writes
-StoredVectors.open(folder)                            # mapped into memory
+StoredVectors.open(folder)                            # verified, and mapped into memory
 
 Apart from `jmlr.topk`, so that nothing is encoded or pre-trained again because the search changed.
 """
@@ -13,7 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from jmlr.runtime.files import existing, save_array
+from jmlr.runtime.errors import UserError
+from jmlr.runtime.files import MANIFEST, existing, save_array
+from jmlr.runtime.manifest import verify_outputs
 
 VECTORS, OFFSETS = "vectors.npy", "offsets.npy"
 
@@ -35,8 +37,37 @@ class StoredVectors:
             save_array(folder / OFFSETS, self.offsets)
 
     @classmethod
-    def open(cls, folder: Path, what: str = "vectors") -> StoredVectors:
-        """Map what `save` wrote into memory; raise UserError, calling it `what`, if there is nothing."""
-        vectors = np.load(existing(folder / VECTORS, what), mmap_mode="r", allow_pickle=False)
+    def open(cls, folder: Path, what: str = "vectors", *, verify: bool = True) -> StoredVectors:
+        """Map what `save` wrote into memory; `verify`: by the SHA-256 in the stage's manifest, which reads every byte.
+
+        Raises:
+            UserError: there is nothing, it is damaged or cut short, or the offsets are not those of the vectors. It is called `what`.
+        """
+        existing(folder / VECTORS, what)
+        if verify and (folder / MANIFEST).is_file():
+            verify_outputs(folder, what, (VECTORS, OFFSETS))
         ragged = (folder / OFFSETS).is_file()
-        return cls(vectors, np.load(folder / OFFSETS, allow_pickle=False) if ragged else None)
+        made = cls(_mapped(folder / VECTORS, what), np.array(_mapped(folder / OFFSETS, what)) if ragged else None)
+        if made.vectors.ndim != 2 or (made.offsets is not None and not _covers(made.offsets, len(made.vectors))):
+            raise UserError(
+                f"{what}: '{folder / OFFSETS}' does not fit '{folder / VECTORS}', of shape {made.vectors.shape}"
+            )
+        return made
+
+
+def _mapped(path: Path, what: str) -> np.ndarray:
+    try:
+        return np.lib.format.open_memmap(path, mode="r")
+    except (ValueError, EOFError) as error:
+        raise UserError(f"{what}: '{path}' is no whole .npy file ({error})") from None
+
+
+def _covers(offsets: np.ndarray, rows: int) -> bool:
+    """Tell whether offsets [n + 1] give each of `rows` rows to one text, and every text one at least."""
+    return (
+        offsets.ndim == 1
+        and len(offsets) > 0
+        and offsets[0] == 0
+        and offsets[-1] == rows
+        and bool((np.diff(offsets) > 0).all())
+    )

@@ -12,7 +12,7 @@ def index(out: Path, vectors: list[Path], options: IndexOptions) -> None:
     """Build an index on disk from the shards of encoded passages, in their order.
 
     Args:
-        out: folder to make: a memory-mappable, checksummed index (docs/topk.md); for a ColBERT the token vectors
+        out: folder to make: a memory-mapped, checksummed index (docs/topk.md), of the vectors of all tokens for a ColBERT
         vectors: outputs of `encode` for the passages
     """
     from jmlr.topk.stored import build_stored

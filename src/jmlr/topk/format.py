@@ -117,6 +117,14 @@ def read_index(directory: Path, verify: bool | None, kind: str = FORMAT) -> tupl
             os.close(folder)
 
 
+def format_of(directory: Path) -> str | None:
+    """Return which format the folder's index.json says it is of; None where it says nothing that can be read."""
+    try:
+        return str(json.loads((directory / "index.json").read_bytes())["format"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 @contextmanager
 def opening(directory: str | os.PathLike[str]) -> Iterator[None]:
     """Turn what the search refuses of the columns into IndexFormatError."""
@@ -249,11 +257,7 @@ def _digest(manifest: dict[str, Any]) -> str:
 
 def _index_files(directory: Path) -> list[str]:
     """Return the names of an index's files; none unless there is an index in the folder, damaged or not."""
-    try:
-        manifest = json.loads((directory / "index.json").read_bytes())
-        ours = manifest["format"] in (FORMAT, MAXSIM_FORMAT)
-    except (OSError, ValueError, KeyError, TypeError):
-        return []
+    ours = format_of(directory) in (FORMAT, MAXSIM_FORMAT)
     return ["index.json", *(f"{name}.npy" for name in DTYPES)] if ours else []
 
 

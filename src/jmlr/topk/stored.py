@@ -1,83 +1,66 @@
 """Vectors and indexes on disk, whether a text has one vector (dense) or one for each of its tokens (ColBERT).
 
 StoredVectors(vectors, offsets).save(folder)          # what `encode` writes
-build_stored(shards, folder, storage="float32")       # what `index` writes
-index = open_stored(folder)                           # what `search` reads
+build_stored(shards, folder, storage="float32")       # what `index` writes: an Index or a MaxSimIndex
+index = open_stored(folder)                           # what `search` and live candidates read
 scores, rows = search_stored(index, StoredVectors.open(queries), k=30)
 """
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 
 from jmlr.runtime.errors import UserError
-from jmlr.runtime.files import existing, save_array
+from jmlr.runtime.files import existing
 from jmlr.runtime.shards import shard_rows
 from jmlr.runtime.vectors import OFFSETS, VECTORS, StoredVectors
+from jmlr.topk.format import MAXSIM_FORMAT, format_of
 from jmlr.topk.index import Index
 from jmlr.topk.maxsim import MaxSimIndex
 
-TOKENS, ABOUT = "tokens.npy", "maxsim.json"
 BATCH = 256  # queries whose token vectors are padded to one length at a time
 
 
 def build_stored(shards: list[Path], folder: Path, *, storage: str) -> tuple[int, int, int]:
-    """Build an index of passages from the shards that `encode` wrote, in their order.
+    """Build an index of passages from the shards that `encode` wrote, in their order, in a stream.
 
     Args:
         shards: folders, all of one kind.
-        folder: to make: an `Index` (docs/topk.md), or tokens.npy, offsets.npy and maxsim.json.
+        folder: to make: an `Index`, or a `MaxSimIndex` where the texts have a vector for each token (docs/topk.md).
         storage: what is scanned: float32, bfloat16 or int8.
 
     Returns:
         (number of passages, number of vectors, D).
 
     Raises:
-        UserError: a shard is missing, or they are of two kinds or depths.
+        UserError: a shard is missing or damaged, not finite, or they are of two kinds or depths.
     """
     parts = [StoredVectors.open(s, "--vectors") for s in shards]
     kinds = {(p.offsets is None, p.vectors.shape[1]) for p in parts}
     if len(kinds) > 1:
         raise UserError(f"--vectors: shards of {len(kinds)} kinds or depths; encode all of them with one retriever")
-    if parts[0].offsets is None:
-        made = Index.from_shards([s / VECTORS for s in shards], folder, storage=storage)
-        return len(made), len(made), made.dim
-    total, dim = sum(len(p.vectors) for p in parts), parts[0].vectors.shape[1]
-    folder.mkdir()
-    tokens = np.lib.format.open_memmap(folder / TOKENS, mode="w+", dtype=np.float32, shape=(total, dim))
-    offsets, begin = [np.zeros(1, np.int64)], 0
-    for part in parts:
-        assert part.offsets is not None
-        tokens[begin : begin + len(part.vectors)] = part.vectors
-        offsets.append(part.offsets[1:] + begin)
-        begin += len(part.vectors)
-    tokens.flush()
-    save_array(folder / OFFSETS, np.concatenate(offsets))
-    (folder / ABOUT).write_text(json.dumps({"storage": storage}) + "\n")
-    return sum(map(len, parts)), total, dim
+    try:
+        if parts[0].offsets is None:
+            dense = Index.from_shards([s / VECTORS for s in shards], folder, storage=storage)
+            return len(dense), len(dense), dense.dim
+        made = MaxSimIndex.from_shards([(s / VECTORS, s / OFFSETS) for s in shards], folder, storage=storage)
+        return len(made), int(made.offsets[-1]), made.dim
+    except ValueError as error:
+        raise UserError(f"--vectors: {error}") from None
 
 
 def open_stored(folder: Path) -> Index | MaxSimIndex:
-    """Open what `build_stored` wrote. Token vectors are read into memory; a dense index is mapped."""
-    return open_shard(folder, "0/1")[0]
+    """Map what `build_stored` wrote. Raises UserError if there is none, or it is damaged."""
+    kind = MaxSimIndex if format_of(existing(folder, "--index")) == MAXSIM_FORMAT else Index
+    return kind.open(folder)
 
 
 def open_shard(folder: Path, shard: str) -> tuple[Index | MaxSimIndex, int]:
     """Open the passages of shard 'i/n' alone, under the numbers they have in the whole; also return how many that has."""
-    if not (existing(folder, "--index") / ABOUT).is_file():
-        index = Index.open(folder)
-        return (index if shard == "0/1" else index.rows(*shard_rows(shard, len(index)))), len(index)
-    storage = json.loads((folder / ABOUT).read_text())["storage"]
-    tokens = np.load(folder / TOKENS, mmap_mode="r", allow_pickle=False)
-    offsets = np.load(folder / OFFSETS, allow_pickle=False)
-    first, last = shard_rows(shard, len(offsets) - 1)
-    held = tokens[offsets[first] : offsets[last]]
-    part = MaxSimIndex.build(held, offsets[first : last + 1] - offsets[first], storage, ids=np.arange(first, last))
-    assert isinstance(part, MaxSimIndex)
-    return part, len(offsets) - 1
+    index = open_stored(folder)
+    return (index if shard == "0/1" else index.rows(*shard_rows(shard, len(index)))), len(index)
 
 
 def search_stored(index: Index | MaxSimIndex, queries: StoredVectors, k: int) -> tuple[np.ndarray, np.ndarray]:

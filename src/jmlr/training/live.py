@@ -3,7 +3,8 @@
     live = LiveCandidates.open(Path("results/demo/jmlr/seed0/r1/index"), 30, retriever)
     batch = live.renew(batch, settings)
 
-The passages' vectors stay those of the round's index: encoding them all again is what the next round does.
+The passages' vectors stay those of the round's index: encoding them all again is what the next round does. The index is mapped,
+so the ranks of a node share it; a ColBERT's token vectors are searched by exact MaxSim, as `search` does.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ from pathlib import Path
 
 import torch
 
+from jmlr.models.colbert import ColbertRetriever
 from jmlr.models.retriever import Retriever
 from jmlr.runtime.errors import UserError
-from jmlr.topk import Index
+from jmlr.topk import Index, MaxSimIndex
 from jmlr.topk.stored import open_stored
 from jmlr.training.data import Question
 from jmlr.training.step import StepSettings, encode
@@ -26,7 +28,7 @@ from jmlr.training.step import StepSettings, encode
 class LiveCandidates:
     """A round's index, searched by the retriever in training."""
 
-    index: Index
+    index: Index | MaxSimIndex
     retriever: Retriever
     count: int
 
@@ -41,18 +43,22 @@ class LiveCandidates:
             passages: how many there are in passages.parquet.
 
         Raises:
-            UserError: the index is of token vectors, of another depth than the retriever, or of other passages.
+            UserError: the index is of another kind or depth than the retriever, of other passages, or damaged.
         """
         index = open_stored(folder / "index")
-        if not isinstance(index, Index):
-            raise UserError(f"--live-candidates: '{folder}' is of a ColBERT; allowed: the index of a dense retriever")
+        late = isinstance(getattr(retriever, "query", retriever), ColbertRetriever)
+        if late != isinstance(index, MaxSimIndex):
+            kinds = ("a dense retriever, one vector for each passage", "a ColBERT, one for each token")
+            raise UserError(
+                f"'{folder}' is of {kinds[not late]}; the retriever is {kinds[late]}; index it with this retriever"
+            )
         depth = retriever.depth
         if index.dim != depth:
             raise UserError(
                 f"'{folder}' holds vectors of depth {index.dim}, the retriever makes {depth}; index it with this retriever"
             )
         if len(index) != passages:
-            raise UserError(f"'{folder}' holds {len(index)} vectors, passages.parquet {passages} passages")
+            raise UserError(f"'{folder}' holds vectors of {len(index)} passages, passages.parquet {passages} passages")
         return cls(index, retriever, min(count, len(index)))
 
     @torch.no_grad()
@@ -60,7 +66,9 @@ class LiveCandidates:
         """Return the questions with the candidates, and their scores, that the index gives to the present queries."""
         if not batch:
             return []
-        queries = encode(self.retriever, [q.query for q in batch], settings, "query")
-        scores, rows = self.index.search(queries.float().cpu().numpy(), self.count)
+        queries = encode(self.retriever, [q.query for q in batch], settings, "query").float().cpu().numpy()
+        scores, rows = self.index.search(
+            queries, self.count
+        )  # a token that does not count is zero, and adds 0 to MaxSim
         found = zip(batch, rows.tolist(), scores.tolist(), strict=True)
         return [replace(q, candidates=list(r), scores=list(s)) for q, r, s in found]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -9,15 +12,17 @@ import pytest
 
 from jmlr.options import IndexOptions, SearchOptions
 from jmlr.runtime.errors import UserError
+from jmlr.runtime.files import sha256
+from jmlr.runtime.vectors import StoredVectors
 from jmlr.stages.search import search
-from jmlr.topk import Index
+from jmlr.topk import Index, MaxSimIndex
 
 N, D, B = 41, 8, 7
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """Make prepared tables, queries, and an index of each storage over vectors with many ties."""
+    """Make prepared tables, queries, and indexes of each storage over vectors with many ties: of passages, and of tokens."""
     root = tmp_path_factory.mktemp("search")
     draw = np.random.default_rng(0)
     vectors = draw.integers(-2, 3, (N, D)).astype(np.float32)
@@ -28,6 +33,14 @@ def made(tmp_path_factory):
     np.save(root / "queries/vectors.npy", draw.integers(-2, 3, (B, D)).astype(np.float32))
     for storage in IndexOptions.model_fields["storage"].annotation.__args__:
         Index.build(vectors, storage).save(root / f"index-{storage}/index")
+    cuts = np.arange(N + 1) * 3 - (np.arange(N + 1) > 4)  # three tokens each; one has two
+    tokens = draw.integers(-2, 3, (cuts[-1], D)).astype(np.float32)
+    (root / "token-queries").mkdir()
+    StoredVectors(draw.integers(-2, 3, (4 * B, D)).astype(np.float32), np.arange(B + 1) * 4).save(
+        root / "token-queries"
+    )
+    for storage in IndexOptions.model_fields["storage"].annotation.__args__:
+        MaxSimIndex.build(tokens, cuts, storage).save(root / f"token-index-{storage}/index")
     return root
 
 
@@ -35,11 +48,12 @@ def found(folder):
     return [(folder / name).read_bytes() for name in ("candidates.parquet", "candidates.trec")]
 
 
+@pytest.mark.parametrize("kind", ["", "token-"])
 @pytest.mark.parametrize("storage", ["float32", "bfloat16", "int8"])
 @pytest.mark.parametrize("candidates", [1, 12, 41, 60])
-def test_the_number_of_shards_changes_no_byte(made, tmp_path, storage, candidates):
+def test_the_number_of_shards_changes_no_byte(made, tmp_path, storage, candidates, kind):
     options, shared = SearchOptions(candidates=candidates), {"prepared": made / "prepare"}
-    given = {**shared, "index": made / f"index-{storage}", "queries": made / "queries", "options": options}
+    given = {**shared, "index": made / f"{kind}index-{storage}", "queries": made / f"{kind}queries", "options": options}
     search(tmp_path / "whole", **given)
     for count in (1, 2, 5, 41):
         parts = [tmp_path / f"search-{i}-of-{count}" for i in range(count)]
@@ -47,6 +61,27 @@ def test_the_number_of_shards_changes_no_byte(made, tmp_path, storage, candidate
             search(part, **given, shard=f"{i}/{count}")
         search(tmp_path / f"{count}", **shared, options=options, parts=parts)
         assert found(tmp_path / f"{count}") == found(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("kind", ["", "token-"])
+def test_a_damaged_index_or_query_is_one_line_and_leaves_nothing(made, tmp_path, kind):
+    shutil.copytree(made, tmp_path / "copy")
+    given = {"index": tmp_path / f"copy/{kind}index-int8", "queries": tmp_path / f"copy/{kind}queries"}
+    (given["queries"] / "manifest.json").write_text(
+        json.dumps({"outputs": {path.name: sha256(path) for path in given["queries"].iterdir()}})
+    )
+    files = [*(given["index"] / "index").glob("*.npy"), *given["queries"].glob("*.npy")]
+    assert len(files) == (8 if kind else 6)
+    for file in files:
+        good = file.read_bytes()
+        for bad in (good[:-9] + bytes([good[-9] ^ 64]) + good[-8:], good[:-9]):
+            file.write_bytes(bad)
+            with pytest.raises(UserError, match=rf"{file.name}.*(damaged|truncated)") as told:
+                search(tmp_path / "out", prepared=made / "prepare", options=SearchOptions(), **given)
+            assert "\n" not in str(told.value)
+        file.write_bytes(good)
+    assert not (tmp_path / "out").exists()
+    search(tmp_path / "out", prepared=made / "prepare", options=SearchOptions(), **given)
 
 
 def test_parts_of_other_questions_are_refused(made, tmp_path):

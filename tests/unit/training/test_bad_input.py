@@ -153,7 +153,7 @@ def test_an_index_of_another_depth_or_of_other_passages_is_refused(tiny, candida
     with pytest.raises(UserError, match="depth 7, the retriever makes 96"):
         LiveCandidates.open(tmp_path / "shallow", 5, session.retriever, n)
     Index.build(torch.zeros(n - 1, 96)).save(tmp_path / "short/index")
-    with pytest.raises(UserError, match=f"holds {n - 1} vectors, passages.parquet {n}"):
+    with pytest.raises(UserError, match=f"holds vectors of {n - 1} passages, passages.parquet {n}"):
         LiveCandidates.open(tmp_path / "short", 5, session.retriever, n)
 
 

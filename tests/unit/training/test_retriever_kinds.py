@@ -12,8 +12,11 @@ import torch
 from jmlr.config import Config
 from jmlr.models.retriever import load_retriever
 from jmlr.options import ReadingOptions, RetrievalOptions, TrainOptions
+from jmlr.runtime.errors import UserError
 from jmlr.stages.pretrain import pretrain
 from jmlr.stages.train import train
+from jmlr.topk import Index, MaxSimIndex
+from jmlr.training.live import LiveCandidates
 from jmlr.training.reference import reference_step
 from jmlr.training.session import Session
 from jmlr.training.step import StepSettings, joint_step
@@ -63,6 +66,69 @@ def gradients(session, step):
 
 
 @pytest.mark.parametrize("encoders", ["shared", "separate", "query_only"])
+def open_colbert(tiny, colbert, candidates, **changes):
+    return Session.open(
+        prepared=tiny / "prepare", llm=str(tiny / "llm"), retriever=str(colbert), previous=None, candidates=candidates, seed=0,
+        options=OPTIONS.model_dump() | changes, reading=ReadingOptions().model_dump(), retrieval=RETRIEVAL.model_dump(),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("encoders", ["shared", "query_only"])
+def test_live_candidates_of_a_colbert_are_those_of_an_exact_search_and_follow_it(
+    tiny, colbert, candidates, tmp_path, encoders
+):
+    session = open_colbert(tiny, colbert, candidates, retriever_encoders=encoders)
+    retriever, table = session.retriever, session.passages.table
+    rows = [session.passages.for_retriever(row) for row in range(len(table))]
+    tokens, offsets = retriever.encode_all(rows, "passage", batch_tokens=4096)
+    MaxSimIndex.build(tokens, offsets, "int8").save(tmp_path / "index")
+    live = LiveCandidates.open(tmp_path, 5, retriever, len(table))
+    batch = session.questions[:4]
+    before = live.renew(batch, session.step_settings)
+    every = torch.arange(len(table)).expand(len(batch), -1)
+    with torch.no_grad():
+        expected = retriever.scores([q.query for q in batch], rows, every).topk(5)
+    assert torch.allclose(torch.tensor([q.scores for q in before]), expected.values, atol=1e-4)
+    assert [q.number for q in before] == [q.number for q in batch]
+    with torch.no_grad():
+        for p in retriever.parameters():
+            p.add_(torch.randn(p.shape, generator=torch.Generator().manual_seed(1)) * 0.1)
+    assert [q.candidates for q in live.renew(batch, session.step_settings)] != [q.candidates for q in before]
+
+
+def test_live_candidates_refuse_the_index_of_another_kind_of_retriever(tiny, colbert, candidates, tmp_path):
+    late = open_colbert(tiny, colbert, candidates).retriever
+    dense = load_retriever(str(tiny / "retriever"))
+    Index.build(torch.zeros(9, 16)).save(tmp_path / "dense/index")
+    MaxSimIndex.build(torch.zeros(9, 96), range(10)).save(tmp_path / "late/index")
+    MaxSimIndex.build(torch.zeros(9, 12), range(10)).save(tmp_path / "shallow/index")
+    with pytest.raises(
+        UserError, match=r"dense' is of a dense retriever, .* the retriever is a ColBERT, one for each token"
+    ):
+        LiveCandidates.open(tmp_path / "dense", 5, late, 9)
+    with pytest.raises(UserError, match=r"late' is of a ColBERT, .* the retriever is a dense retriever, one vector"):
+        LiveCandidates.open(tmp_path / "late", 5, dense, 9)
+    with pytest.raises(UserError, match="depth 12, the retriever makes 16"):
+        LiveCandidates.open(tmp_path / "shallow", 5, late, 9)
+
+
+def test_a_colbert_trains_with_live_candidates(tiny, colbert, candidates, tmp_path):
+    session = open_colbert(tiny, colbert, candidates)
+    rows = [session.passages.for_retriever(row) for row in range(len(session.passages.table))]
+    tokens, offsets = session.retriever.encode_all(rows, "passage", batch_tokens=4096)
+    MaxSimIndex.build(tokens, offsets).save(tmp_path / "index/index")
+    (tmp_path / "index/manifest.json").write_text(json.dumps({"outputs": {}}))
+    found = []
+    for live in (True, False):
+        out, options = tmp_path / f"live-{live}", OPTIONS.model_copy(update={"live_candidates": live})
+        train(
+            out, tiny / "prepare", str(tiny / "llm"), 0, tmp_path / "s", options, ReadingOptions(), RETRIEVAL, retriever=str(colbert),
+            candidates=candidates, index=tmp_path / "index" if live else None,
+        )  # fmt: skip
+        found.append((out / "retriever/model.safetensors").read_bytes())
+    assert found[0] != found[1]  # candidates.parquet's are others
+
+
 @pytest.mark.parametrize("kind", ["dense", "colbert"])
 def test_the_fast_step_equals_the_twin_for_every_kind_of_retriever(tiny, colbert, candidates, kind, encoders):
     session = Session.open(
