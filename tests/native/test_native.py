@@ -12,6 +12,16 @@ PROGRAMS = ("test_topk", "test_maxsim")
 ARM = ("aarch64-linux-gnu-g++", "qemu-aarch64")
 
 
+@pytest.fixture(scope="module")
+def builds(tmp_path_factory) -> Path:
+    """A folder for builds that several tests share: the library is compiled once for each set of sanitizers."""
+    return tmp_path_factory.mktemp("builds")
+
+
+def sanitized(builds: Path, sanitizers: str, *targets: str) -> Path:
+    return build(builds / (sanitizers or "plain"), f"-DJMLR_SANITIZE={sanitizers}", targets=targets)
+
+
 def build(folder: Path, *options: str, targets: tuple[str, ...] = PROGRAMS) -> Path:
     """Configure and build the native tests; return the folder of the programs."""
     cmake = shutil.which("cmake")
@@ -38,8 +48,8 @@ def check(folder: Path, prefix: list, last_isa: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("sanitizers", ["address,undefined", "thread"])
-def test_the_native_core_is_clean_under_sanitizers(sanitizers, tmp_path):
-    programs = build(tmp_path, f"-DJMLR_SANITIZE={sanitizers}")
+def test_the_native_core_is_clean_under_sanitizers(sanitizers, builds):
+    programs = sanitized(builds, sanitizers, *PROGRAMS)
     prefix = []
     if sanitizers == "thread" and shutil.which("setarch"):
         prefix = ["setarch", "-R"]  # its shadow memory and a randomised address space can collide
@@ -48,9 +58,9 @@ def test_the_native_core_is_clean_under_sanitizers(sanitizers, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("sanitizers", ["", "address,undefined"])
-def test_the_tile_kernels_give_the_reference_bits_in_emulation_and_the_emulation_the_processors(sanitizers, tmp_path):
+def test_the_tile_kernels_give_the_reference_bits_in_emulation_and_the_emulation_the_processors(sanitizers, builds):
     """The loop of kernels/amx.h over tests/native/tile_emulation.h; where there is AMX, its scores bit by bit too."""
-    program = build(tmp_path, f"-DJMLR_SANITIZE={sanitizers}", targets=("test_amx",)) / "test_amx"
+    program = sanitized(builds, sanitizers, "test_amx") / "test_amx"
     done = subprocess.run([program], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     cases = re.search(r"(\d+) cases by emulation, 0 wrong", done.stdout)
@@ -74,9 +84,9 @@ def test_neon_gives_the_same_bits_under_emulation(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("sanitizers", ["", "address,undefined"])
-def test_the_gpu_search_gives_the_reference_bits_in_emulation(sanitizers, tmp_path):
+def test_the_gpu_search_gives_the_reference_bits_in_emulation(sanitizers, builds):
     """The kernels themselves, every scan of them, run on the host; see tests/native/cuda_emulation.h."""
-    program = build(tmp_path, f"-DJMLR_SANITIZE={sanitizers}", targets=("test_cuda",)) / "test_cuda"
+    program = sanitized(builds, sanitizers, "test_cuda") / "test_cuda"
     done = subprocess.run([program, "quick"] if sanitizers else [program], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     cases = re.search(r"(\d+) cases, 0 wrong", done.stdout)
