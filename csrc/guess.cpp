@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
+#include <cstring>
 
 #include "aligned.h"
 
@@ -13,16 +13,30 @@ constexpr size_t kTileRows = 96;
 constexpr size_t kGroupRows = 8;             // sampled rows that only the highest of their scores stands for
 constexpr size_t kMostSampled = 512u << 20;  // scores: a float for each group of them is kept, 256 MiB
 
-// Writes the highest score of each group of a tile, for every query of the panel: [kTileRows / kGroupRows, width].
-void sample_tile(const IndexView& index, const Kernel& kernel, const QueryPanel& panel, size_t first, size_t stride,
-                 float* scores, float* highest) {
-  RowBlock rows = index.block(first, kTileRows);
-  float scale[kTileRows];
-  if (rows.scale != nullptr) {
-    for (size_t r = 0; r < kTileRows; ++r) scale[r] = rows.scale[r * stride];
-    rows.scale = scale;
+// Sampled rows side by side, as a scan reads them.
+class SampledTile {
+ public:
+  SampledTile(const IndexView& index, size_t stride)
+      : index_(index), stride_(stride), row_bytes_(index.block(0, 0).stride), codes_(kTileRows * row_bytes_) {}
+
+  RowBlock gather(size_t first) {
+    for (size_t r = 0; r < kTileRows; ++r) {
+      const RowBlock row = index_.block(sampled_row(first + r, stride_), 1);
+      std::memcpy(codes_.data() + r * row_bytes_, row.codes, row_bytes_);
+      if (row.scale != nullptr) scale_[r] = *row.scale;
+    }
+    return {codes_.data(), row_bytes_, kTileRows, index_.scale != nullptr ? scale_ : nullptr};
   }
-  rows.stride *= stride;
+
+ private:
+  const IndexView& index_;
+  const size_t stride_, row_bytes_;
+  AlignedBuffer<char> codes_;
+  float scale_[kTileRows];
+};
+
+// Writes the highest score of each group of a tile, for every query of the panel: [kTileRows / kGroupRows, width].
+void score_tile(const Kernel& kernel, const QueryPanel& panel, const RowBlock& rows, float* scores, float* highest) {
   kernel.scan(panel, rows, scores);
   for (size_t r = 0; r < kTileRows; r += kGroupRows, highest += panel.width) {
     std::copy(scores, scores + panel.width, highest);
@@ -57,10 +71,22 @@ void reached_by(const float* highest, size_t groups, size_t width, size_t rank, 
 
 }  // namespace
 
+size_t sample_stride(Storage storage, const Kernel& kernel) {
+  // The wider the bounds, and the cheaper the products, the more a floor is worth.
+  return storage == Storage::float32 ? 64 : kernel.tiled ? 8 : 16;
+}
+
+// By the finaliser of SplitMix64 (Steele, Lea and Flood, 2014).
+size_t sampled_row(size_t i, size_t stride) {
+  uint64_t lot = (i + 1) * 0x9e3779b97f4a7c15u;
+  lot = (lot ^ lot >> 30) * 0xbf58476d1ce4e5b9u;
+  lot = (lot ^ lot >> 27) * 0x94d049bb133111ebu;
+  return i * stride + (lot ^ lot >> 31) % stride;
+}
+
 std::vector<float> guess_floors(const IndexView& index, const Kernel& kernel, const QueryBlock& block, size_t k,
                                 Team& team) {
-  // The wider the bounds, and the cheaper the products, the more a floor is worth.
-  size_t stride = index.storage == Storage::float32 ? 64 : kernel.tiled ? 8 : 16;
+  size_t stride = sample_stride(index.storage, kernel);
   while (index.rows / stride * block.count() > kMostSampled) stride *= 2;
   // Of the k best rows about k / stride are in the sample; many more (four standard deviations) would be a rare case.
   const double expected = static_cast<double>(k) / static_cast<double>(stride);
@@ -76,11 +102,13 @@ std::vector<float> guess_floors(const IndexView& index, const Kernel& kernel, co
   WorkQueue sample(tiles, 1);
   team.run([&](size_t me) {
     AlignedBuffer<float> scores(kTileRows * kMaxWidth);
+    SampledTile tile(index, stride);
     for (size_t t, end; !team.stopping(me) && sample.claim(&t, &end);) {
+      const RowBlock rows = tile.gather(t * kTileRows);
       for (size_t p = 0; p < panels.size(); ++p) {
         const QueryPanel& panel = panels[p].view;
-        sample_tile(index, kernel, panel, t * kTileRows * stride, stride, scores.data(),
-                    highest.data() + offset[p] + t * (kTileRows / kGroupRows) * panel.width);
+        score_tile(kernel, panel, rows, scores.data(),
+                   highest.data() + offset[p] + t * (kTileRows / kGroupRows) * panel.width);
       }
     }
   });

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <numeric>
 
 #include "candidates.h"
 #include "floating_point.h"
@@ -16,6 +17,19 @@ constexpr size_t kStreamingQueries = 2;     // up to here one row at a time beat
 constexpr size_t kTileRows = 96;            // rows scored before their scores are filtered: fits L2 beside a panel
 constexpr size_t kChunkRows = 768;          // rows claimed at a time
 constexpr size_t kPanelBytes = 512u << 10;  // of the panels taken past all rows together: they stay in L2
+
+// The order in which n chunks of rows are visited: in steps of about the golden ratio of all, so that those seen so far
+// are a sample of the whole and floors rise early, also where rows are stored in the order of their scores.
+class Visits {
+ public:
+  explicit Visits(size_t n) : n_(std::max(n, size_t{1})), step_(std::max(n * 618 / 1000, size_t{1})) {
+    while (std::gcd(n_, step_) != 1) ++step_;
+  }
+  size_t operator[](size_t i) const { return i * step_ % n_; }
+
+ private:
+  size_t n_, step_;
+};
 
 // All that one thread needs for a block of queries.
 struct Worker {
@@ -31,8 +45,8 @@ struct PanelBounds {
   float residual_weight[kMaxWidth] = {};
   float norm_weight[kMaxWidth] = {};
   float constant[kMaxWidth] = {};
-  bool any_exact = false;    // some must be scored exactly against every row
-  bool any_scanned = false;  // some need not
+  bool any_exact = false;    // some is to be scored exactly against every row
+  bool any_scanned = false;  // some is to be scanned
 };
 
 // One block of at most kQueriesAtOnce queries against the whole index.
@@ -50,12 +64,14 @@ class BlockSearch {
         k_(k),
         better_(index.ids),
         floors_(new std::atomic<float>[count]),
-        exact_(count, false),
+        exact_(count, 0),
+        scanned_(count, 0),
         failed_(count, 0) {
     for (size_t q = 0; q < count; ++q) {
       floors_[q].store(kNoFloor, std::memory_order_relaxed);
       // With k of all rows wanted there is nothing to rule out; with huge norms float32 cannot be trusted to.
       exact_[q] = k >= index.rows || !block_.scannable(q, index.max_norm);
+      scanned_[q] = exact_[q] == 0;
     }
     for (const QueryBlock::Panel& panel : block_.panels()) {
       PanelBounds& bounds = bounds_.emplace_back();
@@ -64,9 +80,29 @@ class BlockSearch {
         bounds.residual_weight[j] = bound.residual_weight;
         bounds.norm_weight[j] = bound.norm_weight;
         bounds.constant[j] = bound.constant;
-        (exact_[panel.first + j] ? bounds.any_exact : bounds.any_scanned) = true;
+        (exact_[panel.first + j] != 0 ? bounds.any_exact : bounds.any_scanned) = true;
       }
     }
+  }
+
+  // Once more the queries whose guessed floor was too high, from a floor that is proved: the k-th score they have found
+  // (-inf where they found fewer than k). Returns how many they are. Needs what `run` wrote.
+  size_t repeat(Team& team, SearchCounts& counts, float* scores, int64_t* ids) {
+    std::copy(failed_.begin(), failed_.end(), scanned_.begin());
+    const auto repeated = static_cast<size_t>(std::count(scanned_.begin(), scanned_.end(), 1));
+    if (repeated == 0) return 0;
+    for (size_t p = 0; p < bounds_.size(); ++p) {
+      const QueryBlock::Panel& panel = block_.panels()[p];
+      const char* const first = scanned_.data() + panel.first;
+      bounds_[p].any_exact = false;
+      bounds_[p].any_scanned = std::find(first, first + panel.count, 1) != first + panel.count;
+    }
+    for (size_t q = 0; q < block_.count(); ++q) {
+      if (scanned_[q] != 0) floors_[q].store(scores[(q + 1) * k_ - 1], std::memory_order_relaxed);
+    }
+    std::fill(exact_.begin(), exact_.end(), 0);
+    counts += run(team, false, scores, ids);
+    return repeated;
   }
 
   SearchCounts run(Team& team, bool guess, float* scores, int64_t* ids) {
@@ -82,41 +118,36 @@ class BlockSearch {
     if (guess && !streaming_) {
       const std::vector<float> guessed = guess_floors(index_, kernel_, block_, k_, team);
       for (size_t q = 0; q < guessed.size(); ++q) {
-        if (!exact_[q]) raise_floor(floors_[q], guessed[q]);
+        if (exact_[q] == 0) raise_floor(floors_[q], guessed[q]);
       }
     }
     const size_t held = kPanelBytes / (2 * kernel_.lanes * 4 * block_.panels()[0].view.unit_count);
     const size_t taken = by_panel ? std::clamp(held, size_t{1}, (panels - 1) / team.threads() + 1) : panels;
-    const size_t rows = by_panel ? index_.rows / 4 + 1 : kChunkRows;  // quarters: nobody waits long for the last
-    const size_t parts = (index_.rows + rows - 1) / rows;
+    const size_t chunks = (index_.rows + kChunkRows - 1) / kChunkRows;
+    const size_t held_chunks = by_panel ? chunks / 4 + 1 : 1;  // quarters: nobody waits long for the last
+    const size_t parts = (chunks + held_chunks - 1) / held_chunks;
+    const Visits visits(chunks);
     WorkQueue work(parts * ((panels + taken - 1) / taken), 1);
     team.run([&](size_t me) {
       for (size_t unit, end; !team.stopping(me) && work.claim(&unit, &end);) {
         const size_t from = unit / parts * taken;
-        const size_t last = std::min((unit % parts + 1) * rows, index_.rows);
-        for (size_t row = unit % parts * rows; row < last && !team.stopping(me); row += kChunkRows) {
-          scan(workers[me], row, std::min(row + kChunkRows, last), from, std::min(from + taken, panels));
+        const size_t last = std::min((unit % parts + 1) * held_chunks, chunks);
+        for (size_t chunk = unit % parts * held_chunks; chunk < last && !team.stopping(me); ++chunk) {
+          const size_t row = visits[chunk] * kChunkRows;
+          scan(workers[me], row, std::min(row + kChunkRows, index_.rows), from, std::min(from + taken, panels));
         }
       }
     });
     WorkQueue queries(block_.count(), 1);
     team.run([&](size_t me) {
       for (size_t q, end; !team.stopping(me) && queries.claim(&q, &end);) {
+        if (exact_[q] == 0 && scanned_[q] == 0) continue;  // answered before
         finish(workers, workers[me].counts, q, scores + q * k_, ids + q * k_);
       }
     });
     SearchCounts counts;
     for (const Worker& worker : workers) counts += worker.counts;
     return counts;
-  }
-
-  // Queries whose guessed floor was too high.
-  std::vector<size_t> failed() const {
-    std::vector<size_t> queries;
-    for (size_t q = 0; q < failed_.size(); ++q) {
-      if (failed_[q] != 0) queries.push_back(q);
-    }
-    return queries;
   }
 
  private:
@@ -144,7 +175,7 @@ class BlockSearch {
         if (bounds_[p].any_scanned) scan_tile(worker, p, block_ahead(first, count, end, p - from, to - from), first);
         if (!bounds_[p].any_exact) continue;
         for (size_t q = panels[p].first; q < panels[p].first + panels[p].count; ++q) {
-          if (exact_[q]) scan_exactly(worker, q, first, count);
+          if (exact_[q] != 0) scan_exactly(worker, q, first, count);
         }
       }
     }
@@ -164,7 +195,7 @@ class BlockSearch {
     const QueryBlock::Panel& panel = block_.panels()[p];
     kernel_.scan(panel.view, rows, worker.scores.data());
     for (size_t j = 0; j < panel.view.width; ++j) {
-      const bool wanted = j < panel.count && !(bounds_[p].any_exact && exact_[panel.first + j]);
+      const bool wanted = j < panel.count && scanned_[panel.first + j] != 0;
       worker.floor[j] =
           wanted ? scan_floor(floors_[panel.first + j].load(std::memory_order_relaxed), bounds_[p].constant[j])
                  : std::numeric_limits<float>::infinity();
@@ -263,8 +294,10 @@ class BlockSearch {
   const size_t k_;
   const BetterExact better_;
   std::unique_ptr<std::atomic<float>[]> floors_;
-  std::vector<bool> exact_;
-  std::vector<char> failed_;         // not vector<bool>: threads write neighbours
+  // By query; not vector<bool>, for threads write neighbours.
+  std::vector<char> exact_;          // to be scored against every row
+  std::vector<char> scanned_;        // to be scanned
+  std::vector<char> failed_;         // its floor was too high
   std::vector<PanelBounds> bounds_;  // by panel
 };
 
@@ -282,15 +315,8 @@ SearchCounts search(const IndexView& index, const float* queries, size_t count, 
     const size_t held = std::min(at_once, count - first);
     Team team(threads, options.interrupted);
     BlockSearch block(index, queries + first * index.dim, held, k, options);
-    counts += block.run(team, options.guess, scores + first * k, ids + first * k);
-    if (!options.guess) continue;      // none fails then, unless the index holds NaN
-    for (size_t q : block.failed()) {  // few if any: one at a time
-      SearchOptions sure = options;
-      sure.guess = false;
-      q += first;
-      counts += search(index, queries + q * index.dim, 1, k, sure, scores + q * k, ids + q * k);
-      ++counts.repeated;
-    }
+    counts += block.run(team, true, scores + first * k, ids + first * k);
+    counts.repeated += block.repeat(team, counts, scores + first * k, ids + first * k);
   }
   return counts;
 }

@@ -46,7 +46,6 @@ struct SearchOptions {
   size_t threads;
   Kernels kernels;
   std::function<bool()> interrupted;  // polled on the caller's thread; may be empty
-  bool guess = true;                  // first floors from a sample; a query that they fail is searched once more
 };
 
 struct SearchCounts {

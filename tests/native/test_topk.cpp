@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "checksum.h"
+#include "guess.h"
 #include "reference.h"
 #include "topk.h"
 
@@ -59,30 +60,41 @@ Result found(const char* isa, jmlr::Storage storage, const Matrix& x, const Matr
   return result;
 }
 
-// An index large enough for the first floors to be guessed from a sample, and its best rows where the sample finds all
-// of them (`comb` 512) or a fair share (`comb` 7): the first guess is too high for every query, the second for none.
-int wrong_guesses(size_t comb, bool too_high) {
+// An index large enough for the first floors to be guessed from a sample. Its best rows lie where the sample finds all
+// of them, so that every guess is too high, or at equal distances, where it finds a fair share, and none is.
+int wrong_guesses() {
   const size_t rows = 100000, dim = 3, count = 20, k = 100;
   std::mt19937 random(2);
   std::uniform_real_distribution<float> value(0.0f, 1.0f);
-  Matrix x(rows * dim), q(count * dim);
-  for (float& v : x) v = value(random);
+  Matrix plain(rows * dim), q(count * dim);
+  for (float& v : plain) v = value(random);
   for (float& v : q) v = value(random) + 0.5f;
-  for (size_t r = 0; r < k; ++r) {
-    for (size_t d = 0; d < dim; ++d) x[(r + 1) * comb * dim + d] += 2.0f;
-  }
-  const Result expected = reference(x, q, dim, k);
   int wrong = 0;
-  for (const std::string& isa : jmlr::available_isas()) {
-    for (const auto storage : {jmlr::Storage::float32, jmlr::Storage::bfloat16, jmlr::Storage::int8}) {
-      jmlr::SearchCounts counts;
-      const Result result = found(isa.c_str(), storage, x, q, dim, k, 2, &counts);
-      const size_t repeated = too_high ? count : 0;
-      if (result == expected && counts.repeated == repeated) continue;
-      ++wrong;
-      std::printf("wrong: %s storage %d, best rows %zu apart: %zu queries repeated, not %zu\n", isa.c_str(),
-                  static_cast<int>(storage), comb, counts.repeated, repeated);
+  const auto try_all = [&](const auto& place, size_t stride) {  // `stride` 0: with every storage and instruction set
+    Matrix x = plain;
+    for (size_t i = 0; i < k; ++i) {
+      for (size_t d = 0; d < dim; ++d) x[place(i) * dim + d] += 2.0f;
     }
+    const Result expected = reference(x, q, dim, k);
+    for (const std::string& isa : jmlr::available_isas()) {
+      for (const auto storage : {jmlr::Storage::float32, jmlr::Storage::bfloat16, jmlr::Storage::int8}) {
+        const jmlr::Kernel kernel = jmlr::select_kernels(isa).scan[static_cast<int>(storage)];
+        if (stride != 0 && stride != jmlr::sample_stride(storage, kernel)) continue;
+        jmlr::SearchCounts counts;
+        const Result result = found(isa.c_str(), storage, x, q, dim, k, 2, &counts);
+        const size_t repeated = stride != 0 ? count : 0;
+        if (result == expected && counts.repeated == repeated) continue;
+        ++wrong;
+        std::printf("wrong: %s storage %d, best rows at 0, %zu, ...: %zu queries repeated, not %zu\n", isa.c_str(),
+                    static_cast<int>(storage), place(1), counts.repeated, repeated);
+      }
+    }
+  };
+  for (const size_t distance : {1, 7, 8, 16, 64, 512}) {
+    try_all([=](size_t i) { return i * distance; }, 0);
+  }
+  for (const size_t stride : {8, 16, 64}) {  // far enough apart to share no group
+    try_all([=](size_t i) { return jmlr::sampled_row(9 * i, stride); }, stride);
   }
   return wrong;
 }
@@ -153,7 +165,7 @@ int main() {
       }
     }
   }
-  wrong += wrong_guesses(512, true) + wrong_guesses(7, false);
+  wrong += wrong_guesses();
   wrong += wrong_without_memory();
   unsigned char bytes[200] = {};
   const uint64_t before = jmlr::checksum(bytes, sizeof bytes);
