@@ -32,6 +32,7 @@ class Scanner {
     view_.norm = per_row(std::optional(norm_), view_.rows, true, "norm must be [N]");
     require(!ids_ || (ids_->ndim() == 1 && static_cast<size_t>(ids_->shape(0)) == view_.rows), "ids must be [N]");
     view_.ids = ids_ ? ids_->data() : nullptr;
+    view_.copies = &copies_;
     const jmlr::DefaultFloatingPoint environment;
     view_.max_norm = max_norm ? static_cast<float>(*max_norm) : jmlr::max_of(view_.norm, view_.rows);
   }
@@ -50,6 +51,7 @@ class Scanner {
   std::optional<Floats> scale_, residual_;
   Floats norm_;
   std::optional<Ids> ids_;
+  mutable jmlr::Copies copies_;  // what searches learn of the index
   jmlr::IndexView view_{};
 };
 

@@ -49,40 +49,50 @@ class BetterExact {
   const int64_t* ids_;
 };
 
+// The k best of the exact candidates that enter, a heap with the worst of them on top.
+class ExactBest {
+ public:
+  ExactBest(size_t k, const BetterExact& better) : k_(k), better_(better) {}
+
+  void enter(const Candidate& c) {
+    if (items_.size() < k_) {
+      items_.push_back(c);
+      if (items_.size() == k_) std::make_heap(items_.begin(), items_.end(), better_);
+    } else if (better_(c, items_.front())) {
+      std::pop_heap(items_.begin(), items_.end(), better_);
+      items_.back() = c;
+      std::push_heap(items_.begin(), items_.end(), better_);
+    }
+  }
+  float floor() const { return items_.size() < k_ ? kNoFloor : items_.front().low; }  // k rows reach it
+  std::vector<Candidate>& items() { return items_; }
+
+ private:
+  size_t k_;
+  BetterExact better_;
+  std::vector<Candidate> items_;
+};
+
 // Drops all that cannot be among the k best and scores exactly as few as prove it, best upper end first.
 // `score(rows, count, out)` writes exact scores. Afterwards `items` holds min(k, size) exact candidates, in no order.
 template <typename Score>
 void settle(std::vector<Candidate>& items, size_t k, const BetterExact& better, const Score& score) {
-  const auto by_high = [](const Candidate& a, const Candidate& b) { return a.high > b.high; };
-  auto done = std::partition(items.begin(), items.end(), [](const Candidate& c) { return c.is_exact == 1; });
-  std::sort(done, items.end(), by_high);
-  std::vector<Candidate> best(items.begin(), done);
+  const auto done = std::partition(items.begin(), items.end(), [](const Candidate& c) { return c.is_exact == 1; });
+  std::sort(done, items.end(), [](const Candidate& a, const Candidate& b) { return a.high > b.high; });
+  ExactBest best(k, better);
+  std::for_each(items.begin(), done, [&](const Candidate& c) { best.enter(c); });
   int64_t rows[kSettledAtOnce];
   float scores[kSettledAtOnce];
-  const auto keep_k_best = [&] {
-    if (best.size() <= k) return;
-    std::nth_element(best.begin(), best.begin() + static_cast<std::ptrdiff_t>(k), best.end(), better);
-    best.erase(best.begin() + static_cast<std::ptrdiff_t>(k), best.end());
-  };
-  keep_k_best();
-  float floor = kNoFloor;  // the k-th best exact score so far
-  const auto raise_floor = [&] {
-    if (best.size() < k) return;
-    for (const Candidate& c : best) floor = &c == &best.front() ? c.low : std::min(floor, c.low);
-  };
-  raise_floor();
   for (auto next = done; next != items.end();) {
     size_t count = 0;
-    for (; next != items.end() && count < kSettledAtOnce && next->high >= floor; ++next) rows[count++] = next->row();
+    for (; next != items.end() && count < kSettledAtOnce && next->high >= best.floor(); ++next) {
+      rows[count++] = next->row();
+    }
     if (count == 0) break;  // sorted: nothing further can enter either
     score(rows, count, scores);
-    for (size_t i = 0; i < count; ++i) {
-      if (!(scores[i] < floor)) best.push_back({scores[i], scores[i], rows[i], true});
-    }
-    keep_k_best();
-    raise_floor();
+    for (size_t i = 0; i < count; ++i) best.enter({scores[i], scores[i], rows[i], true});
   }
-  items.swap(best);
+  items.swap(best.items());
 }
 
 // Counts of lower ends by height, so that "k lower ends reach this" is known after every one of them, not only after a
@@ -198,24 +208,29 @@ inline void raise_floor(std::atomic<float>& floor, float proved) {
   }
 }
 
-// Adds a candidate, makes room where there is none, and raises the floor to what is then known.
-template <typename Score>
+// Bounds too wide, or ties: only exact scores can tell.
+inline bool crowded(const std::vector<Candidate>& items, size_t k) { return items.size() > 3 * k + 768; }
+
+// Adds a candidate, makes room where there is none, and raises the floor to what is then known. `thin` may take from a
+// crowd those that need no exact score.
+template <typename Thin, typename Score>
 void admit(CandidateList& list, const Candidate& candidate, size_t k, std::atomic<float>& floor,
-           const BetterExact& better, const Score& score) {
+           const BetterExact& better, const Thin& thin, const Score& score) {
   const float reached = list.push(candidate);
   if (!list.full()) return raise_floor(floor, reached);
   float known = list.compact(floor.load(std::memory_order_relaxed));
-  if (list.items().size() > 3 * k + 768) {  // bounds too wide, or ties: only exact scores can tell
-    settle(list.items(), k, better, score);
+  if (crowded(list.items(), k)) {
+    thin(list.items());
+    if (crowded(list.items(), k)) settle(list.items(), k, better, score);
     known = list.compact(known);
   }
   raise_floor(floor, known);
 }
 
 // The k best, in order, of one query's candidates in the lists of all threads.
-template <typename Worker, typename Score>
+template <typename Worker, typename Thin, typename Score>
 std::vector<Candidate> best_of(std::vector<Worker>& workers, size_t q, size_t k, float floor, const BetterExact& better,
-                               const Score& score) {
+                               const Thin& thin, const Score& score) {
   CandidateList all;
   all.reset(k);
   for (Worker& worker : workers) {
@@ -224,6 +239,7 @@ std::vector<Candidate> best_of(std::vector<Worker>& workers, size_t q, size_t k,
   }
   all.compact(floor);
   std::vector<Candidate> best = std::move(all.items());
+  if (crowded(best, k)) thin(best);
   settle(best, k, better, score);
   std::sort(best.begin(), best.end(), better);
   return best;

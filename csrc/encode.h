@@ -46,6 +46,7 @@ class QueryBlock {
   const ErrorBound& bound(size_t query) const { return bounds_[query]; }
   // False where a float32 scan may overflow; such a query must be scored exactly against every row.
   bool scannable(size_t query, float max_norm) const;
+  bool is_zero(size_t query) const { return norms_[query] == 0.0; }
   const float* query(size_t i) const { return queries_ + i * dim_; }
   size_t count() const { return count_; }
 

@@ -16,6 +16,8 @@ constexpr size_t kGroupValues = 1u << 17;  // of the queries scanned together: t
 constexpr size_t kQueriesAtOnce = 256;     // at most: see queries_at_once
 constexpr size_t kExactTokens = 8;         // a query's tokens are padded to a multiple of this for the exact scores
 
+constexpr auto kAll = [](const std::vector<Candidate>&) {};  // candidates of a crowd are all kept
+
 struct Interval {
   float low, high;  // the contract's score lies in between
 };
@@ -268,12 +270,12 @@ class GroupSearch {
   }
 
   void push(Worker& worker, size_t q, const Candidate& candidate) {
-    admit(worker.lists[q], candidate, k_, floors_[q], better_, scorer(worker, q));
+    admit(worker.lists[q], candidate, k_, floors_[q], better_, kAll, scorer(worker, q));
   }
 
   void finish(std::vector<Worker>& workers, Worker& mine, size_t q, float* scores, int64_t* ids) {
     const float floor = floors_[q].load(std::memory_order_relaxed);
-    write_out(best_of(workers, q, k_, floor, better_, scorer(mine, q)), k_, better_, scores, ids);
+    write_out(best_of(workers, q, k_, floor, better_, kAll, scorer(mine, q)), k_, better_, scores, ids);
   }
 
   const MaxSimView& index_;

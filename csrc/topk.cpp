@@ -40,6 +40,14 @@ struct Worker {
   SearchCounts counts;
 };
 
+// How a query is answered.
+enum class Way : char {
+  scan,
+  exact,  // scored against every row
+  zero,   // it is zero, and so are all its scores
+  none    // it has its answer
+};
+
 // The error bounds of a panel's queries, side by side as the filter reads them.
 struct PanelBounds {
   float residual_weight[kMaxWidth] = {};
@@ -64,14 +72,13 @@ class BlockSearch {
         k_(k),
         better_(index.ids),
         floors_(new std::atomic<float>[count]),
-        exact_(count, 0),
-        scanned_(count, 0),
+        ways_(count, Way::scan),
         failed_(count, 0) {
     for (size_t q = 0; q < count; ++q) {
       floors_[q].store(kNoFloor, std::memory_order_relaxed);
       // With k of all rows wanted there is nothing to rule out; with huge norms float32 cannot be trusted to.
-      exact_[q] = k >= index.rows || !block_.scannable(q, index.max_norm);
-      scanned_[q] = exact_[q] == 0;
+      if (k >= index.rows || !block_.scannable(q, index.max_norm)) ways_[q] = Way::exact;
+      if (block_.is_zero(q)) ways_[q] = Way::zero;
     }
     for (const QueryBlock::Panel& panel : block_.panels()) {
       PanelBounds& bounds = bounds_.emplace_back();
@@ -80,27 +87,21 @@ class BlockSearch {
         bounds.residual_weight[j] = bound.residual_weight;
         bounds.norm_weight[j] = bound.norm_weight;
         bounds.constant[j] = bound.constant;
-        (exact_[panel.first + j] != 0 ? bounds.any_exact : bounds.any_scanned) = true;
       }
     }
+    note_ways();
   }
 
   // Once more the queries whose guessed floor was too high, from a floor that is proved: the k-th score they have found
   // (-inf where they found fewer than k). Returns how many they are. Needs what `run` wrote.
   size_t repeat(Team& team, SearchCounts& counts, float* scores, int64_t* ids) {
-    std::copy(failed_.begin(), failed_.end(), scanned_.begin());
-    const auto repeated = static_cast<size_t>(std::count(scanned_.begin(), scanned_.end(), 1));
+    const auto repeated = static_cast<size_t>(std::count(failed_.begin(), failed_.end(), 1));
     if (repeated == 0) return 0;
-    for (size_t p = 0; p < bounds_.size(); ++p) {
-      const QueryBlock::Panel& panel = block_.panels()[p];
-      const char* const first = scanned_.data() + panel.first;
-      bounds_[p].any_exact = false;
-      bounds_[p].any_scanned = std::find(first, first + panel.count, 1) != first + panel.count;
-    }
     for (size_t q = 0; q < block_.count(); ++q) {
-      if (scanned_[q] != 0) floors_[q].store(scores[(q + 1) * k_ - 1], std::memory_order_relaxed);
+      ways_[q] = failed_[q] != 0 ? Way::scan : Way::none;
+      floors_[q].store(scores[(q + 1) * k_ - 1], std::memory_order_relaxed);
     }
-    std::fill(exact_.begin(), exact_.end(), 0);
+    note_ways();
     counts += run(team, false, scores, ids);
     return repeated;
   }
@@ -118,7 +119,7 @@ class BlockSearch {
     if (guess && !streaming_) {
       const std::vector<float> guessed = guess_floors(index_, kernel_, block_, k_, team);
       for (size_t q = 0; q < guessed.size(); ++q) {
-        if (exact_[q] == 0) raise_floor(floors_[q], guessed[q]);
+        if (ways_[q] == Way::scan) raise_floor(floors_[q], guessed[q]);
       }
     }
     const size_t held = kPanelBytes / (2 * kernel_.lanes * 4 * block_.panels()[0].view.unit_count);
@@ -141,8 +142,7 @@ class BlockSearch {
     WorkQueue queries(block_.count(), 1);
     team.run([&](size_t me) {
       for (size_t q, end; !team.stopping(me) && queries.claim(&q, &end);) {
-        if (exact_[q] == 0 && scanned_[q] == 0) continue;  // answered before
-        finish(workers, workers[me].counts, q, scores + q * k_, ids + q * k_);
+        if (ways_[q] != Way::none) finish(workers, workers[me].counts, q, scores + q * k_, ids + q * k_);
       }
     });
     SearchCounts counts;
@@ -155,6 +155,28 @@ class BlockSearch {
     return [this, &counts, q](const int64_t* rows, size_t count, float* out) {
       score_exactly(counts, q, rows, count, out);
     };
+  }
+
+  // Ties in crowds are copies more often than not. Those go; their originals stand for them until the end.
+  auto thinner() const {
+    return [this](std::vector<Candidate>& items) {
+      if (index_.copies == nullptr) return;
+      index_.copies->find(index_.vectors, index_.norm, index_.ids, index_.rows, index_.dim);
+      const Copies* const copies = known_copies();
+      if (copies == nullptr) return;
+      std::erase_if(items, [&](const Candidate& c) { return copies->is_copy(static_cast<size_t>(c.row())); });
+    };
+  }
+
+  void note_ways() {
+    for (size_t p = 0; p < bounds_.size(); ++p) {
+      const QueryBlock::Panel& panel = block_.panels()[p];
+      const auto any = [&panel, first = ways_.begin() + static_cast<std::ptrdiff_t>(panel.first)](Way way) {
+        return std::count(first, first + static_cast<std::ptrdiff_t>(panel.count), way) > 0;
+      };
+      bounds_[p].any_exact = any(Way::exact);
+      bounds_[p].any_scanned = any(Way::scan);
+    }
   }
 
   void prepare(Worker& worker) const {
@@ -175,7 +197,7 @@ class BlockSearch {
         if (bounds_[p].any_scanned) scan_tile(worker, p, block_ahead(first, count, end, p - from, to - from), first);
         if (!bounds_[p].any_exact) continue;
         for (size_t q = panels[p].first; q < panels[p].first + panels[p].count; ++q) {
-          if (exact_[q] != 0) scan_exactly(worker, q, first, count);
+          if (ways_[q] == Way::exact) scan_exactly(worker, q, first, count);
         }
       }
     }
@@ -195,7 +217,7 @@ class BlockSearch {
     const QueryBlock::Panel& panel = block_.panels()[p];
     kernel_.scan(panel.view, rows, worker.scores.data());
     for (size_t j = 0; j < panel.view.width; ++j) {
-      const bool wanted = j < panel.count && scanned_[panel.first + j] != 0;
+      const bool wanted = j < panel.count && ways_[panel.first + j] == Way::scan;
       worker.floor[j] =
           wanted ? scan_floor(floors_[panel.first + j].load(std::memory_order_relaxed), bounds_[p].constant[j])
                  : std::numeric_limits<float>::infinity();
@@ -215,6 +237,12 @@ class BlockSearch {
     const QueryBlock::Panel& panel = block_.panels()[p];
     const float* residual = index_.residual != nullptr ? index_.residual + first : kZeros;
     const float* norm = index_.norm + first;
+    float barred[kTileRows];
+    const Copies* const copies = known_copies();
+    if (copies != nullptr && copies->any(first, count)) {  // a norm of -inf keeps a row below any floor
+      for (size_t r = 0; r < count; ++r) barred[r] = copies->is_copy(first + r) ? kNoFloor : norm[r];
+      norm = barred;
+    }
     const float* residual_weight = bounds_[p].residual_weight;
     const float* norm_weight = bounds_[p].norm_weight;
     const size_t width = panel.view.width;
@@ -230,6 +258,7 @@ class BlockSearch {
       const size_t row = width == 1 ? worker.hits[h].j : worker.hits[h].i;
       const size_t j = width == 1 ? 0 : worker.hits[h].j;
       if (worker.floor[j] == std::numeric_limits<float>::infinity()) continue;  // not wanted, but its score was NaN
+      if (norm[row] == kNoFloor) continue;                                      // barred, but there is no floor
       const size_t q = panel.first + j;
       const float floor = floors_[q].load(std::memory_order_relaxed);
       const bool refine = fine_.count() != 0 && floor > kNoFloor;  // before there is a floor nothing can be ruled out
@@ -263,12 +292,51 @@ class BlockSearch {
   }
 
   void push(Worker& worker, size_t q, const Candidate& candidate) {
-    admit(worker.lists[q], candidate, k_, floors_[q], better_, scorer(worker.counts, q));
+    admit(worker.lists[q], candidate, k_, floors_[q], better_, thinner(), scorer(worker.counts, q));
+  }
+
+  const Copies* known_copies() const {
+    return index_.copies != nullptr && index_.copies->known() ? index_.copies : nullptr;
+  }
+
+  // The k best rows, from the k best of which some stand for their copies too. A copy comes after its original: where
+  // it may be among the k best, that one is.
+  std::vector<Candidate> with_copies(const std::vector<Candidate>& best) const {
+    const Copies* const copies = known_copies();
+    if (copies == nullptr) return best;
+    std::vector<Candidate> all;
+    for (const Candidate& c : best) {
+      if (copies->is_copy(static_cast<size_t>(c.row()))) continue;
+      if (all.size() >= k_ && c.low < all.back().low) break;
+      const std::span<const int64_t> alike = copies->alike(c.row());
+      if (alike.empty()) all.push_back(c);
+      for (size_t i = 0; i < std::min(alike.size(), k_); ++i) all.emplace_back(c.low, c.low, alike[i], true);
+      if (all.size() >= 2 * k_) keep_best(all);
+    }
+    keep_best(all);
+    return all;
+  }
+  void keep_best(std::vector<Candidate>& items) const {
+    std::sort(items.begin(), items.end(), better_);
+    if (items.size() > k_) items.erase(items.begin() + static_cast<std::ptrdiff_t>(k_), items.end());
+  }
+
+  // The rows with the k lowest ids, whose scores are +0.
+  std::vector<Candidate> all_zero() const {
+    std::vector<Candidate> best;
+    for (size_t row = 0; row < index_.rows && (index_.ids != nullptr || best.size() < k_); ++row) {
+      best.emplace_back(0.0f, 0.0f, static_cast<int64_t>(row), true);
+      if (best.size() >= 2 * k_ + kChunkRows) keep_best(best);
+    }
+    keep_best(best);
+    return best;
   }
 
   void finish(std::vector<Worker>& workers, SearchCounts& counts, size_t q, float* scores, int64_t* ids) {
+    if (ways_[q] == Way::zero) return write_out(all_zero(), k_, better_, scores, ids);
     const float floor = floors_[q].load(std::memory_order_relaxed);
-    const std::vector<Candidate> best = best_of(workers, q, k_, floor, better_, scorer(counts, q));
+    const std::vector<Candidate> best =
+        with_copies(best_of(workers, q, k_, floor, better_, thinner(), scorer(counts, q)));
     // Whatever was left out had an upper end below some floor, so below the last. If that was a guess too high, the row
     // may be one of the k best.
     const size_t wanted = std::min(k_, index_.rows);
@@ -294,10 +362,8 @@ class BlockSearch {
   const size_t k_;
   const BetterExact better_;
   std::unique_ptr<std::atomic<float>[]> floors_;
-  // By query; not vector<bool>, for threads write neighbours.
-  std::vector<char> exact_;          // to be scored against every row
-  std::vector<char> scanned_;        // to be scanned
-  std::vector<char> failed_;         // its floor was too high
+  std::vector<Way> ways_;            // by query
+  std::vector<char> failed_;         // its floor was too high; not vector<bool>, for threads write neighbours
   std::vector<PanelBounds> bounds_;  // by panel
 };
 

@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <functional>
 
+#include "copies.h"
 #include "encode.h"
 #include "isa.h"
 #include "parallel.h"
@@ -27,7 +28,8 @@ struct IndexView {
   const float* residual;  // [rows] unless float32
   const float* norm;      // [rows]
   float max_norm;
-  const int64_t* ids;  // [rows], distinct, not negative; or null: the row number
+  const int64_t* ids;        // [rows], distinct, not negative; or null: the row number
+  Copies* copies = nullptr;  // found by the first search that meets many ties; null: never
 
   // What a scan reads of rows [first, first + count).
   RowBlock block(size_t first, size_t count) const {

@@ -43,6 +43,7 @@ Result found(const char* isa, jmlr::Storage storage, const Matrix& x, const Matr
   std::vector<float> scale(rows), residual(rows), norm(rows);
   jmlr::encode_rows(storage, x.data(), rows, dim, codes.data(), scale.data(), residual.data(), norm.data());
   const bool coded = storage != jmlr::Storage::float32;
+  jmlr::Copies copies;
   const jmlr::IndexView view{storage,
                              rows,
                              dim,
@@ -52,7 +53,8 @@ Result found(const char* isa, jmlr::Storage storage, const Matrix& x, const Matr
                              coded ? residual.data() : nullptr,
                              norm.data(),
                              jmlr::max_of(norm.data(), rows),
-                             nullptr};
+                             nullptr,
+                             &copies};
   Result result{std::vector<float>(count * k), std::vector<int64_t>(count * k)};
   const jmlr::SearchCounts seen = jmlr::search(view, q.data(), count, k, {threads, jmlr::select_kernels(isa), {}},
                                                result.scores.data(), result.ids.data());

@@ -1,0 +1,93 @@
+#include "copies.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+
+#include "checksum.h"
+
+namespace jmlr {
+namespace {
+
+constexpr size_t kGlance = 16;  // numbers of a row that are compared first: a cache line
+
+struct Suspect {
+  uint64_t sum;
+  int64_t row;
+};
+
+uint64_t sum_of(const float* row, size_t count) {
+  return checksum(reinterpret_cast<const unsigned char*>(row), count * sizeof(float));
+}
+
+// Rows that share norm and first numbers with another, and a few more: each is noted in a table of one bit, and who
+// finds it set is noted in a second.
+std::vector<Suspect> suspects(const float* vectors, const float* norm, size_t rows, size_t dim) {
+  const size_t bits = std::bit_ceil(16 * rows);
+  std::vector<uint64_t> once(bits / 64 + 1), twice(bits / 64 + 1);
+  std::vector<uint64_t> place(rows);
+  for (size_t r = 0; r < rows; ++r) {
+    uint32_t length;
+    std::memcpy(&length, norm + r, sizeof length);
+    const uint64_t sum = sum_of(vectors + r * dim, std::min(dim, kGlance)) ^ length * 0x9e3779b97f4a7c15u;
+    place[r] = (sum ^ sum >> 32) & (bits - 1);
+    const uint64_t bit = uint64_t{1} << (place[r] % 64);
+    twice[place[r] / 64] |= once[place[r] / 64] & bit;
+    once[place[r] / 64] |= bit;
+  }
+  std::vector<Suspect> found;
+  for (size_t r = 0; r < rows; ++r) {
+    if ((twice[place[r] / 64] >> (place[r] % 64) & 1) == 0) continue;
+    found.push_back({sum_of(vectors + r * dim, dim), static_cast<int64_t>(r)});
+  }
+  return found;
+}
+
+}  // namespace
+
+void Copies::find(const float* vectors, const float* norm, const int64_t* ids, size_t rows, size_t dim) {
+  std::call_once(once_, [&] {
+    std::vector<Suspect> found = suspects(vectors, norm, rows, dim);
+    std::sort(found.begin(), found.end(), [&](const Suspect& a, const Suspect& b) {
+      if (a.sum != b.sum) return a.sum < b.sum;
+      return ids != nullptr ? ids[a.row] < ids[b.row] : a.row < b.row;
+    });
+    bits_.resize(rows / 64 + 2);
+    const auto row_at = [&](int64_t row) { return vectors + static_cast<size_t>(row) * dim; };
+    for (size_t first = 0, last; first < found.size(); first = last) {
+      const size_t start = rows_.size();
+      rows_.push_back(found[first].row);
+      for (last = first + 1; last < found.size() && found[last].sum == found[first].sum; ++last) {
+        const int64_t row = found[last].row;
+        if (std::memcmp(row_at(row), row_at(found[first].row), dim * sizeof(float)) != 0) continue;  // as good as never
+        rows_.push_back(row);
+        bits_[static_cast<size_t>(row) / 64] |= uint64_t{1} << (row % 64);
+      }
+      if (rows_.size() == start + 1) {
+        rows_.pop_back();
+        continue;
+      }
+      for (size_t at = start; at < rows_.size(); ++at) groups_.push_back({rows_[at], starts_.size()});
+      starts_.push_back(start);
+    }
+    starts_.push_back(rows_.size());
+    std::sort(groups_.begin(), groups_.end(), [](const Place& a, const Place& b) { return a.row < b.row; });
+    known_.store(!rows_.empty(), std::memory_order_release);
+  });
+}
+
+bool Copies::any(size_t first, size_t count) const {
+  for (size_t word = first / 64; word <= (first + count - 1) / 64; ++word) {
+    if (bits_[word] != 0) return true;
+  }
+  return false;
+}
+
+std::span<const int64_t> Copies::alike(int64_t row) const {
+  const auto at = std::lower_bound(groups_.begin(), groups_.end(), row,
+                                   [](const Place& place, int64_t wanted) { return place.row < wanted; });
+  if (at == groups_.end() || at->row != row) return {};
+  return {rows_.data() + starts_[at->group], starts_[at->group + 1] - starts_[at->group]};
+}
+
+}  // namespace jmlr
