@@ -10,8 +10,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <span>
 #include <utility>
 #include <vector>
+
+#include "copies.h"
 
 namespace jmlr {
 
@@ -40,6 +43,7 @@ static_assert(sizeof(Candidate) == 16);
 class BetterExact {
  public:
   explicit BetterExact(const int64_t* ids) : ids_(ids) {}
+  bool by_row() const { return ids_ == nullptr; }  // rows come in the order of their ids
   int64_t id(int64_t row) const { return ids_ != nullptr ? ids_[row] : row; }
   bool operator()(const Candidate& a, const Candidate& b) const {
     return a.low > b.low || (a.low == b.low && id(a.row()) < id(b.row()));
@@ -242,6 +246,40 @@ std::vector<Candidate> best_of(std::vector<Worker>& workers, size_t q, size_t k,
   if (crowded(best, k)) thin(best);
   settle(best, k, better, score);
   std::sort(best.begin(), best.end(), better);
+  return best;
+}
+
+inline void keep_best(std::vector<Candidate>& items, size_t k, const BetterExact& better) {
+  std::sort(items.begin(), items.end(), better);
+  if (items.size() > k) items.erase(items.begin() + static_cast<std::ptrdiff_t>(k), items.end());
+}
+
+// The k best rows, in order, from the k best of which some stand for their copies too (null: none does). A copy comes
+// after its original: where it may be among the k best, that one is.
+inline std::vector<Candidate> with_copies(std::vector<Candidate> best, const Copies* copies, size_t k,
+                                          const BetterExact& better) {
+  if (copies == nullptr) return best;
+  std::vector<Candidate> all;
+  for (const Candidate& c : best) {
+    if (copies->is_copy(static_cast<size_t>(c.row()))) continue;
+    if (all.size() >= k && c.low < all.back().low) break;
+    const std::span<const int64_t> alike = copies->alike(c.row());
+    if (alike.empty()) all.push_back(c);
+    for (size_t i = 0; i < std::min(alike.size(), k); ++i) all.emplace_back(c.low, c.low, alike[i], true);
+    if (all.size() >= 2 * k) keep_best(all, k, better);
+  }
+  keep_best(all, k, better);
+  return all;
+}
+
+// The rows with the k lowest ids, in order, for a query that scores +0 with all.
+inline std::vector<Candidate> first_rows(size_t rows, size_t k, const BetterExact& better) {
+  std::vector<Candidate> best;
+  for (size_t row = 0; row < rows && !(better.by_row() && best.size() == k); ++row) {
+    best.emplace_back(0.0f, 0.0f, static_cast<int64_t>(row), true);
+    if (best.size() >= 2 * k + 1024) keep_best(best, k, better);
+  }
+  keep_best(best, k, better);
   return best;
 }
 

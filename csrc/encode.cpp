@@ -10,16 +10,6 @@
 namespace jmlr {
 namespace {
 
-double norm_of(const float* x, size_t dim) {
-  double sum[4] = {};
-  size_t d = 0;
-  for (; d + 4 <= dim; d += 4) {
-    for (size_t e = 0; e < 4; ++e) sum[e] += static_cast<double>(x[d + e]) * static_cast<double>(x[d + e]);
-  }
-  for (; d < dim; ++d) sum[0] += static_cast<double>(x[d]) * static_cast<double>(x[d]);
-  return std::sqrt((sum[0] + sum[1]) + (sum[2] + sum[3]));
-}
-
 struct Loss {
   double residual, code_norm;  // |x - y| and |y|
 };
@@ -72,13 +62,42 @@ size_t padded_units(Storage storage, size_t dim) {
 
 Rounding rounding_of(Storage storage, size_t dim) {
   const auto n = static_cast<double>(dim);
-  if (storage == Storage::float32) return float32_rounding(dim);
-  if (storage == Storage::int8) return int8_rounding();
+  if (storage == Storage::float32) return float32_rounding(dim);                     // but see lost_subnormals
+  if (storage == Storage::int8) return {int8_rounding().relative, 16.0 * 0x1p-126};  // where it is flushed to zero
   // bfloat16: the dot-product instruction flushes to zero, and its rounding is not IEEE's everywhere
   return {1.02 * (3.0 * n + 8.0) * 2.0 * kUnit, (4.0 * n + 16.0) * 0x1p-126};
 }
 
+// out = x times `factor`, a power of two; returns |x factor - out|, since what would be subnormal becomes zero.
+double scale_query(const float* x, size_t dim, double factor, float* out) {
+  double lost = 0.0;
+  for (size_t d = 0; d < dim; ++d) {
+    const double exact = static_cast<double>(x[d]) * factor;
+    out[d] = std::fabs(exact) < 0x1p-126 ? 0.0f : static_cast<float>(exact);
+    const double difference = exact - static_cast<double>(out[d]);
+    lost += difference * difference;
+  }
+  return std::sqrt(lost);
+}
+
+// Of a float32 scan that takes subnormal numbers for zero: its sums lose up to 2^-126 at each of 2 D + 16 steps, and
+// what a row's subnormal numbers would have added.
+double lost_subnormals(size_t dim, double code_norm) {
+  const auto n = static_cast<double>(dim);
+  return (2.0 * n + 16.0) * 0x1p-126 + code_norm * std::sqrt(n) * 0x1p-126 * (1.0 + 0x1p-30);
+}
+
 }  // namespace
+
+double norm_of(const float* x, size_t dim) {
+  double sum[4] = {};
+  size_t d = 0;
+  for (; d + 4 <= dim; d += 4) {
+    for (size_t e = 0; e < 4; ++e) sum[e] += static_cast<double>(x[d + e]) * static_cast<double>(x[d + e]);
+  }
+  for (; d < dim; ++d) sum[0] += static_cast<double>(x[d]) * static_cast<double>(x[d]);
+  return std::sqrt((sum[0] + sum[1]) + (sum[2] + sum[3]));
+}
 
 size_t code_stride(Storage storage, size_t dim) {
   const size_t bytes = storage == Storage::float32 ? 0 : storage == Storage::bfloat16 ? 2 * dim : dim;
@@ -161,9 +180,37 @@ void encode_rows(Storage storage, const float* rows, size_t count, size_t dim, u
   });
 }
 
+double query_scale(double norm, float max_norm) {
+  const auto within = [](double value, double limit) { return value >= 1.0 / limit && value <= limit; };
+  if (norm == 0.0 || (within(norm, 0x1p+40) && within(max_norm, 0x1p+60))) return 1.0;
+  // |p| |y| is to be 2^80: far from overflow, and of rows much shorter than the longest far from underflow. An infinite
+  // norm is of a row of up to 2^136; so much of the range is left to it, and as much to weights of lifted norms.
+  const double longest = std::min(static_cast<double>(max_norm), 0x1p+136);
+  const int exponent = lifts(max_norm) ? 20 : longest > 1.0 ? std::max(80 - std::ilogb(longest), -30) : 80;
+  return std::ldexp(1.0, exponent - std::ilogb(norm));
+}
+
+std::vector<double> query_scales(const float* queries, size_t count, size_t dim, float max_norm) {
+  std::vector<double> scales(count);
+  for (size_t q = 0; q < count; ++q) scales[q] = query_scale(norm_of(queries + q * dim, dim), max_norm);
+  return scales;
+}
+
+// By integers: a processor may take a hundred cycles for a subnormal operand.
+void lift(const float* rows, size_t count, float* out) {
+  static_assert(kLift == 0x1p+100f);
+  constexpr uint32_t kSign = 0x80000000u, kLeastNormal = 0x00800000u, kHundred = 100u << 23;
+  for (size_t i = 0; i < count; ++i) {
+    const uint32_t sign = bits_of(rows[i]) & kSign;
+    const uint32_t magnitude = bits_of(rows[i]) & ~kSign;
+    const uint32_t subnormal = bits_of(static_cast<float>(static_cast<int32_t>(magnitude)) * (kLift * 0x1p-149f));
+    out[i] = float_of(sign | (magnitude < kLeastNormal ? subnormal : magnitude + kHundred));
+  }
+}
+
 QueryBlock::QueryBlock(Storage storage, const Kernel& kernel, const float* queries, size_t count, size_t dim,
-                       bool streaming)
-    : queries_(queries), count_(count), dim_(dim), bounds_(count), norms_(count) {
+                       bool streaming, const std::vector<double>& scale)
+    : queries_(queries), count_(count), dim_(dim), bounds_(count), zero_(count) {
   const size_t units = padded_units(storage, dim);
   const size_t full = streaming ? 1 : 2 * kernel.lanes;
   size_t slots = 0;  // queries with padding
@@ -185,6 +232,7 @@ QueryBlock::QueryBlock(Storage storage, const Kernel& kernel, const float* queri
 
   std::vector<uint32_t> packed(units);
   std::vector<double> wide(dim);
+  std::vector<float> scaled(dim);
   size_t slot = 0;
   for (Panel& panel : panels_) {
     uint32_t* panel_units = units_.data() + slot * units;
@@ -192,8 +240,10 @@ QueryBlock::QueryBlock(Storage storage, const Kernel& kernel, const float* queri
     panel.view.scale = scale_.data() + slot;
     panel.view.offset = offset_.data() + slot;
     for (size_t j = 0; j < panel.count; ++j) {
-      const float* q = query(panel.first + j);
-      const double norm = norms_[panel.first + j] = norm_of(q, dim);
+      const float* const q = scaled.data();
+      const double flushed = scale_query(query(panel.first + j), dim, scale[panel.first + j], scaled.data());
+      const double norm = norm_of(query(panel.first + j), dim) * scale[panel.first + j];
+      zero_[panel.first + j] = norm == 0.0;
       Loss loss{0.0, norm};
       std::fill(packed.begin(), packed.end(), 0u);
       if (storage == Storage::float32) {
@@ -210,23 +260,25 @@ QueryBlock::QueryBlock(Storage storage, const Kernel& kernel, const float* queri
       } else {
         std::copy(q, q + dim, wide.begin());
         auto* digits = reinterpret_cast<int8_t*>(packed.data());
-        const float scale = scale_of(q, dim);
+        const float step = scale_of(q, dim);
         int32_t sum;
-        loss = encode_int8(wide.data(), dim, scale, digits, &sum);
-        scale_[slot + j] = scale;
+        loss = encode_int8(wide.data(), dim, step, digits, &sum);
+        scale_[slot + j] = step;
         offset_[slot + j] = 128 * sum;
         if (streaming) {
-          for (size_t d = 0; d < dim; ++d) wide[d] -= static_cast<double>(scale) * digits[d];
+          for (size_t d = 0; d < dim; ++d) wide[d] -= static_cast<double>(step) * digits[d];
           auto* low = reinterpret_cast<int8_t*>(low_.data() + slot * units);
           std::fill(low, low + units * 4, int8_t{0});
-          panel.view.low_scale = scale / 254.0f < kLeastScale ? 0.0f : scale / 254.0f;
+          panel.view.low_scale = step / 254.0f < kLeastScale ? 0.0f : step / 254.0f;
           const Loss second = encode_int8(wide.data(), dim, panel.view.low_scale, low, &sum);
           loss = {second.residual, loss.code_norm + second.code_norm};
           panel.view.low = low;
           panel.view.low_offset = 128 * sum;
         }
       }
-      bounds_[panel.first + j] = bound_of(rounding_of(storage, dim), dim, norm, loss.code_norm, loss.residual);
+      Rounding rounding = rounding_of(storage, dim);
+      if (storage == Storage::float32) rounding.absolute = lost_subnormals(dim, norm);
+      bounds_[panel.first + j] = bound_of(rounding, dim, norm, loss.code_norm, loss.residual + flushed);
       const size_t side_by_side = !streaming && panel.view.width < kernel.lanes ? 2 : 1;
       for (size_t u = 0; u < units; ++u) {
         const size_t at = u / side_by_side * panel.view.width + j;
@@ -235,10 +287,6 @@ QueryBlock::QueryBlock(Storage storage, const Kernel& kernel, const float* queri
     }
     slot += panel.view.width;
   }
-}
-
-bool QueryBlock::scannable(size_t query, float max_norm) const {
-  return jmlr::scannable(norms_[query], static_cast<double>(max_norm));
 }
 
 }  // namespace jmlr

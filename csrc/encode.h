@@ -32,10 +32,26 @@ std::optional<std::pair<size_t, size_t>> first_nonfinite(const float* rows, size
 void encode_rows(Storage storage, const float* rows, size_t count, size_t dim, uint8_t* codes, float* scale,
                  float* residual, float* norm, Team& team);
 
-// Queries made ready for one kernel. Panels are as wide as the kernel likes, or 1 for the streaming path.
+// The Euclidean norm of x [dim], within a few roundings.
+double norm_of(const float* x, size_t dim);
+
+// A scan multiplies vectors by powers of two, so that its sums neither overflow nor vanish: a query by `query_scale`,
+// and rows by kLift where all are so small that their numbers may be subnormal. `norm` is the query's, or the largest
+// of several that share a scale; `max_norm` the largest of the rows, which may be infinite.
+constexpr float kLift = 0x1p+100f;
+inline bool lifts(float max_norm) { return max_norm < 1.0f / kLift; }
+double query_scale(double norm, float max_norm);
+std::vector<double> query_scales(const float* queries, size_t count, size_t dim, float max_norm);
+
+// out = kLift * rows [count], exactly, for numbers that lifts() allows.
+void lift(const float* rows, size_t count, float* out);
+
+// Queries made ready for one kernel, each multiplied by its scale. Panels are as wide as the kernel likes, or 1 for the
+// streaming path.
 class QueryBlock {
  public:
-  QueryBlock(Storage storage, const Kernel& kernel, const float* queries, size_t count, size_t dim, bool streaming);
+  QueryBlock(Storage storage, const Kernel& kernel, const float* queries, size_t count, size_t dim, bool streaming,
+             const std::vector<double>& scale);
 
   struct Panel {
     size_t first;  // first query
@@ -44,9 +60,7 @@ class QueryBlock {
   };
   const std::vector<Panel>& panels() const { return panels_; }
   const ErrorBound& bound(size_t query) const { return bounds_[query]; }
-  // False where a float32 scan may overflow; such a query must be scored exactly against every row.
-  bool scannable(size_t query, float max_norm) const;
-  bool is_zero(size_t query) const { return norms_[query] == 0.0; }
+  bool is_zero(size_t query) const { return zero_[query]; }
   const float* query(size_t i) const { return queries_ + i * dim_; }
   size_t count() const { return count_; }
 
@@ -55,7 +69,7 @@ class QueryBlock {
   size_t count_, dim_;
   std::vector<Panel> panels_;
   std::vector<ErrorBound> bounds_;
-  std::vector<double> norms_;
+  std::vector<bool> zero_;
   AlignedBuffer<uint32_t> units_, low_;
   AlignedBuffer<float> scale_, exact_;
   AlignedBuffer<int32_t> offset_;

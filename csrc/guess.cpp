@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "aligned.h"
+#include "floating_point.h"
 
 namespace jmlr {
 namespace {
@@ -16,13 +17,22 @@ constexpr size_t kMostSampled = 512u << 20;  // scores: a float for each group o
 // Sampled rows side by side, as a scan reads them.
 class SampledTile {
  public:
-  SampledTile(const IndexView& index, size_t stride)
-      : index_(index), stride_(stride), row_bytes_(index.block(0, 0).stride), codes_(kTileRows * row_bytes_) {}
+  SampledTile(const IndexView& index, size_t stride, bool lifted)
+      : index_(index),
+        stride_(stride),
+        lifted_(lifted),
+        row_bytes_(index.block(0, 0).stride),
+        codes_(kTileRows * row_bytes_) {}
 
   RowBlock gather(size_t first) {
     for (size_t r = 0; r < kTileRows; ++r) {
       const RowBlock row = index_.block(sampled_row(first + r, stride_), 1);
-      std::memcpy(codes_.data() + r * row_bytes_, row.codes, row_bytes_);
+      char* const out = codes_.data() + r * row_bytes_;
+      if (lifted_) {
+        lift(static_cast<const float*>(row.codes), index_.dim, reinterpret_cast<float*>(out));
+      } else {
+        std::memcpy(out, row.codes, row_bytes_);
+      }
       if (row.scale != nullptr) scale_[r] = *row.scale;
     }
     return {codes_.data(), row_bytes_, kTileRows, index_.scale != nullptr ? scale_ : nullptr};
@@ -30,7 +40,9 @@ class SampledTile {
 
  private:
   const IndexView& index_;
-  const size_t stride_, row_bytes_;
+  const size_t stride_;
+  const bool lifted_;
+  const size_t row_bytes_;
   AlignedBuffer<char> codes_;
   float scale_[kTileRows];
 };
@@ -102,7 +114,8 @@ std::vector<float> guess_floors(const IndexView& index, const Kernel& kernel, co
   WorkQueue sample(tiles, 1);
   team.run([&](size_t me) {
     AlignedBuffer<float> scores(kTileRows * kMaxWidth);
-    SampledTile tile(index, stride);
+    SampledTile tile(index, stride, lifts(index.max_norm));
+    const SubnormalsAreZero environment;
     for (size_t t, end; !team.stopping(me) && sample.claim(&t, &end);) {
       const RowBlock rows = tile.gather(t * kTileRows);
       for (size_t p = 0; p < panels.size(); ++p) {

@@ -26,19 +26,22 @@ struct Interval {
 class PassageScan {
  public:
   PassageScan(const MaxSimView& index, Storage storage, const Kernels& kernels, const float* tokens,
-              const int64_t* starts, size_t count)
+              const int64_t* starts, size_t count, float max_norm)
       : index_(index),
         storage_(storage),
         kernel_(kernels.scan[static_cast<int>(storage)]),
         raise_(kernels.raise),
         width_(2 * kernel_.lanes),
         count_(count),
-        block_(storage, kernel_, tokens, static_cast<size_t>(starts[count] - starts[0]), index.dim, false),
+        lifted_(lifts(max_norm)),
+        scale_(scales_of(tokens, starts, count, max_norm)),
+        block_(storage, kernel_, tokens, scale_.size(), index.dim, false, scale_),
         pieces_(block_.panels().size()),
         bounds_(count) {
     for (size_t q = 0; q < count; ++q) {
       const auto begin = static_cast<size_t>(starts[q] - starts[0]);
       const auto end = static_cast<size_t>(starts[q + 1] - starts[0]);
+      sum_scale_.push_back(begin < end ? scale_[begin] * (lifted_ ? static_cast<double>(kLift) : 1.0) : 1.0);
       for (size_t t = begin; t < end; ++t) bounds_[q].add(block_.bound(t), SumBound::slack(end - begin));
       for (size_t t = begin; t < end;) {
         const size_t upto = std::min(end, (t / width_ + 1) * width_);
@@ -50,12 +53,13 @@ class PassageScan {
 
   struct Scratch {
     AlignedBuffer<float> scores;  // [kTileRows, panel width]
+    AlignedBuffer<float> lifted;  // [kTileRows, dim], of rows that a scan would take for zero
     AlignedBuffer<float> peaks;   // [panels, panel width]: maxima over the passage that is being read
     std::vector<double> sums;     // [passages that end in the tile, queries]
   };
   Scratch scratch() const {
-    return {AlignedBuffer<float>(kTileRows * width_), AlignedBuffer<float>(block_.panels().size() * width_),
-            std::vector<double>(kTileRows * count_)};
+    return {AlignedBuffer<float>(kTileRows * width_), AlignedBuffer<float>(lifted_ ? kTileRows * index_.dim : 0),
+            AlignedBuffer<float>(block_.panels().size() * width_), std::vector<double>(kTileRows * count_)};
   }
 
   // Calls found(passage, sums [queries]) for passages [first, last), in order.
@@ -68,6 +72,7 @@ class PassageScan {
       const size_t opened = first;
       while (first < last && static_cast<size_t>(index_.offsets[first + 1]) <= row + count) ++first;
       std::fill_n(scratch.sums.data(), (first - opened) * count_, 0.0);
+      if (lifted_) lift(index_.vectors + row * index_.dim, count * index_.dim, scratch.lifted.data());
       for (size_t p = 0; p < block_.panels().size(); ++p) scan_tile(scratch, p, row, count, opened, first);
       for (size_t passage = opened; passage < first; ++passage) {
         found(passage, scratch.sums.data() + (passage - opened) * count_);
@@ -77,17 +82,10 @@ class PassageScan {
 
   // Rounding to float32 is monotonic, as the contract's is: the interval's ends need no widening for it.
   Interval interval(size_t q, size_t passage, double sum) const {
-    const float residual = storage_ == Storage::float32 ? 0.0f : index_.residual[passage];
-    const double error = bounds_[q].error(residual, index_.norm[passage]);
-    return {static_cast<float>(sum - error), static_cast<float>(sum + error)};
-  }
-
-  // False where a float32 scan of one of the tokens, or the sum of all, may overflow.
-  bool scannable(size_t begin, size_t end, float max_norm) const {
-    for (size_t t = begin; t < end; ++t) {
-      if (!block_.scannable(t, max_norm * static_cast<float>(end - begin))) return false;
-    }
-    return true;
+    const double residual = storage_ == Storage::float32 ? 0.0 : static_cast<double>(index_.residual[passage]);
+    const double norm = static_cast<double>(index_.norm[passage]) * (lifted_ ? static_cast<double>(kLift) : 1.0);
+    const double error = bounds_[q].error(residual, norm);
+    return {static_cast<float>((sum - error) / sum_scale_[q]), static_cast<float>((sum + error) / sum_scale_[q])};
   }
 
  private:
@@ -95,7 +93,22 @@ class PassageScan {
     size_t query, begin, end;
   };
 
-  RowBlock rows_at(size_t first, size_t count) const {
+  // All tokens of a query share the scale of the longest.
+  std::vector<double> scales_of(const float* tokens, const int64_t* starts, size_t count, float max_norm) const {
+    std::vector<double> scales;
+    for (size_t q = 0; q < count; ++q) {
+      double longest = 0.0;
+      for (auto t = static_cast<size_t>(starts[q] - starts[0]); t < static_cast<size_t>(starts[q + 1] - starts[0]);
+           ++t) {
+        longest = std::max(longest, norm_of(tokens + t * index_.dim, index_.dim));
+      }
+      scales.resize(static_cast<size_t>(starts[q + 1] - starts[0]), query_scale(longest, max_norm));
+    }
+    return scales;
+  }
+
+  RowBlock rows_at(const Scratch& scratch, size_t first, size_t count) const {
+    if (lifted_) return {scratch.lifted.data(), index_.dim * sizeof(float), count, nullptr};
     if (storage_ == Storage::float32) {
       return {index_.vectors + first * index_.dim, index_.dim * sizeof(float), count, nullptr};
     }
@@ -107,7 +120,10 @@ class PassageScan {
   void scan_tile(Scratch& scratch, size_t p, size_t row, size_t count, size_t opened, size_t closed) const {
     const QueryPanel& panel = block_.panels()[p].view;
     float* peaks = scratch.peaks.data() + p * width_;
-    kernel_.scan(panel, rows_at(row, count), scratch.scores.data());
+    {
+      const SubnormalsAreZero environment;
+      kernel_.scan(panel, rows_at(scratch, row, count), scratch.scores.data());
+    }
     size_t done = 0;
     for (size_t passage = opened; passage < closed; ++passage) {
       const size_t upto = static_cast<size_t>(index_.offsets[passage + 1]) - row;
@@ -128,7 +144,10 @@ class PassageScan {
   RaiseFn raise_;
   const size_t width_;  // of a panel at most; only the last may be narrower
   const size_t count_;
+  const bool lifted_;
+  const std::vector<double> scale_;  // by token
   QueryBlock block_;
+  std::vector<double> sum_scale_;           // of the scan's sums, by query
   std::vector<std::vector<Piece>> pieces_;  // by panel
   std::vector<SumBound> bounds_;
 };
@@ -166,23 +185,22 @@ class GroupSearch {
         count_(count),
         k_(k),
         better_(index.ids),
-        coarse_(index, index.storage, options.kernels, tokens, starts, count),
+        max_norm_(max_of(index.norm, index.passages)),
+        coarse_(index, lifts(max_norm_) ? Storage::float32 : index.storage, options.kernels, tokens, starts, count,
+                max_norm_),
         floors_(new std::atomic<float>[count]),
         exact_(count, false) {
-    const float max_norm = max_of(index.norm, index.passages);
     fine_.reserve(count);
     queries_.reserve(count);
     for (size_t q = 0; q < count; ++q) {
       const float* first = tokens + static_cast<size_t>(starts[q] - starts[0]) * index.dim;
       const auto held = static_cast<size_t>(starts[q + 1] - starts[q]);
-      const auto begin = static_cast<size_t>(starts[q] - starts[0]);
-      if (index.storage != Storage::float32) {
-        fine_.emplace_back(index, Storage::float32, options.kernels, first, starts + q, 1);
+      if (index.storage != Storage::float32 && !lifts(max_norm_)) {
+        fine_.emplace_back(index, Storage::float32, options.kernels, first, starts + q, 1, max_norm_);
       }
       queries_.emplace_back(first, held, index.dim);
       floors_[q].store(kNoFloor, std::memory_order_relaxed);
-      // With k of all passages wanted there is nothing to rule out; with huge norms float32 cannot be trusted to.
-      exact_[q] = k >= index.passages || !coarse_.scannable(begin, begin + held, max_norm);
+      exact_[q] = k >= index.passages;  // with all passages wanted there is nothing to rule out
     }
   }
 
@@ -282,6 +300,7 @@ class GroupSearch {
   const MaxDotsFn max_dots_;
   const size_t count_, k_;
   const BetterExact better_;
+  const float max_norm_;
   const PassageScan coarse_;
   std::vector<PassageScan> fine_;  // by query, over the originals: empty where coarse_ reads them itself
   std::vector<ExactQuery> queries_;

@@ -2,10 +2,12 @@
 // new ones.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <functional>
+#include <numeric>
 
 namespace jmlr {
 
@@ -26,6 +28,19 @@ class WorkQueue {
  private:
   std::atomic<size_t> next_{0};
   size_t limit_, chunk_;
+};
+
+// The order in which n chunks of rows are visited: in steps of about the golden ratio of all, so that those seen so far
+// are a sample of the whole and floors rise early, also where rows are stored in the order of their scores.
+class Visits {
+ public:
+  explicit Visits(size_t n) : n_(std::max(n, size_t{1})), step_(std::max(n * 618 / 1000, size_t{1})) {
+    while (std::gcd(n_, step_) != 1) ++step_;
+  }
+  size_t operator[](size_t i) const { return i * step_ % n_; }
+
+ private:
+  size_t n_, step_;
 };
 
 // Calls body(worker) once on each of `threads` threads; worker 0 is the caller. Every thread runs in the default

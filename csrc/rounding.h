@@ -110,8 +110,8 @@ struct SumBound {
     norm += slack * static_cast<double>(bound.norm_weight);
     constant += slack * static_cast<double>(bound.constant);
   }
-  JMLR_HD double error(float largest_residual, float largest_norm) const {
-    return residual * static_cast<double>(largest_residual) + norm * static_cast<double>(largest_norm) + constant;
+  JMLR_HD double error(double largest_residual, double largest_norm) const {
+    return residual * largest_residual + norm * largest_norm + constant;
   }
 };
 

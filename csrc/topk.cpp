@@ -8,6 +8,7 @@
 #include "candidates.h"
 #include "floating_point.h"
 #include "guess.h"
+#include "panel_bounds.h"
 
 namespace jmlr {
 namespace {
@@ -18,24 +19,14 @@ constexpr size_t kTileRows = 96;            // rows scored before their scores a
 constexpr size_t kChunkRows = 768;          // rows claimed at a time
 constexpr size_t kPanelBytes = 512u << 10;  // of the panels taken past all rows together: they stay in L2
 
-// The order in which n chunks of rows are visited: in steps of about the golden ratio of all, so that those seen so far
-// are a sample of the whole and floors rise early, also where rows are stored in the order of their scores.
-class Visits {
- public:
-  explicit Visits(size_t n) : n_(std::max(n, size_t{1})), step_(std::max(n * 618 / 1000, size_t{1})) {
-    while (std::gcd(n_, step_) != 1) ++step_;
-  }
-  size_t operator[](size_t i) const { return i * step_ % n_; }
-
- private:
-  size_t n_, step_;
-};
-
 // All that one thread needs for a block of queries.
 struct Worker {
   std::vector<CandidateList> lists;  // by query
   AlignedBuffer<float> floor;        // by padded query slot: what a row's upper end must reach
   AlignedBuffer<float> scores;       // [kTileRows, panel width]
+  AlignedBuffer<float> lifted;       // [kTileRows, dim], of rows that a scan would take for zero
+  float residual[kTileRows] = {};    // of a tile's rows, as the filter reads them
+  float norm[kTileRows] = {};        // -inf for a row that must not be let in
   std::vector<Hit> hits;
   SearchCounts counts;
 };
@@ -48,27 +39,20 @@ enum class Way : char {
   none    // it has its answer
 };
 
-// The error bounds of a panel's queries, side by side as the filter reads them.
-struct PanelBounds {
-  float residual_weight[kMaxWidth] = {};
-  float norm_weight[kMaxWidth] = {};
-  float constant[kMaxWidth] = {};
-  bool any_exact = false;    // some is to be scored exactly against every row
-  bool any_scanned = false;  // some is to be scanned
-};
-
 // One block of at most kQueriesAtOnce queries against the whole index.
 class BlockSearch {
  public:
   BlockSearch(const IndexView& index, const float* queries, size_t count, size_t k, const SearchOptions& options)
-      : index_(index),
-        kernel_(options.kernels.scan[static_cast<int>(index.storage)]),
+      : index_(index.scanned()),
+        kernel_(options.kernels.scan[static_cast<int>(index_.storage)]),
         filter_(options.kernels.filter),
         rescore_(options.kernels.rescore),
         streaming_(count <= kStreamingQueries),
-        block_(index.storage, kernel_, queries, count, index.dim, streaming_),
-        fine_(index.storage, kernel_, queries, streaming_ || index.storage != Storage::int8 ? 0 : count, index.dim,
-              true),
+        lifted_(lifts(index.max_norm)),
+        scale_(query_scales(queries, count, index.dim, index.max_norm)),
+        block_(index_.storage, kernel_, queries, count, index.dim, streaming_, scale_),
+        fine_(index_.storage, kernel_, queries, streaming_ || index_.storage != Storage::int8 ? 0 : count, index.dim,
+              true, scale_),
         k_(k),
         better_(index.ids),
         floors_(new std::atomic<float>[count]),
@@ -76,8 +60,8 @@ class BlockSearch {
         failed_(count, 0) {
     for (size_t q = 0; q < count; ++q) {
       floors_[q].store(kNoFloor, std::memory_order_relaxed);
-      // With k of all rows wanted there is nothing to rule out; with huge norms float32 cannot be trusted to.
-      if (k >= index.rows || !block_.scannable(q, index.max_norm)) ways_[q] = Way::exact;
+      if (lifted_) scale_[q] *= static_cast<double>(kLift);
+      if (k >= index.rows) ways_[q] = Way::exact;  // with all rows wanted there is nothing to rule out
       if (block_.is_zero(q)) ways_[q] = Way::zero;
     }
     for (const QueryBlock::Panel& panel : block_.panels()) {
@@ -87,6 +71,7 @@ class BlockSearch {
         bounds.residual_weight[j] = bound.residual_weight;
         bounds.norm_weight[j] = bound.norm_weight;
         bounds.constant[j] = bound.constant;
+        bounds.scale[j] = scale_[panel.first + j];
       }
     }
     note_ways();
@@ -119,7 +104,7 @@ class BlockSearch {
     if (guess && !streaming_) {
       const std::vector<float> guessed = guess_floors(index_, kernel_, block_, k_, team);
       for (size_t q = 0; q < guessed.size(); ++q) {
-        if (ways_[q] == Way::scan) raise_floor(floors_[q], guessed[q]);
+        if (ways_[q] == Way::scan) raise_floor(floors_[q], unscaled(guessed[q], q));
       }
     }
     const size_t held = kPanelBytes / (2 * kernel_.lanes * 4 * block_.panels()[0].view.unit_count);
@@ -151,6 +136,9 @@ class BlockSearch {
   }
 
  private:
+  // From what a scan scores, multiplied by powers of two, to the contract's score. Rounds, as that does, monotonically.
+  float unscaled(float score, size_t q) const { return static_cast<float>(static_cast<double>(score) / scale_[q]); }
+
   auto scorer(SearchCounts& counts, size_t q) {
     return [this, &counts, q](const int64_t* rows, size_t count, float* out) {
       score_exactly(counts, q, rows, count, out);
@@ -186,6 +174,7 @@ class BlockSearch {
     worker.floor = AlignedBuffer<float>(width);
     worker.scores = AlignedBuffer<float>(kTileRows * width);
     worker.hits.resize(kTileRows * width);
+    if (lifted_) worker.lifted = AlignedBuffer<float>(kTileRows * index_.dim);
   }
 
   // Rows [begin, end) against panels [from, to).
@@ -193,8 +182,10 @@ class BlockSearch {
     const std::vector<QueryBlock::Panel>& panels = block_.panels();
     for (size_t first = begin; first < end; first += kTileRows) {
       const size_t count = std::min(kTileRows, end - first);
+      describe(worker, first, count);
       for (size_t p = from; p < to; ++p) {
-        if (bounds_[p].any_scanned) scan_tile(worker, p, block_ahead(first, count, end, p - from, to - from), first);
+        if (bounds_[p].any_scanned)
+          scan_tile(worker, p, block_ahead(worker, first, count, end, p - from, to - from), first);
         if (!bounds_[p].any_exact) continue;
         for (size_t q = panels[p].first; q < panels[p].first + panels[p].count; ++q) {
           if (ways_[q] == Way::exact) scan_exactly(worker, q, first, count);
@@ -203,46 +194,54 @@ class BlockSearch {
     }
   }
 
+  // What the scan and the filter are told of rows [first, first + count).
+  void describe(Worker& worker, size_t first, size_t count) const {
+    if (lifted_) {
+      lift(index_.vectors + first * index_.dim, count * index_.dim, worker.lifted.data());
+      lift(index_.norm + first, count, worker.norm);
+    } else {
+      std::copy_n(index_.norm + first, count, worker.norm);
+    }
+    if (index_.residual != nullptr) std::copy_n(index_.residual + first, count, worker.residual);
+    // A larger bound is a bound, and subnormal ones are slow.
+    for (size_t r = 0; r < count; ++r) worker.norm[r] = std::max(worker.norm[r], 0x1p-126f);
+    for (size_t r = 0; r < count; ++r) worker.residual[r] = std::max(worker.residual[r], 0x1p-126f);
+    const Copies* const copies = known_copies();
+    if (copies == nullptr || !copies->any(first, count)) return;
+    for (size_t r = 0; r < count; ++r) {
+      if (copies->is_copy(first + r)) worker.norm[r] = kNoFloor;
+    }
+  }
+
   // Rows [first, first + count), and for panel `part` of `parts` its share of the tile that follows.
-  RowBlock block_ahead(size_t first, size_t count, size_t end, size_t part, size_t parts) const {
+  RowBlock block_ahead(const Worker& worker, size_t first, size_t count, size_t end, size_t part, size_t parts) const {
     RowBlock rows = index_.block(first, count);
     const size_t next = std::min(kTileRows, end - first - count) * rows.stride;
     const size_t begin = next * part / parts / 64 * 64;
     rows.ahead = static_cast<const char*>(rows.codes) + count * rows.stride + begin;
     rows.ahead_bytes = next * (part + 1) / parts - begin;
+    if (lifted_) rows.codes = worker.lifted.data();
     return rows;
   }
 
   void scan_tile(Worker& worker, size_t p, const RowBlock& rows, size_t first) {
     const QueryBlock::Panel& panel = block_.panels()[p];
-    kernel_.scan(panel.view, rows, worker.scores.data());
+    {
+      const SubnormalsAreZero environment;
+      kernel_.scan(panel.view, rows, worker.scores.data());
+    }
     for (size_t j = 0; j < panel.view.width; ++j) {
       const bool wanted = j < panel.count && ways_[panel.first + j] == Way::scan;
-      worker.floor[j] =
-          wanted ? scan_floor(floors_[panel.first + j].load(std::memory_order_relaxed), bounds_[p].constant[j])
-                 : std::numeric_limits<float>::infinity();
+      worker.floor[j] = wanted ? bounds_[p].scan_floor(j, floors_[panel.first + j].load(std::memory_order_relaxed))
+                               : std::numeric_limits<float>::infinity();
     }
     nominate(worker, p, first, rows.count);
   }
 
-  // A row is let in if its upper end reaches the floor; the constant of the bound is moved over to the floor, and what
-  // is taken off after that is more than the subtraction may have rounded up.
-  static float scan_floor(float floor, float constant) {
-    const float lowered = floor - constant;
-    return lowered - (std::fabs(lowered) * 0x1p-23f + 0x1p-149f);
-  }
-
   void nominate(Worker& worker, size_t p, size_t first, size_t count) {
-    static const float kZeros[kTileRows] = {};
     const QueryBlock::Panel& panel = block_.panels()[p];
-    const float* residual = index_.residual != nullptr ? index_.residual + first : kZeros;
-    const float* norm = index_.norm + first;
-    float barred[kTileRows];
-    const Copies* const copies = known_copies();
-    if (copies != nullptr && copies->any(first, count)) {  // a norm of -inf keeps a row below any floor
-      for (size_t r = 0; r < count; ++r) barred[r] = copies->is_copy(first + r) ? kNoFloor : norm[r];
-      norm = barred;
-    }
+    const float* const residual = worker.residual;
+    const float* const norm = worker.norm;
     const float* residual_weight = bounds_[p].residual_weight;
     const float* norm_weight = bounds_[p].norm_weight;
     const size_t width = panel.view.width;
@@ -265,8 +264,9 @@ class BlockSearch {
       const ErrorBound& bound = refine ? fine_.bound(q) : block_.bound(q);
       const float score = refine ? rescan(q, first + row) : worker.scores[row * width + j];
       const float error = bound.residual_weight * residual[row] + bound.norm_weight * norm[row] + bound.constant;
-      if (score + error < floor) continue;
-      push(worker, q, {score - error, score + error, static_cast<int64_t>(first + row), false});
+      const float high = unscaled(score + error, q);
+      if (high < floor) continue;
+      push(worker, q, {unscaled(score - error, q), high, static_cast<int64_t>(first + row), false});
     }
   }
 
@@ -299,44 +299,11 @@ class BlockSearch {
     return index_.copies != nullptr && index_.copies->known() ? index_.copies : nullptr;
   }
 
-  // The k best rows, from the k best of which some stand for their copies too. A copy comes after its original: where
-  // it may be among the k best, that one is.
-  std::vector<Candidate> with_copies(const std::vector<Candidate>& best) const {
-    const Copies* const copies = known_copies();
-    if (copies == nullptr) return best;
-    std::vector<Candidate> all;
-    for (const Candidate& c : best) {
-      if (copies->is_copy(static_cast<size_t>(c.row()))) continue;
-      if (all.size() >= k_ && c.low < all.back().low) break;
-      const std::span<const int64_t> alike = copies->alike(c.row());
-      if (alike.empty()) all.push_back(c);
-      for (size_t i = 0; i < std::min(alike.size(), k_); ++i) all.emplace_back(c.low, c.low, alike[i], true);
-      if (all.size() >= 2 * k_) keep_best(all);
-    }
-    keep_best(all);
-    return all;
-  }
-  void keep_best(std::vector<Candidate>& items) const {
-    std::sort(items.begin(), items.end(), better_);
-    if (items.size() > k_) items.erase(items.begin() + static_cast<std::ptrdiff_t>(k_), items.end());
-  }
-
-  // The rows with the k lowest ids, whose scores are +0.
-  std::vector<Candidate> all_zero() const {
-    std::vector<Candidate> best;
-    for (size_t row = 0; row < index_.rows && (index_.ids != nullptr || best.size() < k_); ++row) {
-      best.emplace_back(0.0f, 0.0f, static_cast<int64_t>(row), true);
-      if (best.size() >= 2 * k_ + kChunkRows) keep_best(best);
-    }
-    keep_best(best);
-    return best;
-  }
-
   void finish(std::vector<Worker>& workers, SearchCounts& counts, size_t q, float* scores, int64_t* ids) {
-    if (ways_[q] == Way::zero) return write_out(all_zero(), k_, better_, scores, ids);
+    if (ways_[q] == Way::zero) return write_out(first_rows(index_.rows, k_, better_), k_, better_, scores, ids);
     const float floor = floors_[q].load(std::memory_order_relaxed);
     const std::vector<Candidate> best =
-        with_copies(best_of(workers, q, k_, floor, better_, thinner(), scorer(counts, q)));
+        with_copies(best_of(workers, q, k_, floor, better_, thinner(), scorer(counts, q)), known_copies(), k_, better_);
     // Whatever was left out had an upper end below some floor, so below the last. If that was a guess too high, the row
     // may be one of the k best.
     const size_t wanted = std::min(k_, index_.rows);
@@ -352,11 +319,13 @@ class BlockSearch {
     counts.rescored += count;
   }
 
-  const IndexView& index_;
+  const IndexView index_;
   const Kernel kernel_;
   const FilterFn filter_;
   const RescoreFn rescore_;
   const bool streaming_;
+  const bool lifted_;
+  std::vector<double> scale_;  // of the scan's scores, by query
   const QueryBlock block_;
   const QueryBlock fine_;  // for tiles of int8, the same queries with a second digit; else empty
   const size_t k_;

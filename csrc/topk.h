@@ -31,6 +31,16 @@ struct IndexView {
   const int64_t* ids;        // [rows], distinct, not negative; or null: the row number
   Copies* copies = nullptr;  // found by the first search that meets many ties; null: never
 
+  // What a search scans: codes of rows so small that they may be subnormal would say nothing, so those rows themselves.
+  IndexView scanned() const {
+    IndexView view = *this;
+    if (!lifts(max_norm)) return view;
+    view.storage = Storage::float32;
+    view.codes = nullptr;
+    view.scale = view.residual = nullptr;
+    return view;
+  }
+
   // What a scan reads of rows [first, first + count).
   RowBlock block(size_t first, size_t count) const {
     RowBlock taken{nullptr, dim * sizeof(float), count, scale != nullptr ? scale + first : nullptr};

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from jmlr.topk import Index
-from jmlr.topk.reference import topk_reference
+from jmlr.topk import Index, MaxSimIndex, _topk
+from jmlr.topk.reference import maxsim, topk_reference
 
 STORAGES = ("float32", "bfloat16", "int8")
 ROWS, DIM, K = 12_000, 16, 20
@@ -72,3 +72,63 @@ def test_zero_rows_are_scored_once(storage):
     q = np.abs(gaussian(9, 30))
     scored_exactly(index, q)
     assert scored_exactly(index, q) < ROWS / 10
+
+
+def times(x, rows, factor):
+    """Multiply some rows in place, as often as float32 needs to reach the factor, rounding to subnormals."""
+    with np.errstate(under="ignore", over="ignore"):
+        x[rows] = (x[rows].astype(np.float64) * factor).clip(-3.4e38, 3.4e38).astype(np.float32)
+    return x
+
+
+SOME, ALL = slice(77, 78), slice(None)
+EXTREMES = {
+    "one row of norm 2^100": ((SOME, 2.0**100), (ALL, 1)),
+    "one row of the largest numbers": ((SOME, 2.0**140), (ALL, 1)),
+    "all rows of norm 2^110": ((ALL, 2.0**110), (ALL, 1)),
+    "one query of norm 2^110": ((ALL, 1), (slice(2, 3), 2.0**110)),
+    "huge rows, huge queries: scores are infinite": ((ALL, 2.0**100), (ALL, 2.0**100)),
+    "huge rows, subnormal queries": ((ALL, 2.0**120), (ALL, 2.0**-135)),
+    "one huge row among small ones": ((slice(1, None), 2.0**-60), (ALL, 2.0**60)),
+    "half of the rows subnormal": ((slice(None, None, 2), 2.0**-135), (ALL, 1)),
+    "all rows subnormal": ((ALL, 2.0**-135), (ALL, 2.0**20)),
+    "all rows subnormal, huge queries": ((ALL, 2.0**-135), (ALL, 2.0**120)),
+    "all rows subnormal, and subnormal queries: scores are zero": ((ALL, 2.0**-135), (ALL, 2.0**-135)),
+    "rows of the least numbers": ((ALL, 2.0**-147), (ALL, 2.0**120)),
+    "rows just not lifted": ((ALL, 2.0**-102), (ALL, 1)),
+    "subnormal queries": ((ALL, 1), (ALL, 2.0**-133)),
+}
+TIES = {name for name in EXTREMES if "scores are" in name or "least" in name}  # exact scores must tell them apart
+
+
+@pytest.mark.parametrize("batch", [2, 5, 40])
+@pytest.mark.parametrize("name", EXTREMES)
+@pytest.mark.parametrize("storage", STORAGES)
+def test_no_number_is_too_large_or_too_small_for_a_scan(storage, name, batch):
+    (rows, row_factor), (queries, query_factor) = EXTREMES[name]
+    x, q = times(gaussian(10, ROWS), rows, row_factor), times(gaussian(11, batch), queries, query_factor)
+    rescored = scored_exactly(Index.build(x, storage), q)
+    assert rescored < ROWS / 10 or name in TIES
+
+
+@pytest.mark.parametrize("name", EXTREMES)
+@pytest.mark.parametrize("isa", _topk.available_isas())
+def test_every_kernel_gives_the_bits_of_extreme_numbers(isa, name, monkeypatch):
+    monkeypatch.setenv("JMLR_ISA", isa)
+    (rows, row_factor), (queries, query_factor) = EXTREMES[name]
+    x, q = times(gaussian(12, 900), rows, row_factor), times(gaussian(13, 9), queries, query_factor)
+    for storage in STORAGES:
+        scored_exactly(Index.build(x, storage), q)
+
+
+@pytest.mark.parametrize("name", EXTREMES)
+@pytest.mark.parametrize("storage", STORAGES)
+def test_maxsim_takes_numbers_of_any_size(storage, name):
+    (rows, row_factor), (queries, query_factor) = EXTREMES[name]
+    x, q = times(gaussian(14, 3000), rows, row_factor), times(gaussian(15, 12), queries, query_factor)
+    cuts, tokens = np.arange(0, 3001, 3), q.reshape(3, 4, DIM)
+    index = MaxSimIndex.build(x, cuts, storage)
+    found, expected = index.search(tokens, 9), maxsim(tokens, x, cuts, 9)
+    np.testing.assert_array_equal(found[1], expected[1])
+    assert found[0].tobytes() == expected[0].tobytes()
+    assert index.last_counts[1] < 3 * 1000 / 2 or name in TIES

@@ -1,0 +1,32 @@
+// What the filter of a scan is told of a panel's queries.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+
+#include "kernel.h"
+
+namespace jmlr {
+
+// The error bounds of the queries, side by side as the filter reads them.
+struct PanelBounds {
+  float residual_weight[kMaxWidth] = {};
+  float norm_weight[kMaxWidth] = {};
+  float constant[kMaxWidth] = {};
+  double scale[kMaxWidth] = {};  // of the scan's scores
+  bool any_exact = false;        // some is to be scored exactly against every row
+  bool any_scanned = false;      // some is to be scanned
+
+  // What the upper end of a row's score in the scan, without the constant, reaches if the row may reach `floor`. First
+  // the floor is lowered to what no upper end below it rounds up from (to infinity: from 2^128 less half a unit), and
+  // in the end by more than the arithmetic here may have rounded up.
+  float scan_floor(size_t j, float floor) const {
+    const double reached = std::min(static_cast<double>(floor), 0x1p+128);
+    const double scaled = (reached - (std::fabs(reached) * 0x1p-22 + 0x1p-149)) * scale[j];
+    const double lowered = scaled - static_cast<double>(constant[j]);
+    return static_cast<float>(lowered - (std::fabs(lowered) * 0x1p-22 + 0x1p-149));
+  }
+};
+
+}  // namespace jmlr
