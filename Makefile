@@ -73,19 +73,20 @@ clean:  ## remove results, logs and builds; the environment stays
 	@echo "make: packages (some minutes the first time)"
 	@$(PIP) torch
 	@$(PIP) scikit-build-core pybind11 cmake ninja
+	@$(if $(wildcard .venv/lib/*/site-packages/jmlr-*.dist-info),.venv/bin/python -m pip uninstall --quiet --yes jmlr)  # by its former name
 	@touch $@
 
 .venv/.workflow: .venv/.packages $(CXX_SOURCES) CMakeLists.txt cmake/cuda.cmake
 	@echo "make: the extension"
-	@$(PIP) --no-build-isolation --editable '.[workflow]'
+	@$(PIP) --no-build-isolation --editable '.[all]'
 	@touch $@
 
 .venv/.test: .venv/.workflow
-	@$(PIP) --no-build-isolation --editable '.[workflow,slurm,test]'
+	@$(PIP) --no-build-isolation --editable '.[all,slurm,test]'
 	@touch $@
 
 .venv/.lint: .venv/.test
-	@$(PIP) --no-build-isolation --editable '.[workflow,slurm,test,lint]'
+	@$(PIP) --no-build-isolation --editable '.[all,slurm,test,lint]'
 	@touch $@
 
 .venv-pylate/.made: envs/pylate.txt
@@ -102,5 +103,5 @@ clean:  ## remove results, logs and builds; the environment stays
 	@touch $@
 
 .venv/.bench: .venv/.workflow
-	@$(PIP) --no-build-isolation --editable '.[workflow,bench]'
+	@$(PIP) --no-build-isolation --editable '.[all,bench]'
 	@touch $@

@@ -17,14 +17,15 @@ import types
 import typing
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
-
-from pydantic import BaseModel, ValidationError
+from typing import TYPE_CHECKING, Any, Literal
 
 from jmlr import __version__
-from jmlr.config import ConfigError
-from jmlr.runtime.errors import UserError, full_disk
+from jmlr.runtime.errors import ConfigError, UserError, full_disk
+from jmlr.runtime.extras import needs
 from jmlr.runtime.validation import nearest, one_line
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 STAGES = {
     "fetch": "bring raw data here: generated, local, from the hub, downloaded",
@@ -77,6 +78,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (UserError, ConfigError) as error:
         print(f"jmlr {name}: {error}", file=sys.stderr)
         return 2
+    except ModuleNotFoundError as error:
+        if not (what := needs(error.name or "")):
+            raise
+        print(f"jmlr {name}: {what}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print(f"jmlr {name}: interrupted", file=sys.stderr)
         return 130
@@ -97,6 +103,10 @@ def _overview() -> str:
     ]
     lines += [f"  {name:{width}}{text}" for name, text in STAGES.items()]
     lines += ["", "for people:"] + [f"  {name:{width}}{text}" for name, text in PEOPLE.items()]
+    lines += [
+        "",
+        "The workflow that runs the stages is the Snakefile of a checkout; an installed package has the commands alone.",
+    ]
     return "\n".join(lines)
 
 
@@ -126,6 +136,8 @@ class _Parser(argparse.ArgumentParser):
 
 def _parse(name: str, function: Callable[..., None], argv: Sequence[str]) -> dict[str, Any]:
     """Turn arguments into the function's keyword arguments."""
+    from pydantic import BaseModel, ValidationError
+
     summary = (inspect.getdoc(function) or "").split("\n\n")
     parser = _Parser(
         prog=f"jmlr {name}",
@@ -164,6 +176,8 @@ def _parse(name: str, function: Callable[..., None], argv: Sequence[str]) -> dic
 
 def _add(group: Any, name: str, kind: Any, default: Any, text: str, positional: bool = False) -> None:
     """Add one option of a type that appears in stage functions and options models."""
+    from pydantic import BaseModel
+
     if typing.get_origin(kind) in (typing.Union, types.UnionType):  # X | None
         kind = next(a for a in typing.get_args(kind) if a is not type(None))
     while typing.get_origin(kind) is typing.Annotated:
@@ -196,7 +210,7 @@ def _json(text: str) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, BaseModel):
+    if hasattr(value, "model_dump"):  # pydantic's
         return value.model_dump(mode="json")
     return [_plain(v) for v in value] if isinstance(value, list) else value
 

@@ -9,7 +9,7 @@ the command-line options of one stage: the workflow writes them out in full, so 
     'JMLR'
     >>> Config.load({"trian": {}})
     Traceback (most recent call last):
-    jmlr.config.ConfigError: config: unknown key 'trian' (did you mean 'train'?)
+    jmlr.runtime.errors.ConfigError: config: unknown key 'trian' (did you mean 'train'?)
 """
 
 from __future__ import annotations
@@ -19,6 +19,10 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from jmlr.runtime.extras import require
+
+require(__name__, "pydantic")
 
 from pydantic import BaseModel, ValidationError, model_validator
 
@@ -47,11 +51,8 @@ from jmlr.options.fits import check_counts, check_splits
 from jmlr.options.own import with_defaults
 from jmlr.options.prompts import fields_of
 from jmlr.runtime.checkout import called
+from jmlr.runtime.errors import ConfigError
 from jmlr.runtime.validation import nearest, one_line
-
-
-class ConfigError(ValueError):
-    """A wrong configuration; the message is one line that names the key and what is allowed."""
 
 
 def _demo_models() -> dict[str, ModelOptions]:

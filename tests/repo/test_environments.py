@@ -42,8 +42,13 @@ def constraints() -> dict[str, str]:
 
 
 def required(*extras: str) -> dict[str, tuple[int, ...]]:
-    """Return what pyproject.toml requires, with the least version."""
-    wanted = [*PROJECT["dependencies"], *(d for e in extras for d in PROJECT["optional-dependencies"][e])]
+    """Return what pyproject.toml requires for some extras and those that they name, with the least version."""
+    wanted, queue = list(PROJECT["dependencies"]), list(extras)
+    while queue:
+        for entry in PROJECT["optional-dependencies"][queue.pop()]:
+            named = re.fullmatch(rf"{PROJECT['name']}\[(.*)\]", entry)
+            queue += named[1].split(",") if named else []
+            wanted += [] if named else [entry]
     pairs = [entry.split(">=") for entry in wanted]
     return {canonical(name): numbers(least) for name, least in pairs}
 
@@ -64,7 +69,7 @@ def test_every_package_of_an_environment_has_an_exact_version(name):
 
 @pytest.mark.parametrize("name", ENVIRONMENTS)
 def test_an_environment_holds_what_the_package_needs_in_the_versions_that_pip_takes(name):
-    extras = ("workflow", "slurm", "test", "lint") if name == "dev" else ()
+    extras = ("all", "slurm", "test", "lint") if name == "dev" else ("train", "report")
     own, pins = packages(name), constraints()
     for package, least in required(*extras).items():
         if package in NOT_NAMED:
@@ -91,6 +96,15 @@ def test_the_environments_of_rules_install_the_package_without_touching_its_depe
     assert os.access(script, os.X_OK)
     [line] = [line for line in script.read_text().splitlines() if "pip install" in line]
     assert {"--no-deps", "--no-build-isolation", "--editable"} <= set(line.split())
+
+
+def test_everyone_who_runs_the_workflow_gets_all_of_it():
+    """Snakemake and whatever any stage imports: by `make`, and so in CI, by the page on clusters, by the environment for work."""
+    lines = [line for line in (ROOT / "Makefile").read_text().splitlines() if "--editable" in line]
+    assert len(lines) == 4
+    assert all("'.[all" in line for line in lines)
+    assert "-e '.[all,slurm]'" in (ROOT / "docs/slurm.md").read_text()
+    assert {"torch", "matplotlib", "snakemake", "pyarrow"} <= set(required("all"))
 
 
 def test_the_rules_use_these_environments_and_no_others():

@@ -1,1 +1,5 @@
 """Language models behind OpenAI-compatible servers: asked politely, paid for once, never told a secret they need not know."""
+
+from jmlr.runtime.extras import require
+
+require(__name__, "filelock", "httpx2")

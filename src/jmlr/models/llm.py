@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from jmlr.models.load import every_row_learns, forget_tokens_beyond_the_file, gguf_of, is_gguf, pretrained, read_gguf
 from jmlr.runtime.devices import has_bf16
 from jmlr.runtime.errors import UserError
+from jmlr.runtime.extras import how_to_install
 
 PROBE = "A patient with fever"
 
@@ -108,7 +109,7 @@ def _four_bits(where: torch.device) -> Any:
 
     if not (is_bitsandbytes_available() and is_accelerate_available()):
         raise UserError(
-            "llm_precision 4bit needs bitsandbytes and accelerate: pip install bitsandbytes accelerate, or set it to bfloat16"
+            f"llm_precision 4bit needs bitsandbytes and accelerate: {how_to_install('qlora')}; or set it to bfloat16"
         )
     return BitsAndBytesConfig(
         load_in_4bit=True,

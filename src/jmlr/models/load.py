@@ -13,6 +13,7 @@ import warnings
 from typing import Any
 
 from jmlr.runtime.errors import UserError
+from jmlr.runtime.extras import how_to_install
 from jmlr.runtime.meter import watch
 
 
@@ -84,7 +85,7 @@ def read_gguf(path: str, dtype: Any) -> Any:
     from transformers.utils import is_gguf_available
 
     if not is_gguf_available():
-        raise UserError(f"language model '{path}': a GGUF file needs the package gguf: pip install gguf")
+        raise UserError(f"language model '{path}': a GGUF file needs the package gguf: {how_to_install('gguf')}")
     folder, file = gguf_of(path)
     if os.path.isdir(folder) and not os.path.isfile(path):
         raise UserError(f"language model '{path}': there is no such file")

@@ -1,5 +1,9 @@
 """The options of every stage, one file a group; `jmlr.config` puts them together to a run."""
 
+from jmlr.runtime.extras import require
+
+require(__name__, "pydantic")
+
 from jmlr.options.answer import AnswerOptions, EvaluateOptions, ReportOptions
 from jmlr.options.base import Closed
 from jmlr.options.data import (

@@ -3,3 +3,7 @@
 `load` reads a run's folders, `pool` joins its seeds, `finding` says what the numbers allow, `tables` and `page` write.
 Nothing here trains, scores or imports torch.
 """
+
+from jmlr.runtime.extras import require
+
+require(__name__, "jinja2", "pyarrow")

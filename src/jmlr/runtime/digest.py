@@ -20,7 +20,9 @@ from jmlr.runtime.errors import UserError
 
 PACKAGE = Path(__file__).resolve().parent.parent
 # Left out: the version; the configuration, whose values reach a stage as options; what only says how a stage went.
-RECORDS = {f"jmlr.runtime.{m}" for m in ("digest", "energy", "errors", "manifest", "meter", "progress", "validation")}
+RECORDS = {
+    f"jmlr.runtime.{m}" for m in ("digest", "energy", "errors", "extras", "manifest", "meter", "progress", "validation")
+}
 OUTSIDE = {"jmlr", "jmlr.__main__", "jmlr.config"} | RECORDS  # and jmlr.options
 DATA = ("*.jinja", "*.css", "*.js", "*.svg", "*.json", "*.txt")
 STRING = r'"(?:\\.|[^"\\\n])*"'

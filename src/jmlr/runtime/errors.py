@@ -1,4 +1,4 @@
-"""The one exception that speaks to the person at the terminal, and the one mishap that has as many names as libraries."""
+"""The exceptions that speak to the person at the terminal, and the one mishap that has as many names as libraries."""
 
 from __future__ import annotations
 
@@ -18,6 +18,10 @@ class UserError(Exception):
 
     The message says what was wrong, the value, what is allowed, and which file, line, key or argument.
     """
+
+
+class ConfigError(ValueError):
+    """A wrong configuration; the message is one line that names the key and what is allowed."""
 
 
 def full_disk(error: BaseException | None) -> str:

@@ -30,9 +30,10 @@ from jmlr.runtime import meter
 from jmlr.runtime.digest import stage_digest
 from jmlr.runtime.energy import EnergyMeter
 from jmlr.runtime.errors import UserError
+from jmlr.runtime.extras import DISTRIBUTION
 from jmlr.runtime.files import MANIFEST, files_below, fresh_directory, sha256
 
-PACKAGES = ("jmlr", "numpy", "torch", "transformers", "peft", "tokenizers", "datasets", "pyarrow", "snakemake")
+PACKAGES = (DISTRIBUTION, "numpy", "torch", "transformers", "peft", "tokenizers", "datasets", "pyarrow", "snakemake")
 NAME = MANIFEST
 BESIDE = "tensorboard"  # figures for people, which a finished training leaves in its output: no manifest lists them
 

@@ -251,7 +251,7 @@ def test_four_bits_without_bitsandbytes_say_what_to_install(tiny, tmp_path, monk
     import transformers.utils
 
     monkeypatch.setattr(transformers.utils, "is_bitsandbytes_available", lambda: False)
-    with pytest.raises(UserError, match=r"4bit needs bitsandbytes.*pip install bitsandbytes accelerate"):
+    with pytest.raises(UserError, match=r"4bit needs bitsandbytes.*pip install -e .\.\[qlora\]"):
         load_llm(str(made(tmp_path / "llm", tiny, "llama")), precision="4bit")
 
 

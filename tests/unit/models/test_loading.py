@@ -231,7 +231,7 @@ def test_a_gguf_file_that_cannot_be_read_is_one_line(tmp_path, monkeypatch):
     import transformers.utils
 
     monkeypatch.setattr(transformers.utils, "is_gguf_available", lambda: False)
-    with pytest.raises(UserError, match=r"needs the package gguf: pip install gguf"):
+    with pytest.raises(UserError, match=r"needs the package gguf: pip install -e .\.\[gguf\]"):
         load_llm(str(tmp_path / "bad.gguf"))
 
 
