@@ -12,7 +12,8 @@ RUN ?= openstax
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 PIP := .venv/bin/python -m pip install --quiet --constraint envs/constraints.txt
-CXX_SOURCES := $(wildcard csrc/*.* csrc/*/*.*)
+CXX_SOURCES := $(wildcard csrc/*.* csrc/*/*.* cmake/*.*)
+export SKBUILD_CMAKE_DEFINE := JMLR_WERROR=ON
 empty :=
 comma := ,
 space := $(empty) $(empty)
@@ -76,7 +77,7 @@ clean:  ## remove results, logs and builds; the environment stays
 	@$(if $(wildcard .venv/lib/*/site-packages/jmlr-*.dist-info),.venv/bin/python -m pip uninstall --quiet --yes jmlr)  # by its former name
 	@touch $@
 
-.venv/.workflow: .venv/.packages $(CXX_SOURCES) CMakeLists.txt cmake/cuda.cmake
+.venv/.workflow: .venv/.packages $(CXX_SOURCES) CMakeLists.txt
 	@echo "make: the extension"
 	@$(PIP) --no-build-isolation --editable '.[all]'
 	@touch $@

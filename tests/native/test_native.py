@@ -28,7 +28,7 @@ def build(folder: Path, *options: str, targets: tuple[str, ...] = PROGRAMS) -> P
     if cmake is None:
         pytest.skip("cmake is not installed")
     for command in (
-        [cmake, "-S", ROOT, "-B", folder, "-DJMLR_PYTHON=OFF", "-DJMLR_TESTS=ON", *options],
+        [cmake, "-S", ROOT, "-B", folder, "-DJMLR_PYTHON=OFF", "-DJMLR_TESTS=ON", "-DJMLR_WERROR=ON", *options],
         [cmake, "--build", folder, "-j2", "--target", *targets],
     ):
         done = subprocess.run(command, capture_output=True, text=True)

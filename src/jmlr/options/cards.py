@@ -32,7 +32,8 @@ from jmlr.runtime.errors import UserError
 from jmlr.runtime.files import files_below, matches
 from jmlr.runtime.validation import nearest, one_line
 
-FOLDER = Path(__file__).resolve().parents[3] / "config"
+PACKAGE = Path(__file__).resolve().parents[1]
+FOLDER = PACKAGE / "cards" if (PACKAGE / "cards").is_dir() else PACKAGE.parents[1] / "config"  # a wheel holds them, too
 KINDS = {"questions": ("dataset", "datasets"), "corpora": ("corpus", "corpora")}
 OPTIONS: dict[str, type[BaseModel]] = {"dataset": QuestionsOptions, "corpus": CorpusOptions}
 

@@ -54,6 +54,8 @@ def config(check: list[Path] | None = None, write: bool = False, folder: Path = 
     for file in check or []:
         run = read_config(file, contents=True)
         print(f"{file}: a run '{run.run}' of {len(run.systems)} systems and {len(run.seeds)} seeds")
+    if write and not (folder / "Snakefile").is_file():
+        raise UserError(f"--write: '{folder}' is no checkout of this project: it has no Snakefile; --folder names one")
     if write:
         for name, text in generated().items():
             with fresh_file(folder / name) as target:
