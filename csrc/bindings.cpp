@@ -51,7 +51,7 @@ class Scanner {
   std::optional<Floats> scale_, residual_;
   Floats norm_;
   std::optional<Ids> ids_;
-  mutable jmlr::Copies copies_;  // what searches learn of the index
+  jmlr::Copies copies_;  // what searches learn of the index
   jmlr::IndexView view_{};
 };
 

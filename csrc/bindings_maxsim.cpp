@@ -30,6 +30,7 @@ class MaxSimScanner {
         per_row(residual_, view_.passages, view_.storage != jmlr::Storage::float32, "residual must be [N]");
     view_.norm = per_row(norm_, view_.passages, true, "norm must be [N]");
     view_.ids = per_row(ids_, view_.passages, ids_.has_value(), "ids must be [N]");
+    view_.copies = &copies_;
   }
 
   py::tuple search(const Floats& tokens, const Ids& starts, size_t k, size_t threads, const std::string& isa) const {
@@ -59,6 +60,7 @@ class MaxSimScanner {
   std::optional<Floats> scale_, residual_, norm_;
   Ids offsets_;
   std::optional<Ids> ids_;
+  jmlr::Copies copies_;  // what searches learn of the index
   jmlr::MaxSimView view_{};
 };
 

@@ -249,6 +249,16 @@ std::vector<Candidate> best_of(std::vector<Worker>& workers, size_t q, size_t k,
   return best;
 }
 
+inline const Copies* known_copies(const Copies* copies) {
+  return copies != nullptr && copies->known() ? copies : nullptr;
+}
+
+// Their originals stand for them.
+inline void drop_copies(std::vector<Candidate>& items, const Copies* copies) {
+  if (copies == nullptr) return;
+  std::erase_if(items, [&](const Candidate& c) { return copies->is_copy(static_cast<size_t>(c.row())); });
+}
+
 inline void keep_best(std::vector<Candidate>& items, size_t k, const BetterExact& better) {
   std::sort(items.begin(), items.end(), better);
   if (items.size() > k) items.erase(items.begin() + static_cast<std::ptrdiff_t>(k), items.end());

@@ -16,20 +16,21 @@ struct Suspect {
   int64_t row;
 };
 
-uint64_t sum_of(const float* row, size_t count) {
-  return checksum(reinterpret_cast<const unsigned char*>(row), count * sizeof(float));
+uint64_t sum_of(std::span<const float> row) {
+  return checksum(reinterpret_cast<const unsigned char*>(row.data()), row.size_bytes());
 }
 
 // Rows that share norm and first numbers with another, and a few more: each is noted in a table of one bit, and who
 // finds it set is noted in a second.
-std::vector<Suspect> suspects(const float* vectors, const float* norm, size_t rows, size_t dim) {
+std::vector<Suspect> suspects(const Copies::RowAt& row_at, const float* norm, size_t rows) {
   const size_t bits = std::bit_ceil(16 * rows);
   std::vector<uint64_t> once(bits / 64 + 1), twice(bits / 64 + 1);
   std::vector<uint64_t> place(rows);
   for (size_t r = 0; r < rows; ++r) {
     uint32_t length;
     std::memcpy(&length, norm + r, sizeof length);
-    const uint64_t sum = sum_of(vectors + r * dim, std::min(dim, kGlance)) ^ length * 0x9e3779b97f4a7c15u;
+    const std::span<const float> row = row_at(r);
+    const uint64_t sum = sum_of(row.first(std::min(row.size(), kGlance))) ^ length * 0x9e3779b97f4a7c15u;
     place[r] = (sum ^ sum >> 32) & (bits - 1);
     const uint64_t bit = uint64_t{1} << (place[r] % 64);
     twice[place[r] / 64] |= once[place[r] / 64] & bit;
@@ -38,28 +39,29 @@ std::vector<Suspect> suspects(const float* vectors, const float* norm, size_t ro
   std::vector<Suspect> found;
   for (size_t r = 0; r < rows; ++r) {
     if ((twice[place[r] / 64] >> (place[r] % 64) & 1) == 0) continue;
-    found.push_back({sum_of(vectors + r * dim, dim), static_cast<int64_t>(r)});
+    found.push_back({sum_of(row_at(r)), static_cast<int64_t>(r)});
   }
   return found;
 }
 
 }  // namespace
 
-void Copies::find(const float* vectors, const float* norm, const int64_t* ids, size_t rows, size_t dim) {
+void Copies::find(const RowAt& row_at, const float* norm, const int64_t* ids, size_t rows) {
   std::call_once(once_, [&] {
-    std::vector<Suspect> found = suspects(vectors, norm, rows, dim);
+    std::vector<Suspect> found = suspects(row_at, norm, rows);
     std::sort(found.begin(), found.end(), [&](const Suspect& a, const Suspect& b) {
       if (a.sum != b.sum) return a.sum < b.sum;
       return ids != nullptr ? ids[a.row] < ids[b.row] : a.row < b.row;
     });
     bits_.resize(rows / 64 + 2);
-    const auto row_at = [&](int64_t row) { return vectors + static_cast<size_t>(row) * dim; };
     for (size_t first = 0, last; first < found.size(); first = last) {
       const size_t start = rows_.size();
       rows_.push_back(found[first].row);
+      const std::span<const float> original = row_at(static_cast<size_t>(found[first].row));
       for (last = first + 1; last < found.size() && found[last].sum == found[first].sum; ++last) {
         const int64_t row = found[last].row;
-        if (std::memcmp(row_at(row), row_at(found[first].row), dim * sizeof(float)) != 0) continue;  // as good as never
+        const std::span<const float> copy = row_at(static_cast<size_t>(row));  // of one length, as the sums are
+        if (std::memcmp(copy.data(), original.data(), original.size_bytes()) != 0) continue;  // as good as never
         rows_.push_back(row);
         bits_[static_cast<size_t>(row) / 64] |= uint64_t{1} << (row % 64);
       }

@@ -1,4 +1,5 @@
-// Rows that are copies of another, bit by bit: empty texts, boilerplate, a model that answers everything alike.
+// Rows, or passages of some rows, that are copies of another, bit by bit: empty texts, boilerplate, a model that
+// answers everything alike.
 //
 // All copies of a row score the same, so each that may enter would be scored exactly, only to tie. A search that meets
 // crowds of ties looks for copies once for the index, from then on takes originals alone, and puts their copies behind
@@ -8,6 +9,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <mutex>
 #include <span>
 #include <vector>
@@ -16,9 +18,10 @@ namespace jmlr {
 
 class Copies {
  public:
-  // Of rows [rows, dim] with their norms [rows]; the original is the one with the lowest id (null: row number). Does it
-  // once; others wait meanwhile. Reads one cache line of every row and all of those that may be copies.
-  void find(const float* vectors, const float* norm, const int64_t* ids, size_t rows, size_t dim);
+  using RowAt = std::function<std::span<const float>(size_t row)>;
+  // Of `rows` rows with their norms; the original is the one with the lowest id (null: row number). Does it once;
+  // others wait meanwhile. Reads one cache line of every row and all of those that may be copies.
+  void find(const RowAt& row_at, const float* norm, const int64_t* ids, size_t rows);
 
   bool known() const { return known_.load(std::memory_order_acquire); }  // looked for, and there are some
   // Once they are known:

@@ -182,7 +182,7 @@ void encode_rows(Storage storage, const float* rows, size_t count, size_t dim, u
 
 double query_scale(double norm, float max_norm) {
   const auto within = [](double value, double limit) { return value >= 1.0 / limit && value <= limit; };
-  if (norm == 0.0 || (within(norm, 0x1p+40) && within(max_norm, 0x1p+60))) return 1.0;
+  if (norm == 0.0 || (within(norm, 0x1p+20) && within(max_norm, 0x1p+30))) return 1.0;
   // |p| |y| is to be 2^80: far from overflow, and of rows much shorter than the longest far from underflow. An infinite
   // norm is of a row of up to 2^136; so much of the range is left to it, and as much to weights of lifted norms.
   const double longest = std::min(static_cast<double>(max_norm), 0x1p+136);
@@ -194,18 +194,6 @@ std::vector<double> query_scales(const float* queries, size_t count, size_t dim,
   std::vector<double> scales(count);
   for (size_t q = 0; q < count; ++q) scales[q] = query_scale(norm_of(queries + q * dim, dim), max_norm);
   return scales;
-}
-
-// By integers: a processor may take a hundred cycles for a subnormal operand.
-void lift(const float* rows, size_t count, float* out) {
-  static_assert(kLift == 0x1p+100f);
-  constexpr uint32_t kSign = 0x80000000u, kLeastNormal = 0x00800000u, kHundred = 100u << 23;
-  for (size_t i = 0; i < count; ++i) {
-    const uint32_t sign = bits_of(rows[i]) & kSign;
-    const uint32_t magnitude = bits_of(rows[i]) & ~kSign;
-    const uint32_t subnormal = bits_of(static_cast<float>(static_cast<int32_t>(magnitude)) * (kLift * 0x1p-149f));
-    out[i] = float_of(sign | (magnitude < kLeastNormal ? subnormal : magnitude + kHundred));
-  }
 }
 
 QueryBlock::QueryBlock(Storage storage, const Kernel& kernel, const float* queries, size_t count, size_t dim,

@@ -39,12 +39,9 @@ double norm_of(const float* x, size_t dim);
 // and rows by kLift where all are so small that their numbers may be subnormal. `norm` is the query's, or the largest
 // of several that share a scale; `max_norm` the largest of the rows, which may be infinite.
 constexpr float kLift = 0x1p+100f;
-inline bool lifts(float max_norm) { return max_norm < 1.0f / kLift; }
+inline bool lifts(float max_norm) { return max_norm < 0x1p-60f; }
 double query_scale(double norm, float max_norm);
 std::vector<double> query_scales(const float* queries, size_t count, size_t dim, float max_norm);
-
-// out = kLift * rows [count], exactly, for numbers that lifts() allows.
-void lift(const float* rows, size_t count, float* out);
 
 // Queries made ready for one kernel, each multiplied by its scale. Panels are as wide as the kernel likes, or 1 for the
 // streaming path.

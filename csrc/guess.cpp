@@ -17,10 +17,10 @@ constexpr size_t kMostSampled = 512u << 20;  // scores: a float for each group o
 // Sampled rows side by side, as a scan reads them.
 class SampledTile {
  public:
-  SampledTile(const IndexView& index, size_t stride, bool lifted)
+  SampledTile(const IndexView& index, size_t stride, LiftFn lift)
       : index_(index),
         stride_(stride),
-        lifted_(lifted),
+        lift_(lift),
         row_bytes_(index.block(0, 0).stride),
         codes_(kTileRows * row_bytes_) {}
 
@@ -28,8 +28,8 @@ class SampledTile {
     for (size_t r = 0; r < kTileRows; ++r) {
       const RowBlock row = index_.block(sampled_row(first + r, stride_), 1);
       char* const out = codes_.data() + r * row_bytes_;
-      if (lifted_) {
-        lift(static_cast<const float*>(row.codes), index_.dim, reinterpret_cast<float*>(out));
+      if (lift_ != nullptr) {
+        lift_(static_cast<const float*>(row.codes), index_.dim, reinterpret_cast<float*>(out));
       } else {
         std::memcpy(out, row.codes, row_bytes_);
       }
@@ -41,7 +41,7 @@ class SampledTile {
  private:
   const IndexView& index_;
   const size_t stride_;
-  const bool lifted_;
+  const LiftFn lift_;
   const size_t row_bytes_;
   AlignedBuffer<char> codes_;
   float scale_[kTileRows];
@@ -96,8 +96,8 @@ size_t sampled_row(size_t i, size_t stride) {
   return i * stride + (lot ^ lot >> 31) % stride;
 }
 
-std::vector<float> guess_floors(const IndexView& index, const Kernel& kernel, const QueryBlock& block, size_t k,
-                                Team& team) {
+std::vector<float> guess_floors(const IndexView& index, const Kernel& kernel, LiftFn lift, const QueryBlock& block,
+                                size_t k, Team& team) {
   size_t stride = sample_stride(index.storage, kernel);
   while (index.rows / stride * block.count() > kMostSampled) stride *= 2;
   // Of the k best rows about k / stride are in the sample; many more (four standard deviations) would be a rare case.
@@ -114,7 +114,7 @@ std::vector<float> guess_floors(const IndexView& index, const Kernel& kernel, co
   WorkQueue sample(tiles, 1);
   team.run([&](size_t me) {
     AlignedBuffer<float> scores(kTileRows * kMaxWidth);
-    SampledTile tile(index, stride, lifts(index.max_norm));
+    SampledTile tile(index, stride, lift);
     const SubnormalsAreZero environment;
     for (size_t t, end; !team.stopping(me) && sample.claim(&t, &end);) {
       const RowBlock rows = tile.gather(t * kTileRows);

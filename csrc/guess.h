@@ -20,10 +20,10 @@ size_t sample_stride(Storage storage, const Kernel& kernel);
 // The i-th row of the sample, one of rows [i * stride, (i + 1) * stride).
 size_t sampled_row(size_t i, size_t stride);
 
-// A floor for each query, below the k-th best score of its scan all but surely; empty where the index is too small to
-// tell. Sampled rows are drawn by lot, one from each stretch: rows stored side by side are often alike, and what recurs
-// at equal distances would meet a comb with none of its teeth or all.
-std::vector<float> guess_floors(const IndexView& index, const Kernel& kernel, const QueryBlock& block, size_t k,
-                                Team& team);
+// `lift` is null where rows need not be lifted. A floor for each query, below the k-th best score of its scan all but
+// surely; empty where the index is too small to tell. Sampled rows are drawn by lot, one from each stretch: rows stored
+// side by side are often alike, and what recurs at equal distances would meet a comb with none of its teeth or all.
+std::vector<float> guess_floors(const IndexView& index, const Kernel& kernel, LiftFn lift, const QueryBlock& block,
+                                size_t k, Team& team);
 
 }  // namespace jmlr

@@ -74,6 +74,9 @@ using MaxDotsFn = void (*)(const double* tokens, size_t width, const float* rows
 // over.
 using RaiseFn = void (*)(const float* scores, size_t rows, size_t width, float* peaks);
 
+// out = 2^100 * rows [count], exactly; their absolute values are less than 2^-60. No slower for subnormal numbers.
+using LiftFn = void (*)(const float* rows, size_t count, float* out);
+
 struct Kernel {
   const char* isa = nullptr;
   size_t lanes = 0;  // queries per vector
@@ -88,6 +91,7 @@ struct Kernels {
   RescoreFn rescore;
   MaxDotsFn max_dots;
   RaiseFn raise;
+  LiftFn lift;
 };
 
 // One per file of kernels/; null where the instruction set was not compiled in.

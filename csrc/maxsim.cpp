@@ -16,8 +16,6 @@ constexpr size_t kGroupValues = 1u << 17;  // of the queries scanned together: t
 constexpr size_t kQueriesAtOnce = 256;     // at most: see queries_at_once
 constexpr size_t kExactTokens = 8;         // a query's tokens are padded to a multiple of this for the exact scores
 
-constexpr auto kAll = [](const std::vector<Candidate>&) {};  // candidates of a crowd are all kept
-
 struct Interval {
   float low, high;  // the contract's score lies in between
 };
@@ -31,6 +29,7 @@ class PassageScan {
         storage_(storage),
         kernel_(kernels.scan[static_cast<int>(storage)]),
         raise_(kernels.raise),
+        lift_(kernels.lift),
         width_(2 * kernel_.lanes),
         count_(count),
         lifted_(lifts(max_norm)),
@@ -72,7 +71,7 @@ class PassageScan {
       const size_t opened = first;
       while (first < last && static_cast<size_t>(index_.offsets[first + 1]) <= row + count) ++first;
       std::fill_n(scratch.sums.data(), (first - opened) * count_, 0.0);
-      if (lifted_) lift(index_.vectors + row * index_.dim, count * index_.dim, scratch.lifted.data());
+      if (lifted_) lift_(index_.vectors + row * index_.dim, count * index_.dim, scratch.lifted.data());
       for (size_t p = 0; p < block_.panels().size(); ++p) scan_tile(scratch, p, row, count, opened, first);
       for (size_t passage = opened; passage < first; ++passage) {
         found(passage, scratch.sums.data() + (passage - opened) * count_);
@@ -142,6 +141,7 @@ class PassageScan {
   const Storage storage_;
   Kernel kernel_;
   RaiseFn raise_;
+  LiftFn lift_;
   const size_t width_;  // of a panel at most; only the last may be narrower
   const size_t count_;
   const bool lifted_;
@@ -207,12 +207,17 @@ class GroupSearch {
   SearchCounts run(Team& team, float* scores, int64_t* ids) {
     std::vector<Worker> workers(team.threads());
     const auto rows = static_cast<size_t>(index_.offsets[index_.passages]);
-    WorkQueue work(index_.passages, std::max(kChunkRows * index_.passages / std::max(rows, size_t{1}), size_t{1}));
+    const size_t chunk = std::max(kChunkRows * index_.passages / std::max(rows, size_t{1}), size_t{1});
+    const size_t chunks = (index_.passages + chunk - 1) / chunk;
+    const Visits visits(chunks);
+    WorkQueue work(chunks, 1);
     const bool scanned = std::find(exact_.begin(), exact_.end(), false) != exact_.end();
     team.run([&](size_t me) {
       Worker& worker = workers[me];
       prepare(worker);
-      for (size_t begin, end; !team.stopping(me) && work.claim(&begin, &end);) {
+      for (size_t unit, next; !team.stopping(me) && work.claim(&unit, &next);) {
+        const size_t begin = visits[unit] * chunk;
+        const size_t end = std::min(begin + chunk, index_.passages);
         if (scanned) {
           coarse_.run(worker.coarse, begin, end, [&](size_t p, const double* sums) { nominate(worker, p, sums); });
         }
@@ -245,6 +250,8 @@ class GroupSearch {
   }
 
   void nominate(Worker& worker, size_t passage, const double* sums) {
+    const Copies* const copies = known_copies(index_.copies);
+    if (copies != nullptr && copies->is_copy(passage)) return;
     for (size_t q = 0; q < count_; ++q) {
       if (exact_[q]) continue;
       const float floor = floors_[q].load(std::memory_order_relaxed);
@@ -287,13 +294,26 @@ class GroupSearch {
     };
   }
 
+  auto thinner() const {
+    return [this](std::vector<Candidate>& items) {
+      if (index_.copies == nullptr) return;
+      const auto tokens = [this](size_t p) {
+        const auto first = static_cast<size_t>(index_.offsets[p]), last = static_cast<size_t>(index_.offsets[p + 1]);
+        return std::span(index_.vectors + first * index_.dim, (last - first) * index_.dim);
+      };
+      index_.copies->find(tokens, index_.norm, index_.ids, index_.passages);
+      drop_copies(items, known_copies(index_.copies));
+    };
+  }
+
   void push(Worker& worker, size_t q, const Candidate& candidate) {
-    admit(worker.lists[q], candidate, k_, floors_[q], better_, kAll, scorer(worker, q));
+    admit(worker.lists[q], candidate, k_, floors_[q], better_, thinner(), scorer(worker, q));
   }
 
   void finish(std::vector<Worker>& workers, Worker& mine, size_t q, float* scores, int64_t* ids) {
     const float floor = floors_[q].load(std::memory_order_relaxed);
-    write_out(best_of(workers, q, k_, floor, better_, kAll, scorer(mine, q)), k_, better_, scores, ids);
+    std::vector<Candidate> best = best_of(workers, q, k_, floor, better_, thinner(), scorer(mine, q));
+    write_out(with_copies(std::move(best), known_copies(index_.copies), k_, better_), k_, better_, scores, ids);
   }
 
   const MaxSimView& index_;

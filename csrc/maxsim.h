@@ -22,6 +22,7 @@ struct MaxSimView {
   const float* residual;   // [passages] unless float32: the largest of the passage's rows
   const float* norm;       // [passages]: the largest of the passage's rows
   const int64_t* ids;      // [passages], distinct, not negative; or null: the passage's number
+  Copies* copies = nullptr;  // of passages: as in IndexView
 };
 
 // Writes scores [count, k] and ids [count, k]; where k exceeds the passages, id -1 and score -inf. Query q has the rows

@@ -47,6 +47,7 @@ class BlockSearch {
         kernel_(options.kernels.scan[static_cast<int>(index_.storage)]),
         filter_(options.kernels.filter),
         rescore_(options.kernels.rescore),
+        lift_(options.kernels.lift),
         streaming_(count <= kStreamingQueries),
         lifted_(lifts(index.max_norm)),
         scale_(query_scales(queries, count, index.dim, index.max_norm)),
@@ -66,12 +67,15 @@ class BlockSearch {
     }
     for (const QueryBlock::Panel& panel : block_.panels()) {
       PanelBounds& bounds = bounds_.emplace_back();
+      std::fill_n(bounds.residual_weight, kMaxWidth, 1.0f);  // of queries that are not there: never subnormal or NaN
+      std::fill_n(bounds.norm_weight, kMaxWidth, 1.0f);
       for (size_t j = 0; j < panel.count; ++j) {
         const ErrorBound& bound = block_.bound(panel.first + j);
         bounds.residual_weight[j] = bound.residual_weight;
         bounds.norm_weight[j] = bound.norm_weight;
         bounds.constant[j] = bound.constant;
         bounds.scale[j] = scale_[panel.first + j];
+        if (ways_[panel.first + j] == Way::zero) bounds.residual_weight[j] = bounds.norm_weight[j] = 1.0f;
       }
     }
     note_ways();
@@ -102,7 +106,7 @@ class BlockSearch {
     const bool by_panel = panels >= bytes * team.threads();
     // A sample reads memory once more, which is what limits the streaming path.
     if (guess && !streaming_) {
-      const std::vector<float> guessed = guess_floors(index_, kernel_, block_, k_, team);
+      const std::vector<float> guessed = guess_floors(index_, kernel_, lifted_ ? lift_ : nullptr, block_, k_, team);
       for (size_t q = 0; q < guessed.size(); ++q) {
         if (ways_[q] == Way::scan) raise_floor(floors_[q], unscaled(guessed[q], q));
       }
@@ -149,10 +153,9 @@ class BlockSearch {
   auto thinner() const {
     return [this](std::vector<Candidate>& items) {
       if (index_.copies == nullptr) return;
-      index_.copies->find(index_.vectors, index_.norm, index_.ids, index_.rows, index_.dim);
-      const Copies* const copies = known_copies();
-      if (copies == nullptr) return;
-      std::erase_if(items, [&](const Candidate& c) { return copies->is_copy(static_cast<size_t>(c.row())); });
+      index_.copies->find([this](size_t row) { return std::span(index_.vectors + row * index_.dim, index_.dim); },
+                          index_.norm, index_.ids, index_.rows);
+      drop_copies(items, known_copies(index_.copies));
     };
   }
 
@@ -197,16 +200,18 @@ class BlockSearch {
   // What the scan and the filter are told of rows [first, first + count).
   void describe(Worker& worker, size_t first, size_t count) const {
     if (lifted_) {
-      lift(index_.vectors + first * index_.dim, count * index_.dim, worker.lifted.data());
-      lift(index_.norm + first, count, worker.norm);
+      lift_(index_.vectors + first * index_.dim, count * index_.dim, worker.lifted.data());
+      lift_(index_.norm + first, count, worker.norm);
     } else {
       std::copy_n(index_.norm + first, count, worker.norm);
     }
-    if (index_.residual != nullptr) std::copy_n(index_.residual + first, count, worker.residual);
-    // A larger bound is a bound, and subnormal ones are slow.
-    for (size_t r = 0; r < count; ++r) worker.norm[r] = std::max(worker.norm[r], 0x1p-126f);
-    for (size_t r = 0; r < count; ++r) worker.residual[r] = std::max(worker.residual[r], 0x1p-126f);
-    const Copies* const copies = known_copies();
+    // A larger bound is a bound, and what is as good as nothing would become subnormal in the filter, which is slow.
+    const float least = std::min(index_.max_norm * (lifted_ ? kLift : 1.0f), 1.0f) * 0x1p-60f;
+    for (size_t row = 0; row < count; ++row) worker.norm[row] = std::max(worker.norm[row], least);
+    if (index_.residual != nullptr) {
+      for (size_t row = 0; row < count; ++row) worker.residual[row] = std::max(index_.residual[first + row], least);
+    }
+    const Copies* const copies = known_copies(index_.copies);
     if (copies == nullptr || !copies->any(first, count)) return;
     for (size_t r = 0; r < count; ++r) {
       if (copies->is_copy(first + r)) worker.norm[r] = kNoFloor;
@@ -295,15 +300,12 @@ class BlockSearch {
     admit(worker.lists[q], candidate, k_, floors_[q], better_, thinner(), scorer(worker.counts, q));
   }
 
-  const Copies* known_copies() const {
-    return index_.copies != nullptr && index_.copies->known() ? index_.copies : nullptr;
-  }
-
   void finish(std::vector<Worker>& workers, SearchCounts& counts, size_t q, float* scores, int64_t* ids) {
     if (ways_[q] == Way::zero) return write_out(first_rows(index_.rows, k_, better_), k_, better_, scores, ids);
     const float floor = floors_[q].load(std::memory_order_relaxed);
     const std::vector<Candidate> best =
-        with_copies(best_of(workers, q, k_, floor, better_, thinner(), scorer(counts, q)), known_copies(), k_, better_);
+        with_copies(best_of(workers, q, k_, floor, better_, thinner(), scorer(counts, q)), known_copies(index_.copies),
+                    k_, better_);
     // Whatever was left out had an upper end below some floor, so below the last. If that was a guess too high, the row
     // may be one of the k best.
     const size_t wanted = std::min(k_, index_.rows);
@@ -323,6 +325,7 @@ class BlockSearch {
   const Kernel kernel_;
   const FilterFn filter_;
   const RescoreFn rescore_;
+  const LiftFn lift_;
   const bool streaming_;
   const bool lifted_;
   std::vector<double> scale_;  // of the scan's scores, by query

@@ -171,7 +171,8 @@ Kernels kernels() {
           filter,
           scalar::kernels().rescore,
           scalar::kernels().max_dots,
-          scalar::kernels().raise};
+          scalar::kernels().raise,
+          scalar::kernels().lift};
 }
 
 }  // namespace jmlr::avx2

@@ -296,6 +296,20 @@ void raise(const float* scores, size_t rows, size_t width, float* peaks) {
   }
 }
 
+// As in scalar.cpp: by integers.
+void lift(const float* rows, size_t count, float* out) {
+  for (size_t i = 0; i < count; i += kLanes) {
+    const auto lanes = static_cast<__mmask16>(count - i >= kLanes ? 0xffffu : (1u << (count - i)) - 1u);
+    const __m512i bits = _mm512_maskz_loadu_epi32(lanes, rows + i);
+    const __m512i magnitude = _mm512_and_si512(bits, _mm512_set1_epi32(0x7fffffff));
+    const __m512i normal = _mm512_add_epi32(magnitude, _mm512_set1_epi32(100 << 23));
+    const __m512 subnormal = _mm512_mul_ps(_mm512_cvtepi32_ps(magnitude), _mm512_set1_ps(0x1p-49f));
+    const __mmask16 small = _mm512_cmplt_epi32_mask(magnitude, _mm512_set1_epi32(0x00800000));
+    const __m512i lifted = _mm512_mask_mov_epi32(normal, small, _mm512_castps_si512(subnormal));
+    _mm512_mask_storeu_epi32(out + i, lanes, _mm512_or_si512(lifted, _mm512_xor_si512(bits, magnitude)));
+  }
+}
+
 }  // namespace
 
 Kernels kernels() {
@@ -305,7 +319,8 @@ Kernels kernels() {
           filter,
           rescore,
           max_dots,
-          raise};
+          raise,
+          lift};
 }
 
 }  // namespace jmlr::avx512

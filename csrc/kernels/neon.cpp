@@ -127,7 +127,8 @@ Kernels kernels() {
           plain.filter,
           plain.rescore,
           plain.max_dots,
-          plain.raise};
+          plain.raise,
+          plain.lift};
 }
 
 }  // namespace jmlr::neon

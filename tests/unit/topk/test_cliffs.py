@@ -132,3 +132,19 @@ def test_maxsim_takes_numbers_of_any_size(storage, name):
     np.testing.assert_array_equal(found[1], expected[1])
     assert found[0].tobytes() == expected[0].tobytes()
     assert index.last_counts[1] < 3 * 1000 / 2 or name in TIES
+
+
+@pytest.mark.parametrize(("share", "originals"), [(1.0, 1), (0.6, 7)])
+@pytest.mark.parametrize("storage", STORAGES)
+def test_copies_of_the_best_passages_are_scored_once(storage, share, originals):
+    x = copied(share, originals).reshape(-1, 3 * DIM)
+    x[: int(share * len(x))] = np.abs(x[np.arange(int(share * len(x))) % originals])
+    cuts, tokens = np.arange(0, ROWS + 1, 3), np.abs(gaussian(16, 12)).reshape(3, 4, DIM)
+    ids = np.arange(ROWS // 3)[::-1] + 5
+    index = MaxSimIndex.build(x.reshape(ROWS, DIM), cuts, storage, ids=ids)
+    expected = maxsim(tokens, x.reshape(ROWS, DIM), cuts, K, ids=ids)
+    for _ in range(2):
+        found = index.search(tokens, K)
+        np.testing.assert_array_equal(found[1], expected[1])
+        assert found[0].tobytes() == expected[0].tobytes()
+    assert index.last_counts[1] < 3 * len(cuts) / 5
