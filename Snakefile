@@ -55,7 +55,9 @@ onstart:
     check_jobs(
         workflow.dag.needrun_jobs(), local=workflow.local_exec, overrides=workflow.config_settings.config_args
     )
+    write_options(workflow.dag.needrun_jobs())
     set_pace(local=workflow.local_exec)
+    pass_on_end(lambda: workflow.scheduler.running, local=workflow.local_exec)
     if not workflow.local_exec:
         requeue_preempted()
 

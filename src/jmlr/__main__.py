@@ -1,7 +1,7 @@
 """The one door: `jmlr <stage> ...`, the same for rules, torchrun, SLURM and people.
 
 Each stage is one function, `jmlr.stages.<stage>.<stage>`; its parameters become options, and an options model of
-`jmlr.options` becomes one option per field. A user's mistake ends with one line on standard error and exit code 2.
+`jmlr.options` becomes one option per field; `--options FILE` holds values of them. A user's mistake ends with one line on standard error and exit code 2.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from jmlr import __version__
 from jmlr.runtime.errors import ConfigError, UserError, full_disk
 from jmlr.runtime.extras import needs
+from jmlr.runtime.told import read_options
 from jmlr.runtime.validation import nearest, one_line
 
 if TYPE_CHECKING:
@@ -110,8 +111,15 @@ def _overview() -> str:
     return "\n".join(lines)
 
 
+FILE = "options of a file"
+FILE_HELP = "YAML file of the options below, and of those that take JSON; one that stands here too counts as given here"
+
+
 class _Formatter(argparse.HelpFormatter):
     """Help with the defaults that say something, written as they are given: JSON for lists and mappings, switches by name."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return text if "\n" in text else super()._fill_text(text, width, indent)  # an example keeps its lines
 
     def _get_help_string(self, action: argparse.Action) -> str:
         text, value = action.help or "", action.default
@@ -138,10 +146,10 @@ def _parse(name: str, function: Callable[..., None], argv: Sequence[str]) -> dic
     """Turn arguments into the function's keyword arguments."""
     from pydantic import BaseModel, ValidationError
 
-    summary = (inspect.getdoc(function) or "").split("\n\n")
     parser = _Parser(
         prog=f"jmlr {name}",
-        description=summary[0],
+        description=(inspect.getdoc(function) or "").split("\n\n")[0],
+        epilog=_example(function),
         formatter_class=_Formatter,
         allow_abbrev=False,
     )
@@ -164,14 +172,31 @@ def _parse(name: str, function: Callable[..., None], argv: Sequence[str]) -> dic
                 texts.get(key, ""),
                 positional=parameter.kind is parameter.POSITIONAL_ONLY,
             )
-    given = vars(parser.parse_args(argv))
+    if models:
+        paths.add_argument("--options", type=Path, dest=FILE, metavar="FILE", help=FILE_HELP)
+    held = _held(parser, argv, {f for model in models.values() for f in model.model_fields}) if models else {}
+    given = {FILE: None, **held, **vars(parser.parse_args(argv))}
     arguments = {key: given[key] for key in parameters if key not in models}
     for key, model in models.items():
         try:
             arguments[key] = model.model_validate({f: given[f] for f in model.model_fields})
         except ValidationError as error:
-            raise UserError(one_line(error, model)) from None
+            raise UserError((f"{given[FILE]}: " if given[FILE] else "") + one_line(error, model)) from None
     return arguments
+
+
+def _held(parser: argparse.ArgumentParser, argv: Sequence[str], fields: set[str]) -> dict[str, Any]:
+    """Return what the file of `--options` holds; the parser then gives these options only where the command line has them."""
+    finder = _Parser(add_help=False, allow_abbrev=False)
+    finder.add_argument("--options", type=Path)
+    file = finder.parse_known_args(argv)[0].options
+    held = read_options(file) if file else {}
+    actions = {a.dest: a for a in parser._actions if a.dest in fields or a.type is _json}
+    for key in held:
+        if key not in actions:
+            raise UserError(f"{file}: unknown option '{key}'{nearest(str(key), actions)}")
+        actions[key].default, actions[key].required = argparse.SUPPRESS, False
+    return held
 
 
 def _add(group: Any, name: str, kind: Any, default: Any, text: str, positional: bool = False) -> None:
@@ -213,6 +238,12 @@ def _plain(value: Any) -> Any:
     if hasattr(value, "model_dump"):  # pydantic's
         return value.model_dump(mode="json")
     return [_plain(v) for v in value] if isinstance(value, list) else value
+
+
+def _example(function: Callable[..., None]) -> str:
+    """Return the section 'Example:' of a docstring, which ends the help."""
+    _, _, section = (inspect.getdoc(function) or "").partition("Example:\n")
+    return f"example:\n{section.rstrip()}" if section else ""
 
 
 def _parameter_texts(function: Callable[..., None]) -> dict[str, str]:

@@ -3,7 +3,7 @@
 The defaults are the embedded demo, so an empty configuration runs it; `config/runs/*.yaml` state what differs, and what a run
 of one's own gets instead of the demo's documents and models, `jmlr.options.own` says. A section
 that is a mapping of names (sources, models, systems) is replaced as a whole, never merged. Every `*Options` model is also
-the command-line options of one stage: the workflow writes them out in full, so a shell line can be copied and run by hand.
+the command-line options of one stage: the workflow writes them into a file beside the job's log, so a shell line can be copied and run by hand.
 
     >>> Config().systems["jmlr"].title
     'JMLR'
@@ -14,7 +14,6 @@ the command-line options of one stage: the workflow writes them out in full, so 
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -331,9 +330,9 @@ class Config(Closed):
                 queue += [init.removeprefix("model:")] if init.startswith("model:") else []
         return found
 
-    def endpoint_json(self, name: str) -> str:
-        """Return an endpoint's settings as JSON for a command line; "" if no endpoint has this name. They hold no key."""
-        return json.dumps(self.endpoints[name].model_dump(mode="json")) if name in self.endpoints else ""
+    def endpoint(self, name: str) -> dict[str, Any] | None:
+        """Return an endpoint's settings, which hold no key; None if no endpoint has this name."""
+        return self.endpoints[name].model_dump(mode="json") if name in self.endpoints else None
 
     def seeds_of(self, system: str) -> list[int]:
         """Return the seeds for which a system answers: the first alone where nothing in it depends on a seed."""
@@ -380,17 +379,3 @@ def words(name: str, value: str | list[str] | None) -> str:
     """Write one option with its value or values, quoted for a shell; nothing if there is no value."""
     values = [value] if isinstance(value, str) else list(value or [])
     return shlex.join([name, *values]) if values and values != [""] else ""
-
-
-def flags(*models: BaseModel) -> str:
-    """Write options models as command-line options in full, quoted for a shell: the inverse of jmlr.__main__."""
-    words = []
-    for model in models:
-        for field, value in model.model_dump(mode="json").items():
-            option = "--" + field.replace("_", "-")
-            if isinstance(value, bool):
-                words.append(option if value else option.replace("--", "--no-", 1))
-            else:
-                text = json.dumps(value, ensure_ascii=False) if isinstance(value, (list, dict)) else str(value)
-                words.append(f"{option}={shlex.quote(text)}")
-    return " ".join(words)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import shlex
 import signal
 import subprocess
 import sys
@@ -16,8 +15,8 @@ import torch
 from safetensors.torch import load_file
 
 import jmlr.training.parts as parts_module
-from jmlr.config import flags
 from jmlr.options import ReadingOptions, RetrievalOptions, TrainOptions
+from jmlr.runtime.told import values
 from jmlr.training.session import Session
 from jmlr.training.step import joint_step
 
@@ -130,11 +129,12 @@ def test_the_order_of_questions_and_of_candidates_changes_nothing(tiny, candidat
 
 def command(tiny, candidates, folder, **changes):
     """Return the arguments of `jmlr train` into a folder."""
-    options = OPTIONS.model_copy(update=changes)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "options.yaml").write_text(values(OPTIONS.model_copy(update=changes), RetrievalOptions()))
     return [
         *("train", "--out", folder / "out", "--prepared", tiny / "prepare", "--llm", tiny / "llm", "--seed", "0"),
         *("--scratch", folder / "scratch", "--retriever", tiny / "retriever", "--candidates", candidates),
-        *shlex.split(flags(options, RetrievalOptions())),
+        *("--options", folder / "options.yaml"),
     ]
 
 

@@ -38,8 +38,8 @@ def test_a_rule_calls_the_stage_of_its_name_and_depends_on_its_code(name):
     assert re.findall(r"^rule (\w+):", text, re.M) == [name]
     assert re.findall(r"\bjmlr (\w+) --", text) == [name]
     assert re.findall(r'stage_digest\("(\w+)"\)', text) == [name]
-    assert "{params.options}" in text
-    assert text.rstrip().endswith('2> >(tee {log} >&2)"')
+    assert "--options {params.options}" in text
+    assert text.rstrip().endswith('2> >(tee -i {log} >&2)"')
 
 
 @pytest.mark.parametrize("name", STAGES)
@@ -54,6 +54,7 @@ def test_log_and_benchmark_mirror_the_results_folder(name):
     assert name in [part.split("{")[0] for part in made.split("/")]  # search{shard}
     assert path_of(text, "log", "logs", r"\.log") == made
     assert path_of(text, "benchmark", "benchmarks/rules", r"\.tsv") == made
+    assert f'options="logs/{made}.options.yaml"' in text
 
 
 @pytest.mark.parametrize("name", [*STAGES, *PEOPLE])

@@ -1,12 +1,14 @@
-import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from jmlr.__main__ import _parse
-from jmlr.config import Config, ConfigError, flags
+from jmlr.config import Config, ConfigError
 from jmlr.options import TrainOptions
+from jmlr.runtime.errors import UserError
+from jmlr.runtime.told import values
 
 GPT = {"endpoints": {"gpt": {"base_url": "https://host/v1", "model": "gpt-4", "key_env": "KEY"}}}
 ZERO = {"title": "Z", "llm": "gpt", "rounds": 0, "reading": {"question_prompt": "{question}\n{options}\n"}}
@@ -66,12 +68,50 @@ def test_a_system_that_trains_no_retriever_may_take_the_one_that_another_trained
         Config.load({"systems": {"a": joint, "b": {**joint, "retriever": "a"}}})
 
 
-def test_flags_written_for_a_shell_parse_back_to_the_same_options():
-    def stage(options: TrainOptions) -> None:
-        """Stand in for a stage."""
+def stage(options: TrainOptions, out: Path = Path(), systems: dict[str, Any] | None = None) -> None:
+    """Stand in for a stage."""
 
-    options = TrainOptions(target="pdist", lora_targets=["q_proj", "it's"], train_bf16=True, rank_weight=0.25)
-    assert _parse("train", stage, shlex.split(flags(options)))["options"] == options
+
+def test_options_written_into_a_file_are_read_back_as_they_were(tmp_path):
+    options = TrainOptions(
+        target="pdist", lora_targets=["q_proj", "it's", "2:00:00", "no", "1e-5", "{a}\n", "\u2028é"], train_bf16=True,
+        rank_weight=0.25, llm_learning_rate=1e-05, weight_decay=1e22,
+    )  # fmt: skip
+    systems = {"b": {"rounds": 0}, "a": {"title": "RAG: é", "010": None}}
+    (tmp_path / "o.yaml").write_text(values(options, systems=systems), encoding="utf-8")
+    given = _parse("train", stage, ["--options", str(tmp_path / "o.yaml")])
+    assert given["options"] == options
+    assert given["systems"] == systems
+    assert list(given["systems"]) == ["b", "a"]
+
+
+def test_what_stands_on_the_command_line_wins_over_the_file(tmp_path):
+    (tmp_path / "o.yaml").write_text("steps: 7\nbatch: 3\ntrain_bf16: true\n")
+    given = _parse("train", stage, ["--steps", "9", "--options", str(tmp_path / "o.yaml"), "--no-train-bf16"])
+    assert (given["options"].steps, given["options"].batch, given["options"].train_bf16) == (9, 3, False)
+
+
+@pytest.mark.parametrize(("text", "said"), [
+    ("stesp: 7", "o.yaml: unknown option 'stesp' (did you mean 'steps'?)"),
+    ("steps: many", "o.yaml: steps: Input should be a valid integer"),
+    ("steps: -1", "o.yaml: steps: Input should be greater than or equal to"),
+    ("target: nought", "o.yaml: target: Input should be"),
+    ("out: elsewhere", "o.yaml: unknown option 'out'"),
+    ("steps: 1\nsteps: 2", "steps"),
+    ("- steps", "o.yaml: a mapping of keys is wanted"),
+    ("steps: [", "o.yaml, line"),
+])  # fmt: skip
+def test_a_wrong_file_of_options_is_one_line_that_names_it(text, said, tmp_path):
+    (tmp_path / "o.yaml").write_text(text + "\n")
+    with pytest.raises(UserError) as error:
+        _parse("train", stage, ["--options", str(tmp_path / "o.yaml")])
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_file_of_options_that_is_not_there_is_told():
+    with pytest.raises(UserError, match=r"--options: there is no 'nowhere.yaml'"):
+        _parse("train", stage, ["--options", "nowhere.yaml"])
 
 
 def test_the_configuration_file_holds_the_defaults():
@@ -93,8 +133,8 @@ def test_an_endpoint_writes_and_needs_no_seed_and_its_settings_hold_no_key():
         "gpt4": {**ZERO, "train": {"passages": 0}}, "gpt4_rag": ZERO, "zero": {"title": "Z", "rounds": 0}, "rag": {"title": "R"}}})  # fmt: skip
     assert run.answer_options("gpt4").method == "generate"
     assert [run.seeds_of(s) for s in run.systems] == [[3], [3], [3], [3, 4]]
-    assert "KEY" in run.endpoint_json("gpt")
-    assert run.endpoint_json("llm") == ""
+    assert "KEY" in str(run.endpoint("gpt"))
+    assert run.endpoint("llm") is None
     assert Config.load({"seeds": [3, 4], "systems": {"zero": {"title": "Z", "rounds": 0}}}).seeds_of("zero") == [3, 4]
 
 
@@ -197,7 +237,7 @@ def test_documents_are_made_only_where_a_model_learns_from_them():
     run = Config.load(data)
     assert run.prepared().documents == []
     assert run.sources_read() == ["mine"], "what nobody reads is not fetched"
-    assert "--documents='[]'" in flags(run.prepared())
+    assert "documents: []" in values(run.prepared())
     for pretrain, reads in (({"reads": "passages", "init": "a"}, False), ({"init": "a"}, True)):
         run = Config.load({**data, "models": {**data["models"], "llm": {"pretrain": pretrain}}})
         assert (run.prepared().documents == run.prepare.documents) == reads

@@ -1,11 +1,14 @@
+import importlib
+import inspect
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from jmlr.__main__ import PEOPLE, STAGES, main
+from jmlr.__main__ import PEOPLE, STAGES, _parse, main
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -32,6 +35,14 @@ def test_importing_the_package_loads_no_torch():
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
+@pytest.mark.parametrize("name", STAGES)
+def test_the_help_of_a_stage_loads_nothing_that_computes(name):
+    heavy = "{'torch', 'transformers', 'numpy', 'pyarrow', 'yaml', 'jmlr.config'}"
+    code = f"import sys, jmlr.stages.{name}, jmlr.__main__; print(sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr
+
+
 def test_the_overview_names_every_command(capsys):
     main([])
     text = capsys.readouterr().out
@@ -54,6 +65,26 @@ def test_help_shows_lists_and_switches_as_they_are_given(capsys):
     assert re.search(
         r"--gradient-checkpointing, --no-gradient-checkpointing .*?\(default: --no-gradient- ?checkpointing\)", text
     )
+
+
+def examples(name: str) -> list[str]:
+    """Return the examples that end the help of a command, as they would be typed."""
+    text = inspect.getdoc(getattr(importlib.import_module(f"jmlr.stages.{name}"), name)) or ""
+    return re.sub(r"\s*\\\n\s*", " ", text.partition("Example:\n")[2]).strip().splitlines()
+
+
+@pytest.mark.parametrize("name", [*STAGES, *PEOPLE])
+def test_the_help_of_every_command_ends_with_an_example_that_can_be_called(name, capsys, monkeypatch):
+    with pytest.raises(SystemExit):
+        main([name, "--help"])
+    _, _, shown = capsys.readouterr().out.partition("example:\n")
+    assert shown.strip().startswith(f"jmlr {name} ")
+    monkeypatch.chdir(ROOT)
+    for line in examples(name):
+        # What the workflow's file of a report holds, which is not there before a run.
+        program, command, *words = shlex.split(re.sub(r"--options \S+\.yaml", "--systems {}" * (name == "report"), line))
+        assert (program, command) == ("jmlr", name)
+        _parse(name, getattr(importlib.import_module(f"jmlr.stages.{name}"), name), words)
 
 
 def test_a_pipe_that_closes_ends_a_command_quietly(tmp_path):

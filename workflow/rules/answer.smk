@@ -19,13 +19,15 @@ rule answer:
     params:
         code=stage_digest("answer"),
         llm=lambda w: words("--llm", model(cfg.systems[w.system].llm, w.seed)),
-        endpoint=lambda w: words("--endpoint", cfg.endpoint_json(cfg.systems[w.system].llm)),
         trained=lambda w, input: words("--trained", input.trained),
         candidates=lambda w, input: words("--candidates", input.candidates),
         passages=lambda w: cfg.train_options(w.system).passages,
-        options=lambda w: flags(cfg.answer_options(w.system), cfg.reading_options(w.system)),
+        values=lambda w: values(
+            cfg.answer_options(w.system), cfg.reading_options(w.system), endpoint=cfg.endpoint(cfg.systems[w.system].llm)
+        ),
+        options="logs/{run}/{system}/seed{seed}/answer.options.yaml",
     message:
         "Test: {wildcards.system}, seed {wildcards.seed}, answers the questions of {cfg.answer.splits}"
     shell:
-        "OMP_NUM_THREADS={threads} jmlr answer --out {output} --prepared {input.prepared} {params.llm} {params.endpoint}"
-        " {params.trained} {params.candidates} --passages {params.passages} {params.options} 2> >(tee {log} >&2)"
+        "OMP_NUM_THREADS={threads} jmlr answer --out {output} --prepared {input.prepared} {params.llm} {params.trained}"
+        " {params.candidates} --passages {params.passages} --options {params.options} 2> >(tee -i {log} >&2)"

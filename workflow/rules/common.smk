@@ -6,15 +6,17 @@ import time
 from pathlib import Path
 
 from jmlr.checks import checked
-from jmlr.config import ConfigError, flags, words
+from jmlr.config import ConfigError, words
 from jmlr.runtime.call import check_call, same_config
 from jmlr.runtime.digest import stage_digest
+from jmlr.runtime.ending import pass_on_end
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.launch import launch
 from jmlr.runtime.preemption import requeue_preempted
 from jmlr.runtime.preflight import check_jobs, files_of, minutes
 from jmlr.runtime.progress import set_pace
 from jmlr.runtime.summary import summary
+from jmlr.runtime.told import values, write_options
 
 BEGUN = time.monotonic()
 shell.prefix("set -euo pipefail; trap : TERM; ")  # at SIGTERM the shell waits until its stage has saved its state

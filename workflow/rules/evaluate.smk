@@ -18,9 +18,10 @@ rule evaluate:
     params:
         code=stage_digest("evaluate"),
         searches=lambda w, input: words("--searches", input.searches),
-        options=lambda w: flags(cfg.evaluate),
+        values=lambda w: values(cfg.evaluate),
+        options="logs/{run}/{system}/seed{seed}/evaluate.options.yaml",
     message:
         "Test: accuracy and retrieval of {wildcards.system}, seed {wildcards.seed}, with 95 % intervals over questions"
     shell:
         "OMP_NUM_THREADS={threads} jmlr evaluate --out {output} --prepared {input.prepared} --answers {input.answers}"
-        " {params.searches} --run {wildcards.run} --system {wildcards.system} --seed {wildcards.seed} {params.options} 2> >(tee {log} >&2)"
+        " {params.searches} --run {wildcards.run} --system {wildcards.system} --seed {wildcards.seed} --options {params.options} 2> >(tee -i {log} >&2)"

@@ -16,9 +16,10 @@ rule fetch:
     params:
         code=stage_digest("fetch"),
         local=lambda w: words("--local", SOURCES.get(w.source)),
-        options=lambda w: flags(cfg.sources[w.source], *cfg.practice_prompts(w.source)),
+        values=lambda w: values(cfg.sources[w.source], *cfg.practice_prompts(w.source)),
+        options="logs/{run}/fetch/{source}.options.yaml",
     message:
         "Data: bring the raw files of '{wildcards.source}' here and hold them against their checksums"
     shell:
-        "OMP_NUM_THREADS={threads} jmlr fetch --out {output} --source {wildcards.source} {params.local} {params.options}"
-        " 2> >(tee {log} >&2)"
+        "OMP_NUM_THREADS={threads} jmlr fetch --out {output} --source {wildcards.source} {params.local} --options {params.options}"
+        " 2> >(tee -i {log} >&2)"

@@ -15,8 +15,9 @@ rule index:
         runtime=lambda wildcards, attempt: minutes("index", 60, attempt),
     params:
         code=stage_digest("index"),
-        options=lambda w: flags(cfg.index),
+        values=lambda w: values(cfg.index),
+        options="logs/{run}/{origin}/r{round}/index.options.yaml",
     message:
         "Retrieval: index the vectors of {wildcards.origin} after round {wildcards.round} for exact search ({cfg.index.storage})"
     shell:
-        "OMP_NUM_THREADS={threads} jmlr index --out {output} --vectors {input.vectors} {params.options} 2> >(tee {log} >&2)"
+        "OMP_NUM_THREADS={threads} jmlr index --out {output} --vectors {input.vectors} --options {params.options} 2> >(tee -i {log} >&2)"

@@ -1,8 +1,6 @@
-import json
-
 JUDGED = [f"{RUN}/judge"] if cfg.judge.judges else []
 COMPARED = list(dict.fromkeys(name for pair in cfg.judge.pairs for name in pair))
-JUDGES = {k: json.loads(cfg.endpoint_json(k) or "null") or model(k, cfg.seeds[0]) for k in cfg.judge.judges}
+JUDGES = {k: cfg.endpoint(k) or model(k, cfg.seeds[0]) for k in cfg.judge.judges}
 
 
 rule judge:
@@ -24,11 +22,11 @@ rule judge:
         runtime=lambda wildcards, attempt: minutes("judge", 480, attempt),
     params:
         code=stage_digest("judge"),
-        models=words("--models", json.dumps(JUDGES)),
         seed=cfg.seeds[0],
-        options=lambda w: flags(cfg.judge),
+        values=lambda w: values(cfg.judge, models=JUDGES),
+        options="logs/{run}/judge.options.yaml",
     message:
         "let language models compare systems' answers in pairs"
     shell:
         "OMP_NUM_THREADS={threads} jmlr judge --out {output} --prepared {input.prepared} --answers {input.answers}"
-        " {params.models} --seed {params.seed} {params.options} 2> >(tee {log} >&2)"
+        " --seed {params.seed} --options {params.options} 2> >(tee -i {log} >&2)"

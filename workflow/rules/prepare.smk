@@ -15,8 +15,9 @@ rule prepare:
         runtime=lambda wildcards, attempt: minutes("prepare", 60, attempt),
     params:
         code=stage_digest("prepare"),
-        options=lambda w: flags(cfg.prepared(), *cfg.practice_prompts()),
+        values=lambda w: values(cfg.prepared(), *cfg.practice_prompts()),
+        options="logs/{run}/prepare.options.yaml",
     message:
         "Corpus: passages, questions and reading documents of all sources in one schema, cut, deduplicated, split"
     shell:
-        "OMP_NUM_THREADS={threads} jmlr prepare --out {output} --fetched {input.fetched} {params.options} 2> >(tee {log} >&2)"
+        "OMP_NUM_THREADS={threads} jmlr prepare --out {output} --fetched {input.fetched} --options {params.options} 2> >(tee -i {log} >&2)"

@@ -19,9 +19,10 @@ rule pretrain:
         code=stage_digest("pretrain"),
         fetched=lambda w: words("--fetched", tokenizer_source(w.model)),
         scratch="scratch/{run}/{model}/seed{seed}/pretrain",
-        options=lambda w: flags(PRETRAINED[w.model].model_copy(update={"init": initial(w.model, w.seed)[1]})),
+        values=lambda w: values(PRETRAINED[w.model].model_copy(update={"init": initial(w.model, w.seed)[1]})),
+        options="logs/{run}/{model}/seed{seed}/pretrain.options.yaml",
     message:
         "Models: pre-train the {wildcards.model} on the run's own text, seed {wildcards.seed}"
     shell:
         "OMP_NUM_THREADS={threads} jmlr pretrain --out {output} --prepared {input.prepared} {params.fetched} --seed {wildcards.seed}"
-        " --scratch {params.scratch} {params.options} 2> >(tee {log} >&2)"
+        " --scratch {params.scratch} --options {params.options} 2> >(tee -i {log} >&2)"

@@ -1,5 +1,3 @@
-import json
-
 from jmlr.runtime.checkout import commit
 
 # Values that a run of this name should find; a run of another name has none.
@@ -37,17 +35,17 @@ rule report:
     params:
         code=stage_digest("report"),
         out=subpath(output.page, parent=True),
-        systems=lambda w: words("--systems", json.dumps(ROWS)),
         expected=lambda w: words("--expected", EXPECTED),
         judged=lambda w: words("--judge", JUDGED),
         # With `resources`: for people, so no reason to report again.
         again=lambda w, resources: words("--again", cfg.again(*GIVEN, workflow.basedir)),
         commit=lambda w, resources: words("--commit", commit(workflow.basedir)),
-        options=lambda w: flags(cfg.report.model_copy(update={"review": "".join(REVIEW)})),
+        values=lambda w: values(cfg.report.model_copy(update={"review": "".join(REVIEW)}), systems=ROWS),
+        options="logs/{run}/report.options.yaml",
     message:
         "Report: one page and one table of all systems and seeds"
     shell:
         "OMP_NUM_THREADS={threads} jmlr report --out {params.out} --run {wildcards.run} --prepared {input.prepared}"
         " --evaluations {input.evaluations} --answers {input.answers} --trainings {input.trainings}"
-        " --costs {input.costs} {params.systems} {params.expected} {params.judged}"
-        " {params.again} {params.commit} {params.options} 2> >(tee {log} >&2)"
+        " --costs {input.costs} {params.expected} {params.judged}"
+        " {params.again} {params.commit} --options {params.options} 2> >(tee -i {log} >&2)"

@@ -22,10 +22,11 @@ rule search:
         queries=lambda w, input: words("--queries", input.queries),
         parts=lambda w, input: words("--parts", input.parts),
         shard=lambda w: re.sub(r"-(\d+)-of-", r"\1/", w.shard) or "0/1",
-        options=lambda w: flags(cfg.search),
+        values=lambda w: values(cfg.search),
+        options="logs/{run}/{origin}/r{round}/search{shard}.options.yaml",
     message:
         "Retrieval: for every question its C = {cfg.search.candidates} passages with the largest inner product, exactly,"
         " by {wildcards.origin} after round {wildcards.round} (part {params.shard})"
     shell:
         "OMP_NUM_THREADS={threads} jmlr search --out {output} --prepared {input.prepared}"
-        " {params.index} {params.queries} {params.parts} --shard {params.shard} {params.options} 2> >(tee {log} >&2)"
+        " {params.index} {params.queries} {params.parts} --shard {params.shard} --options {params.options} 2> >(tee -i {log} >&2)"

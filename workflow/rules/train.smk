@@ -43,11 +43,12 @@ rule train:
         method=lambda w, resources: cfg.method(w.system),  # with `resources`: for people, so no reason to train again
         launch=lambda w, resources, threads: launch(gpus=resources.gpu, nodes=resources.nodes, threads=threads),
         scratch="scratch/{run}/{system}/seed{seed}/r{round}/train",
-        options=lambda w: flags(cfg.train_options(w.system), cfg.reading_options(w.system), cfg.retrieval),
+        values=lambda w: values(cfg.train_options(w.system), cfg.reading_options(w.system), cfg.retrieval),
+        options="logs/{run}/{system}/seed{seed}/r{round}/train.options.yaml",
     message:
         "Training: {wildcards.system}, seed {wildcards.seed}, round {wildcards.round} of {params.rounds}: {params.method}"
     shell:
         "{params.launch} jmlr train --out {output} --prepared {input.prepared} --seed {wildcards.seed}"
         " --round {wildcards.round} --rounds {params.rounds} --scratch {params.scratch}"
-        " {params.llm} {params.retriever} {params.candidates} {params.previous} {params.vectors} {params.index} {params.options}"
-        " 2> >(tee {log} >&2)"
+        " {params.llm} {params.retriever} {params.candidates} {params.previous} {params.vectors} {params.index} --options {params.options}"
+        " 2> >(tee -i {log} >&2)"

@@ -15,7 +15,8 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 class Closed(BaseModel):
     """A model that refuses unknown keys and cannot be changed after it was checked."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    # Each is built where it is first used: a stage uses a few of all.
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), defer_build=True)
 
 
 def option(default: Any, description: str, **rules: Any) -> Any:

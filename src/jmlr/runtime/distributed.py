@@ -16,9 +16,9 @@ What is read from the environment, and nothing else:
   MASTER_PORT that is set stands. A batch script's own SLURM_NTASKS is not looked at: there only one task has started yet.
 
 Rank r of a node computes on its r-th visible GPU (NCCL), or on the CPU (gloo). The scratch folder must be on a file system that
-all nodes see. Signals: every rank that gets SIGTERM or SIGUSR1 makes all ranks stop after the same step, once rank 0 has saved
+all nodes see. Signals: every rank that gets SIGTERM, SIGINT or SIGUSR1 makes all ranks stop after the same step, once rank 0 has saved
 the state. `srun` passes signals to all ranks. torchrun passes SIGTERM on and kills its ranks 30 s later; it dies of SIGUSR1
-unless TORCHELASTIC_SIGNALS_TO_HANDLE names it (`SIGTERM,SIGINT,SIGUSR1`).
+unless TORCHELASTIC_SIGNALS_TO_HANDLE names it (`SIGTERM,SIGINT,SIGUSR1,SIGHUP`).
 """
 
 from __future__ import annotations

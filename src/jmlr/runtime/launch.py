@@ -16,7 +16,7 @@ import shlex
 from jmlr.runtime.errors import UserError
 
 # torchrun passes these on to its processes, which save their state; else it would die of the last.
-PASSED_ON = "TORCHELASTIC_SIGNALS_TO_HANDLE=SIGTERM,SIGINT,SIGUSR1"
+PASSED_ON = "TORCHELASTIC_SIGNALS_TO_HANDLE=SIGTERM,SIGINT,SIGUSR1,SIGHUP"
 # srun gives each node's shell SLURM's variables; job numbers spread the ports of trainings that share a node.
 MEET = (
     "exec torchrun --nnodes={nodes} --nproc-per-node={each} --rdzv-backend=c10d --rdzv-id=$SLURM_JOB_ID"

@@ -22,7 +22,7 @@ def requeue_preempted() -> None:
 
     Jobs that are there already are of an earlier call: nobody waits for them, and they are left alone.
     """
-    tick = ticking(set(_jobs()))
+    tick = ticking(set(jobs_here()))
     pause = threading.Event()
 
     def watch() -> None:
@@ -37,7 +37,7 @@ def ticking(earlier: set[str]) -> Callable[[], None]:
     refused: set[str] = set()
 
     def tick() -> None:
-        for job, state in _jobs().items():
+        for job, state in jobs_here().items():
             if state != "PREEMPTED" or job in earlier:
                 continue
             done = _run("scontrol", "requeue", job)
@@ -55,7 +55,7 @@ def ticking(earlier: set[str]) -> Callable[[], None]:
     return tick
 
 
-def _jobs() -> dict[str, str]:
+def jobs_here() -> dict[str, str]:
     """Return the user's jobs that were submitted from this folder: id -> state; none while squeue does not answer."""
     done = _run("squeue", "--all", "--noheader", "--states=all", f"--user={os.getuid()}", "--format=%i|%T|%Z")
     lines = [line.split("|", 2) for line in done.stdout.splitlines()] if done and done.returncode == 0 else []

@@ -9,10 +9,14 @@ with StopSignal() as stop:
 from __future__ import annotations
 
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
 from jmlr.runtime.errors import UserError
+
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT, signal.SIGHUP)
+AT_ONCE_S = 2.0  # torchrun passes Ctrl-C on to processes that have had it from the terminal: that is no second one
 
 
 class InterruptedTrainingError(UserError):
@@ -24,20 +28,31 @@ class InterruptedTrainingError(UserError):
 
 
 class StopSignal:
-    """Remembers SIGTERM (a job cancelled or out of time) and SIGUSR1 instead of dying in the middle of a step."""
+    """Remembers a signal instead of dying in the middle of a step; a second Ctrl-C ends the program at once.
+
+    The signals: SIGTERM (a job cancelled or out of time), SIGUSR1, SIGINT (Ctrl-C), and SIGHUP (its terminal was closed).
+    One that is ignored already, as `nohup` has it for SIGHUP, stays ignored.
+    """
 
     def __init__(self) -> None:
         self.asked = False
         self._before: dict[int, Any] = {}
+        self._interrupted_s = 0.0
 
     def __enter__(self) -> StopSignal:
-        for number in (signal.SIGTERM, signal.SIGUSR1):
-            self._before[number] = signal.signal(number, self._remember)
+        for number in SIGNALS:
+            if signal.getsignal(number) != signal.SIG_IGN:
+                self._before[number] = signal.signal(number, self._remember)
         return self
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def _remember(self, *_: object) -> None:
+    def _remember(self, number: int, *_: object) -> None:
         self.asked = True
+        if number == signal.SIGINT:
+            now = time.monotonic()
+            if self._interrupted_s and now - self._interrupted_s > AT_ONCE_S:
+                raise KeyboardInterrupt
+            self._interrupted_s = self._interrupted_s or now

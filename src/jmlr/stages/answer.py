@@ -41,6 +41,10 @@ def answer(
         trained: output of `train`, whose adapter is put on it; none: the model as it is
         candidates: output of `search`; none for a closed book
         passages: passages given to the LLM (K); the best stands last, next to the question
+
+    Example:
+        jmlr answer --out my/answers --prepared results/demo/prepare --llm results/demo/llm/seed0/pretrain --trained my/rag \\
+            --candidates results/demo/retriever/seed0/r0/search --passages 3
     """
     if passages and candidates is None:
         raise UserError(f"--passages {passages}: give --candidates, or --passages 0 for a closed book")

@@ -27,6 +27,9 @@ def ask(
         seed: of the training
         options: JSON list of answers to choose from: '["aspirin", "ibuprofen"]'; none: the likeliest words are generated
         passages: how many are read; 0: as many as in training
+
+    Example:
+        jmlr ask "Which finding is expected on examination?" --options '["fokzum", "sannom", "taklim", "podfed"]'
     """
     trained = last_training(run, system, seed)
     manifest = read_manifest(trained)

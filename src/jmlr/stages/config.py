@@ -48,6 +48,9 @@ def config(check: list[Path] | None = None, write: bool = False, folder: Path = 
         check: YAML files, each of which is a run on its own
         write: write the generated files
         folder: the checkout they are written to
+
+    Example:
+        jmlr config --check config/runs/openstax.yaml
     """
     if not check and not write:
         raise UserError("give --check FILE ... or --write")

@@ -29,6 +29,9 @@ def encode(
         retriever: folder or hub name
         part: what is encoded
         shard: 'i/n': the i-th of n equal runs of rows, counted from 0
+
+    Example:
+        jmlr encode --out my/vectors --prepared results/demo/prepare --retriever results/demo/retriever/seed0/pretrain --part passages
     """
     _, count = shard_of(shard)
     from jmlr.models.retriever import load_retriever

@@ -36,6 +36,9 @@ def export(
         seed: of the training
         bf16: write the language model in bfloat16, half the size; the default is float32
         beir: corpus.jsonl, queries.jsonl and qrels/ of the prepared run, in place of models
+
+    Example:
+        jmlr export --run results/demo --system jmlr --out exported
     """
     if beir:
         _write_beir(out, run)

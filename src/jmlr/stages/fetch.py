@@ -35,6 +35,9 @@ def fetch(
         out: folder to make; its manifest has the SHA-256 of every file
         source: name of the source
         local: the same as --path, as a file that a workflow can watch; wins where both are given
+
+    Example:
+        jmlr fetch --out tables/mine --source mine --path docs/own
     """
     if options.origin != "demo" and not (options.path or local):
         needed = {"local": "a file or folder", "hub": "a dataset id", "url": "an address"}[options.origin]

@@ -14,6 +14,9 @@ def index(out: Path, vectors: list[Path], options: IndexOptions) -> None:
     Args:
         out: folder to make: a memory-mapped, checksummed index (docs/topk.md), of the vectors of all tokens for a ColBERT
         vectors: outputs of `encode` for the passages
+
+    Example:
+        jmlr index --out my/index --vectors my/vectors --storage int8
     """
     from jmlr.topk.stored import build_stored
 

@@ -38,6 +38,10 @@ def judge(
         answers: outputs of `answer` of the systems in the pairs (.../SYSTEM/seedN/answer)
         models: the judges by name: an endpoint's settings (a mapping), or a model's folder or hub name (a text)
         seed: of the trainings whose answers are compared
+
+    Example:
+        jmlr judge --out my/judge --prepared results/demo/prepare --answers results/demo/rag/seed0/answer results/demo/jmlr/seed0/answer \\
+            --models '{"mine": "my/llm"}' --judges '["mine"]' --pairs '[["jmlr", "rag"]]'
     """
     if not options.judges or not options.pairs:
         raise UserError("--judges and --pairs: at least one of each is wanted")

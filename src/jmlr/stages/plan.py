@@ -73,6 +73,9 @@ def plan(
         options: that a question offers
         fill: share of the limits of tokens that texts fill on average; 1 is the upper bound
         llm: take this model for the run's LLMs: a key of `models` in the rates
+
+    Example:
+        jmlr plan config/runs/paper-7b.yaml --passages 1000000 --questions 12000
     """
     known = read_mapping(rates, "--rates")
     if not isinstance(known.get("devices"), dict):

@@ -35,6 +35,11 @@ def prepare(out: Path, fetched: list[Path], options: PrepareOptions, prompts: Pr
     Args:
         out: folder to make
         fetched: outputs of `fetch`; the name of each folder is the name of the source
+
+    Example:
+        jmlr prepare --out tables/prepared --fetched tables/mine --documents '[]' \\
+            --corpora '[{"source": "mine", "file": "documents/*"}]' \\
+            --questions '[{"source": "mine", "file": "exam.csv", "split": "hash", "fields": {"answer": "key", "options": "a, b, c, d"}}]'
     """
     from jmlr.corpus import contamination, documents, questions
     from jmlr.corpus.adapted import adapter_of

@@ -26,6 +26,9 @@ def pretrain(
         seed: of the initial weights and of the order of the text
         fetched: outputs of `fetch`, where the tokenizer is one of their files ('source:NAME/FILE')
         scratch: folder for the state of an unfinished language model; the same command goes on from it
+
+    Example:
+        jmlr pretrain --out my/llm --prepared results/demo/prepare --seed 1 --fetched results/demo/fetch/world --options logs/demo/llm/seed0/pretrain.options.yaml
     """
     inputs = {"prepared": prepared, "init": Path(options.init) if options.init else None}
     key = state_key("pretrain", inputs={**inputs, "fetched": fetched}, options=[options], seed=seed)

@@ -40,6 +40,10 @@ def report(
         judge: output of `judge`, where language models compared the answers
         again: the command that makes the run again, as the page shows it; without it the option `command`
         commit: of the checkout, where git knows one
+
+    Example:
+        jmlr report --out my/report --run mine --prepared results/demo/prepare --evaluations results/demo/rag/seed0/evaluate \\
+            --answers results/demo/rag/seed0/answer --options logs/demo/report.options.yaml
     """
     from jmlr.report.expected import read_expected
     from jmlr.report.load import read_run

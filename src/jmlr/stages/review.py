@@ -38,6 +38,9 @@ def review(
         seed: make: of the trainings whose answers are shown
         secret: make: number that order and sides are drawn from; -1: a random one, kept in the key
         files: merge: what reviewers saved
+
+    Example:
+        jmlr review make --run results/demo --out review --questions 30
     """
     if action == "make":
         _make(out, run, systems or ["jmlr", "rag"], reviewers or ["reviewer-1", "reviewer-2"], questions, seed, secret)

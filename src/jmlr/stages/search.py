@@ -34,6 +34,9 @@ def search(
         queries: output of `encode` for the questions
         shard: 'i/n': search the i-th of n equal runs of the index's rows, counted from 0
         parts: outputs of `search` for all shards, to be put together, instead of an index and queries
+
+    Example:
+        jmlr search --out my/search --prepared results/demo/prepare --index my/index --queries my/queries --candidates 50
     """
     import pyarrow.parquet as pq
 

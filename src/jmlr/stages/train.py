@@ -53,6 +53,10 @@ def train(
         previous: output of `train` of the round before
         vectors: outputs of `encode` for the passages, where their encoder stays as it is: none is encoded again
         index: output of `index` of this round; for --live-candidates only
+
+    Example:
+        jmlr train --out my/rag --prepared results/demo/prepare --llm results/demo/llm/seed0/pretrain --seed 1 --scratch my/scratch \\
+            --candidates results/demo/retriever/seed0/r0/search --target frozen --steps 100
     """
     _check(options, round, rounds, previous, retriever, candidates, vectors, index)
     from jmlr.runtime.distributed import joined

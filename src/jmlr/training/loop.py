@@ -78,7 +78,7 @@ def train_loop(
     """Train from `first_step` to `last_step` and return one record of figures per step.
 
     Raises:
-        InterruptedTrainingError: SIGTERM or SIGUSR1 came; the state is in `scratch`.
+        InterruptedTrainingError: one of `jmlr.runtime.signals` came; the state is in `scratch`.
         UserError: a loss or a gradient became NaN or infinite; the state before that step is in `scratch`.
     """
     begin, history = _resume(parts, settings, scratch, key, name)

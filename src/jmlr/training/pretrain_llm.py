@@ -138,7 +138,7 @@ def pretrain_llm(
 ) -> dict[str, float]:
     """Train in place; return the mean loss on targets over the last tenth (nats per token).
 
-    Where there is a `scratch`, the state is saved there every `checkpoint_min` minutes and on SIGTERM or SIGUSR1, and training goes
+    Where there is a `scratch`, the state is saved there every `checkpoint_min` minutes and on SIGTERM or Ctrl-C, and training goes
     on from it if it was made for the same `key`.
 
     Raises:

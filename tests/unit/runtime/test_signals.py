@@ -1,0 +1,82 @@
+"""Signals: a training remembers them, a second Ctrl-C ends it, and stages are told by a Snakemake that is asked to end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from jmlr.runtime import signals
+from jmlr.runtime.signals import SIGNALS, StopSignal
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_is_remembered_and_afterwards_handled_as_before(number):
+    def handler(*_: object) -> None: ...
+
+    before = signal.signal(number, handler)
+    try:
+        with StopSignal() as stop:
+            assert not stop.asked
+            os.kill(os.getpid(), number)
+            assert stop.asked
+        assert signal.getsignal(number) is handler
+    finally:
+        signal.signal(number, before)
+
+
+def test_a_second_interrupt_ends_at_once_unless_it_is_the_first_passed_on(monkeypatch):
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with StopSignal() as stop:
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+            assert stop.asked
+            monkeypatch.setattr(signals, "AT_ONCE_S", -1.0)
+            with pytest.raises(KeyboardInterrupt):
+                os.kill(os.getpid(), signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_what_nohup_ignores_stays_ignored():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with StopSignal() as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not stop.asked
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+STAND_IN = """
+import signal, subprocess, time
+from types import SimpleNamespace
+from jmlr.runtime.ending import pass_on_end
+
+line = "set -e; trap : TERM; sleep 60 2> >(tee -i /dev/null >&2)"
+shell = subprocess.Popen(line, shell=True, executable="/bin/bash")
+job = SimpleNamespace(name="train", log=["logs/train.log"], is_group=lambda: False)
+earlier = []
+signal.signal(signal.SIGTERM, lambda *_: earlier.append(1))
+pass_on_end(lambda: [job], local=True)
+time.sleep(1)
+print("ready", flush=True)
+code = shell.wait(30)
+print(earlier, code, flush=True)
+"""
+
+
+def test_a_program_that_is_asked_to_end_asks_the_stages_of_its_shells():
+    with subprocess.Popen([sys.executable, "-c", STAND_IN], stdout=-1, stderr=-1, text=True) as program:
+        assert program.stdout is not None
+        assert program.stdout.readline() == "ready\n"
+        program.send_signal(signal.SIGTERM)
+        out, err = program.communicate(timeout=40)
+    assert out == "[1] 143\n", out + err
+    assert "asked to end: so are the 1 jobs that run; a training saves its state first" in err
+    assert "train: logs/train.log" in err
