@@ -18,7 +18,7 @@ empty :=
 comma := ,
 space := $(empty) $(empty)
 
-.PHONY: help demo real test lint pylate llama bench gpu-check clean
+.PHONY: help demo real test lint pylate llama bench gpu-check clean purge
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 8
 
@@ -56,8 +56,17 @@ bench: .venv/.bench  ## the benchmarks of the exact top-k and of the joint step
 gpu-check:  ## on a machine with a GPU: build, test, check memory and races, benchmark; needs nvcc, cmake, PyTorch, pybind11, pytest only
 	@.ci/gpu-check
 
-clean:  ## remove results, logs and builds; the environment stays
-	rm -rf results logs scratch benchmarks/rules build .snakemake
+RUNS := results logs scratch benchmarks/rules .snakemake
+
+clean:  ## remove what was built; results, logs and unfinished trainings stay
+	rm -rf build
+
+purge:  ## remove every run too: results, logs, unfinished trainings, Snakemake's records; asks first
+	@found="$$(ls -d $(RUNS) build 2>/dev/null || true)"; [ -n "$$found" ] || { echo "make: nothing to remove"; exit 0; }; \
+	  du -sh $$found; ls -d results/* 2>/dev/null || true; \
+	  read -r -p "make: remove all of this? Type yes: " said || true; \
+	  [ "$${said:-}" = yes ] || { echo "make: nothing was removed"; exit 1; }; \
+	  rm -rf $$found
 
 .venv/.made:
 	@[ -n "$(PYTHON)" ] || { echo "make: no Python 3.11 to 3.13; on Debian or Ubuntu: apt-get install python3.11 python3.11-venv python3.11-dev"; exit 1; }

@@ -170,6 +170,13 @@ ROWS = {
 }
 
 
+def test_a_report_of_private_texts_shows_no_examples():
+    sources = {"world": {"origin": "demo"}, "notes": {"origin": "local", "path": "x", "private": True}}
+    prepare = {"corpora": [{"source": "notes"}], "questions": [{"source": "world"}], "documents": []}
+    with pytest.raises(ConfigError, match=r"report.examples: allowed: 0, since source 'notes' is private"):
+        Config.load({"sources": sources, "report": {"examples": 1}, "prepare": prepare})
+
+
 @pytest.mark.parametrize("url", ["http://localhost:8000/v1", "http://127.0.0.1:8000/v1", "http://[::1]:8000/v1"])
 @pytest.mark.parametrize("private", ["corpora", "questions"])
 def test_private_texts_may_go_to_a_server_on_this_machine(url, private):

@@ -13,6 +13,12 @@ from pathlib import Path
 PATIENCE_S = 30
 
 
+def checkout_file(name: str) -> Path:
+    """Return a file of the checkout that this package is imported from, whatever folder the caller is in; as it is without one."""
+    inside = Path(__file__).resolve().parents[3] / name
+    return inside if inside.exists() else Path(name)
+
+
 def called(path: str | Path, checkout: str | Path) -> str:
     """Return a file's path from the checkout where it lies inside it, else as it is."""
     inside = os.path.relpath(path, checkout)

@@ -2,8 +2,9 @@
 
 `manifest.json` holds the stage, its options, the digests of inputs and outputs, the code digest, the seed, versions,
 hardware, seconds, CPU seconds, GPU hours, energy where the hardware tells it, the tokens and FLOPs of every model, the peak of
-memory in bytes, and what was warned of (`progress.warn`). Where a stage went on after a kill, time, tokens and FLOPs are those of all attempts up to their last
-saved state; energy and memory are the last attempt's. It never holds clinical text.
+memory in bytes, and what was warned of (`progress.warn`). Where a stage went on after a kill, time, tokens and FLOPs are those
+of all attempts up to their last saved state; energy and memory are the last attempt's. What lies in the run's folder is named
+from there, so that a run can be moved; `belonging` finds it. It never holds clinical text.
 
     with stage_output(out, "encode", inputs={"retriever": retriever}, options=[options]) as (folder, notes):
         ...
@@ -32,6 +33,7 @@ from jmlr.runtime.energy import EnergyMeter
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.extras import DISTRIBUTION
 from jmlr.runtime.files import MANIFEST, files_below, fresh_directory, sha256
+from jmlr.runtime.progress import say
 
 PACKAGES = (DISTRIBUTION, "numpy", "torch", "transformers", "peft", "tokenizers", "datasets", "pyarrow", "snakemake")
 NAME = MANIFEST
@@ -79,7 +81,26 @@ def stage_output(
             "warnings": spent["warnings"],
             "notes": notes,
         }
+        content = _from_run(content, out)
         (folder / NAME).write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+
+
+def _from_run(content: dict[str, Any], out: Path) -> dict[str, Any]:
+    """Return a manifest with every path into the run's folder, `results/{run}`, told from there; `out` lies in it or in none."""
+    run = run_of(out)
+    if run is None:
+        return content
+    heads = [f"{p}/" for p in (str(run), os.path.abspath(run), os.path.realpath(run))]
+
+    def told(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {told(k): told(v) for k, v in value.items()}
+        if isinstance(value, list | tuple):
+            return [told(v) for v in value]
+        head = next((h for h in heads if isinstance(value, str) and value.startswith(h)), "")
+        return value[len(head) :] if head else value
+
+    return {str(k): told(v) for k, v in content.items()}
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -153,18 +174,45 @@ def last_training(run: Path, system: str, seed: int) -> Path:
     return folders[-1]
 
 
+def tell_private(command: str, out: Path, run: Path) -> None:
+    """Say that what a command wrote holds texts of the run's private sources, where it has any."""
+    fetched = [p.parent for p in sorted(run.glob(f"fetch/*/{NAME}"))]
+    if private := [f.name for f in fetched if read_manifest(f).get("options", {}).get("private")]:
+        say(f"{command}: {out} holds texts of {', '.join(private)}, which must not leave this machine (private)")
+
+
+def run_of(folder: Path) -> Path | None:
+    """Return the folder of the run that a stage's output belongs to; None for one that was made by hand elsewhere.
+
+    >>> run_of(Path("results/demo/jmlr/seed0/r1/train"))
+    PosixPath('results/demo')
+    """
+    return next((p for p in folder.parents if p.parent.name == "results"), None)
+
+
 def belonging(run: Path, name: str) -> str:
     """Return where a folder that a run's manifest names lies now: the run may have moved, and the caller be anywhere.
 
-    Manifests name what belongs to the run as `results/{run}/...`, and other relative paths from the folder above `results`.
-    What is found in neither place (a hub name, an absolute path) stays as it is.
+    Manifests name what belongs to the run from its folder (earlier ones as `results/{run}/...`), and other relative paths from
+    the folder above `results`. A name on the hub stays as it is.
+
+    Raises:
+        UserError: an absolute path, as of a model of one's own, leads nowhere on this machine, and `models/` in the run's folder has
+            nothing of its name.
     """
+    if not name:
+        return name
     parts, home = Path(name).parts, run.resolve()
-    inside = home.joinpath(*parts[2:])
-    if parts[:1] == ("results",) and len(parts) > 2 and inside.exists():
-        return str(inside)
-    beside = home.parent.parent / name
-    return str(beside) if beside.exists() else name
+    earlier = parts[2:] if parts[0] == "results" and len(parts) > 2 else parts
+    brought = home / "models" / Path(name).name
+    for place in (home / name, home.joinpath(*earlier), home.parent.parent / name, brought):
+        if place.exists():
+            return str(place)
+    if Path(name).is_absolute():
+        raise UserError(
+            f"'{run}' was made with '{name}', which is not here; allowed: the same path, or the folder or a link to it at '{brought}'"
+        )
+    return name
 
 
 def _held(paths: Path | Sequence[Path]) -> dict[str, Callable[[], str]]:

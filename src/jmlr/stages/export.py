@@ -11,7 +11,7 @@ from pathlib import Path
 
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.files import existing, fresh_directory
-from jmlr.runtime.manifest import belonging, last_training, list_outputs, read_manifest, written_by
+from jmlr.runtime.manifest import belonging, last_training, list_outputs, read_manifest, tell_private, written_by
 from jmlr.runtime.progress import say
 
 
@@ -50,7 +50,8 @@ def export(
     notes = manifest["notes"]
     with fresh_directory(out, lambda folder: written_by("export", folder)) as folder:
         _merged(folder / "llm", belonging(run, notes["llm"]), trained / "adapter", bf16)
-        about = {"llm": notes["llm"], "retriever": notes.get("retriever_origin", notes["retriever"])}
+        origin = notes.get("retriever_origin", notes["retriever"])
+        about = {"llm": belonging(run, notes["llm"]), "retriever": belonging(run, origin) if origin else origin}
         about |= {k: manifest[k] for k in ("seed", "options", "code")}
         data = {Path(k).name: v for k, v in manifest["inputs"]["prepared"].items()}
         write_card(folder / "llm", "merged", {**about, "round": trained.parent.name.removeprefix("r"), "data": data})
@@ -99,8 +100,4 @@ def _write_beir(out: Path, run: Path) -> None:
         counts = write_beir(folder, run / "prepare")
         list_outputs("export", folder)
     say(f"export: {', '.join(f'{n:,} {what}' for what, n in counts.items())} in {out}")
-    private = [
-        p.parent.name for p in run.glob("fetch/*/manifest.json") if read_manifest(p.parent)["options"]["private"]
-    ]
-    if private:
-        say(f"export: {out} holds texts of {', '.join(sorted(private))}, which must not leave this machine (private)")
+    tell_private("export", out, run)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from jmlr.config import Config
+from jmlr.runtime.checkout import checkout_file
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.flops import Shape, training_flops
 from jmlr.runtime.misread import read_mapping
@@ -50,7 +51,7 @@ def plan(
     /,
     passages: int,
     questions: int,
-    rates: Path = Path("docs/slurm/rates.yaml"),
+    rates: Path | None = None,
     device: str = "h100",
     nodes: int = 1,
     gpus_per_node: int = 4,
@@ -65,7 +66,7 @@ def plan(
         config: configuration of the run
         passages: in the corpus
         questions: of all splits: each is encoded and searched in every round
-        rates: measured and assumed rates, and the shapes of known models
+        rates: measured and assumed rates, and the shapes of known models; none: docs/slurm/rates.yaml of the checkout
         device: whose rates count: a key of `devices` in the rates
         nodes: that one training runs on
         gpus_per_node: of each of them; 0 for a machine without
@@ -77,6 +78,7 @@ def plan(
     Example:
         jmlr plan config/runs/paper-7b.yaml --passages 1000000 --questions 12000
     """
+    rates = rates or checkout_file("docs/slurm/rates.yaml")
     known = read_mapping(rates, "--rates")
     if not isinstance(known.get("devices"), dict):
         raise UserError(f"--rates '{rates}': no mapping 'devices'; docs/slurm/rates.yaml has one")

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.files import fresh_directory, fresh_file
+from jmlr.runtime.manifest import tell_private
 from jmlr.runtime.progress import say
 
 KEY = "key/key.json"
@@ -73,6 +74,7 @@ def _make(
     say(
         f"review: {len(kit.pages)} pages of {len(kit.key['questions'])} questions in '{out / 'pages'}'; '{out / KEY}' stays with you"
     )
+    tell_private("review", out / "pages", run)
 
 
 def _merge(out: Path, files: list[Path]) -> None:

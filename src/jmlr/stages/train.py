@@ -17,7 +17,7 @@ from typing import Any
 from jmlr.options import Closed, ReadingOptions, RetrievalOptions, TrainOptions
 from jmlr.runtime.digest import stage_digest
 from jmlr.runtime.errors import UserError
-from jmlr.runtime.manifest import read_manifest, stage_output, state_key
+from jmlr.runtime.manifest import belonging, read_manifest, run_of, stage_output, state_key
 from jmlr.runtime.progress import say
 
 
@@ -73,7 +73,9 @@ def train(
             options=options.model_dump(), reading=reading.model_dump(), retrieval=retrieval.model_dump())  # fmt: skip
         say("\n".join(map(str, session.groups)))
         name = f"train {out.parts[-4] if len(out.parts) > 3 else out.name} r{round}"
-        origin = read_manifest(previous)["notes"].get("retriever_origin", retriever) if previous else retriever
+        origin = retriever
+        if previous and (told := read_manifest(previous)["notes"].get("retriever_origin")):
+            origin = belonging(run_of(previous) or previous.parent, told)
         notes.update(llm=llm, retriever=retriever, retriever_origin=origin, ranks=ranks.size,
                      candidates=str(candidates) if candidates else None, groups=[vars(g) for g in session.groups],
                      questions=len(session.questions), training_tokens_cut=session.passages.prompter.cut,

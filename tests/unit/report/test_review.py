@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 
 import pytest
 
@@ -138,6 +139,17 @@ def test_the_command_makes_pages_and_merges_files(folders, tmp_path, capsys, mon
     assert main(["review", "merge", "--files", "r1.json"]) == 0
     assert "| overall |" in capsys.readouterr().out
     assert json.loads((tmp_path / "review/review.json").read_text())["absent"] == ["reviewer-2"]
+
+
+def test_pages_of_private_texts_say_so(folders, tmp_path, capsys):
+    shutil.copytree(folders.base, tmp_path / "run")
+    for name in ("notes", "books"):
+        (tmp_path / "run/fetch" / name).mkdir(parents=True)
+        held = {"options": {"private": name == "notes"}}
+        (tmp_path / "run/fetch" / name / "manifest.json").write_text(json.dumps(held))
+    assert main(["review", "make", "--run", str(tmp_path / "run"), "--out", str(tmp_path / "kit"), "--questions", "5"]) == 0
+    said = capsys.readouterr().err
+    assert "kit/pages holds texts of notes, which must not leave this machine (private)" in said
 
 
 @pytest.mark.parametrize(

@@ -154,6 +154,39 @@ def test_what_belongs_to_a_run_is_found_wherever_the_run_lies(tmp_path, monkeypa
     assert belonging(Path("home"), "results/demo/llm/seed0/pretrain") == str(home / "llm/seed0/pretrain")
 
 
+def test_manifests_name_what_lies_in_the_run_from_its_folder_and_it_is_found_after_a_move(tmp_path, monkeypatch):
+    from jmlr.runtime.manifest import belonging, read_manifest, stage_output
+
+    monkeypatch.chdir(tmp_path)
+    Path("results/demo/llm").mkdir(parents=True)
+    Path("results/demo/llm/weights").write_text("1")
+    Path("data").mkdir()
+    Path("data/mine.txt").write_text("2")
+    inputs = {"llm": Path("results/demo/llm"), "local": Path("data/mine.txt")}
+    with stage_output(Path("results/demo/jmlr/seed0/answer"), "answer", inputs=inputs) as (_, notes):
+        notes |= {"llm": "results/demo/llm", "whole": str(tmp_path / "results/demo/llm"), "hub": "org/model", "n": [1, None]}
+    Path("results/demo").rename("brought")
+    made = read_manifest(Path("brought/jmlr/seed0/answer"))
+    assert set(made["inputs"]["llm"]) == {"llm/weights"}
+    assert set(made["inputs"]["local"]) == {"data/mine.txt"}
+    assert made["notes"] == {"llm": "llm", "whole": "llm", "hub": "org/model", "n": [1, None]}
+    assert "results" not in Path("brought/jmlr/seed0/answer/manifest.json").read_text()
+    monkeypatch.chdir("/")
+    assert belonging(tmp_path / "brought", made["notes"]["llm"]) == str(tmp_path / "brought/llm")
+
+
+def test_a_model_that_stayed_on_the_cluster_is_told_with_where_to_put_it(tmp_path):
+    from jmlr.runtime.manifest import belonging
+
+    run = tmp_path / "demo"
+    run.mkdir()
+    with pytest.raises(UserError, match=rf"'/cluster/llama', which is not here; allowed: .* link to it at '{run}/models/llama'"):
+        belonging(run, "/cluster/llama")
+    (run / "models/llama").mkdir(parents=True)
+    assert belonging(run, "/cluster/llama") == str(run / "models/llama")
+    assert belonging(run, "") == ""
+
+
 def replace(target, *ours, name="new"):
     with fresh_directory(target, lambda _: ours) as folder:
         (folder / name).touch()
