@@ -25,14 +25,14 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     models = yaml.safe_load((ROOT / MINI).read_text())["models"]
     models["llm"]["pretrain"]["steps"] = 100_000
     (copy.folder / "long.yaml").write_text(yaml.safe_dump({"models": models}))
-    done = copy.snakemake("results/mini/prepare")
+    done = copy.snakemake("--", "results/mini/prepare")
     assert done.returncode == 0, failure(done)
     return copy
 
 
 def stopped(clone: Checkout, number: signal.Signals, *, group: bool) -> tuple[int, str]:
     """Start the pre-training, send a signal once it has begun its steps, to Snakemake alone or to all; return code and words."""
-    command = ["snakemake", TARGET, "--cores", "2", "--configfile", MINI, "long.yaml"]
+    command = ["snakemake", "--cores", "2", "--configfile", MINI, "long.yaml", "--", TARGET]
     with subprocess.Popen(
         command, cwd=clone.folder, env={**clone.environment, "JMLR_PROGRESS_S": "0"}, text=True,
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True,
@@ -70,7 +70,7 @@ def test_a_run_that_is_stopped_leaves_its_trainings_state(clone: Checkout, numbe
 def test_a_failed_job_says_why_once_and_not_in_a_heap_of_flags(clone: Checkout) -> None:
     overlay = {"prepare": {"corpora": [{"source": "notes", "fields": {"text": "nothing"}}]}}
     (clone.folder / "wrong.yaml").write_text(yaml.safe_dump(overlay))
-    done = clone.snakemake("results/mini/prepare", "--configfile", MINI, "wrong.yaml")
+    done = clone.snakemake("--configfile", MINI, "wrong.yaml", "--", "results/mini/prepare")
     assert done.returncode != 0
     told = done.stdout + done.stderr
     [line] = [line for line in told.splitlines() if line.startswith("jmlr prepare: ")]
