@@ -23,7 +23,7 @@ from jmlr.runtime.extras import require
 
 require(__name__, "pydantic")
 
-from pydantic import BaseModel, ValidationError, model_validator
+from pydantic import ValidationError, model_validator
 
 from jmlr.options import (
     AnswerOptions,

@@ -82,7 +82,9 @@ def test_the_help_of_every_command_ends_with_an_example_that_can_be_called(name,
     monkeypatch.chdir(ROOT)
     for line in examples(name):
         # What the workflow's file of a report holds, which is not there before a run.
-        program, command, *words = shlex.split(re.sub(r"--options \S+\.yaml", "--systems {}" * (name == "report"), line))
+        program, command, *words = shlex.split(
+            re.sub(r"--options \S+\.yaml", "--systems {}" * (name == "report"), line)
+        )
         assert (program, command) == ("jmlr", name)
         _parse(name, getattr(importlib.import_module(f"jmlr.stages.{name}"), name), words)
 

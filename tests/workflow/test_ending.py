@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import threading
-from pathlib import Path
 
 import pytest
 import yaml

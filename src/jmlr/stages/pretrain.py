@@ -28,7 +28,8 @@ def pretrain(
         scratch: folder for the state of an unfinished language model; the same command goes on from it
 
     Example:
-        jmlr pretrain --out my/llm --prepared results/demo/prepare --seed 1 --fetched results/demo/fetch/world --options logs/demo/llm/seed0/pretrain.options.yaml
+        jmlr pretrain --out my/llm --prepared results/demo/prepare --seed 1 \\
+            --fetched results/demo/fetch/world --options logs/demo/llm/seed0/pretrain.options.yaml
     """
     inputs = {"prepared": prepared, "init": Path(options.init) if options.init else None}
     key = state_key("pretrain", inputs={**inputs, "fetched": fetched}, options=[options], seed=seed)

@@ -147,7 +147,10 @@ def test_pages_of_private_texts_say_so(folders, tmp_path, capsys):
         (tmp_path / "run/fetch" / name).mkdir(parents=True)
         held = {"options": {"private": name == "notes"}}
         (tmp_path / "run/fetch" / name / "manifest.json").write_text(json.dumps(held))
-    assert main(["review", "make", "--run", str(tmp_path / "run"), "--out", str(tmp_path / "kit"), "--questions", "5"]) == 0
+    assert (
+        main(["review", "make", "--run", str(tmp_path / "run"), "--out", str(tmp_path / "kit"), "--questions", "5"])
+        == 0
+    )
     said = capsys.readouterr().err
     assert "kit/pages holds texts of notes, which must not leave this machine (private)" in said
 

@@ -164,7 +164,12 @@ def test_manifests_name_what_lies_in_the_run_from_its_folder_and_it_is_found_aft
     Path("data/mine.txt").write_text("2")
     inputs = {"llm": Path("results/demo/llm"), "local": Path("data/mine.txt")}
     with stage_output(Path("results/demo/jmlr/seed0/answer"), "answer", inputs=inputs) as (_, notes):
-        notes |= {"llm": "results/demo/llm", "whole": str(tmp_path / "results/demo/llm"), "hub": "org/model", "n": [1, None]}
+        notes |= {
+            "llm": "results/demo/llm",
+            "whole": str(tmp_path / "results/demo/llm"),
+            "hub": "org/model",
+            "n": [1, None],
+        }
     Path("results/demo").rename("brought")
     made = read_manifest(Path("brought/jmlr/seed0/answer"))
     assert set(made["inputs"]["llm"]) == {"llm/weights"}
@@ -180,7 +185,9 @@ def test_a_model_that_stayed_on_the_cluster_is_told_with_where_to_put_it(tmp_pat
 
     run = tmp_path / "demo"
     run.mkdir()
-    with pytest.raises(UserError, match=rf"'/cluster/llama', which is not here; allowed: .* link to it at '{run}/models/llama'"):
+    with pytest.raises(
+        UserError, match=rf"'/cluster/llama', which is not here; allowed: .* link to it at '{run}/models/llama'"
+    ):
         belonging(run, "/cluster/llama")
     (run / "models/llama").mkdir(parents=True)
     assert belonging(run, "/cluster/llama") == str(run / "models/llama")

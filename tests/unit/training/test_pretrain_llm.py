@@ -84,9 +84,7 @@ def test_a_pre_training_that_is_stopped_goes_on_to_the_same_bits(tiny, tmp_path,
 
     pretrain(tmp_path / "straight", tiny / "prepare", 0, options)
     monkeypatch.setattr(module, "one_step", stops)
-    stopped = (
-        pytest.raises(UserError, match="step 3 by a signal") if by != "kill" else pytest.raises(KeyboardInterrupt)
-    )
+    stopped = pytest.raises(UserError, match="step 3 by a signal") if by != "kill" else pytest.raises(KeyboardInterrupt)
     with stopped:
         pretrain(tmp_path / "out", tiny / "prepare", 0, options, scratch=tmp_path / "scratch")
     assert not (tmp_path / "out").exists()
