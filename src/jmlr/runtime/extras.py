@@ -20,7 +20,7 @@ MODULES = {
     "data": ("datasets", "jinja2", "lxml", "pyarrow", "pydantic", "regex", "tokenizers", "xxhash", "yaml"),
     "train": ("filelock", "httpx2", "peft", "safetensors", "torch", "transformers"),
     "report": ("matplotlib",),
-    "workflow": ("psutil", "snakemake"),
+    "workflow": ("snakemake",),
 }
 
 
