@@ -45,8 +45,7 @@ def evaluate(
         searches: outputs of `search`, of rounds 0, 1, ...; none for a closed-book system
 
     Example:
-        jmlr evaluate --out my/metrics --prepared results/demo/prepare --answers my/answers --run mine --system rag --seed 1 \\
-            --searches results/demo/retriever/seed0/r0/search
+        jmlr evaluate --out my/metrics --prepared results/demo/prepare --answers my/answers --run mine --system rag --seed 1
     """
     from jmlr.metrics.table import answer_rows, calibration_rows, change_rows, grades_of, rationale_rows, write_values
     from jmlr.metrics.trec import topics, write_qrels, write_topics
