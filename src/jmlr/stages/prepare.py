@@ -37,8 +37,7 @@ def prepare(out: Path, fetched: list[Path], options: PrepareOptions, prompts: Pr
         fetched: outputs of `fetch`; the name of each folder is the name of the source
 
     Example:
-        jmlr prepare --out tables/prepared --fetched tables/mine --documents '[]' \\
-            --corpora '[{"source": "mine", "file": "documents/*"}]' \\
+        jmlr prepare --out tables/prepared --fetched tables/mine --documents '[]' --corpora '[{"source": "mine", "file": "documents/*"}]' \\
             --questions '[{"source": "mine", "file": "exam.csv", "split": "hash", "fields": {"answer": "key", "options": "a, b, c, d"}}]'
     """
     from jmlr.corpus import contamination, documents, questions

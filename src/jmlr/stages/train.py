@@ -55,8 +55,7 @@ def train(
         index: output of `index` of this round; for --live-candidates only
 
     Example:
-        jmlr train --out my/rag --prepared results/demo/prepare --llm results/demo/llm/seed0/pretrain --seed 1 --scratch my/scratch \\
-            --candidates results/demo/retriever/seed0/r0/search --target frozen --steps 100
+        jmlr train --out my/rag --prepared results/demo/prepare --llm results/demo/llm/seed0/pretrain --seed 1 --scratch my/scratch --target frozen --passages 0
     """
     _check(options, round, rounds, previous, retriever, candidates, vectors, index)
     from jmlr.runtime.distributed import joined
@@ -73,9 +72,7 @@ def train(
             options=options.model_dump(), reading=reading.model_dump(), retrieval=retrieval.model_dump())  # fmt: skip
         say("\n".join(map(str, session.groups)))
         name = f"train {out.parts[-4] if len(out.parts) > 3 else out.name} r{round}"
-        origin = retriever
-        if previous and (told := read_manifest(previous)["notes"].get("retriever_origin")):
-            origin = belonging(run_of(previous) or previous.parent, told)
+        origin = _origin(previous) or retriever
         notes.update(llm=llm, retriever=retriever, retriever_origin=origin, ranks=ranks.size,
                      candidates=str(candidates) if candidates else None, groups=[vars(g) for g in session.groups],
                      questions=len(session.questions), training_tokens_cut=session.passages.prompter.cut,
@@ -96,6 +93,12 @@ def _clear(scratch: Path, out: Path) -> None:
     keep(scratch, out)
     drop_figures(scratch)
     drop_states(scratch)
+
+
+def _origin(previous: Path | None) -> str:
+    """Return the retriever that the first round began from, by the manifest of the round before; "" where none tells."""
+    told = read_manifest(previous)["notes"].get("retriever_origin") if previous else None
+    return belonging(run_of(previous) or previous.parent, told) if previous and told else ""
 
 
 def _check(
