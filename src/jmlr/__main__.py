@@ -241,8 +241,9 @@ def _plain(value: Any) -> Any:
 
 
 def _example(function: Callable[..., None]) -> str:
-    """Return the section 'Example:' of a docstring, which ends the help."""
-    _, _, section = (inspect.getdoc(function) or "").partition("Example:\n")
+    """Return the section 'Example:' of the function's docstring or its module's, which ends the help."""
+    texts = [inspect.getdoc(where) or "" for where in (function, inspect.getmodule(function))]
+    section = next((text.partition("Example:\n")[2] for text in texts if "Example:\n" in text), "")
     return f"example:\n{section.rstrip()}" if section else ""
 
 

@@ -6,6 +6,10 @@ round r-1 with the candidates of its refreshed index.
 
 Several ranks share one training: `torchrun --nproc-per-node=2 -m jmlr train ...`; what the environment must hold is told in
 `jmlr.runtime.distributed`. Each computes its share of every batch, gradients are added up, and the first rank alone writes.
+
+Example:
+    jmlr train --out my/rag --prepared results/demo/prepare --llm results/demo/llm/seed0/pretrain --seed 1 --scratch my/scratch \\
+        --candidates results/demo/retriever/seed0/r0/search --target frozen --steps 100
 """
 
 from __future__ import annotations
@@ -53,9 +57,6 @@ def train(
         previous: output of `train` of the round before
         vectors: outputs of `encode` for the passages, where their encoder stays as it is: none is encoded again
         index: output of `index` of this round; for --live-candidates only
-
-    Example:
-        jmlr train --out my/rag --prepared results/demo/prepare --llm results/demo/llm/seed0/pretrain --seed 1 --scratch my/scratch --target frozen --passages 0
     """
     _check(options, round, rounds, previous, retriever, candidates, vectors, index)
     from jmlr.runtime.distributed import joined
