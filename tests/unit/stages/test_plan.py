@@ -91,7 +91,7 @@ def test_a_colbert_has_a_vector_for_each_token_and_fills_its_queries_up():
     passages, queries = np.zeros((1000 * 256, 128), np.float32), np.zeros((10 * 512, 128), np.float32)
     rounds = 1 + 1 + 3  # the base retriever's, those of jmlr, those of jmlr_rounds
     assert lines["encode"].bytes == rounds * (passages.nbytes + queries.nbytes)
-    assert lines["index"].bytes == rounds * passages.nbytes  # float32 whatever is scanned
+    assert lines["index"].bytes == rounds * passages.size * (4 + 1)  # float32, and the int8 that is scanned
     products = 2 * len(queries) * len(passages) * 128
     scan = RATES["devices"]["h100"]["maxsim_int8_ops"]["value"]
     assert lines["search"].hours == pytest.approx(rounds * products / float(scan) / 3600 / run.shards)
