@@ -157,9 +157,8 @@ def costs(run: Config, sizes: Sizes, known: dict[str, Any], device: str, llm: st
     hours = (texts * indexed + asked * found) / rate["encode_flops"] / 3600 + count["encode"] * start
     vectors = 4.0 * depth * (held * indexed + sought * found)
     lines["encode"] = Line("encode", count["encode"], hours / run.shards, hours * one_gpu, vectors)
-    each = {"float32": 4.0, "bfloat16": 6.0, "int8": 5.0}[
-        run.index.storage
-    ]  # bytes a coordinate: the originals, and codes
+    # bytes of a coordinate: the originals, and codes
+    each = {"float32": 4.0, "bfloat16": 6.0, "int8": 5.0}[run.index.storage]
     hours = 2 * each * depth * held / rate["disk_bytes_per_s"] / 3600 * indexed
     lines["index"] = Line("index", count["index"], hours, 0.0, each * depth * held * indexed)
     scan = rate[f"{'maxsim' if base.colbert_depth else 'search'}_{run.index.storage}_ops"]
