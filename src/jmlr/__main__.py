@@ -175,7 +175,8 @@ def _parse(name: str, function: Callable[..., None], argv: Sequence[str]) -> dic
     if models:
         paths.add_argument("--options", type=Path, dest=FILE, metavar="FILE", help=FILE_HELP)
     held = _held(parser, argv, {f for model in models.values() for f in model.model_fields}) if models else {}
-    given = {FILE: None, **held, **vars(parser.parse_args(argv))}
+    said = {key: _names(value) for key, value in vars(parser.parse_args(argv)).items()}
+    given = {FILE: None, **held, **said}
     arguments = {key: given[key] for key in parameters if key not in models}
     for key, model in models.items():
         try:
@@ -213,6 +214,8 @@ def _add(group: Any, name: str, kind: Any, default: Any, text: str, positional: 
         spec["choices"] = typing.get_args(kind)
     elif kind is bool:
         spec["action"] = argparse.BooleanOptionalAction
+    elif kind == list[str]:
+        spec |= {"nargs": "+", "metavar": "NAME"}
     elif (origin in (list, dict) and typing.get_args(kind)[0] is not Path) or (
         isinstance(kind, type) and issubclass(kind, BaseModel)
     ):
@@ -225,6 +228,17 @@ def _add(group: Any, name: str, kind: Any, default: Any, text: str, positional: 
         group.add_argument(name, **{k: v for k, v in spec.items() if k != "default"})
     else:
         group.add_argument("--" + name.replace("_", "-"), dest=name, required=required, **spec)
+
+
+def _names(value: Any) -> Any:
+    """Return names as they were given, as words; one JSON list, as the workflow writes it, is taken apart."""
+    only = value[0] if isinstance(value, list) and len(value) == 1 else None
+    if not isinstance(only, str) or not only.startswith("["):
+        return value
+    try:
+        return json.loads(only)
+    except json.JSONDecodeError as error:
+        raise UserError(f"not JSON ({error}): {only!r}") from None
 
 
 def _json(text: str) -> Any:

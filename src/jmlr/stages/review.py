@@ -25,6 +25,7 @@ def review(
     questions: int = 30,
     seed: int = 0,
     secret: int = -1,
+    contact: str = "",
     files: list[Path] | None = None,
 ) -> None:
     """Make review pages of a finished run, or merge the files that reviewers sent back.
@@ -33,38 +34,57 @@ def review(
         action: make: pages/REVIEWER.html and key/key.json; merge: review.json and review.md
         out: folder of the review
         run: make: folder of the finished run
-        systems: make: JSON list of the two systems; none: '["jmlr", "rag"]'
-        reviewers: make: JSON list of names, one page each; none: '["reviewer-1", "reviewer-2"]'
-        questions: make: how many are drawn; 0: all
+        systems: make: the two systems; none: jmlr rag
+        reviewers: make: names, one page each; none: reviewer-1 reviewer-2
+        questions: make: how many are drawn at random; 0: all
         seed: make: of the trainings whose answers are shown
         secret: make: number that order and sides are drawn from; -1: a random one, kept in the key
+        contact: make: whom reviewers send their files to, such as a name with an address; the page says it
         files: merge: what reviewers saved
 
     Example:
         jmlr review make --run results/demo --out review --questions 30
     """
     if action == "make":
-        _make(out, run, systems or ["jmlr", "rag"], reviewers or ["reviewer-1", "reviewer-2"], questions, seed, secret)
+        pair, names = systems or ["jmlr", "rag"], reviewers or ["reviewer-1", "reviewer-2"]
+        _make(out, run, pair, names, questions, seed, secret, contact)
     else:
         _merge(out, files or [])
 
 
 def _make(
-    out: Path, run: Path, systems: list[str], reviewers: list[str], questions: int, seed: int, secret: int
+    out: Path,
+    run: Path,
+    systems: list[str],
+    reviewers: list[str],
+    questions: int,
+    seed: int,
+    secret: int,
+    contact: str,
 ) -> None:
     from jmlr.report.review.kit import make_kit
 
     if len(systems) != 2 or systems[0] == systems[1]:
-        raise UserError(f"--systems {json.dumps(systems)}: two different systems are compared")
+        raise UserError(f"--systems {' '.join(systems)}: two different systems are compared")
     wrong = next((r for r in reviewers if not r.replace("-", "").replace("_", "").isalnum()), None)
     if wrong is not None or len(set(reviewers)) < len(reviewers):
-        raise UserError(f"--reviewers {json.dumps(reviewers)}: names of letters, digits, - and _, each once")
+        raise UserError(f"--reviewers {' '.join(reviewers)}: names of letters, digits, - and _, each once")
+    if questions < 0:
+        raise UserError(f"--questions {questions}: allowed: a number of questions, or 0 for all")
     if out.exists():
         raise UserError(
             f"--out: '{out}' is there already; a new kit would make files of the old one worthless: give another folder"
         )
     number = secrets.randbits(63) if secret < 0 else secret
-    kit = make_kit(run, (systems[0], systems[1]), seed=seed, reviewers=reviewers, questions=questions, secret=number)
+    kit = make_kit(
+        run,
+        (systems[0], systems[1]),
+        seed=seed,
+        reviewers=reviewers,
+        questions=questions,
+        secret=number,
+        contact=contact,
+    )
     with fresh_directory(out) as folder:
         (folder / "pages").mkdir()
         (folder / "key").mkdir(mode=0o700)
@@ -72,7 +92,8 @@ def _make(
             (folder / "pages" / f"{reviewer}.html").write_text(page, encoding="utf-8")
         (folder / KEY).write_text(json.dumps(kit.key, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     say(
-        f"review: {len(kit.pages)} pages of {len(kit.key['questions'])} questions in '{out / 'pages'}'; '{out / KEY}' stays with you"
+        f"review: {len(kit.pages)} pages of {len(kit.key['questions'])} of {kit.key['of']} questions in '{out / 'pages'}', on "
+        f"{', '.join(kit.key['criteria'])}; '{out / KEY}' stays with you"
     )
     tell_private("review", out / "pages", run)
 

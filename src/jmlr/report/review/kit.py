@@ -5,7 +5,7 @@
     kit.key                 # stays with whoever runs the review
 
 Every reviewer gets the same questions (agreement needs that), in an order and with sides of their own. Pages hold no name of a
-system, no right answer and no seed: sides are drawn from `secret`, which only the key has.
+system, no right answer and no seed: sides are drawn from `secret`, which only the key has. What both systems did not write is not asked about.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -25,17 +25,34 @@ from markupsafe import Markup
 
 from jmlr.report.load import read_parquet
 from jmlr.runtime.errors import UserError
+from jmlr.runtime.manifest import read_manifest
 from jmlr.runtime.seeds import python_random, stream
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """What is compared, with the words for "both" and "neither"; `needs` is what both systems must have for it to make sense."""
+
+    id: str
+    title: str
+    text: str
+    both: str
+    neither: str
+    needs: Literal["", "rationale", "passages"] = ""
+
 
 # The paper (arXiv 2402.17887) had professionals prefer one of two rationales, and looked for hallucinations; the points below are
 # those of the rubric for language models as judges, in words for people.
 CRITERIA = (
-    ("correctness", "Correctness", "Which chosen answer is right, or nearer to what is right?"),
-    ("reasoning", "Reasoning", "Whose reasons lead to the choice, step by step, without a gap or a contradiction?"),
-    ("truthfulness", "Truthfulness", "Who states less that is made up or unsupported (fewer hallucinations)?"),
-    ("evidence", "Evidence", "Whose passages bear on the question, and are used as what they say?"),
-    ("overall", "Overall", "Which answer would you rather give to a colleague?"),
-)
+    Criterion("correctness", "Correctness", "Which chosen answer is right, or nearer to what is right?", "Both right", "Both wrong"),
+    Criterion("reasoning", "Reasoning", "Whose reasons lead to the choice, step by step, without a gap or a contradiction?",
+              "Both sound", "Both unsound", "rationale"),
+    Criterion("truthfulness", "Truthfulness", "Who states less that is made up or unsupported (fewer hallucinations)?",
+              "Both true", "Both untrue", "rationale"),
+    Criterion("evidence", "Evidence", "Whose passages bear on the question, and are used as what they say?",
+              "Both good", "Both poor", "passages"),
+    Criterion("overall", "Overall", "Which answer would you rather give to a colleague?", "Either", "Neither"),
+)  # fmt: skip
 SIDES = ("left", "right")
 
 
@@ -48,7 +65,14 @@ class Kit:
 
 
 def make_kit(
-    run: Path, systems: tuple[str, str], *, seed: int, reviewers: Sequence[str], questions: int, secret: int
+    run: Path,
+    systems: tuple[str, str],
+    *,
+    seed: int,
+    reviewers: Sequence[str],
+    questions: int,
+    secret: int,
+    contact: str = "",
 ) -> Kit:
     """Make the pages and the key.
 
@@ -59,6 +83,7 @@ def make_kit(
         reviewers: names, one page each
         questions: how many are drawn; 0: all that both systems answered
         secret: what order and sides are drawn from
+        contact: whom the reviewers send their files to
 
     Raises:
         UserError: a folder is missing, or the systems have no question with options in common.
@@ -69,15 +94,33 @@ def make_kit(
         raise UserError(f"review: {systems[0]} and {systems[1]} have no question with options in common in '{run}'")
     drawn = sorted(common, key=lambda i: stream(secret, "drawn", i))[: questions or None]
     items = _items(run, drawn, systems, answers)
-    text = json.dumps([secret, list(systems), seed, items], ensure_ascii=False, sort_keys=True)
+    criteria = _fitting(items, systems)
+    text = json.dumps(
+        [secret, list(systems), seed, items, [c.id for c in criteria]], ensure_ascii=False, sort_keys=True
+    )
     kit = hashlib.sha256(text.encode()).hexdigest()[:16]
     names = {i: hashlib.sha256(f"{kit} {i}".encode()).hexdigest()[:12] for i in drawn}
     sides = {r: {names[i]: _sides(systems, secret, r, i) for i in drawn} for r in reviewers}
-    pages = {r: _page(kit, r, [_shown(names[i], items[i], sides[r][names[i]]) for i in _order(drawn, secret, r)])
-             for r in reviewers}  # fmt: skip
+    shown = {r: [_shown(names[i], items[i], sides[r][names[i]]) for i in _order(drawn, secret, r)] for r in reviewers}
+    about = {"kit": kit, "contact": contact, "criteria": [asdict(c) for c in criteria]}
+    pages = {r: _page({**about, "reviewer": r, "items": own}, _invented(run)) for r, own in shown.items()}
     key = {"kit": kit, "run": str(run), "systems": list(systems), "seed": seed, "secret": secret,
-           "criteria": [c[0] for c in CRITERIA], "questions": {names[i]: i for i in drawn}, "sides": sides}  # fmt: skip
+           "criteria": [c.id for c in criteria], "of": len(common), "questions": {names[i]: i for i in drawn}, "sides": sides}  # fmt: skip
     return Kit(pages, key)
+
+
+def _fitting(items: dict[str, dict[str, Any]], systems: tuple[str, str]) -> list[Criterion]:
+    """Return the criteria that fit what was written: reasons are compared where both gave some, passages where both had some."""
+    have = {
+        what: all(any(item[s][what] for item in items.values()) for s in systems) for what in ("rationale", "passages")
+    }
+    return [c for c in CRITERIA if not c.needs or have[c.needs]]
+
+
+def _invented(run: Path) -> bool:
+    """Tell whether the demo's generator made up what is asked."""
+    made = (read_manifest(path.parent) for path in run.glob("fetch/*/manifest.json"))
+    return any((manifest.get("options") or {}).get("origin") == "demo" for manifest in made)
 
 
 def _answers(path: Path) -> dict[str, dict[str, Any]]:
@@ -95,7 +138,7 @@ def _items(
     asked = read_parquet(run / "prepare/questions.parquet", ["id", "question", "options"], chosen).to_pylist()
     rows = sorted({row for found in answers for i in drawn for row in found[i]["passages"]})
     held = read_parquet(run / "prepare/passages.parquet", ["row", "title", "text"], pc.field("row").isin(rows))
-    texts = {p["row"]: f"{p['title']}. {p['text']}" if p["title"] else p["text"] for p in held.to_pylist()}
+    texts = {p["row"]: {"title": p["title"] or "", "text": p["text"]} for p in held.to_pylist()}
     return {
         q["id"]: {
             "question": q["question"],
@@ -106,7 +149,7 @@ def _items(
     }
 
 
-def _reply(answer: dict[str, Any], options: Sequence[str], texts: dict[int, str]) -> dict[str, Any]:
+def _reply(answer: dict[str, Any], options: Sequence[str], texts: dict[int, dict[str, str]]) -> dict[str, Any]:
     chosen = answer["predicted"]
     said = options[chosen] if chosen >= 0 else "(no answer that could be read)"
     return {
@@ -128,10 +171,8 @@ def _shown(name: str, item: dict[str, Any], sides: dict[str, str]) -> dict[str, 
     return {"id": name, "question": item["question"], "options": item["options"], **{s: item[sides[s]] for s in SIDES}}
 
 
-def _page(kit: str, reviewer: str, items: list[dict[str, Any]]) -> str:
+def _page(data: dict[str, Any], invented: bool) -> str:
     """Return a reviewer's page. Data stand in it as JSON whose "<" is escaped, so that no text can end the script."""
-    data = {"kit": kit, "reviewer": reviewer, "items": items,
-            "criteria": [{"id": i, "title": t, "text": x} for i, t, x in CRITERIA]}  # fmt: skip
     folder = resources.files(__package__)
     parts = {
         name: (folder / file).read_text(encoding="utf-8") for name, file in (("css", "page.css"), ("js", "page.js"))
@@ -140,4 +181,10 @@ def _page(kit: str, reviewer: str, items: list[dict[str, Any]]) -> str:
         (folder / "page.html.jinja").read_text(encoding="utf-8")
     )
     text = json.dumps(data, ensure_ascii=False).replace("<", "\\u003c")
-    return template.render(reviewer=reviewer, data=Markup(text), **{k: Markup(v) for k, v in parts.items()})
+    parts["data"] = text
+    return template.render(
+        reviewer=data["reviewer"],
+        contact=data["contact"],
+        invented=invented,
+        **{k: Markup(v) for k, v in parts.items()},
+    )

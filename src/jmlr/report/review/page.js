@@ -1,8 +1,9 @@
 "use strict";
-// State: {kit, reviewer, answers: {item: {criterion: "left" | "tie" | "right"}}, comments: {item: text}}. Kept in localStorage, saved as a file.
+// State: {kit, reviewer, answers: {item: {criterion: "left" | "both" | "neither" | "right" | "unsure"}}, comments: {item: text}}. Kept in localStorage, saved as a file.
 const data = JSON.parse(document.getElementById("data").textContent);
 const place = `jmlr-review-${data.kit}-${data.reviewer}`;
-const choices = [["left", "Left"], ["tie", "Neither"], ["right", "Right"]];
+const choices = ["left", "both", "neither", "right", "unsure"];
+const titles = (criterion) => ["Left", criterion.both, criterion.neither, "Right", "Cannot judge"];
 let state = { kit: data.kit, reviewer: data.reviewer, answers: {}, comments: {} };
 let current = 0;
 
@@ -37,6 +38,7 @@ function progress() {
   byId("previous").disabled = current === 0;
   byId("next").disabled = current === data.items.length - 1;
   byId("open").disabled = done === data.items.length;
+  byId("done").hidden = done < data.items.length;
 }
 
 function side(title, reply) {
@@ -46,7 +48,12 @@ function side(title, reply) {
   if (reply.passages.length) {
     const passages = make("details", null, { open: "" });
     const list = make("ol");
-    reply.passages.forEach((text) => list.append(make("li", text)));
+    reply.passages.forEach(({ title, text }) => {
+      const entry = make("li");
+      if (title) entry.append(make("b", title), ": ");
+      entry.append(text);
+      list.append(entry);
+    });
     passages.append(make("summary", `Its ${reply.passages.length} passages`), list);
     node.append(passages);
   } else node.append(make("p", "It had no passages.", { class: "none" }));
@@ -58,12 +65,12 @@ function question(item, criterion) {
   const legend = make("legend");
   legend.append(make("b", criterion.title), make("span", criterion.text));
   const row = make("div", null, { class: "choices" });
-  for (const [value, title] of choices) {
+  for (const [i, value] of choices.entries()) {
     const label = make("label");
     const input = make("input", null, { type: "radio", name: criterion.id, value });
     input.checked = given(item)[criterion.id] === value;
     input.addEventListener("change", () => choose(item, criterion.id, value));
-    label.append(input, title);
+    label.append(input, titles(criterion)[i]);
     row.append(label);
   }
   group.append(legend, row);
@@ -127,13 +134,13 @@ function adopt(text) {
 function key(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || event.target.tagName === "TEXTAREA") return;
   const item = data.items[current];
-  const number = ["1", "2", "3"].indexOf(event.key);
+  const number = ["1", "2", "3", "4", "5"].indexOf(event.key);
   if (number >= 0) {
     const criterion = data.criteria.find((c) => !given(item)[c.id]);
     if (!criterion) return;
-    const input = document.querySelector(`input[name="${criterion.id}"][value="${choices[number][0]}"]`);
+    const input = document.querySelector(`input[name="${criterion.id}"][value="${choices[number]}"]`);
     input.checked = true;
-    choose(item, criterion.id, choices[number][0]);
+    choose(item, criterion.id, choices[number]);
   } else if (event.key === "n") show(current + 1);
   else if (event.key === "p") show(current - 1);
   else if (event.key === "s") save();
