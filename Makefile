@@ -18,13 +18,18 @@ empty :=
 comma := ,
 space := $(empty) $(empty)
 
-.PHONY: help demo real test lint pylate llama bench gpu-check clean purge
+.PHONY: help demo demo-docs real test lint pylate llama bench gpu-check clean purge
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 8
 
 demo: .venv/.workflow  ## the whole workflow on the embedded demo: a few minutes; SEEDS="0 1 2" for three seeds
 	@snakemake --cores $(CORES) --quiet host reason --config seeds='[$(subst $(space),$(comma),$(strip $(SEEDS)))]'
 	@echo; cat results/demo/report/table.txt; echo; echo "report: $(CURDIR)/results/demo/report/report.html"
+
+demo-docs:  ## the demo with three seeds, then README's table and picture, docs/demo/ and the expected values from that run; needs chromium
+	@command -v chromium google-chrome >/dev/null || { echo "make: no chromium or google-chrome on PATH, which takes the picture"; exit 1; }
+	@$(MAKE) --no-print-directory demo SEEDS="0 1 2"
+	@python docs/demo/update.py
 
 # Without DATA everything is downloaded; with it, from the folder that holds data/ and models/ (config/offline says what).
 real: .venv/.workflow  ## the same on real text: OpenStax textbooks, or offline DATA=FOLDER; RUN=pubmedqa for PubMedQA; SEEDS as above

@@ -1,6 +1,8 @@
 """Put the finished demo's figures into the repository: results.csv and report.png here, the table in README.md, expected values.
 
-make demo SEEDS="0 1 2" && .venv/bin/python docs/demo/update.py        # the picture needs chromium on PATH
+make demo-docs        # runs three seeds first; the picture needs chromium on PATH
+
+All of them come from one report, or none is changed: a table and a picture of two ages would tell two stories.
 """
 
 from __future__ import annotations
@@ -37,37 +39,41 @@ def expected(results: Path) -> str:
         last = {r["system"]: r for r in sorted(own, key=lambda r: int(r["round"]))}
         lines.append(f"{metric}:")
         for name in (n for n in titles if n in last):
-            value, low, high = (f"{100 * float(last[name][c]):.2f}" for c in ("value", "low", "high"))
-            figures = f"{{value: {value}, low: {low}, high: {high}}}"
+            value, *ends = (f"{100 * float(last[name][c]):.2f}" if last[name][c] else "" for c in ("value", "low", "high"))
+            figures = f"{{value: {value}, low: {ends[0]}, high: {ends[1]}}}" if all(ends) else value
             lines.append(f"  {name}: {{title: {json.dumps(titles[name])}, {last[name]['dataset']}: {figures}}}")
     return "\n".join(lines) + "\n"
 
 
+def picture(browser: str, page: Path, file: Path) -> None:
+    """Photograph the head of the report."""
+    with tempfile.TemporaryDirectory() as profile:
+        size = ["--window-size=1040,1330", f"--screenshot={file}", f"file://{page}"]
+        subprocess.run([browser, *QUIET.split(), f"--user-data-dir={profile}", *size], check=True, capture_output=True)
+    if not file.is_file():
+        sys.exit(f"{browser} took no picture: nothing was changed")
+
+
 def main() -> None:
-    """Copy, splice, photograph."""
+    """Photograph, then copy and splice."""
     report = ROOT / "results/demo/report"
     if not (report / "report.html").is_file():
-        sys.exit(f'{report / "report.html"} is not there; make demo SEEDS="0 1 2" first')
-    shutil.copy(report / "results.csv", HERE / "results.csv")
-    (ROOT / "config/expected/demo.yaml").write_text(expected(HERE / "results.csv"))
-    readme = ROOT / "README.md"
-    head, _, rest = readme.read_text().partition(BEGIN)
-    tail = rest.partition(END)[2]
-    readme.write_text(f"{head}{BEGIN}\n{(report / 'table.md').read_text().strip()}\n{END}{tail}")
+        sys.exit(f"{report / 'report.html'} is not there; make demo-docs makes it")
     browser = shutil.which("chromium") or shutil.which("google-chrome")
     if browser is None:
-        sys.exit("no chromium or google-chrome: report.png is as it was")
-    with tempfile.TemporaryDirectory() as profile:
-        picture = f"--screenshot={HERE / 'report.png'}"
-        command = [
-            browser,
-            *QUIET.split(),
-            f"--user-data-dir={profile}",
-            "--window-size=1040,1330",
-            picture,
-            f"file://{report / 'report.html'}",
-        ]
-        subprocess.run(command, check=True, capture_output=True)
+        sys.exit("no chromium or google-chrome on PATH, which takes the picture: nothing was changed")
+    head, begin, rest = (ROOT / "README.md").read_text().partition(BEGIN)
+    _, end, tail = rest.partition(END)
+    if not (begin and end):
+        sys.exit(f"README.md lost its marks '{BEGIN}' and '{END}': nothing was changed")
+    with tempfile.TemporaryDirectory() as folder:
+        new = Path(folder) / "report.png"
+        picture(browser, report / "report.html", new)
+        shutil.copy(new, HERE / "report.png")
+    shutil.copy(report / "results.csv", HERE / "results.csv")
+    (ROOT / "config/expected/demo.yaml").write_text(expected(HERE / "results.csv"))
+    table = (report / "table.md").read_text().strip()
+    (ROOT / "README.md").write_text(f"{head}{BEGIN}\n{table}\n{END}{tail}")
 
 
 if __name__ == "__main__":
