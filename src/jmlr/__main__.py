@@ -23,7 +23,7 @@ from jmlr import __version__
 from jmlr.runtime.errors import ConfigError, UserError, full_disk
 from jmlr.runtime.extras import needs
 from jmlr.runtime.told import read_options
-from jmlr.runtime.validation import nearest, one_line
+from jmlr.runtime.validation import Word, nearest, one_line
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -214,7 +214,7 @@ def _add(group: Any, name: str, kind: Any, default: Any, text: str, positional: 
         spec["choices"] = typing.get_args(kind)
     elif kind is bool:
         spec["action"] = argparse.BooleanOptionalAction
-    elif kind == list[str]:
+    elif kind == list[Word]:
         spec |= {"nargs": "+", "metavar": "NAME"}
     elif (origin in (list, dict) and typing.get_args(kind)[0] is not Path) or (
         isinstance(kind, type) and issubclass(kind, BaseModel)

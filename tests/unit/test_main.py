@@ -60,7 +60,7 @@ def test_help_shows_lists_and_switches_as_they_are_given(capsys):
     with pytest.raises(SystemExit):
         main(["train", "--help"])
     text = " ".join(capsys.readouterr().out.split())
-    assert re.search(r'--lora-targets NAME \[NAME \.\.\.\] modules .*?\(default: \["all-linear"\]\)', text)
+    assert re.search(r'--lora-targets JSON modules .*?\(default: \["all-linear"\]\)', text)
     assert re.search(
         r"--gradient-checkpointing, --no-gradient-checkpointing .*?\(default: --no-gradient- ?checkpointing\)", text
     )

@@ -11,6 +11,11 @@ from __future__ import annotations
 import numpy as np
 
 
+def paired_floor(draws: int) -> float:
+    """Return the least p-value that so many resamples can give: a value there is a bound, not an estimate."""
+    return 2 / (draws + 1)
+
+
 def paired_p(draws: np.ndarray) -> float:
     """Return the two-sided p-value of "no difference" from resampled differences [R]."""
     least = min((draws <= 0).sum(), (draws >= 0).sum())

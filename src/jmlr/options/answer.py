@@ -74,6 +74,11 @@ class ReportOptions(Closed):
         "", "the command that makes the run, as the report shows it; empty: Snakemake's, with the files it was given"
     )
     examples: Count = option(
-        3, "questions shown, with passages, that joint training changed; 0 where texts must not leave the corpus"
+        3,
+        "questions shown, with passages, that joint training changed; 0 where texts must not leave the corpus: then no "
+        "question can be browsed either",
+    )
+    browse: bool = option(
+        True, "every test question can be browsed in the page; never where a source of the run is private"
     )
     review: str = option("", "review.json of `jmlr review merge`, for the report to show; empty: nobody reviewed")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import pyarrow.compute as pc
 
 from jmlr.report import cost
 from jmlr.report.load import ALL, Row, Run, System, read_parquet
-from jmlr.report.pool import Estimate, counterpart, difference, headline, lookup, main_joint
+from jmlr.report.pool import Estimate, change, counterpart, difference, headline, lookup, main_joint
 
 
 def pct(value: float) -> str:
@@ -33,7 +34,7 @@ def sentences(run: Run) -> list[str]:
     if closed and frozen:
         said.append(_reading(run, frozen, closed, dataset, split))
     if joint:
-        said += _retriever(run, joint)
+        said += [*_retriever(run, joint), *falls(run, joint)]
         said += _road(run, joint, dataset, split)
     said.append(_certainty(run))
     return said
@@ -63,8 +64,16 @@ def overlap(a: Row | None, b: Row | None) -> bool:
 
 def points(estimate: Estimate) -> str:
     """Say a difference in points, with its interval."""
+    size = f"{abs(100 * estimate.value):.1f} points"
+    if estimate.alike:
+        return f"{size} (the same on every question, which gives no interval)"
     low, high = (100 * v for v in (estimate.low, estimate.high))
-    return f"{abs(100 * estimate.value):.1f} points (95 % interval of the difference {low:+.1f} to {high:+.1f})"
+    return f"{size} (95 % interval of the difference {low:+.1f} to {high:+.1f})"
+
+
+def unsure(estimate: Estimate) -> str:
+    """Say why a difference is no finding."""
+    return "is not told as a finding" if estimate.alike and estimate.value else "cannot be told from zero"
 
 
 def _joint(run: Run, joint: System, frozen: System, dataset: str, split: str) -> str:
@@ -73,7 +82,7 @@ def _joint(run: Run, joint: System, frozen: System, dataset: str, split: str) ->
     head = (f"{joint.title} answers {answered(run, joint)} of {questions(run)} {split} questions right, "
             f"{frozen.title} {answered(run, frozen)}: ")  # fmt: skip
     if not gap.beyond_zero:
-        return head + f"the difference, {points(gap)}, cannot be told from zero."
+        return head + f"the difference, {points(gap)}, {unsure(gap)}."
     word = "gained" if gap.value > 0 else "lost"
     apart = "; the two systems' own intervals do not overlap" if not overlap(a, b) else ""
     return head + f"joint training {word} {points(gap)}{apart}."
@@ -96,7 +105,7 @@ def _reading(run: Run, frozen: System, closed: System, dataset: str, split: str)
     guessing = f", which cannot be told from guessing ({pct(guess)} %)" if near and guess is not None else ""
     head = f"Without passages ({closed.title}) it is {answered(run, closed)}{guessing}; "
     if not gap.beyond_zero:
-        return head + f"what reading with a frozen retriever changes, {points(gap)}, cannot be told from zero."
+        return head + f"what reading with a frozen retriever changes, {points(gap)}, {unsure(gap)}."
     return head + f"reading with a frozen retriever {'adds' if gap.value > 0 else 'costs'} {points(gap)}."
 
 
@@ -107,15 +116,34 @@ def _retriever(run: Run, joint: System) -> list[str]:
     before, after = rows[min(rows)], rows[max(rows)]
     what = "a gold passage stands first" if k == 1 else f"a gold passage is among the first {k}"
     head = f"Its retriever saw no relevance label; {what} for {_interval(before)} of the questions before training and for {_interval(after)} after"
-    change = lookup(run, joint.name, "hit_change", k=k).get(max(rows))
-    if change is None or change.low is None or change.high is None:
-        if overlap(before, after):
-            return [head + ": the intervals overlap, so no change is claimed."]
-    elif change.low <= 0 <= change.high:
-        interval = f"{100 * change.low:+.1f} to {100 * change.high:+.1f}"
+    row = lookup(run, joint.name, "hit_change", k=k).get(max(rows))
+    if row is None or row.low is None or row.high is None:
+        gap = change(run, joint.name, "hit", k, (min(rows), max(rows)))
+    else:
+        gap = Estimate(row.value, row.low, row.high)
+    if gap is None or gap.alike:
+        return [head + ": no change is claimed, since no interval can be given."]
+    interval = f"{100 * gap.low:+.1f} to {100 * gap.high:+.1f}"
+    if not gap.beyond_zero:
         return [head + f": the change question by question, {interval} points, cannot be told from zero."]
-    factor = f", {after.value / before.value:.1f} times as many" if after.value > before.value > 0 else ""
-    return [head + factor + "."]
+    way = "rise" if gap.value > 0 else "fall"
+    factor = f", {after.value / before.value:.1f} times as many" if gap.value > 0 and before.value > 0 else ""
+    return [
+        f"{head}: a {way} of {abs(100 * gap.value):.1f} points (95 % interval, question by question, {interval}){factor}."
+    ]
+
+
+def falls(run: Run, system: System | None = None) -> list[str]:
+    """Return a sentence for every round after which a retriever finds fewer gold passages than before, beyond chance."""
+    said = []
+    for joint in [system] if system else [s for s in run.systems if s.joint]:
+        k, rows = hits(run, joint.name)
+        for before, after in pairwise(sorted(rows)):
+            gap = change(run, joint.name, "hit", k, (before, after))
+            if gap and gap.beyond_zero and gap.value < 0:
+                said.append(f"In round {after} the retriever of {joint.title} got worse: hit@{k} fell from {pct(rows[before].value)} % to "
+                            f"{pct(rows[after].value)} %, by {points(gap)}.")  # fmt: skip
+    return said
 
 
 def _road(run: Run, joint: System, dataset: str, split: str) -> list[str]:
@@ -128,7 +156,7 @@ def _road(run: Run, joint: System, dataset: str, split: str) -> list[str]:
             continue
         theirs = whole.adaptation
         gap = difference(run, joint.name, system.name, dataset, split)
-        sure = points(gap) if gap.beyond_zero else f"{points(gap)}, which cannot be told from zero"
+        sure = points(gap) if gap.beyond_zero else f"{points(gap)}, which {unsure(gap)}"
         compute = f" and {theirs.flops / ours.flops:.1f} times the FLOPs" if ours.flops and theirs.flops else ""
         said.append(
             f"The conventional road ({system.title}), pre-training on the corpus and then fine-tuning, takes {theirs.seconds / ours.seconds:.1f} "

@@ -52,7 +52,10 @@ class System:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of results.csv; `k`, `low` and `high` are None where they do not apply."""
+    """One line of results.csv; `k`, `low` and `high` are None where they do not apply.
+
+    An interval without a width is none: all values were alike, and the bootstrap knows no more.
+    """
 
     run: str
     system: str
@@ -140,6 +143,19 @@ class Run:
     prepared: Path
     values: dict[tuple[str, int], Values] = field(default_factory=dict)
     pooled: list[Row] = field(default_factory=list)
+
+    @property
+    def invented(self) -> bool:
+        """Whether the demo's generator made up what the run is about."""
+        return any((j.manifest.get("options") or {}).get("origin") == "demo" for j in self.jobs if j.stage == "fetch")
+
+    @property
+    def private(self) -> bool:
+        """Whether a source's texts must not leave the machine, so that none may stand in a page."""
+        return any(
+            (j.manifest.get("options") or {}).get("private") or (j.manifest.get("notes") or {}).get("private")
+            for j in self.jobs
+        )
 
     def system(self, name: str) -> System:
         """Return the system of a name."""
@@ -232,6 +248,8 @@ def _row(record: dict[str, str], where: str, run: str) -> Row:
             values[column] = kind(record[column])
         for column, kind in (("k", int), ("low", float), ("high", float)):
             values[column] = kind(record[column]) if record[column] else None
+        if values["low"] == values["high"]:
+            values["low"] = values["high"] = None
     except (TypeError, ValueError):
         raise UserError(f"{where}: {column} is not a number ({record[column]!r})") from None
     return Row(**{**values, "seed": str(values["seed"])})

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from jmlr.report import cost, plots
+from jmlr.report.browse import browse
 from jmlr.report.calibration import calibrations
+from jmlr.report.cautions import cautions, unheard
 from jmlr.report.contamination import contamination
 from jmlr.report.examples import changes
 from jmlr.report.expected import Expected
 from jmlr.report.finding import pct, sentences
 from jmlr.report.load import ALL, Job, Row, Run
 from jmlr.report.pool import headline, lookup, main_joint
+from jmlr.report.settings import HEADS, settings
 from jmlr.report.significance import Pair, p_value
 from jmlr.report.tables import lines, verdict_line, verdicts
 from jmlr.runtime.errors import UserError
@@ -39,12 +43,14 @@ def render(
     command: str,
     commit: str,
     examples: int,
+    questions: bool,
+    defaults: Mapping[str, Mapping[str, Any]],
     expected: Expected,
     pairs: list[Pair],
     judge: Path | None,
     review: dict[str, Any] | None,
 ) -> str:
-    """Return the page of a run as HTML."""
+    """Return the page of a run as HTML. No text of a private source stands in it, whatever is asked for."""
     systems, stages, reliable = cost.by_system(run), cost.by_stage(run), calibrations(run)
     return _templates().get_template("page.html.jinja").render(
         run=run,
@@ -68,7 +74,8 @@ def render(
         retrieval=_retrieval(run),
         answer_hits=_answer_hits(run),
         curve_plots=plots.curve_plots(run),
-        changes=changes(run, examples),
+        changes=changes(run, 0 if run.private else examples),
+        **_told(run, defaults, questions=questions),
         calibrations=reliable,
         reliability_plot=plots.reliability_plot(run, reliable),
         rationales=_rationales(run),
@@ -86,6 +93,20 @@ def render(
         contamination=contamination(run),
         environment=_environment(run.jobs),
     )  # fmt: skip
+
+
+def _told(run: Run, defaults: Mapping[str, Mapping[str, Any]], *, questions: bool) -> dict[str, Any]:
+    """Return what the run was made with, what it warned of, and its questions: as JSON whose "<" cannot end the script."""
+    asked = browse(run) if questions else None
+    return {
+        "browse": asked,
+        "browse_json": Markup(json.dumps(asked, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")),
+        "most_rounds": max((s["rounds"] for s in asked["systems"]), default=1) - 1 if asked else 0,
+        "settings": settings(run, defaults),
+        "setting_heads": list(HEADS.values()),
+        "cautions": cautions(run),
+        "unheard": unheard(run),
+    }
 
 
 def _templates() -> Environment:

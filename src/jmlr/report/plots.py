@@ -26,8 +26,9 @@ CURVES = {
     "loss_lm": "LM loss, nats per token",
     "loss_rank": "retriever's loss",
     "agreement": "agreement (Kendall's tau)",
-    "hit": "gold passage first",
+    "hit": "gold passage first, %",
 }
+SHARES = {"hit"}  # of the curves: drawn in %
 
 
 def colour(run: Run, system: str) -> str:
@@ -46,16 +47,27 @@ def accuracy_plot(run: Run) -> Markup:
             values = [100 * found[max(found)].value for found in seeds if found]
             if len(values) > 1:
                 axes.plot(values, [y - 0.25] * len(values), "|", color=INK, markersize=6, alpha=0.6)
+        axes.plot(
+            [],
+            [],
+            "o",
+            color=INK,
+            markersize=5,
+            label="accuracy" + (", mean of the seeds" if len(run.seeds) > 1 else ""),
+        )
+        axes.plot([], [], color=INK, linewidth=3, alpha=0.45, label="95 % interval")
+        if len(run.seeds) > 1:
+            axes.plot([], [], "|", color=INK, markersize=6, alpha=0.6, label="one seed")
         axes.set_yticks(range(len(rows)), [s.title for s, _ in reversed(rows)])
         axes.set_ylim(-0.6, len(rows) - 0.4)
         axes.set_xlabel("accuracy, %")
         axes.set_xlim(0, 100)
         guess = chance(run)
         if guess is not None:
-            axes.axvline(100 * guess, color=INK, linewidth=0.8, linestyle=(0, (4, 4)), alpha=0.6)
-            axes.text(100 * guess + 0.8, -0.55, "guessing", fontsize=8, va="bottom")
+            axes.axvline(100 * guess, color=INK, linewidth=0.8, linestyle=(0, (4, 4)), alpha=0.6, label="guessing")
+        _legend(axes, below=True)
 
-    return _svg([draw], 5.4, 0.6 + 0.42 * len(rows), "accuracy of each system")
+    return _svg([draw], 5.4, 0.9 + 0.42 * len(rows), "accuracy of each system")
 
 
 def retrieval_plot(run: Run) -> Markup:
@@ -93,7 +105,7 @@ def _rounds(run: Run, series: dict[str, dict[int, Row]], title: str) -> Callable
         axes.set_xlabel("round")
         axes.set_xticks(range(last + 1))
         axes.set_ylim(0, None)
-        axes.legend(frameon=False, fontsize=8)
+        _legend(axes)
 
     return draw
 
@@ -101,11 +113,11 @@ def _rounds(run: Run, series: dict[str, dict[int, Row]], title: str) -> Callable
 def curve_plots(run: Run) -> Markup:
     """Draw the figures of every training step, smoothed; thin lines are seeds."""
     keys = [key for key in CURVES if any(r.get(key) is not None for records in run.histories.values() for r in records)]
-    drawings = [_curve(run, key, legend=key == keys[0]) for key in keys]
+    drawings = [_curve(run, key) for key in keys]
     return _svg(drawings, 3.7, 2.2, "learning curves", 2) if keys else Markup("")
 
 
-def _curve(run: Run, key: str, *, legend: bool) -> Callable[[Any], None]:
+def _curve(run: Run, key: str) -> Callable[[Any], None]:
     def draw(axes: Any) -> None:
         named = set()
         for (name, _), records in run.histories.items():
@@ -113,6 +125,7 @@ def _curve(run: Run, key: str, *, legend: bool) -> Callable[[Any], None]:
             if len(points) < 2:
                 continue
             steps, values = np.array(points, dtype=float).T
+            values = 100 * values if key in SHARES else values
             label = None if name in named else run.system(name).title
             named.add(name)
             shown = slice(None, None, -(-len(steps) // MOST_POINTS))
@@ -121,8 +134,8 @@ def _curve(run: Run, key: str, *, legend: bool) -> Callable[[Any], None]:
             )
         axes.set_title(CURVES[key], fontsize=9, loc="left")
         axes.set_xlabel("step")
-        if legend and len(named) > 1:
-            axes.legend(frameon=False, fontsize=8, loc="upper right")
+        if named:
+            _legend(axes)
 
     return draw
 
@@ -130,13 +143,16 @@ def _curve(run: Run, key: str, *, legend: bool) -> Callable[[Any], None]:
 def reliability_plot(run: Run, found: Sequence[Calibration]) -> Markup:
     """Draw accuracy beside confidence for each system; the diagonal is perfect calibration."""
     drawings = [_reliability(run, c) for c in found]
-    return _svg(drawings, 2.3, 2.6, "reliability of each system", 4) if found else Markup("")
+    return _svg(drawings, 2.5, 2.9, "reliability of each system", 4) if found else Markup("")
 
 
 def _reliability(run: Run, found: Calibration) -> Callable[[Any], None]:
     def draw(axes: Any) -> None:
         tint, most = colour(run, found.system.name), max(b.n for b in found.bins)
-        axes.plot([0, 100], [0, 100], color=INK, linewidth=0.8, linestyle=(0, (4, 4)), alpha=0.6)
+        axes.plot(
+            [0, 100], [0, 100], color=INK, linewidth=0.8, linestyle=(0, (4, 4)), alpha=0.6, label="as right as sure"
+        )
+        axes.plot([], [], "o", color=tint, markersize=5, label="answers, in bins")
         for b in found.bins:
             low, high = wilson(b.accuracy, max(b.n // found.seeds, 1))
             axes.plot([100 * b.confidence] * 2, [100 * low, 100 * high], color=tint, linewidth=2, alpha=0.4)
@@ -149,8 +165,17 @@ def _reliability(run: Run, found: Calibration) -> Callable[[Any], None]:
         axes.set_yticks([0, 50, 100])
         axes.set_xlabel("confidence, %")
         axes.set_ylabel("accuracy, %")
+        _legend(axes, size=6.5)
 
     return draw
+
+
+def _legend(axes: Any, *, below: bool = False, size: float = 8) -> None:
+    """Say what the marks are: in the plot where there is room, or in one line below it."""
+    if below:
+        axes.figure.legend(frameon=False, fontsize=size, loc="outside lower center", ncols=4)
+    else:
+        axes.legend(frameon=False, fontsize=size)
 
 
 def smooth(values: np.ndarray) -> np.ndarray:

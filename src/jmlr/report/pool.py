@@ -20,7 +20,7 @@ DRAWS, DRAW_SEED = 2000, 20240227
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value with its 95 % interval."""
+    """A value with its 95 % interval; where all values are alike it has no width, and says nothing of other questions."""
 
     value: float
     low: float
@@ -28,15 +28,20 @@ class Estimate:
 
     @property
     def beyond_zero(self) -> bool:
-        """Whether the interval excludes zero."""
-        return self.low > 0 or self.high < 0
+        """Whether the interval has a width and excludes zero."""
+        return not self.alike and (self.low > 0 or self.high < 0)
+
+    @property
+    def alike(self) -> bool:
+        """Whether all values are the same, so that the bootstrap knows no more."""
+        return self.high - self.low < 1e-12  # two sums of the same values may differ in their last bit
 
 
 def pooled_rows(run: Run) -> list[Row]:
     """Return one row with seed "all" for each figure: the mean over seeds, its interval over questions and seeds.
 
-    One seed: that seed's own interval. The calibration error is no mean over questions and has none. `n` stays the number of
-    questions.
+    One seed: that seed's own interval. The calibration error is no mean over questions and has none, nor has a figure whose
+    values are all alike. `n` stays the number of questions.
     """
     groups: dict[tuple[object, ...], list[Row]] = {}
     for row in run.rows:
@@ -51,7 +56,7 @@ def pooled_rows(run: Run) -> list[Row]:
         if len(rows) > 1:
             parts = _values(run, rows)
             interval = bootstrap(parts) if parts else None
-            low, high = (interval.low, interval.high) if interval else (None, None)
+            low, high = (interval.low, interval.high) if interval and not interval.alike else (None, None)
             first = replace(first, value=float(np.mean([row.value for row in rows])), low=low, high=high)
         pooled.append(replace(first, seed=ALL))
     return pooled
@@ -69,6 +74,16 @@ def _values(run: Run, rows: Sequence[Row]) -> list[NDArray[np.float64]]:
         if ids:
             parts.append(np.array([[values.get(id, np.nan) for id in ids] for values in seeds]))
     return parts
+
+
+def change(run: Run, system: str, metric: str, k: int | None, rounds: tuple[int, int]) -> Estimate | None:
+    """Return how a figure of the headline's questions changed between two rounds, question by question; None where it is not known."""
+    dataset, split = headline(run)
+    rows = [[r for r in run.rows if r.key == (system, n, dataset, split, metric, k)] for n in rounds]
+    before, after = (_values(run, own) if own else [] for own in rows)
+    if not before or [part.shape for part in before] != [part.shape for part in after]:
+        return None
+    return bootstrap([b - a for a, b in zip(before, after, strict=True)])
 
 
 def difference(run: Run, a: str, b: str, dataset: str, split: str) -> Estimate:

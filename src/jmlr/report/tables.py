@@ -125,7 +125,9 @@ def _notes(run: Run) -> list[str]:
     dataset, split = headline(run)
     what = f"Accuracy on the {split} questions{'' if dataset == ALL else f' of {dataset}'}"
     what += ", mean over datasets" if dataset == ALL else ""
+    invented = ["Invented: none of this is medicine."] if run.invented else []
     return [
+        *invented,
         f"{what}, in %. hit: gold passages in the retriever's first places, in %, before -> after training.",
         *sentences(run),
     ]

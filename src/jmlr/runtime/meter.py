@@ -33,7 +33,7 @@ class _Passes:
     again: bool = False
 
 
-_watched: list[tuple[str, dict[bool, _Passes]]] = []
+_watched: list[tuple[str, int, dict[bool, _Passes]]] = []
 _begun: dict[str, float] = {"seconds": 0.0, "cpu_seconds": 0.0}
 _carried: dict[str, Any] = {}
 
@@ -54,7 +54,7 @@ def spent() -> dict[str, Any]:
     for name, figures in _carried.get("models", {}).items():
         own = models.setdefault(name, dict.fromkeys(figures, 0))
         for k, v in figures.items():  # sizes are those of either attempt, the rest adds up
-            own[k] = max(own[k], v) if k in ("parameters", "trained") else own[k] + v
+            own[k] = max(own[k], v) if k in ("size", "parameters", "trained") else own[k] + v
     return {**found, "models": models, "warnings": list(dict.fromkeys([*_carried.get("warnings", ()), *warned()]))}
 
 
@@ -77,6 +77,8 @@ def watch(what: str, model: Any) -> Any:
         layer = model.get_input_embeddings()
     except (AttributeError, NotImplementedError):
         return model
+    whole = getattr(model, "num_parameters", None)  # of transformers: it knows what stands behind weights of 4 bits
+    size = whole() if whole else sum(p.numel() for p in model.parameters())
     passes, alive = {False: _Passes(), True: _Passes()}, weakref.ref(model)
 
     def count(
@@ -91,21 +93,25 @@ def watch(what: str, model: Any) -> Any:
         own.tokens += inputs[0].numel() if inputs else 0
 
     layer.register_forward_pre_hook(count)
-    _watched.append((what, passes))
+    _watched.append((what, size, passes))
     return model
 
 
 def counts() -> dict[str, dict[str, int]]:
-    """Return {model: {parameters, trained, tokens_forward, tokens_gradient, flops}} of the models that computed something."""
+    """Return {model: {size, parameters, trained, tokens_forward, tokens_gradient, flops}} of the models that computed something.
+
+    size: all parameters as loaded, embeddings and head included; parameters: those that each token passes (N).
+    """
     found: dict[str, dict[str, int]] = {}
     ranks = _ranks()
-    for what, passes in _watched:
+    for what, size, passes in _watched:
         forward, gradient = passes[False], passes[True]
         if not forward.tokens + gradient.tokens:
             continue
         own = found.setdefault(
-            what, {"parameters": 0, "trained": 0, "tokens_forward": 0, "tokens_gradient": 0, "flops": 0}
+            what, {"size": 0, "parameters": 0, "trained": 0, "tokens_forward": 0, "tokens_gradient": 0, "flops": 0}
         )
+        own["size"] = max(own["size"], size)
         own["parameters"] = max(own["parameters"], forward.inner, gradient.inner)
         own["trained"] = max(own["trained"], gradient.trained)
         own["tokens_forward"] += ranks * forward.tokens

@@ -7,10 +7,12 @@
 from __future__ import annotations
 
 import difflib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NewType
 
 if TYPE_CHECKING:
     from pydantic import BaseModel, ValidationError
+
+Word = NewType("Word", str)  # a list of them is given as words of the command line, or as one JSON list
 
 
 def nearest(name: str, known: Any) -> str:

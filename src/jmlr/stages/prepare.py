@@ -59,7 +59,7 @@ def prepare(out: Path, fetched: list[Path], options: PrepareOptions, prompts: Pr
         def dropped(row: Row) -> None:
             table_of_dropped.add({**row, "id": known_as(row["id"]), "test_id": known_as(row["test_id"])})
 
-        asked = _questions(sources, options.questions, dropped)
+        asked, notes["private"] = _questions(sources, options.questions, dropped), private
         asked, notes["repeated"] = _repeats(asked, options.repeated == "once", dropped)
         tests = _tests(asked, options.decontaminate)
         asked = _without_tests(asked, tests, options.decontaminate, dropped)

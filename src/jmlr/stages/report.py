@@ -6,8 +6,34 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from jmlr.options import ReportOptions
+from jmlr.options import (
+    AnswerOptions,
+    Closed,
+    EncodeOptions,
+    EvaluateOptions,
+    IndexOptions,
+    PrepareOptions,
+    PretrainOptions,
+    PromptOptions,
+    ReadingOptions,
+    ReportOptions,
+    RetrievalOptions,
+    SearchOptions,
+    TrainOptions,
+)
 from jmlr.runtime.manifest import stage_output
+
+# Whose defaults a stage's manifest is compared with: the options in the stage's signature.
+STAGES: dict[str, tuple[type[Closed], ...]] = {
+    "prepare": (PrepareOptions, PromptOptions),
+    "pretrain": (PretrainOptions,),
+    "encode": (EncodeOptions, RetrievalOptions),
+    "index": (IndexOptions,),
+    "search": (SearchOptions,),
+    "train": (TrainOptions, ReadingOptions, RetrievalOptions),
+    "answer": (AnswerOptions, ReadingOptions),
+    "evaluate": (EvaluateOptions,),
+}
 
 
 def report(
@@ -79,9 +105,19 @@ def _files(read: Any, options: ReportOptions, wanted: Any, judge: Path | None, m
 
     tested = pairs(read)
     page = render(
-        read, title=options.title, remark=options.remark, command=made[0], commit=made[1],
-        examples=options.examples, expected=wanted, pairs=tested, judge=judge, review=read_result(options.review),
-    )  # fmt: skip
+        read,
+        title=options.title,
+        remark=options.remark,
+        command=made[0],
+        commit=made[1],
+        examples=options.examples,
+        questions=options.browse and options.examples > 0,
+        defaults=_defaults(),
+        expected=wanted,
+        pairs=tested,
+        judge=judge,
+        review=read_result(options.review),
+    )
     return {
         "results.csv": results_csv(read),
         "results.tex": results_tex(read, wanted),
@@ -89,4 +125,12 @@ def _files(read: Any, options: ReportOptions, wanted: Any, judge: Path | None, m
         "table.txt": table_text(read, wanted),
         "table.md": table_markdown(read),
         "report.html": page,
+    }
+
+
+def _defaults() -> dict[str, dict[str, Any]]:
+    """Return the default of every option of every stage, as manifests write them."""
+    return {
+        stage: {key: value for kind in kinds for key, value in kind.model_construct().model_dump(mode="json").items()}
+        for stage, kinds in STAGES.items()
     }

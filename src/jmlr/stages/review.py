@@ -11,6 +11,7 @@ from jmlr.runtime.errors import UserError
 from jmlr.runtime.files import fresh_directory, fresh_file
 from jmlr.runtime.manifest import tell_private
 from jmlr.runtime.progress import say
+from jmlr.runtime.validation import Word
 
 KEY = "key/key.json"
 
@@ -20,8 +21,8 @@ def review(
     /,
     out: Path = Path("review"),
     run: Path = Path("results/demo"),
-    systems: list[str] | None = None,
-    reviewers: list[str] | None = None,
+    systems: list[Word] | None = None,
+    reviewers: list[Word] | None = None,
     questions: int = 30,
     seed: int = 0,
     secret: int = -1,
@@ -46,7 +47,8 @@ def review(
         jmlr review make --run results/demo --out review --questions 30
     """
     if action == "make":
-        pair, names = systems or ["jmlr", "rag"], reviewers or ["reviewer-1", "reviewer-2"]
+        pair: list[str] = [*(systems or ("jmlr", "rag"))]
+        names: list[str] = [*(reviewers or ("reviewer-1", "reviewer-2"))]
         _make(out, run, pair, names, questions, seed, secret, contact)
     else:
         _merge(out, files or [])

@@ -75,6 +75,7 @@ def manifest(folder: Path, stage: str, **more: object) -> None:
         "cpu_seconds": 10.0,
         "gpu_hours": 0.0,
         "peak_bytes": 5 * 2**20,
+        "warnings": [],
         "notes": {},
         **more,
     }

@@ -242,8 +242,10 @@ def test_what_professionals_preferred_is_shown(folders, tmp_path):
     row = {
         "ratings": 3,
         "first": 2,
-        "neither": 1,
+        "both": 1,
+        "neither": 0,
         "second": 0,
+        "unsure": 4,
         "preference": 0.8333,
         "low": 0.5,
         "high": 1.0,
@@ -257,6 +259,7 @@ def test_what_professionals_preferred_is_shown(folders, tmp_path):
         "absent": [],
         "questions": 3,
         "missing_ratings": 0,
+        "comments": [],
     }
     file = tmp_path / "review.json"
     file.write_text(json.dumps({**result, "criteria": rows}))

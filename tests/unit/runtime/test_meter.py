@@ -46,7 +46,14 @@ def test_full_training_costs_six_flops_for_every_parameter_and_token():
     model(torch.zeros(3, 5, dtype=torch.long)).sum().backward()
     n, t = WIDTH * WIDTH, 15
     assert meter.counts() == {
-        "llm": {"parameters": n, "trained": n, "tokens_forward": 0, "tokens_gradient": t, "flops": 6 * n * t}
+        "llm": {
+            "size": 2 * VOCABULARY * WIDTH + n,
+            "parameters": n,
+            "trained": n,
+            "tokens_forward": 0,
+            "tokens_gradient": t,
+            "flops": 6 * n * t,
+        }
     }
 
 

@@ -1,0 +1,54 @@
+"""What a reader should be warned of: what the stages warned of, from their manifests, and where a retriever got worse from round to round.
+
+    for caution in cautions(run):
+        caution.where, caution.text      # "train, JMLR, seeds 0, 1, round 2", "loss_rank has not fallen in 75 steps ..."
+
+Manifests hold no text of the data, so nothing of it comes from here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from jmlr.report.finding import falls
+from jmlr.report.load import Job, Run
+
+
+@dataclass(frozen=True)
+class Caution:
+    """One warning, with the jobs that gave it; `times` counts those that differ in their figures only."""
+
+    where: str
+    text: str
+    times: int = 1
+
+
+def cautions(run: Run) -> list[Caution]:
+    """Return what the run's jobs warned of, in their order, and every fall between rounds."""
+    groups: dict[tuple[str, str | None, str], list[tuple[Job, str]]] = {}
+    for job in run.jobs:
+        for text in job.manifest.get("warnings") or ():
+            groups.setdefault((job.stage, job.origin, re.sub(r"[\d.,]+", "#", text)), []).append((job, text))
+    found = [Caution(_where(run, [job for job, _ in own]), own[0][1], len(own)) for own in groups.values()]
+    return [*(Caution("report", text) for text in falls(run)), *found]
+
+
+def unheard(run: Run) -> int:
+    """Return how many jobs are of a time when manifests held no warnings."""
+    return sum("warnings" not in job.manifest for job in run.jobs)
+
+
+def _where(run: Run, jobs: list[Job]) -> str:
+    titles = {s.name: s.title for s in run.systems}
+    first = jobs[0]
+    parts = [first.stage, *([titles.get(first.origin, first.origin)] if first.origin else [])]
+    parts += [*_numbers("seed", (j.seed for j in jobs)), *_numbers("round", (j.round for j in jobs))]
+    return ", ".join(parts)
+
+
+def _numbers(what: str, given: Iterable[int | None]) -> list[str]:
+    """Return "seed 0" or "seeds 0, 1"; nothing where no number is known."""
+    known = sorted({n for n in given if n is not None})
+    return [f"{what}{'s' if len(known) > 1 else ''} {', '.join(map(str, known))}"] if known else []

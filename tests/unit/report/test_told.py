@@ -1,0 +1,258 @@
+"""A run told in full: what it was made with, what it warned of, falls beside rises, and every question, but no private text."""
+
+from __future__ import annotations
+
+import csv
+import inspect
+import io
+import json
+import re
+import typing
+from dataclasses import replace
+from importlib import import_module
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from conftest import N, metric_rows, values
+from jmlr.metrics.table import write_values
+from jmlr.options import Closed, ReportOptions, TrainOptions
+from jmlr.report.cautions import cautions
+from jmlr.report.finding import sentences
+from jmlr.report.load import COLUMNS, read_run
+from jmlr.report.pool import pooled_rows
+from jmlr.report.settings import settings
+from jmlr.report.significance import p_value, pairs, significance_csv
+from jmlr.stages import report as stage
+from jmlr.stages.report import report
+
+
+def read(folders):
+    run = read_run(**{"name" if k == "run" else k: v for k, v in folders.arguments().items()})
+    return replace(run, pooled=pooled_rows(run))
+
+
+def change(folder, **more):
+    path = folder / "manifest.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **more}))
+
+
+def made(folders, tmp_path, **options):
+    report(tmp_path / "out", **folders.arguments(), options=ReportOptions(**options))
+    return (tmp_path / "out/report.html").read_text()
+
+
+def retrieve(folders, hits):
+    """Let JMLR's hit@1 be `hits`, by round, for both seeds."""
+    for seed in (0, 1):
+        folder = folders.base / f"jmlr/seed{seed}/evaluate"
+        rows = [row for row in metric_rows("jmlr", seed) if row[6] not in ("hit", "mrr")]
+        for n, hit in enumerate(hits):
+            rows += [["small", "jmlr", seed, n, "made", "test", "hit", 1, hit, hit - 0.05, hit + 0.05, N]]
+        kept = [value for value in values("jmlr", seed) if value[3] not in ("hit", "mrr")]
+        ids = [f"q{i}" for i in range(N)]
+        kept += [
+            (n, "made", "test", "hit", 1, [float(i < hit * N) for i in range(N)], ids) for n, hit in enumerate(hits)
+        ]
+        with (folder / "metrics.csv").open("w", newline="") as f:
+            csv.writer(f).writerows([COLUMNS, *rows])
+        write_values(folder / "per_question.parquet", kept)
+
+
+def answer_all(folders, system, option):
+    """Let a system choose the same option for every question, in both seeds."""
+    for seed in (0, 1):
+        path = folders.base / f"{system}/seed{seed}/answer/answers.parquet"
+        pq.write_table(
+            pa.Table.from_pylist([{**r, "predicted": option} for r in pq.read_table(path).to_pylist()]), path
+        )
+        folder = folders.base / f"{system}/seed{seed}/evaluate"
+        text = (folder / "metrics.csv").read_text().splitlines()
+        line = ",".join(
+            map(
+                str,
+                ["small", system, seed, 2 if system == "jmlr" else 0, "made", "test", "accuracy", "", *[option] * 3, N],
+            )
+        )
+        (folder / "metrics.csv").write_text("\n".join(line if ",accuracy," in old else old for old in text) + "\n")
+        whole = [(*v[:5], [float(option)] * N, v[6]) if v[3] == "accuracy" else v for v in values(system, seed)]
+        write_values(folder / "per_question.parquet", whole)
+
+
+# ------------------------------------------------------------------------------------------------------ falls, p-values
+def test_a_fall_is_told_as_plainly_as_a_rise(folders):
+    retrieve(folders, (0.75, 0.025, 0.0))
+    said = " ".join(sentences(read(folders)))
+    assert "for 75.0 % (" in said
+    assert "after: a fall of 75.0 points" in said
+    assert (
+        "In round 1 the retriever of JMLR got worse: hit@1 fell from 75.0 % to 2.5 %, by 72.5 points (95 % interval"
+        in said
+    )
+    assert "In round 2" not in said  # one question of forty may be chance
+    assert any("In round 1" in c.text for c in cautions(read(folders)))
+    retrieve(folders, (0.1, 0.5, 0.9))
+    said = " ".join(sentences(read(folders)))
+    assert "after: a rise of 80.0 points" in said
+    assert "got worse" not in said
+
+
+def test_what_is_the_same_on_every_question_is_no_finding(folders):
+    answer_all(folders, "jmlr", 1)
+    answer_all(folders, "rag", 0)
+    run = read(folders)
+    said = sentences(run)[0]
+    assert "JMLR answers 100.0 % of 40 test questions right, RAG 0.0 %: " in said
+    assert "100.0 points (the same on every question, which gives no interval), is not told as a finding" in said
+    assert not re.search(r"gained|100\.0 to", " ".join(sentences(run)))
+    rows = [r for r in run.pooled if (r.system, r.metric) == ("jmlr", "accuracy")]
+    assert [(r.low, r.high) for r in rows] == [(None, None)]
+
+
+def test_a_p_value_at_the_floor_of_the_bootstrap_is_a_bound(folders, tmp_path):
+    found = pairs(read(folders))
+    assert [x.at_floor for x in found] == [False, True, True]
+    rows = list(csv.DictReader(io.StringIO(significance_csv(found))))
+    assert [r["bound"] for r in rows] == ["=", "<=", "<="]
+    assert p_value(found[2].p_holm, found[2].at_floor) == "≤ 0.003"
+    assert made(folders, tmp_path).count("≤ 0.003") == 2
+
+
+# --------------------------------------------------------------------------------------------------- settings, warnings
+def test_the_defaults_that_a_report_compares_with_are_those_of_the_stages_signatures():
+    for name, kinds in stage.STAGES.items():
+        function = getattr(import_module(f"jmlr.stages.{name}"), name)
+        hints = typing.get_type_hints(function)
+        given = {
+            hints[p]
+            for p in inspect.signature(function).parameters
+            if isinstance(hints[p], type) and issubclass(hints[p], Closed)
+        }
+        assert given == set(kinds), name
+
+
+def test_models_settings_and_what_differs_from_the_defaults_are_told(folders, tmp_path):
+    usual = TrainOptions().model_dump(mode="json")
+    for folder in folders.trainings:
+        joint = "jmlr" in folder.parts
+        rates = {
+            "llm_learning_rate": 0.5,
+            "retriever_learning_rate": 0.25 if joint else usual["retriever_learning_rate"],
+        }
+        change(folder, options={**usual, **rates}, notes={"llm": "org/some-llm", "retriever_origin": "/a/b/encoder"})
+    for folder in folders.costs[1:]:
+        origin = {"architecture": {"model_type": "llama", "num_hidden_layers": 2, "hidden_size": 64}}
+        change(
+            folder,
+            options=origin,
+            models={"llm": {"size": 1_234_567, "tokens_forward": 0, "tokens_gradient": 0, "flops": 0}},
+        )
+    found = settings(read(folders), {"train": usual})
+    llm, retriever = found.models
+    assert (llm.origin, llm.size) == (
+        "made from scratch, model_type llama, num_hidden_layers 2, hidden_size 64",
+        1_234_567,
+    )
+    assert (retriever.origin, [s.title for s in retriever.systems]) == ("encoder", ["RAG", "JMLR"])
+    told = [(d.where, d.option, d.value, d.default) for d in found.differences]
+    assert told == [
+        ("", "llm_learning_rate", "0.5", f"{usual['llm_learning_rate']:g}".replace("e-0", "e-")),
+        ("JMLR", "retriever_learning_rate", "0.25", f"{usual['retriever_learning_rate']:g}".replace("e-0", "e-")),
+    ]
+    page = made(folders, tmp_path)
+    assert all(
+        text in page
+        for text in (
+            "made from scratch, model_type llama, num_hidden_layers 2, hidden_size 64",
+            "1.23 M",
+            "retriever_learning_rate",
+        )
+    )
+
+
+def test_warnings_of_all_jobs_are_told_once_with_where_they_came_from(folders, tmp_path):
+    assert "No stage warned of anything" in made(folders, tmp_path)
+    for i, folder in enumerate(f for f in folders.trainings if "jmlr" in f.parts):
+        change(folder, warnings=[f"loss_rank has not fallen in {75 + i} steps"])
+    change(folders.prepared, warnings=["3 questions are <odd>"])
+    first, second = cautions(read(folders))
+    assert (first.where, first.times) == ("train, JMLR, seeds 0, 1, rounds 1, 2", 4)
+    assert (second.where, second.text) == ("prepare", "3 questions are <odd>")
+    early = json.loads((folders.costs[0] / "manifest.json").read_text())
+    (folders.costs[0] / "manifest.json").write_text(json.dumps({k: v for k, v in early.items() if k != "warnings"}))
+    page = made(folders, tmp_path)
+    assert '<a href="#warnings">2 warnings</a>' in page
+    assert "3 questions are &lt;odd&gt;" in page
+    assert "1 of the 24 jobs are of a time when warnings were not kept" in page
+
+
+def test_what_is_invented_and_that_nothing_is_for_clinical_use_stand_beside_the_headline(folders, tmp_path):
+    head = made(folders, tmp_path).partition("</header>")[0]
+    assert "Invented: none of this is medicine. Not for clinical use." in head
+    assert "none of this is medicine" in (tmp_path / "out/table.txt").read_text()
+    change(folders.costs[0], options={"origin": "local", "path": "mine"})
+    head = made(folders, tmp_path).partition("</header>")[0]
+    assert "Not for clinical use." in head
+    assert "Invented" not in head
+
+
+# ------------------------------------------------------------------------------------------------------------ questions
+def asked(page):
+    return json.loads(re.search(r'<script type="application/json" id="asked">(.*?)</script>', page, re.S)[1])
+
+
+def test_every_question_stands_in_the_page_with_answers_and_the_place_of_its_gold_passage(folders, tmp_path):
+    page = made(folders, tmp_path)
+    found = asked(page)
+    assert [q["text"] for q in found["questions"]] == [f"Question {i}?" for i in range(N)]
+    assert [found["systems"][i]["title"] for i in found["pair"]] == ["RAG", "JMLR"]
+    predicted = pq.read_table(folders.base / "jmlr/seed0/answer/answers.parquet")["predicted"].to_pylist()
+    assert [q["answers"][2][0] for q in found["questions"]] == predicted
+    first = found["questions"][0]
+    assert found["passages"][first["answers"][2][2][0]][:1] == ["p0"]
+    assert first["gold_passages"] == [first["answers"][2][2][0]]
+    ranks = read(folders).values["jmlr", 0].of(2, "made", "test", "mrr", None)
+    assert [q["places"][2][2] for q in found["questions"]] == [
+        round(1 / ranks[f"q{i}"]) if ranks[f"q{i}"] else 0 for i in range(N)
+    ]
+    assert [len(p) for p in first["places"]] == [0, 1, 3]
+    assert "<b>Text" not in page  # no text of the data is markup
+
+
+def test_a_configuration_can_leave_the_questions_out(folders, tmp_path):
+    assert 'id="asked"' not in made(folders, tmp_path, browse=False)
+    page = made(folders, tmp_path, examples=0)
+    assert 'id="asked"' not in page
+    assert "Question 1" not in page
+
+
+@pytest.mark.parametrize("told_by", ["fetch", "prepare"])
+def test_no_text_of_a_private_run_stands_in_its_report_whatever_is_asked_for(folders, tmp_path, told_by):
+    """The manifests say that it is private; the configuration is not believed."""
+    if told_by == "fetch":
+        change(folders.costs[0], options={"origin": "local", "path": "notes", "private": True})
+    else:
+        change(folders.prepared, notes={"private": True})
+    made(folders, tmp_path, examples=3, browse=True)
+    for path in (tmp_path / "out").iterdir():
+        assert not re.search(r"Question \d|Text \d", path.read_text()), path.name
+    assert "a source of this run is private" in (tmp_path / "out/report.html").read_text()
+
+
+def test_every_chart_says_what_its_marks_are_and_shares_are_in_percent(folders, tmp_path):
+    for folder in folders.trainings:
+        lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+        (folder / "metrics.jsonl").write_text("".join(json.dumps({**line, "hit": 0.5}) + "\n" for line in lines))
+    charts = re.findall(r"<svg.*?</svg>", made(folders, tmp_path), re.S)
+    assert len(charts) == 10
+    for chart in charts:
+        legend = (
+            ("as right as sure",)
+            if "ECE" in chart
+            else ("95 % interval",)
+            if ">accuracy, %<" in chart
+            else ("JMLR", "RAG")
+        )
+        assert any(word in chart for word in legend)
+        assert "gold passage first" not in chart or "gold passage first, %" in chart
