@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import threading
@@ -37,13 +38,14 @@ def stopped(clone: Checkout, number: signal.Signals, *, group: bool) -> tuple[in
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     ) as running:  # fmt: skip
-        late = threading.Timer(600, lambda: os.killpg(running.pid, signal.SIGKILL))
+        late = threading.Timer(300, lambda: os.killpg(running.pid, signal.SIGKILL))
         late.start()
-        said: list[str] = []
+        said, sent = list[str](), False
         assert running.stderr is not None
         for line in running.stderr:
             said.append(line)
-            if "pretrain llm: 2/" in line:
+            if "pretrain llm: 2/" in line and not sent:
+                sent = True
                 (os.killpg if group else os.kill)(running.pid, number)
         late.cancel()
     return running.returncode, "".join(said)
@@ -54,6 +56,7 @@ def stopped(clone: Checkout, number: signal.Signals, *, group: bool) -> tuple[in
     ids=["Ctrl-C", "SIGTERM to Snakemake", "SIGTERM to all"],
 )  # fmt: skip
 def test_a_run_that_is_stopped_leaves_its_trainings_state(clone: Checkout, number: signal.Signals, group: bool) -> None:
+    shutil.rmtree(clone.folder / "scratch", ignore_errors=True)
     code, said = stopped(clone, number, group=group)
     assert code != 0, said[-3000:]
     states = list((clone.folder / "scratch/mini/llm/seed0/pretrain").glob("step-*"))
