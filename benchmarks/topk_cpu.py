@@ -3,7 +3,8 @@
 python benchmarks/topk_cpu.py --minutes 60     # cells in order of importance; stops when the time is up
 
 Writes a file for this processor beside this one after every cell (topk_cpu.json is the first machine's), then the tables of
-all processors and the pictures of docs/topk.md. FAISS, USearch (over NumKong) and ours are exact; torch and NumPy round as they like.
+all processors and the pictures of docs/topk.md. FAISS, USearch (over NumKong) and ours are exact; torch, NumPy and NumKong alone round
+as they like.
 Queries and rows are Gaussian, scaled to length one. If results/openstax/ holds
 the vectors of `make real`, the share of rows that the certificate costs on them is measured too.
 """
@@ -20,10 +21,12 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import faiss
+import numkong
 import numpy as np
 import torch
 from usearch.index import MetricKind
@@ -56,6 +59,24 @@ def ceilings(threads: int) -> dict[str, float | None]:
     return json.loads(done.stdout)
 
 
+def numkong_topk(q: np.ndarray, packed: Any, rows: int, k: int, threads: int) -> object:
+    """Return the k best by NumKong's bfloat16 products (SimSIMD's successor), the queries shared out to threads."""
+    narrow = numkong.astype(numkong.Tensor(q), "bf16")
+    scores = numkong.zeros((len(q), rows), dtype="f32")
+    step = -(-len(q) // threads)
+    with ThreadPoolExecutor(threads) as pool:
+        starts = range(0, len(q), step)
+        list(
+            pool.map(
+                lambda at: numkong.dots_packed(
+                    narrow, packed, out=scores, start_row=at, end_row=min(at + step, len(q))
+                ),
+                starts,
+            )
+        )
+    return torch.topk(torch.from_numpy(np.asarray(scores)), k)
+
+
 def contestants(x: np.ndarray, batch: int, k: int) -> dict[str, Callable[[np.ndarray], object]]:
     """Return what is timed, by name; each takes queries [B, D]."""
     threads = len(os.sched_getaffinity(0))
@@ -66,6 +87,8 @@ def contestants(x: np.ndarray, batch: int, k: int) -> dict[str, Callable[[np.nda
     for name, tensor in tensors.items():
         runs[f"torch {name}"] = lambda q, t=tensor: torch.topk(torch.from_numpy(q).to(t.dtype) @ t.T, k)
     runs["numpy"] = lambda q: np.argpartition(q @ x.T, -k, axis=1)[:, -k:]
+    packed = numkong.dots_pack(numkong.astype(numkong.Tensor(x), "bf16"), dtype="bf16")
+    runs["numkong bfloat16"] = lambda q: numkong_topk(q, packed, len(x), k, threads)
     if batch <= USEARCH_BATCH:
         runs["usearch"] = lambda q: usearch(x, q, k, MetricKind.IP, exact=True, threads=threads)
     for storage in STORAGES:
@@ -201,7 +224,8 @@ def text(result: dict[str, Any], picture: str) -> str:
         f"N = {ROWS:,}." + (f" Ceilings measured beside it: {limits}." if limits else "") + later,
         *(["", result["remark"]] if "remark" in result else []),
         "", *goals_table(result), "", f"![Times faster than FAISS by batch size]({picture})", "",
-        f"{len(result['cells'])} of {len(DIMS) * len(BATCHES) * len(KS)} shapes; times faster than FAISS (torch, NumPy: inexact):", "", *grid_table(result), "",
+        f"{len(result['cells'])} of {len(DIMS) * len(BATCHES) * len(KS)} shapes; times faster than FAISS (inexact: torch, NumPy, NumKong):",
+        "", *grid_table(result), "",
         "Rows scored exactly for each query, the price of the certificate:", "",
         "| vectors | storage | k | one query at a time | 500 at once |", "|---|---|---|---|---|",
     ]  # fmt: skip

@@ -47,35 +47,48 @@ std::vector<Suspect> suspects(const Copies::RowAt& row_at, const float* norm, si
 }  // namespace
 
 void Copies::find(const RowAt& row_at, const float* norm, const int64_t* ids, size_t rows) {
-  std::call_once(once_, [&] {
-    std::vector<Suspect> found = suspects(row_at, norm, rows);
-    std::sort(found.begin(), found.end(), [&](const Suspect& a, const Suspect& b) {
-      if (a.sum != b.sum) return a.sum < b.sum;
-      return ids != nullptr ? ids[a.row] < ids[b.row] : a.row < b.row;
-    });
-    bits_.resize(rows / 64 + 2);
-    for (size_t first = 0, last; first < found.size(); first = last) {
-      const size_t start = rows_.size();
-      rows_.push_back(found[first].row);
-      const std::span<const float> original = row_at(static_cast<size_t>(found[first].row));
-      for (last = first + 1; last < found.size() && found[last].sum == found[first].sum; ++last) {
-        const int64_t row = found[last].row;
-        const std::span<const float> copy = row_at(static_cast<size_t>(row));  // of one length, as the sums are
-        if (std::memcmp(copy.data(), original.data(), original.size_bytes()) != 0) continue;  // as good as never
-        rows_.push_back(row);
-        bits_[static_cast<size_t>(row) / 64] |= uint64_t{1} << (row % 64);
-      }
-      if (rows_.size() == start + 1) {
-        rows_.pop_back();
-        continue;
-      }
-      for (size_t at = start; at < rows_.size(); ++at) groups_.push_back({rows_[at], starts_.size()});
-      starts_.push_back(start);
-    }
-    starts_.push_back(rows_.size());
-    std::sort(groups_.begin(), groups_.end(), [](const Place& a, const Place& b) { return a.row < b.row; });
-    known_.store(!rows_.empty(), std::memory_order_release);
+  if (begun_.exchange(true)) return;
+  try {
+    find_now(row_at, norm, ids, rows);
+  } catch (...) {  // memory has run out: perhaps it does not the next time
+    begun_.store(false);
+    throw;
+  }
+}
+
+void Copies::find_now(const RowAt& row_at, const float* norm, const int64_t* ids, size_t rows) {
+  std::vector<Suspect> found = suspects(row_at, norm, rows);
+  std::sort(found.begin(), found.end(), [&](const Suspect& a, const Suspect& b) {
+    if (a.sum != b.sum) return a.sum < b.sum;
+    return ids != nullptr ? ids[a.row] < ids[b.row] : a.row < b.row;
   });
+  bits_.assign(rows / 64 + 2, 0);
+  rows_.clear();
+  starts_.clear();
+  groups_.clear();
+  for (size_t first = 0, last; first < found.size(); first = last) {
+    const size_t start = rows_.size();
+    rows_.push_back(found[first].row);
+    const std::span<const float> original = row_at(static_cast<size_t>(found[first].row));
+    for (last = first + 1; last < found.size() && found[last].sum == found[first].sum; ++last) {
+      const int64_t row = found[last].row;
+      const std::span<const float> copy = row_at(static_cast<size_t>(row));
+      if (copy.size() != original.size() || std::memcmp(copy.data(), original.data(), original.size_bytes()) != 0) {
+        continue;  // as good as never, with one sum
+      }
+      rows_.push_back(row);
+      bits_[static_cast<size_t>(row) / 64] |= uint64_t{1} << (row % 64);
+    }
+    if (rows_.size() == start + 1) {
+      rows_.pop_back();
+      continue;
+    }
+    for (size_t at = start; at < rows_.size(); ++at) groups_.push_back({rows_[at], starts_.size()});
+    starts_.push_back(start);
+  }
+  starts_.push_back(rows_.size());
+  std::sort(groups_.begin(), groups_.end(), [](const Place& a, const Place& b) { return a.row < b.row; });
+  known_.store(!rows_.empty(), std::memory_order_release);
 }
 
 bool Copies::any(size_t first, size_t count) const {

@@ -10,7 +10,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
-#include <mutex>
 #include <span>
 #include <vector>
 
@@ -19,8 +18,9 @@ namespace jmlr {
 class Copies {
  public:
   using RowAt = std::function<std::span<const float>(size_t row)>;
-  // Of `rows` rows with their norms; the original is the one with the lowest id (null: row number). Does it once;
-  // others wait meanwhile. Reads one cache line of every row and all of those that may be copies.
+  // Of `rows` rows with their norms; the original is the one with the lowest id (null: row number). Does it once.
+  // Others do not wait for it: they go without, as does a child forked meanwhile. Reads one cache line of every row and
+  // all of those that may be copies.
   void find(const RowAt& row_at, const float* norm, const int64_t* ids, size_t rows);
 
   bool known() const { return known_.load(std::memory_order_acquire); }  // looked for, and there are some
@@ -35,7 +35,9 @@ class Copies {
     int64_t row;
     size_t group;
   };
-  std::once_flag once_;
+  void find_now(const RowAt& row_at, const float* norm, const int64_t* ids, size_t rows);
+
+  std::atomic<bool> begun_{false};
   std::atomic<bool> known_{false};
   std::vector<uint64_t> bits_;  // a bit for each row: a copy
   std::vector<int64_t> rows_;   // group by group

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "aligned.h"
+#include "candidates.h"
 #include "floating_point.h"
 
 namespace jmlr {
@@ -25,8 +26,11 @@ class SampledTile {
         codes_(kTileRows * row_bytes_) {}
 
   RowBlock gather(size_t first) {
+    const Copies* const copies = known_copies(index_.copies);
     for (size_t r = 0; r < kTileRows; ++r) {
-      const RowBlock row = index_.block(sampled_row(first + r, stride_), 1);
+      const size_t number = sampled_row(first + r, stride_);
+      barred_[r] = copies != nullptr && copies->is_copy(number);  // the scan leaves it out, too
+      const RowBlock row = index_.block(number, 1);
       char* const out = codes_.data() + r * row_bytes_;
       if (lift_ != nullptr) {
         lift_(static_cast<const float*>(row.codes), index_.dim, reinterpret_cast<float*>(out));
@@ -37,6 +41,7 @@ class SampledTile {
     }
     return {codes_.data(), row_bytes_, kTileRows, index_.scale != nullptr ? scale_ : nullptr};
   }
+  bool barred(size_t r) const { return barred_[r]; }
 
  private:
   const IndexView& index_;
@@ -45,11 +50,17 @@ class SampledTile {
   const size_t row_bytes_;
   AlignedBuffer<char> codes_;
   float scale_[kTileRows];
+  bool barred_[kTileRows] = {};
 };
 
-// Writes the highest score of each group of a tile, for every query of the panel: [kTileRows / kGroupRows, width].
-void score_tile(const Kernel& kernel, const QueryPanel& panel, const RowBlock& rows, float* scores, float* highest) {
+// Writes the highest score of each group of a tile, for every query of the panel: [kTileRows / kGroupRows, width]; -inf
+// where all rows are barred.
+void score_tile(const Kernel& kernel, const QueryPanel& panel, const SampledTile& tile, const RowBlock& rows,
+                float* scores, float* highest) {
   kernel.scan(panel, rows, scores);
+  for (size_t r = 0; r < kTileRows; ++r) {
+    if (tile.barred(r)) std::fill_n(scores + r * panel.width, panel.width, kNoFloor);
+  }
   for (size_t r = 0; r < kTileRows; r += kGroupRows, highest += panel.width) {
     std::copy(scores, scores + panel.width, highest);
     for (size_t i = 0; i < kGroupRows; ++i, scores += panel.width) {
@@ -59,17 +70,22 @@ void score_tile(const Kernel& kernel, const QueryPanel& panel, const RowBlock& r
 }
 
 // For each query of a panel a value that at least `rank` groups reach and few more: halves an interval, for all queries
-// at once.
+// at once. -inf where fewer have a row that is not barred.
 void reached_by(const float* highest, size_t groups, size_t width, size_t rank, float* low) {
   float high[kMaxWidth], middle[kMaxWidth];
-  uint32_t count[kMaxWidth];
-  std::copy(highest, highest + width, low);
-  std::copy(highest, highest + width, high);
+  uint32_t count[kMaxWidth] = {};
+  std::fill_n(low, width, std::numeric_limits<float>::infinity());
+  std::fill_n(high, width, kNoFloor);
   for (size_t i = 0; i < groups * width; i += width) {
     for (size_t j = 0; j < width; ++j) {
-      low[j] = std::min(low[j], highest[i + j]);
-      high[j] = std::max(high[j], highest[i + j]);
+      const float score = highest[i + j];
+      low[j] = score > kNoFloor ? std::min(low[j], score) : low[j];
+      high[j] = std::max(high[j], score);
+      count[j] += static_cast<uint32_t>(score > kNoFloor);
     }
+  }
+  for (size_t j = 0; j < width; ++j) {
+    if (count[j] < rank) low[j] = high[j] = kNoFloor;
   }
   for (int step = 0; step < 10; ++step) {
     for (size_t j = 0; j < width; ++j) middle[j] = low[j] + (high[j] - low[j]) * 0.5f;
@@ -120,7 +136,7 @@ std::vector<float> guess_floors(const IndexView& index, const Kernel& kernel, Li
       const RowBlock rows = tile.gather(t * kTileRows);
       for (size_t p = 0; p < panels.size(); ++p) {
         const QueryPanel& panel = panels[p].view;
-        score_tile(kernel, panel, rows, scores.data(),
+        score_tile(kernel, panel, tile, rows, scores.data(),
                    highest.data() + offset[p] + t * (kTileRows / kGroupRows) * panel.width);
       }
     }

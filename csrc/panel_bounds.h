@@ -6,6 +6,7 @@
 #include <cstddef>
 
 #include "kernel.h"
+#include "rounding.h"
 
 namespace jmlr {
 
@@ -25,7 +26,8 @@ struct PanelBounds {
     const double reached = std::min(static_cast<double>(floor), 0x1p+128);
     const double scaled = (reached - (std::fabs(reached) * 0x1p-22 + 0x1p-149)) * scale[j];
     const double lowered = scaled - static_cast<double>(constant[j]);
-    return static_cast<float>(lowered - (std::fabs(lowered) * 0x1p-22 + 0x1p-149));
+    const auto low = static_cast<float>(lowered - (std::fabs(lowered) * 0x1p-22 + 0x1p-149));
+    return std::max(low, -kLargest);  // where there is no floor yet, rows that are kept out by a norm of -inf stay out
   }
 };
 

@@ -262,7 +262,7 @@ class BlockSearch {
       const size_t row = width == 1 ? worker.hits[h].j : worker.hits[h].i;
       const size_t j = width == 1 ? 0 : worker.hits[h].j;
       if (worker.floor[j] == std::numeric_limits<float>::infinity()) continue;  // not wanted, but its score was NaN
-      if (norm[row] == kNoFloor) continue;                                      // barred, but there is no floor
+      if (norm[row] == kNoFloor) continue;                                      // nor is this one
       const size_t q = panel.first + j;
       const float floor = floors_[q].load(std::memory_order_relaxed);
       const bool refine = fine_.count() != 0 && floor > kNoFloor;  // before there is a floor nothing can be ruled out
