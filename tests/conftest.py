@@ -35,7 +35,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     root = tmp_path_factory.mktemp("tiny")
     sizes = DemoOptions(train_entities=6, dev_entities=2, test_entities=4, attributes=4, test_questions=8, documents=64)
-    config = Config()
+    config = Config.load({})
     fetch(root / "world", "world", config.sources["world"].model_copy(update={"demo": sizes}))
     prepare(root / "prepare", [root / "world"], config.prepare)
     for name in ("llm", "retriever"):

@@ -33,7 +33,7 @@ def expected(results: Path) -> str:
         f"source: docs/demo/results.csv, seeds {' '.join(seeds)}",
         "okish_points: 5",
     ]
-    titles = {name: system.title for name, system in Config().systems.items()}
+    titles = {name: system.title for name, system in Config.load({}).systems.items()}
     for metric, k in (("accuracy", ""), ("hit", "1")):
         own = [r for r in rows if (r["seed"], r["metric"], r["k"], r["split"]) == ("all", metric, k, "test")]
         last = {r["system"]: r for r in sorted(own, key=lambda r: int(r["round"]))}

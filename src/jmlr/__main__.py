@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import importlib.util
 import inspect
 import json
 import os
@@ -44,6 +45,7 @@ STAGES = {
 PEOPLE = {
     "ask": "ask a finished run a question",
     "config": "check a configuration, or write the generated files of config/",
+    "init": "look into your documents and questions, and write a run file that reads them",
     "export": "write a finished run's models for others, the language model with its adapter merged; or its retrieval set",
     "plan": "what a run submits to a cluster and costs, before anything runs",
     "review": "make blinded review pages of a finished run, or merge what reviewers sent back",
@@ -64,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"jmlr: no command '{name}'{nearest(name, [*STAGES, *PEOPLE])}", file=sys.stderr)
         return 2
     try:
-        function = getattr(importlib.import_module(f"jmlr.stages.{name}"), name)
+        function = getattr(importlib.import_module(f"jmlr.{home(name)}.{name}"), name)
         arguments = _parse(name, function, rest)
         first = [
             arguments.pop(k) for k, p in inspect.signature(function).parameters.items() if p.kind is p.POSITIONAL_ONLY
@@ -93,6 +95,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"jmlr {name}: {full_disk(error)}", file=sys.stderr)
         return 2
     return 0
+
+
+def home(name: str) -> str:
+    """Return the package that a command stands in.
+
+    >>> home("train"), home("init")
+    ('stages', 'commands')
+    """
+    return "commands" if importlib.util.find_spec(f"jmlr.commands.{name}") else "stages"
 
 
 def _overview() -> str:

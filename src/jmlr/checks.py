@@ -85,7 +85,7 @@ def _check_splits(config: Config) -> None:
         return
     known = f"(splits: {', '.join(sorted(splits))}); allowed: `split: hash`, or a file of it"
     for name, system in config.systems.items():
-        if system.rounds and config.train_options(name).steps and "train" not in splits:
+        if system.rounds and config.train_options(name).steps != 0 and "train" not in splits:
             what = f"no question is of split 'train', from which systems.{name} learns {known}"
             raise UserError(f"config: prepare.questions: {what}, or rounds: 0")
 

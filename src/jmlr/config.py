@@ -1,12 +1,12 @@
 """The configuration: typed, closed, and the single source of defaults, help texts, `config/config.yaml` and its schema.
 
-The defaults are the embedded demo, so an empty configuration runs it; `config/runs/*.yaml` state what differs, and what a run
-of one's own gets instead of the demo's documents and models, `jmlr.options.own` says. A section
+The defaults suit pretrained models and data of one's own; `config/runs/*.yaml` state what differs. A run that names no sources, or
+the demo's world, lies on config/config.yaml instead (`jmlr.options.own`), so an empty configuration is the demo. A section
 that is a mapping of names (sources, models, systems) is replaced as a whole, never merged. Every `*Options` model is also
 the command-line options of one stage: the workflow writes them into a file beside the job's log, so a shell line can be copied and run by hand.
 
-    >>> Config().systems["jmlr"].title
-    'JMLR'
+    >>> Config.load({}).run
+    'demo'
     >>> Config.load({"trian": {}})
     Traceback (most recent call last):
     jmlr.runtime.errors.ConfigError: config: unknown key 'trian' (did you mean 'train'?)
@@ -35,7 +35,6 @@ from jmlr.options import (
     JudgeOptions,
     ModelOptions,
     PrepareOptions,
-    PretrainOptions,
     PromptOptions,
     ReadingOptions,
     ReportOptions,
@@ -54,21 +53,6 @@ from jmlr.runtime.errors import ConfigError
 from jmlr.runtime.validation import nearest, one_line
 
 
-def _demo_models() -> dict[str, ModelOptions]:
-    llama = {"model_type": "llama", "hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 2,
-             "num_attention_heads": 4, "num_key_value_heads": 4, "max_position_embeddings": 512, "tie_word_embeddings": True}  # fmt: skip
-    bert = {"model_type": "bert", "hidden_size": 96, "intermediate_size": 192, "num_hidden_layers": 1, "num_attention_heads": 4,
-            "max_position_embeddings": 64, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}  # fmt: skip
-    vocabulary = "source:world/tokenizer.json"
-    return {
-        "llm": ModelOptions(pretrain=PretrainOptions(
-            architecture=llama, tokenizer=vocabulary, embedding_std=0.1, matrix_learning_rate=0.03, context_weight=0.01, shuffle=False)),
-        "retriever": ModelOptions(pretrain=PretrainOptions(
-            objective="inverse_cloze", architecture=bert, tokenizer=vocabulary, steps=200, batch=128, max_tokens=64, learning_rate=2e-3,
-            warmup_steps=20, noise_words=6, bf16=False)),
-    }  # fmt: skip
-
-
 class SystemOptions(Closed):
     """A row of the table: what distinguishes one system from the others, as data."""
 
@@ -84,23 +68,24 @@ class SystemOptions(Closed):
     answer: dict[str, Any] = option(dict, "what differs from the section answer")
 
 
-def _demo_systems() -> dict[str, SystemOptions]:
-    joint = {"target": "llm_rank", "sampling_temperature": 0.2, "retriever_learning_rate": 2e-3}
+def _systems() -> dict[str, SystemOptions]:
     return {
         "closed_book": SystemOptions(title="Closed book", train={"passages": 0}),
         "rag": SystemOptions(title="RAG (retriever frozen)"),
-        "jmlr": SystemOptions(title="JMLR", rounds=3, train=joint),
+        "jmlr": SystemOptions(title="JMLR", rounds=2, train={"target": "llm_rank"}),
     }
 
 
 class Config(Closed):
     """One run."""
 
-    run: Name = option("demo", "name of the run and of its folder under results/")
+    run: Name = option("own", "name of the run and of its folder under results/")
     seeds: list[Count] = option(lambda: [0], "one training of every system for each", min_length=1)
-    sources: dict[Name, SourceOptions] = option(lambda: {"world": SourceOptions(origin="demo")}, "raw data by name")
+    sources: dict[Name, SourceOptions] = option(dict, "raw data by name")
     prepare: PrepareOptions = option(PrepareOptions, "from raw files to one schema")
-    models: dict[Name, ModelOptions] = option(_demo_models, "models to start from, by name")
+    models: dict[Name, ModelOptions] = option(
+        dict, "models to start from, by name; none given: tiny ones from scratch, llm and retriever, for a trial"
+    )
     retrieval: RetrievalOptions = option(RetrievalOptions, "how a retriever reads")
     reading: ReadingOptions = option(ReadingOptions, "how a language model reads and answers")
     encode: EncodeOptions = option(EncodeOptions, "from texts to vectors")
@@ -109,7 +94,7 @@ class Config(Closed):
     search: SearchOptions = option(SearchOptions, "the best passages of every question")
     train: TrainOptions = option(TrainOptions, "fine-tuning, common to all systems")
     endpoints: dict[Name, EndpointOptions] = option(dict, "language models behind OpenAI-compatible servers, by name")
-    systems: dict[Name, SystemOptions] = option(_demo_systems, "rows of the table", min_length=1)
+    systems: dict[Name, SystemOptions] = option(_systems, "rows of the table", min_length=1)
     answer: AnswerOptions = option(AnswerOptions, "one answer per question")
     evaluate: EvaluateOptions = option(EvaluateOptions, "metrics with intervals")
     judge: JudgeOptions = option(JudgeOptions, "language models compare systems' answers")
@@ -294,7 +279,7 @@ class Config(Closed):
     def method(self, system: str) -> str:
         """Say in one clause how a system learns, for the messages of a dry run.
 
-        >>> Config().method("rag")
+        >>> Config.load({}).method("rag")
         'the LLM learns to answer from its K = 3 best passages'
         """
         options = self.train_options(system)
@@ -350,9 +335,9 @@ class Config(Closed):
             overrides: what it was given by --config, KEY=VALUE each
             checkout: folder of the Snakefile
 
-        >>> Config(seeds=[0, 1, 2]).again([], ["seeds=[0,1,2]"], ".")
+        >>> Config.load({"seeds": [0, 1, 2]}).again([], ["seeds=[0,1,2]"], ".")
         'make demo SEEDS="0 1 2"'
-        >>> Config(run="mine").again(["config/runs/mine.yaml"], ["seeds=[1]"], ".")
+        >>> Config.load({"run": "mine"}).again(["config/runs/mine.yaml"], ["seeds=[1]"], ".")
         "snakemake --cores all --configfile config/runs/mine.yaml --config 'seeds=[1]'"
         """
         command = self.report.command or ("" if files else "make demo")

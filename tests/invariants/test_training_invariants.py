@@ -15,12 +15,12 @@ import torch
 from safetensors.torch import load_file
 
 import jmlr.training.parts as parts_module
-from jmlr.options import ReadingOptions, RetrievalOptions, TrainOptions
 from jmlr.runtime.told import values
 from jmlr.training.session import Session
 from jmlr.training.step import joint_step
+from toys import toy_reading, toy_retrieval, toy_training
 
-OPTIONS = TrainOptions(
+OPTIONS = toy_training(
     target="llm_rank",
     steps=4,
     batch=8,
@@ -43,8 +43,8 @@ def opened(tiny, candidates, seed=0, **changes):
         previous=None,
         seed=seed,
         options=options.model_dump(),
-        reading=ReadingOptions().model_dump(),
-        retrieval=RetrievalOptions().model_dump(),
+        reading=toy_reading().model_dump(),
+        retrieval=toy_retrieval().model_dump(),
     )
     session.llm.double()
     session.retriever.double()
@@ -130,7 +130,7 @@ def test_the_order_of_questions_and_of_candidates_changes_nothing(tiny, candidat
 def command(tiny, candidates, folder, **changes):
     """Return the arguments of `jmlr train` into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "options.yaml").write_text(values(OPTIONS.model_copy(update=changes), RetrievalOptions()))
+    (folder / "options.yaml").write_text(values(OPTIONS.model_copy(update=changes), toy_reading(), toy_retrieval()))
     return [
         *("train", "--out", folder / "out", "--prepared", tiny / "prepare", "--llm", tiny / "llm", "--seed", "0"),
         *("--scratch", folder / "scratch", "--retriever", tiny / "retriever", "--candidates", candidates),

@@ -21,6 +21,7 @@ ALLOWED = {
     **{noun: {"runtime", noun} for noun in NOUNS},
     "training": {"runtime", "training", *NOUNS},
     "report": {"runtime", "report", *NOUNS},
+    "commands": {"checks", "commands", "config", "options", "runtime", "stages", "training", "report", *NOUNS},
     "stages": {"checks", "config", "options", "runtime", "training", "report", *NOUNS},
     "__main__": {"__init__", "config", "options", "runtime", "stages", "training", "report", *NOUNS},
 }

@@ -116,7 +116,7 @@ def test_a_file_of_options_that_is_not_there_is_told():
 
 def test_the_configuration_file_holds_the_defaults():
     with open(Path(__file__).parents[2] / "config/config.yaml") as f:
-        assert Config.load(yaml.safe_load(f)) == Config()
+        assert Config.load(yaml.safe_load(f)) == Config.load({})
 
 
 def test_what_differs_in_a_system_stands_on_top_of_the_sections():
@@ -248,7 +248,7 @@ def test_documents_are_made_only_where_a_model_learns_from_them():
     for pretrain, reads in (({"reads": "passages", "init": "a"}, False), ({"init": "a"}, True)):
         run = Config.load({**data, "models": {**data["models"], "llm": {"pretrain": pretrain}}})
         assert (run.prepared().documents == run.prepare.documents) == reads
-    assert Config().prepared() == Config().prepare
+    assert Config.load({}).prepared() == Config.load({}).prepare
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ def test_braces_of_the_text_itself_are_written_twice_and_other_words_may_have_th
 @pytest.mark.parametrize("form", ["letter", "letter_text"])
 def test_letters_without_the_options_are_refused(form):
     with pytest.raises(ValidationError, match="a letter says nothing unless the options are shown"):
-        ReadingOptions(answer_form=form)
+        ReadingOptions(answer_form=form, question_prompt="{question}")
     with pytest.raises(ValidationError, match="a letter says nothing unless the options are shown"):
         ReadingOptions(answer_form=form, question_prompt="{question} {{options}}")
     assert ReadingOptions(answer_form=form, question_prompt=BOTH).answer_form == form

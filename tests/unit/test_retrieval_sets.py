@@ -14,16 +14,7 @@ import pytest
 from published import asked, lines, run, write
 
 from jmlr.config import Config
-from jmlr.options import (
-    AnswerOptions,
-    EncodeOptions,
-    EvaluateOptions,
-    IndexOptions,
-    ReadingOptions,
-    RetrievalOptions,
-    SearchOptions,
-    TrainOptions,
-)
+from jmlr.options import AnswerOptions, EncodeOptions, EvaluateOptions, IndexOptions, SearchOptions
 from jmlr.runtime.manifest import read_manifest
 from jmlr.stages.answer import answer
 from jmlr.stages.encode import encode
@@ -33,6 +24,7 @@ from jmlr.stages.index import index
 from jmlr.stages.prepare import prepare
 from jmlr.stages.search import search
 from jmlr.stages.train import train
+from toys import toy_reading, toy_retrieval, toy_training
 
 HEAD = "query-id\tcorpus-id\tscore\n"
 BEIR = {  # nfcorpus, scifact and trec-covid: their own fields stand in `metadata`
@@ -126,25 +118,25 @@ def test_a_retrieval_set_beside_answered_questions_is_searched_and_measured_but_
     write(
         tmp_path / "set", {"queries.jsonl": queries, "corpus.jsonl": "x", **{f"qrels/{k}": v for k, v in files.items()}}
     )
-    own = Config().model_dump(mode="json")["prepare"]
+    own = Config.load({}).model_dump(mode="json")["prepare"]
     data = {"sources": {"world": {"origin": "demo"}, "beir": {"path": str(tmp_path / "set")}}}
     data["prepare"] = {**own, "questions": [*own["questions"], {"dataset": "beir"}]}
     config = Config.load(data)
     fetch(tmp_path / "beir", "beir", config.sources["beir"])
     prepared = tmp_path / "prepare"
     prepare(prepared, [tiny / "world", tmp_path / "beir"], config.prepare)
-    retriever, retrieval = str(tiny / "retriever"), RetrievalOptions()
+    retriever, retrieval = str(tiny / "retriever"), toy_retrieval()
     for part in ("passages", "questions"):
         encode(tmp_path / part, prepared, retriever, part, EncodeOptions(), retrieval)
     index(tmp_path / "index", [tmp_path / "passages"], IndexOptions())
     search(tmp_path / "search", prepared, SearchOptions(candidates=5), tmp_path / "index", tmp_path / "questions")
-    options = TrainOptions(steps=1, batch=2, passages=2, samples=3)
-    train(tmp_path / "train", prepared, str(tiny / "llm"), 0, tmp_path / "scratch", options, ReadingOptions(), retrieval,
+    options = toy_training(steps=1, batch=2, passages=2, samples=3)
+    train(tmp_path / "train", prepared, str(tiny / "llm"), 0, tmp_path / "scratch", options, toy_reading(), retrieval,
           retriever=retriever, candidates=tmp_path / "search")  # fmt: skip
     assert read_manifest(tmp_path / "train")["notes"]["questions"] == len(
         [q for q in pq.read_table(prepared / "questions.parquet").to_pylist() if q["split"] == "train" and q["options"]]
     )
-    answer(tmp_path / "answer", prepared, AnswerOptions(), ReadingOptions(), str(tiny / "llm"),
+    answer(tmp_path / "answer", prepared, AnswerOptions(), toy_reading(), str(tiny / "llm"),
            candidates=tmp_path / "search", passages=2)  # fmt: skip
     answered = pq.read_table(tmp_path / "answer/answers.parquet")["dataset"].to_pylist()
     assert set(answered) == {"world"}

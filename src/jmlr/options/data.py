@@ -183,17 +183,17 @@ class DecontaminateOptions(Closed):
 class PrepareOptions(Closed):
     """Options of `prepare`."""
 
-    corpora: list[CorpusOptions] = option(
-        lambda: [CorpusOptions(source="world", file="passages.jsonl")], "the passages, in this order"
-    )
+    corpora: list[CorpusOptions] = option(lambda: [CorpusOptions(source="documents")], "the passages, in this order")
     questions: list[QuestionsOptions] = option(
-        lambda: [QuestionsOptions(source="world", file="questions.jsonl")], "the questions, in this order"
+        lambda: [QuestionsOptions(source="questions", split="hash")], "the questions, in this order"
     )
     documents: list[DocumentsOptions] = option(
-        lambda: [DocumentsOptions(source="world", file="documents.jsonl")],
+        lambda: [DocumentsOptions(plain=True)],
         "what language models are pre-trained on, in this order; made only where a model of the run is",
     )
-    passage_words: Count = option(0, "cut passages longer than this many words at sentence ends; 0: leave them")
+    passage_words: Count = option(
+        160, "cut passages longer than this many words (some 256 tokens) at sentence ends; 0: leave them"
+    )
     overlap_words: Count = option(0, "words repeated at the start of the next piece")
     passage_tokens: Count = option(0, "the same by tokens of `tokenizer`; 0: by words")
     overlap_tokens: Count = option(0, "tokens repeated at the start of the next piece")

@@ -43,7 +43,7 @@ class PretrainOptions(Closed):
     pack: bool = option(False, "causal: documents joined to rows of `max_tokens`, so that nothing is padded or cut")
     batch: Positive = option(32, "documents (causal) or sentence pairs (inverse_cloze) per step")
     max_tokens: Positive = option(512, "tokens of a document or passage; longer ones are cut and counted")
-    learning_rate: Rate = option(5e-3, "of AdamW")
+    learning_rate: Rate = option(2e-5, "of AdamW; a model from scratch wants 1e-3 and more")
     matrix_learning_rate: Rate = option(0.0, "of Muon on the hidden matrices; 0: AdamW everywhere")
     weight_decay: Rate = option(0.01, "of AdamW")
     warmup_steps: Count = option(50, "linear warm-up; then linear decay to a twentieth")
@@ -85,7 +85,7 @@ class ModelOptions(Closed):
 class RetrievalOptions(Closed):
     """How a retriever reads: shared by encode and train."""
 
-    query_options: bool = option(False, "append a question's options to the query")
+    query_options: bool = option(True, "append a question's options to the query")
     query_tokens: Count = option(
         0, "most tokens of a query (a ColBERT's queries are filled up to them); 0: what the retriever was made for"
     )
@@ -99,13 +99,14 @@ class ReadingOptions(PromptOptions):
         "float32", "how the language model's own weights are held; 4bit: QLoRA (needs the extra qlora)"
     )
     answer_form: Literal["text", "letter", "letter_text"] = option(
-        "text", "what is answered: the option's text, its letter, or 'A. text'"
+        "letter",
+        "what is answered: the option's text, its letter, or 'A. text'; a question without options: always its text",
     )
-    llm_passage_tokens: Positive = option(64, "most tokens of one passage in the prompt")
-    llm_question_tokens: Positive = option(128, "most tokens of the question in the prompt (the end is kept)")
-    llm_answer_tokens: Positive = option(16, "most tokens of the answer, the end-of-text token included")
+    llm_passage_tokens: Positive = option(256, "most tokens of one passage in the prompt")
+    llm_question_tokens: Positive = option(256, "most tokens of the question in the prompt (the end is kept)")
+    llm_answer_tokens: Positive = option(32, "most tokens of the answer, the end-of-text token included")
     llm_tokens: Positive = option(
-        512, "most tokens of the whole prompt and answer; the worst passages are dropped first"
+        2048, "most tokens of the whole prompt and answer; the worst passages are dropped first"
     )
 
     @model_validator(mode="after")

@@ -16,7 +16,9 @@ class PromptOptions(Closed):
     """How passages and a question stand in a prompt: shared by train, answer and the documents that a model practises on."""
 
     passage_prompt: str = option("Reference: {passage}\n", "introduces one passage; '{title}' may be used")
-    question_prompt: str = option("Question: {question}\n", "the question; '{options}' may be used: 'A. ...' lines")
+    question_prompt: str = option(
+        "Question: {question}\n{options}\n", "the question; '{options}' may be used: 'A. ...' lines"
+    )
     answer_prompt: str = option("Answer:", "the last words before the answer")
 
     @field_validator(*FIELDS)

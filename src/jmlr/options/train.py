@@ -10,7 +10,7 @@ from jmlr.options.base import Closed, Count, Positive, Rate, option
 
 
 class TrainOptions(Closed):
-    """Options of `train`: one system's fine-tuning. The defaults are the demo's; METHOD letters in brackets."""
+    """Options of `train`: one system's fine-tuning. The defaults suit a pretrained model; METHOD letters in brackets."""
 
     target: Literal["frozen", "llm_rank", "pdist", "emdr2"] = option(
         "frozen", "what the retriever learns from the LLM's losses"
@@ -19,7 +19,7 @@ class TrainOptions(Closed):
     samples: Positive = option(10, "passages the LLM judges (S)")
     sampling: Literal["softmax", "top"] = option("softmax", "how the judged passages are chosen among the candidates")
     sampling_temperature: Annotated[float, Field(gt=0)] = option(
-        1.0, "of the sampling softmax over scores scaled to [-1, 1]; the paper: 1"
+        0.2, "of the sampling softmax over scores scaled to [-1, 1]; the paper: 1, which is nearly flat"
     )
     rank_weight: Rate = option(1.0, "weight of the retriever's loss (lambda)")
     target_temperature: Annotated[float, Field(gt=0)] = option(0.5, "pdist: of the softmax over the LLM's losses")
@@ -44,17 +44,27 @@ class TrainOptions(Closed):
         "shuffled", "order of the K passages in the prompt while training; the paper: best_last"
     )
     rank_after_steps: Count = option(0, "steps with the LM loss alone before the retriever's loss sets in")
-    steps: Count = option(300, "optimiser steps, over all rounds; 0: the LLM stays as it is (a control)")
-    batch: Positive = option(16, "questions per optimiser step (B)")
-    micro_batch: Count = option(0, "questions per forward pass; 0: the whole batch")
-    forward_tokens: Positive = option(
-        16384,
-        "most tokens, padding included, in one forward pass of a model; the rest of a batch follows in further passes",
+    steps: Count | None = option(
+        None, "optimiser steps, over all rounds; none given: as `epochs` says; 0: the LLM stays as it is (a control)"
     )
-    llm_learning_rate: Rate = option(2e-3, "of the adapter")
-    retriever_learning_rate: Rate = option(1e-3, "of the retriever")
+    epochs: Annotated[float, Field(gt=0)] = option(
+        3.0, "passes over the training questions, over all rounds, where `steps` is not given"
+    )
+    batch: Positive = option(8, "questions per optimiser step (B)")
+    micro_batch: Count = option(0, "questions per forward pass; 0: the whole batch")
+    forward_tokens: Count = option(
+        0,
+        "most tokens, padding included, in one forward pass of a model; the rest of a batch follows in further passes; 0: by "
+        "the device, 2,048 on a CPU and 16,384 on a GPU",
+    )
+    llm_learning_rate: Rate = option(1e-4, "of the adapter")
+    retriever_learning_rate: Rate = option(2e-5, "of the retriever; a pretrained one bears 1e-5 to 5e-5")
     weight_decay: Rate = option(0.0, "of AdamW, on matrices only")
-    warmup_steps: Count = option(10, "linear warm-up; then linear decay to a tenth at the last step of the last round")
+    warmup_steps: Count | None = option(
+        None,
+        "linear warm-up of each round; then linear decay to a tenth at the last step of the last round; none given: a tenth of "
+        "the round's steps, at most 100",
+    )
     llm_clip_norm: Rate = option(1.0, "largest gradient norm of the LLM; 0: no clipping")
     retriever_clip_norm: Rate = option(0.0, "largest gradient norm of the retriever; 0: no clipping")
     lora_rank: Positive = option(8, "of the LoRA adapter")
@@ -64,7 +74,7 @@ class TrainOptions(Closed):
         lambda: ["all-linear"], "modules that get an adapter; ['all-linear']: every linear layer but the head"
     )
     train_modules: list[str] = option(list, "modules trained in full beside the adapter, e.g. embed_tokens, norm")
-    train_bf16: bool = option(False, "compute in bfloat16 where the hardware has it")
+    train_bf16: bool = option(True, "compute in bfloat16 where the hardware has it")
     gradient_checkpointing: bool = option(False, "recompute activations in the backward pass: less memory, more time")
     live_candidates: bool = option(
         False,

@@ -23,7 +23,8 @@ from jmlr.runtime.files import fresh_file
 from jmlr.runtime.misread import read_mapping
 
 HEAD = """\
-# The embedded demo: all keys, with their defaults. Generated from src/jmlr/options by `jmlr config --write`.
+# The embedded demo: all keys, with toy values that suit tiny models from scratch; what a run of one's own gets instead stands in
+# brackets. `jmlr config --write` keeps the values, and generates the rest from src/jmlr/options.
 # Another run is a file of its own that states only what differs (config/runs/): snakemake --cores all --configfile FILE.
 # yaml-language-server: $schema=schema.json
 """
@@ -38,6 +39,9 @@ a smaller file after it goes on top: `--configfile config/runs/openstax.yaml mor
 names the key and the nearest valid one; `jmlr config --check FILE` says the same without running anything. The mappings
 `sources`, `models` and `systems` are replaced as a whole. Environment variables (`$NAME`) are put into paths; a relative path
 starts at the working directory.
+
+The defaults suit pretrained models and data of one's own. A run that reads the demo's world, or names no sources at all, lies on
+[config.yaml](../config/config.yaml), the demo, instead.
 """
 
 
@@ -79,7 +83,7 @@ def generated() -> dict[str, str]:
     """Return the generated files of the checkout by name."""
     schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **Config.model_json_schema()}
     return {
-        "config/config.yaml": HEAD + "\n".join(_yaml(Config(), 0, set())) + "\n",
+        "config/config.yaml": HEAD + "\n".join(_yaml(Config.load({}), 0, set())) + "\n",
         "config/schema.json": json.dumps(schema, indent=1, ensure_ascii=False) + "\n",
         "docs/config.md": PAGE + "\n".join(_tables(Config, "", set())) + "\n",
     }
@@ -89,13 +93,21 @@ def _yaml(model: BaseModel, indent: int, explained: set[tuple[type, str]]) -> It
     """Yield the lines of a model; each key is explained where it first appears."""
     for name, info in type(model).model_fields.items():
         value = getattr(model, name)
-        if value is None:
+        if value is None and _models(info.annotation)[0]:
             continue
-        comment = "" if (type(model), name) in explained else f"  # {_explained(info)}"
+        comment = "" if (type(model), name) in explained else f"  # {_explained(info)}{_elsewhere(info, value)}"
         explained.add((type(model), name))
         if indent == 0 and isinstance(value, (BaseModel, dict)):
             yield ""
         yield from _entry(f"{' ' * indent}{name}:", value, indent, comment, explained)
+
+
+def _elsewhere(info: Any, value: Any) -> str:
+    """Return the default of a key, in brackets, where the demo has another value."""
+    default = None if info.is_required() else info.get_default(call_default_factory=True)
+    if info.is_required() or default == value or default in ("", [], {}) or _models(info.annotation)[0]:
+        return ""
+    return f" [{'none' if default is None else _scalar(default)}]"
 
 
 def _entry(head: str, value: Any, indent: int, comment: str, explained: set[tuple[type, str]]) -> Iterator[str]:

@@ -18,6 +18,7 @@ from jmlr.runtime.errors import UserError
 from jmlr.runtime.flops import Shape, training_flops
 from jmlr.runtime.misread import read_mapping
 from jmlr.runtime.validation import nearest
+from jmlr.training.budget import steps_in_all
 
 STAGES = ("fetch", "prepare", "pretrain", "encode", "index", "search", "train", "answer", "evaluate", "report")
 
@@ -185,12 +186,14 @@ def _training(
 ) -> tuple[float, float, float]:
     """Return (hours, GPU hours, bytes) of one system's training for one seed."""
     options, read, fill = run.train_options(system), run.reading, sizes.fill
+    rounds = run.systems[system].rounds
     reader = shape(run, run.systems[system].llm, known, llm)
     retriever = shape(run, run.systems[system].retriever, known) if options.joint else None
     most = options.train_passage_tokens or run.retrieval.passage_tokens
     query, passage = (retriever or reader).lengths(run.retrieval.query_tokens, most, fill)
     asked = fill * read.llm_question_tokens + read.llm_answer_tokens
-    flops = options.steps * options.batch * training_flops(
+    steps = steps_in_all(options.model_dump(), questions=sizes.questions - sizes.test_questions, rounds=rounds)
+    flops = steps * options.batch * training_flops(
         reader, retriever, recompute=options.gradient_checkpointing, answer=read.llm_answer_tokens,
         prompt=min(asked + options.passages * fill * read.llm_passage_tokens, read.llm_tokens),
         judged=asked + fill * read.llm_passage_tokens, samples=options.samples, candidates=run.search.candidates,
@@ -198,7 +201,6 @@ def _training(
     )  # fmt: skip
     gpus = max(1, sizes.gpus_per_node * sizes.nodes)
     share = 1.0 if gpus == 1 else rate["several_gpus"] if sizes.nodes == 1 else rate["several_nodes"]
-    rounds = run.systems[system].rounds
     hours = flops / (rate["train_flops"] * gpus * share) / 3600 + rounds * rate["start_s"] / 3600
     own = (1 if options.retriever_encoders == "shared" else 2) * (retriever.body + retriever.head) if retriever else 0
     kept = 4.0 * rounds * (reader.lora(options.lora_rank) + own)

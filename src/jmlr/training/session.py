@@ -19,6 +19,7 @@ from jmlr.runtime import devices
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.seeds import seed_torch
 from jmlr.training.boards import Boards
+from jmlr.training.budget import forward_tokens, steps_in_all, warmup_steps
 from jmlr.training.data import Passages, Question, read_questions, read_table
 from jmlr.training.judging import judge_check, report
 from jmlr.training.kept import KeptPassages
@@ -85,6 +86,7 @@ class Session:
             query_options=retrieval["query_options"],
             query_tokens=retrieval["query_tokens"],
         )
+        options = {**options, "forward_tokens": forward_tokens(options, where.type)}
         rates = {k: options[k] for k in ("llm_learning_rate", "retriever_learning_rate", "weight_decay")}
         optimiser, groups = make_optimiser(model, trained, **rates)
         live = None
@@ -106,12 +108,11 @@ class Session:
 
     def run(self, *, round: int, rounds: int, scratch: Path, key: str, name: str) -> list[dict[str, Any]]:
         """Train one round: its share of all steps, on one learning-rate schedule over all rounds."""
-        total = self.options["steps"]
+        total = steps_in_all(self.options, questions=len(self.questions), rounds=rounds)
+        first, last = total * (round - 1) // rounds, total * round // rounds
+        options = {**self.options, "warmup_steps": warmup_steps(self.options, steps=last - first)}
         own = {f.name for f in fields(LoopSettings)}
-        loop = LoopSettings(
-            first_step=total * (round - 1) // rounds, last_step=total * round // rounds, total_steps=total,
-            **{k: v for k, v in self.options.items() if k in own},
-        )  # fmt: skip
+        loop = LoopSettings(first, last, total, **{k: v for k, v in options.items() if k in own})
         parts = Parts(self.llm, self.retriever, self.passages, self.questions, self.optimiser, self.live)
         with Boards(scratch, wandb=self.options["wandb"], name=name) as boards:
             return train_loop(

@@ -15,10 +15,10 @@ from jmlr.corpus.documents import plain_documents, read_documents
 from jmlr.corpus.fields import Fields
 from jmlr.corpus.passages import FIELDS, Gold, PassageWriter
 from jmlr.corpus.records import Record
-from jmlr.options import DEFAULT_PROMPTS
 from jmlr.runtime.errors import UserError
+from toys import PROMPTS
 
-PROMPTS = DEFAULT_PROMPTS.model_dump()
+PROMPTS = PROMPTS.model_dump()
 COMMON = ["the", "patient", "is", "often", "seen", "with", "some", "kind", "of"]
 
 

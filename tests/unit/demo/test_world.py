@@ -3,14 +3,15 @@ import json
 from tokenizers import Tokenizer
 
 from jmlr.demo.world import write_world
-from jmlr.options import DEFAULT_PROMPTS, DemoOptions
+from jmlr.options import DemoOptions
+from toys import PROMPTS
 
 
 def made(folder, **changes):
     folder.mkdir()
     settings = {
         **DemoOptions(train_entities=8, dev_entities=4, test_entities=6, test_questions=20, documents=50).model_dump(),
-        **DEFAULT_PROMPTS.model_dump(),
+        **PROMPTS.model_dump(),
         **changes,
     }
     write_world(folder, **settings)

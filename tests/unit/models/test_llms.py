@@ -14,13 +14,13 @@ from jmlr.corpus.prompt import Prompter
 from jmlr.models.adapter import lean
 from jmlr.models.fresh import train_tokenizer
 from jmlr.models.llm import answer_losses, load_adapter, load_llm, merge_adapter, save_adapter
-from jmlr.options import ReadingOptions, RetrievalOptions, TrainOptions
 from jmlr.runtime import devices
 from jmlr.runtime.errors import UserError
 from jmlr.training.reading import score_options
 from jmlr.training.reference import reference_step
 from jmlr.training.session import Session
 from jmlr.training.step import StepSettings, joint_step
+from toys import toy_reading, toy_retrieval, toy_training
 
 SMALL = {
     "hidden_size": 32,
@@ -47,7 +47,7 @@ PAPER = {
     "lora_targets": ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", "lm_head"],
     "train_modules": ["embed_tokens", "input_layernorm", "post_attention_layernorm", "norm"],
 }  # fmt: skip
-READING = ReadingOptions()
+READING = toy_reading()
 
 
 def made(folder, tiny, family, padding=24, **settings):
@@ -83,11 +83,11 @@ def candidates(tiny, tmp_path_factory):
 
 
 def opened(tiny, candidates, llm, precision="float32", **changes):
-    options = TrainOptions(target="llm_rank", samples=4, sampling_temperature=0.2, **changes)
+    options = toy_training(target="llm_rank", samples=4, sampling_temperature=0.2, **changes)
     return Session.open(
         prepared=tiny / "prepare", llm=str(llm), retriever=str(tiny / "retriever"), candidates=candidates, previous=None, seed=0,
         options=options.model_dump(), reading=READING.model_copy(update={"llm_precision": precision}).model_dump(),
-        retrieval=RetrievalOptions().model_dump(),
+        retrieval=toy_retrieval().model_dump(),
     )  # fmt: skip
 
 

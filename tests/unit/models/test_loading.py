@@ -14,11 +14,12 @@ from jmlr.corpus.prompt import frame
 from jmlr.models.card import write_card
 from jmlr.models.llm import add_adapter, answer_losses, load_llm, save_adapter
 from jmlr.models.prefix import write
-from jmlr.options import AnswerOptions, PretrainOptions, ReadingOptions
+from jmlr.options import AnswerOptions, PretrainOptions
 from jmlr.runtime.errors import UserError
 from jmlr.stages.answer import answer
 from jmlr.stages.pretrain import pretrain
 from jmlr.training.answering import replies
+from toys import toy_reading
 
 SIZES = {
     "hidden_size": 32,
@@ -114,7 +115,7 @@ def test_texts_beyond_a_model_s_positions_are_refused_before_anything_is_read(ti
         folder = saved(tmp_path / kind, kind, **settings)
         said = f"llm_tokens 512 is more than the context of '{folder}': 64 tokens"
         with pytest.raises(UserError, match=said):
-            answer(tmp_path / "out", tiny / "prepare", AnswerOptions(), ReadingOptions(), llm=str(folder))
+            answer(tmp_path / "out", tiny / "prepare", AnswerOptions(), toy_reading(), llm=str(folder))
         with pytest.raises(UserError, match="max_tokens 512 is more than the context"):
             pretrain(tmp_path / "out", tiny / "prepare", 0, PretrainOptions(init=str(folder), steps=1))
         llm, tokenizer = load_llm(str(folder))

@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from jmlr.corpus.prompt import Prompter
 from jmlr.models.llm import add_adapter, load_llm
 from jmlr.models.prefix import by_length, option_losses, pad_left, write
-from jmlr.options import ReadingOptions
 from jmlr.runtime.errors import UserError
 from jmlr.training.reading import score_options, score_options_plainly
+from toys import toy_reading
 
 PROMPTS = [[2, 7, 8, 9], [2, 5], [2, 11, 12, 13, 14, 15, 16], [2]]
 OPTIONS = [[[30, 3], [31, 32, 33, 3]], [[3]], [[33, 3], [34, 3], [35, 36, 3]], [[40, 41, 3], [42, 3]]]
@@ -55,7 +55,7 @@ def test_a_question_without_options_has_no_losses(tiny):
 @pytest.mark.parametrize("mean", [False, True])
 def test_scores_equal_the_plain_way_whatever_the_batch(tiny, mean):
     llm, tokenizer = trained_llm(tiny)
-    prompter = Prompter(tokenizer, **ReadingOptions().model_dump(exclude={"llm_precision"}))
+    prompter = Prompter(tokenizer, **toy_reading().model_dump(exclude={"llm_precision"}))
     words = ["fever", "cough", "woman", "man", "clinic", "drug"]
     records = [{"question": " ".join(words[: 1 + i % 6]), "options": words[: 2 + i % 4]} for i in range(11)]
     passages = [[prompter.passage("", " ".join(words[j:])) for j in range(i % 4)] for i in range(11)]
@@ -110,10 +110,10 @@ CHAT = "{% for m in messages %}<s>{{ m['role'] }}: {{ m['content'] }}</s>{% endf
 def test_the_chat_template_stands_around_the_prompt(tiny):
     _, tokenizer = load_llm(str(tiny / "llm"))
     with pytest.raises(UserError, match="no chat template"):
-        Prompter(tokenizer, **ReadingOptions().model_dump(exclude={"llm_precision"}), chat=True)
-    plain = Prompter(tokenizer, **ReadingOptions().model_dump(exclude={"llm_precision"}))
+        Prompter(tokenizer, **toy_reading().model_dump(exclude={"llm_precision"}), chat=True)
+    plain = Prompter(tokenizer, **toy_reading().model_dump(exclude={"llm_precision"}))
     tokenizer.chat_template = CHAT
-    framed = Prompter(tokenizer, **ReadingOptions().model_dump(exclude={"llm_precision"}), chat=True)
+    framed = Prompter(tokenizer, **toy_reading().model_dump(exclude={"llm_precision"}), chat=True)
     question = framed.question("fever", ["a", "b"])
     assert framed.prompt(question) == framed.before + question + framed.after
     assert framed.before[0] == tokenizer.bos_token_id
@@ -123,7 +123,7 @@ def test_the_chat_template_stands_around_the_prompt(tiny):
 
 def test_passages_that_do_not_fit_are_counted_the_same_way_as_they_are_dropped(tiny):
     _, tokenizer = load_llm(str(tiny / "llm"))
-    prompter = Prompter(tokenizer, **ReadingOptions(llm_tokens=40).model_dump(exclude={"llm_precision"}))
+    prompter = Prompter(tokenizer, **toy_reading(llm_tokens=40).model_dump(exclude={"llm_precision"}))
     question, passages = [5] * 10, [[6] * 9, [7] * 8, [8] * 7]
     for room in (1, 10, 16, 24):
         kept = prompter.fitting(question, passages, room)

@@ -7,9 +7,9 @@ from tiny_tokenizers import FORMS, tokenizer_of
 
 from jmlr.corpus.prompt import Prompter, chat_frame, continued, frame
 from jmlr.corpus.replies import without_thinking
-from jmlr.options import ReadingOptions
 from jmlr.runtime.errors import UserError
 from jmlr.training.answering import replies, understood
+from toys import toy_reading
 
 OPTIONS = ["warfarin", "aspirin"]
 SHOWN = {"question_prompt": "Question: {question}\n{options}\n"}
@@ -26,7 +26,7 @@ THINKING = CHATML.replace("<|assistant|>\n", "<|assistant|>\n" + SWITCH)
 
 def prompter(tokenizer, **given) -> Prompter:
     chat = {k: given.pop(k) for k in ("chat", "chat_template_kwargs") if k in given}
-    return Prompter(tokenizer, **ReadingOptions(**given).model_dump(exclude={"llm_precision"}), **chat)
+    return Prompter(tokenizer, **toy_reading(**given).model_dump(exclude={"llm_precision"}), **chat)
 
 
 def joined(tokenizer, text: str) -> list[int]:

@@ -11,12 +11,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from jmlr.models.llm import load_llm
-from jmlr.options import AnswerOptions, EndpointOptions, ReadingOptions
+from jmlr.options import AnswerOptions, EndpointOptions
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.manifest import read_manifest
 from jmlr.stages.answer import answer
+from toys import toy_reading
 
-SHOWN = ReadingOptions(question_prompt="My Question: {question}\n{options}\n")
+SHOWN = toy_reading(question_prompt="My Question: {question}\n{options}\n")
 WRITTEN = AnswerOptions(method="generate")
 
 
@@ -33,7 +34,7 @@ def candidates(tiny: Path, tmp_path_factory: Any) -> Path:
 
 
 def run(tiny: Path, out: Path, **given: Any) -> list[dict[str, Any]]:
-    reading = given.pop("reading", ReadingOptions())
+    reading = given.pop("reading", toy_reading())
     answer(out, tiny / "prepare", given.pop("options", AnswerOptions()), reading, **given)
     return pq.read_table(out / "answers.parquet").to_pylist()
 
@@ -54,7 +55,7 @@ def test_the_likeliest_option_is_chosen_and_the_passages_are_kept(tiny, candidat
 
 
 def test_only_passages_that_stood_in_the_prompt_are_kept(tiny, candidates, tmp_path):
-    reading = ReadingOptions(llm_tokens=80)
+    reading = toy_reading(llm_tokens=80)
     rows = run(tiny, tmp_path / "out", llm=str(tiny / "llm"), candidates=candidates, passages=4, reading=reading)
     dropped = read_manifest(tmp_path / "out")["notes"]["cut"]["dropped_passages"]
     assert dropped > 0

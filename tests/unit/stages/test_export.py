@@ -14,22 +14,23 @@ import torch
 
 from jmlr.config import Config
 from jmlr.models.llm import load_adapter, load_llm
-from jmlr.options import ReadingOptions, RetrievalOptions, SourceOptions, TrainOptions
+from jmlr.options import ReadingOptions, SourceOptions, TrainOptions
 from jmlr.runtime.errors import UserError
 from jmlr.stages.ask import ask
 from jmlr.stages.export import export
 from jmlr.stages.fetch import fetch
 from jmlr.stages.prepare import prepare
 from jmlr.stages.train import train
+from toys import toy_reading, toy_retrieval, toy_training
 
 
 @pytest.fixture(scope="module")
 def run(tiny, tmp_path_factory):
     """Return a run with one finished training, of a closed book."""
     folder = tmp_path_factory.mktemp("results") / "run"
-    options = TrainOptions(passages=0, steps=2, batch=4, llm_learning_rate=0.05)
+    options = toy_training(passages=0, steps=2, batch=4, llm_learning_rate=0.05)
     train(folder / "closed/seed0/r1/train", tiny / "prepare", str(tiny / "llm"), 0, folder / "scratch", options,
-          ReadingOptions(), RetrievalOptions())  # fmt: skip
+          toy_reading(), toy_retrieval())  # fmt: skip
     return folder
 
 
@@ -63,7 +64,7 @@ def test_the_merged_model_gives_the_logits_of_model_and_adapter(tiny, run, tmp_p
 def test_a_shared_embedding_is_untied_before_anything_is_merged_into_it(tiny, tmp_path, changed):
     from transformers import AutoModelForCausalLM
 
-    options = TrainOptions(passages=0, steps=4, batch=4, llm_learning_rate=0.05, **changed)
+    options = toy_training(passages=0, steps=4, batch=4, llm_learning_rate=0.05, **changed)
     trained = tmp_path / "run/closed/seed0/r1/train"
     train(
         trained,
@@ -72,8 +73,8 @@ def test_a_shared_embedding_is_untied_before_anything_is_merged_into_it(tiny, tm
         0,
         tmp_path / "scratch",
         options,
-        ReadingOptions(),
-        RetrievalOptions(),
+        toy_reading(),
+        toy_retrieval(),
     )
     export(tmp_path / "out", tmp_path / "run", "closed")
     base, _ = load_llm(str(tiny / "llm"))
@@ -98,9 +99,9 @@ def test_a_run_is_exported_from_any_folder_and_after_it_moved(tiny, tmp_path, mo
     home = tmp_path / "checkout"
     shutil.copytree(tiny / "llm", home / "results/mine/llm/seed0/pretrain")
     monkeypatch.chdir(home)
-    options = TrainOptions(passages=0, steps=2, batch=4)
+    options = toy_training(passages=0, steps=2, batch=4)
     train(Path("results/mine/closed/seed0/r1/train"), tiny / "prepare", "results/mine/llm/seed0/pretrain", 0, Path("scratch"),
-          options, ReadingOptions(), RetrievalOptions())  # fmt: skip
+          options, toy_reading(), toy_retrieval())  # fmt: skip
     monkeypatch.chdir(tmp_path)
     export(Path("one"), home / "results/mine", "closed")
     shutil.move(home / "results/mine", tmp_path / "brought-home")

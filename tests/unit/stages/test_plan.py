@@ -77,7 +77,7 @@ def test_the_joint_step_costs_what_its_parts_cost():
 
 
 def test_vectors_have_the_bytes_of_an_array():
-    run = Config()
+    run = Config.load({})
     lines = {x.stage: x for x in costs(run, Sizes(1000, 10, 5, 4, 1.0, 1, 0), RATES, "cpu-thread")}
     texts = np.zeros((1000 + 10, 96), np.float32)
     assert lines["encode"].bytes == 4 * texts.nbytes  # the base retriever's and three rounds'

@@ -13,20 +13,20 @@ from transformers import AutoConfig
 from jmlr.corpus.prompt import Prompter
 from jmlr.models.llm import check_context
 from jmlr.models.load import pretrained
-from jmlr.options import ReadingOptions
 from jmlr.runtime.errors import UserError
 from jmlr.topk import Index
 from jmlr.training.data import read_questions
 from jmlr.training.live import LiveCandidates
 from jmlr.training.loop import _check_finite
 from jmlr.training.step import joint_step
+from toys import toy_reading
 
 
 def prompter(tiny, **changes):
     from transformers import AutoTokenizer
 
     tokenizer = pretrained(AutoTokenizer, str(tiny / "llm"), "tokenizer")
-    return Prompter(tokenizer, **ReadingOptions().model_copy(update=changes).model_dump(exclude={"llm_precision"}))
+    return Prompter(tokenizer, **toy_reading().model_copy(update=changes).model_dump(exclude={"llm_precision"}))
 
 
 @pytest.mark.parametrize(

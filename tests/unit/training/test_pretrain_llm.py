@@ -119,7 +119,7 @@ def test_a_pre_training_without_a_place_for_its_state_still_ends_at_a_signal(tin
 
 
 def test_a_model_from_scratch_can_begin_with_induction_heads(tiny, tmp_path):
-    options = Config().models["llm"].pretrain
+    options = Config.load({}).models["llm"].pretrain
     assert options is not None
     changed = options.model_copy(update={"steps": 1, "batch": 4, "induction_heads": True})
     pretrain(tmp_path / "out", tiny / "prepare", 0, changed, [tiny / "world"])

@@ -11,7 +11,6 @@ import torch
 
 from jmlr.config import Config
 from jmlr.models.retriever import load_retriever
-from jmlr.options import ReadingOptions, RetrievalOptions, TrainOptions
 from jmlr.runtime.errors import UserError
 from jmlr.stages.pretrain import pretrain
 from jmlr.stages.train import train
@@ -20,18 +19,19 @@ from jmlr.training.live import LiveCandidates
 from jmlr.training.reference import reference_step
 from jmlr.training.session import Session
 from jmlr.training.step import StepSettings, joint_step
+from toys import toy_reading, toy_retrieval, toy_training
 
-OPTIONS = TrainOptions(
+OPTIONS = toy_training(
     target="llm_rank", steps=4, batch=3, samples=4, sampling_temperature=0.2, retriever_learning_rate=1e-2
 )
-RETRIEVAL = RetrievalOptions(query_tokens=24)
+RETRIEVAL = toy_retrieval(query_tokens=24)
 
 
 @pytest.fixture(scope="module")
 def colbert(tiny, tmp_path_factory):
     """Return a ColBERT made by `pretrain`, with the demo's tokenizer."""
     folder = tmp_path_factory.mktemp("colbert") / "pretrain"
-    options = Config().models["retriever"].pretrain
+    options = Config.load({}).models["retriever"].pretrain
     assert options is not None
     options = options.model_copy(update={"steps": 2, "batch": 8, "colbert_depth": 16})
     pretrain(folder, tiny / "prepare", 0, options, [tiny / "world"])
@@ -69,7 +69,7 @@ def gradients(session, step):
 def open_colbert(tiny, colbert, candidates, **changes):
     return Session.open(
         prepared=tiny / "prepare", llm=str(tiny / "llm"), retriever=str(colbert), previous=None, candidates=candidates, seed=0,
-        options=OPTIONS.model_dump() | changes, reading=ReadingOptions().model_dump(), retrieval=RETRIEVAL.model_dump(),
+        options=OPTIONS.model_dump() | changes, reading=toy_reading().model_dump(), retrieval=RETRIEVAL.model_dump(),
     )  # fmt: skip
 
 
@@ -122,7 +122,7 @@ def test_a_colbert_trains_with_live_candidates(tiny, colbert, candidates, tmp_pa
     for live in (True, False):
         out, options = tmp_path / f"live-{live}", OPTIONS.model_copy(update={"live_candidates": live})
         train(
-            out, tiny / "prepare", str(tiny / "llm"), 0, tmp_path / "s", options, ReadingOptions(), RETRIEVAL, retriever=str(colbert),
+            out, tiny / "prepare", str(tiny / "llm"), 0, tmp_path / "s", options, toy_reading(), RETRIEVAL, retriever=str(colbert),
             candidates=candidates, index=tmp_path / "index" if live else None,
         )  # fmt: skip
         found.append((out / "retriever/model.safetensors").read_bytes())
@@ -134,7 +134,7 @@ def test_the_fast_step_equals_the_twin_for_every_kind_of_retriever(tiny, colbert
     session = Session.open(
         prepared=tiny / "prepare", llm=str(tiny / "llm"), retriever=str(colbert if kind == "colbert" else tiny / "retriever"),
         candidates=candidates, previous=None, seed=0,
-        options=OPTIONS.model_copy(update={"retriever_encoders": encoders}).model_dump(), reading=ReadingOptions().model_dump(),
+        options=OPTIONS.model_copy(update={"retriever_encoders": encoders}).model_dump(), reading=toy_reading().model_dump(),
         retrieval=RETRIEVAL.model_dump(),
     )  # fmt: skip
     fast, twin = gradients(session, joint_step), gradients(session, reference_step)
@@ -153,7 +153,7 @@ def test_two_rounds_of_a_colbert_with_separate_encoders_go_on_from_each_other(ti
     options, retriever, previous = OPTIONS.model_copy(update={"retriever_encoders": "separate"}), colbert, None
     for number in (1, 2):
         out = tmp_path / f"r{number}/train"
-        train(out, tiny / "prepare", str(tiny / "llm"), 0, tmp_path / "scratch", options, ReadingOptions(), RETRIEVAL,
+        train(out, tiny / "prepare", str(tiny / "llm"), 0, tmp_path / "scratch", options, toy_reading(), RETRIEVAL,
               round=number, rounds=2, retriever=str(retriever), candidates=candidates, previous=previous)  # fmt: skip
         before, after = (load_retriever(str(p), encoders="separate") for p in (retriever, out / "retriever"))
         for part in ("query", "passage"):

@@ -8,7 +8,6 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from jmlr.options import ReadingOptions, RetrievalOptions, TrainOptions
 from jmlr.runtime.errors import UserError
 from jmlr.stages.train import train
 from jmlr.topk import Index
@@ -19,8 +18,9 @@ from jmlr.training.optimiser import learning_rate_factor
 from jmlr.training.reference import reference_step
 from jmlr.training.session import Session
 from jmlr.training.step import StepSettings, arrange, joint_step, shuffled
+from toys import toy_reading, toy_retrieval, toy_training
 
-OPTIONS = TrainOptions(
+OPTIONS = toy_training(
     target="llm_rank",
     steps=6,
     batch=4,
@@ -43,8 +43,8 @@ def open_session(tiny, candidates, vectors=(), **changes):
         vectors=vectors,
         seed=0,
         options=options.model_dump(),
-        reading=ReadingOptions().model_dump(),
-        retrieval=RetrievalOptions().model_dump(),
+        reading=toy_reading().model_dump(),
+        retrieval=toy_retrieval().model_dump(),
     )
 
 
@@ -144,8 +144,8 @@ def run(tiny, candidates, out, scratch, llm=None, index=None, **changes):
         0,
         scratch,
         OPTIONS.model_copy(update=changes),
-        ReadingOptions(),
-        RetrievalOptions(),
+        toy_reading(),
+        toy_retrieval(),
         retriever=str(tiny / "retriever"),
         candidates=candidates,
         index=index,
@@ -259,7 +259,7 @@ def test_live_candidates_train_and_are_refused_beside_a_prior(tiny, candidates, 
     with pytest.raises(UserError, match="--live-candidates: give --index"):
         run(tiny, candidates, tmp_path / "c", tmp_path / "s", live_candidates=True)
     with pytest.raises(ValueError, match="live_candidates with prior_weight"):
-        TrainOptions(target="pdist", live_candidates=True, prior_weight=1.0)
+        toy_training(target="pdist", live_candidates=True, prior_weight=1.0)
 
 
 def test_the_retriever_gets_its_own_learning_rate_and_every_parameter_one_group(tiny, candidates):
@@ -324,8 +324,8 @@ def test_a_joint_target_without_candidates_is_refused(tiny, tmp_path):
             0,
             tmp_path / "s",
             OPTIONS,
-            ReadingOptions(),
-            RetrievalOptions(),
+            toy_reading(),
+            toy_retrieval(),
         )
     assert not list(tmp_path.iterdir())
 
@@ -391,7 +391,7 @@ def test_stored_vectors_of_passages_give_the_scores_and_gradients_that_encoding_
 def test_no_steps_leave_the_llm_as_it_is(tiny, candidates, tmp_path):
     train(
         tmp_path / "out", tiny / "prepare", str(tiny / "llm"), 0, tmp_path / "s",
-        OPTIONS.model_copy(update={"steps": 0, "target": "frozen"}), ReadingOptions(), RetrievalOptions(), candidates=candidates,
+        OPTIONS.model_copy(update={"steps": 0, "target": "frozen"}), toy_reading(), toy_retrieval(), candidates=candidates,
     )  # fmt: skip
     adapter = load_file(tmp_path / "out/adapter/adapter_model.safetensors")
     changes = [v for k, v in adapter.items() if "lora_B" in k]
