@@ -150,7 +150,7 @@ class Bench:
             for n, row in enumerate(rows)
         ]
         options = {
-            **TrainOptions().model_dump(),
+            **TrainOptions(sampling_temperature=1.0).model_dump(),
             "target": "llm_rank",
             "samples": shape.samples,
             "passages": shape.passages,

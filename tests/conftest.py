@@ -72,6 +72,7 @@ def candidates(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     table = {
         "question_id": [q["id"] for q in questions],
         "passages": pa.array(rows, pa.list_(pa.int32())),
+        "ids": [[list(ids)[i] for i in r] for r in rows],
         "scores": [[0.0] * len(r) for r in rows],
     }
     pq.write_table(pa.table(table), folder / "candidates.parquet")

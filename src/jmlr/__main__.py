@@ -53,10 +53,23 @@ PEOPLE = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; return its exit code. Whoever reads our output may have read enough: `jmlr plan ... | head`."""
+    try:
+        try:
+            return _called(list(sys.argv[1:] if argv is None else argv))
+        except SystemExit:  # argparse's help
+            sys.stdout.flush()
+            raise
+    except BrokenPipeError:
+        # nor does the interpreter complain on its way out
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+
+
+def _called(argv: list[str]) -> int:
     """Run one command; return its exit code."""
-    argv = list(sys.argv[1:] if argv is None else argv)
     if not argv or argv[0] in ("-h", "--help"):
-        print(_overview())
+        print(_overview(), flush=True)
         return 0
     if argv[0] == "--version":
         print(f"jmlr {__version__}")
@@ -73,11 +86,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         ]
         function(*first, **arguments)
         sys.stdout.flush()
-    except BrokenPipeError:  # whoever read our output has read enough: `jmlr plan ... | head`
-        os.dup2(
-            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
-        )  # nor does the interpreter complain on its way out
-        return 128 + signal.SIGPIPE
     except (UserError, ConfigError) as error:
         print(f"jmlr {name}: {error}", file=sys.stderr)
         return 2

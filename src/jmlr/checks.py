@@ -21,6 +21,7 @@ from jmlr.options import PretrainOptions, SourceOptions
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.files import DAMAGED, files_below, matches
 from jmlr.runtime.preflight import files_of, located
+from jmlr.together import refused, warned
 
 WILDCARD = re.compile(
     r"\{\s*[.\w]+\s*(,[^{}]*(\{[^{}]*\}[^{}]*)*)?\}"
@@ -38,6 +39,7 @@ class Run:
         ready: ready-made models -> folder or hub name
         pretrained: models that `pretrain` makes -> how, with the paths of `init` and `tokenizer`
         review: the file of `report.review`, if there is one
+        warnings: what works and most likely is not meant, a line each
     """
 
     config: Config
@@ -45,6 +47,7 @@ class Run:
     ready: dict[str, str]
     pretrained: dict[str, PretrainOptions]
     review: list[str]
+    warnings: list[str]
 
 
 def checked(data: dict[str, Any], *, contents: bool = True) -> Run:
@@ -70,8 +73,11 @@ def checked(data: dict[str, Any], *, contents: bool = True) -> Run:
         for k, m in config.models.items()
         if m.pretrain
     }
-    run = Run(config, sources, ready, pretrained, review)
+    run = Run(config, sources, ready, pretrained, review, list(warned(config, ready)) if contents else [])
+    if config.prepare.tokenizer and config.prepare.passage_tokens:
+        located(config.prepare.tokenizer, "prepare.tokenizer")
     if contents:
+        refused(config, ready)
         _check_splits(config)
         _check_names(run)
         _check_contents(config, {k: _files(k, s, sources.get(k, "")) for k, s in fetched.items()})

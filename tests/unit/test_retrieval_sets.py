@@ -137,7 +137,7 @@ def test_a_retrieval_set_beside_answered_questions_is_searched_and_measured_but_
         [q for q in pq.read_table(prepared / "questions.parquet").to_pylist() if q["split"] == "train" and q["options"]]
     )
     answer(tmp_path / "answer", prepared, AnswerOptions(), toy_reading(), str(tiny / "llm"),
-           candidates=tmp_path / "search", passages=2)  # fmt: skip
+           candidates=[tmp_path / "search"], passages=2)  # fmt: skip
     answered = pq.read_table(tmp_path / "answer/answers.parquet")["dataset"].to_pylist()
     assert set(answered) == {"world"}
     evaluate(tmp_path / "evaluate", prepared, tmp_path / "answer", "r", "jmlr", 0, EvaluateOptions(retrieval_k=[1, 5]),

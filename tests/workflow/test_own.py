@@ -18,7 +18,7 @@ COMMANDS = [text for kind, text in BLOCKS if not kind and text.startswith(("jmlr
 SMALL = """
 models:
   llm: {pretrain: {reads: passages, vocab_size: 400, steps: 2, batch: 4, max_tokens: 64, architecture: {model_type: llama, hidden_size: 32,
-    intermediate_size: 64, num_hidden_layers: 1, num_attention_heads: 2, num_key_value_heads: 2, max_position_embeddings: 512}}}
+    intermediate_size: 64, num_hidden_layers: 1, num_attention_heads: 2, num_key_value_heads: 2, max_position_embeddings: 2048}}}
   retriever: {pretrain: {objective: inverse_cloze, vocab_size: 400, steps: 2, batch: 8, max_tokens: 64, architecture: {model_type: bert,
     hidden_size: 32, intermediate_size: 64, num_hidden_layers: 1, num_attention_heads: 2, max_position_embeddings: 64}}}
 train: {steps: 2, batch: 4, samples: 4}
@@ -56,10 +56,10 @@ def test_the_example_of_the_docs_is_a_whole_run_as_it_stands(clone: Checkout) ->
     assert done.stdout.startswith("my.yaml: a run 'own' of 3 systems")
     planned = clone.run("bash", "-c", f"{run} --dry-run")
     jobs = jobs_of(planned.stdout + planned.stderr)
-    assert (jobs["fetch"], jobs["prepare"], jobs["pretrain"], jobs["train"], jobs["report"]) == (1, 1, 2, 5, 1)
+    assert (jobs["fetch"], jobs["prepare"], jobs["pretrain"], jobs["train"], jobs["report"]) == (2, 1, 2, 4, 1)
     prepared = yaml.safe_load(MINE)["prepare"]
     assert len(list((clone.folder / "docs/own/documents").iterdir())) == 30
-    assert set(prepared) == {"corpora", "questions"}
+    assert set(prepared) == {"questions"}, "the passages are those of the source `documents`"
 
 
 def test_the_two_data_stages_make_tables_by_hand_and_by_the_workflow(clone: Checkout) -> None:
@@ -82,7 +82,7 @@ def test_the_two_data_stages_make_tables_by_hand_and_by_the_workflow(clone: Chec
 
 def test_what_the_workflow_would_refuse_is_one_line_of_the_check_too(clone: Checkout) -> None:
     wrong = {"no file": MINE.replace("exam.csv", "exam.cvs"), "no folder": MINE.replace("docs/own", "docs/mine"),
-             "no entry": MINE.replace("corpora:", "korpora:")}  # fmt: skip
+             "no entry": MINE.replace("questions: [", "qestions: [")}  # fmt: skip
     for text in wrong.values():
         (clone.folder / "wrong.yaml").write_text(text)
         check = clone.run("jmlr", "config", "--check", "wrong.yaml")

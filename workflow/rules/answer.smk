@@ -2,8 +2,10 @@ rule answer:
     input:
         prepared="results/{run}/prepare",
         llm=lambda w: model_input(cfg.systems[w.system].llm, w.seed),
-        trained=lambda w: [trained(w.system, w.seed, n) for n in [cfg.systems[w.system].rounds] if n],
-        candidates=lambda w: searches(w.system, w.seed)[-1:] if cfg.train_options(w.system).passages else [],
+        trained=lambda w: trainings(w.system, w.seed)[answering(w.system) :],
+        candidates=lambda w: (
+            searches(w.system, w.seed)[answering(w.system) :] if cfg.train_options(w.system).passages else []
+        ),
     output:
         directory("results/{run}/{system}/seed{seed}/answer"),
     log:

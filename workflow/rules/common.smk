@@ -14,7 +14,7 @@ from jmlr.runtime.errors import UserError
 from jmlr.runtime.launch import launch
 from jmlr.runtime.preemption import requeue_preempted
 from jmlr.runtime.preflight import check_jobs, files_of, minutes
-from jmlr.runtime.progress import set_pace
+from jmlr.runtime.progress import say, set_pace
 from jmlr.runtime.summary import summary
 from jmlr.runtime.told import values, write_options
 
@@ -31,6 +31,8 @@ try:
 except (ConfigError, UserError) as error:
     sys.exit(str(error))  # one line, before anything runs
 
+for line in checked_run.warnings:
+    say(f"warning: {line}")
 cfg, SOURCES, REVIEW = checked_run.config, checked_run.sources, checked_run.review
 READY, PRETRAINED = checked_run.ready, checked_run.pretrained
 RUN = f"results/{cfg.run}"
@@ -108,6 +110,17 @@ def searches(system, seed):
     options = cfg.train_options(system)
     last = cfg.systems[system].rounds if options.joint else 0
     return [search_of(system, seed, n) for n in range(last + 1)] if options.joint or options.passages else []
+
+
+def trainings(system, seed):
+    """Return all trainings of a system, in the order of rounds."""
+    return [trained(system, seed, n + 1) for n in range(cfg.systems[system].rounds)]
+
+
+def answering(system):
+    """Return where the rounds that may answer begin: at the first where the best on dev does, else at the last."""
+    options = cfg.train_options(system)
+    return 0 if options.joint and options.keep_best and options.passages else -1
 
 
 def gathers(shard):

@@ -43,7 +43,9 @@ rule train:
         method=lambda w, resources: cfg.method(w.system),  # with `resources`: for people, so no reason to train again
         launch=lambda w, resources, threads: launch(gpus=resources.gpu, nodes=resources.nodes, threads=threads),
         scratch="scratch/{run}/{system}/seed{seed}/r{round}/train",
-        values=lambda w: values(cfg.train_options(w.system), cfg.reading_options(w.system), cfg.retrieval),
+        values=lambda w: values(
+            cfg.train_options(w.system), cfg.reading_options(w.system), cfg.retrieval, without=["keep_best"]
+        ),
         options="logs/{run}/{system}/seed{seed}/r{round}/train.options.yaml",
     message:
         "Training: {wildcards.system}, seed {wildcards.seed}, round {wildcards.round} of {params.rounds}: {params.method}"

@@ -28,6 +28,7 @@ SHARES = {
     "train": 0.3,
 }  # of the speed of large products (docs/llm_rank.md measured 0.31 to 0.55)
 ACTIVATION = 32  # bytes for each token, layer and unit of width in a forward pass that is kept for the backward one
+TOKENS_A_WORD, SAMPLE = 1.4, 2000
 BASE_BYTES = 8e8  # the process itself
 
 
@@ -49,7 +50,7 @@ def said_cost(run: Config, prepared: Path) -> Iterator[str]:
     tested = sum(q["split"] in run.answer.splits for q in asked)
     passages = pq.read_metadata(prepared / "passages.parquet").num_rows
     options = max((len(q["options"]) for q in asked), default=0)
-    sizes = Sizes(passages, len(asked), tested, max(1, options), 0.6, 1, 0)
+    sizes = Sizes(passages, len(asked), tested, max(1, options), _fill(run, prepared), 1, 0)
     lines = costs(run, sizes, known, "here")
     whole = total(lines)
     most = max(lines, key=lambda line: line.hours)
@@ -59,6 +60,13 @@ def said_cost(run: Config, prepared: Path) -> Iterator[str]:
         f"cost       about {duration(seconds)} on this machine ({device}), most of it {most.stage}: {whole.jobs} jobs, "
         f"{_memory(run, known, device):.1f} GB of memory, {max(0.1, whole.bytes / 1e9):.1f} GB of disk"
     )
+
+
+def _fill(run: Config, prepared: Path) -> float:
+    """Return the share of the limit of tokens that a passage fills, as far as its words tell."""
+    texts = pq.read_table(prepared / "passages.parquet", columns=["text"])["text"][:SAMPLE].to_pylist()
+    words = sum(len(text.split()) for text in texts) / max(1, len(texts))
+    return min(1.0, TOKENS_A_WORD * words / run.reading.llm_passage_tokens)
 
 
 def _shapes(run: Config) -> dict[str, Any]:

@@ -28,7 +28,6 @@ from jmlr.corpus.records import Reading, read_records
 from jmlr.corpus.texts import DOCUMENTS
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.files import existing, files_below, fresh_file
-from jmlr.runtime.validation import nearest
 
 LOOKED_AT = 200  # records of a table whose columns are looked at
 SAMPLE = 2000  # texts whose tokens and languages are counted
@@ -137,7 +136,9 @@ def _questions(file: Path) -> dict[str, Any]:
     for ours in ("question", "answer"):
         if not has(columns, fields, ours) and not (ours == "answer" and has(columns, fields, "answer_text")):
             known = f"it is looked for as {', '.join(QUESTION[ours])}"
-            raise UserError(f"'{file}': no column is '{ours}'{nearest(ours, columns)}; {known}; rename the column")
+            raise UserError(
+                f"'{file}': no column is '{ours}'; {known}; there are: {', '.join(map(quoted, columns))}; rename the column"
+            )
     if not has(columns, fields, "split"):
         entry["split"] = "hash"
     if not has(columns, fields, "options"):
@@ -300,9 +301,9 @@ def _text(data: dict[str, Any], out: Path) -> str:
     """Return the run file: the mapping, and what a reader may want to change."""
     parts = [HEAD.format(out=out)]
     for key, value in data.items():
-        parts.append(
-            yaml.safe_dump({key: value}, sort_keys=False, allow_unicode=True, default_flow_style=None, width=120)
-        )
+        flow = None if isinstance(value, dict) else False  # the innermost mappings on a line of their own
+        style = {"sort_keys": False, "allow_unicode": True, "width": 120}
+        parts.append(yaml.safe_dump({key: value}, default_flow_style=flow, **style))
     if "models" not in data:
         parts.append(TINY)
     parts.append(

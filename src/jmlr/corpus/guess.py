@@ -67,7 +67,7 @@ def delimiter(line: str) -> str:
 
 def _named(columns: Sequence[str], names: Mapping[str, Sequence[str]]) -> dict[str, str]:
     plain = {re.sub(r"[ .-]+", "_", c.strip().lower()): c for c in reversed(columns)}
-    found = {}
+    found: dict[str, str] = {}
     for ours, theirs in names.items():
         if (
             match := next((plain[n] for n in theirs if n in plain and plain[n] not in found.values()), None)

@@ -70,9 +70,15 @@ def with_defaults(data: dict[str, Any]) -> dict[str, Any]:
 
 @functools.cache
 def demo() -> dict[str, Any]:
-    """Return the mapping that config/config.yaml holds: the demo."""
+    """Return the mapping that config/config.yaml holds: the demo.
+
+    Raises:
+        ValueError: it is not there, as in an installed wheel, which has no workflow either; in one line.
+    """
     import yaml
 
+    if not (FOLDER / "config.yaml").is_file():
+        raise ValueError("sources: not given; the demo's (config/config.yaml) stand in a checkout alone")
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     return dict(yaml.load((FOLDER / "config.yaml").read_text(encoding="utf-8"), Loader=loader))
 

@@ -80,6 +80,11 @@ class TrainOptions(Closed):
         False,
         "search the round's index anew with the retriever as it is in each step, instead of the round's candidates",
     )
+    keep_best: bool = option(
+        True,
+        "the round whose retriever is best on the dev split answers: by gold passages in the first place, else by the answer's "
+        "words in them; of equals the later; false: the last round",
+    )
     wandb: str = option("", "project of Weights & Biases to send the figures to; empty: nothing is sent")
     checkpoint_min: Annotated[float, Field(gt=0)] = option(10.0, "minutes between saves of the training state")
 

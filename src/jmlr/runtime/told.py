@@ -6,7 +6,7 @@ read_options(Path("logs/demo/prepare.options.yaml"))["repeated"]    # 'kept'
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
 
-def values(*models: BaseModel, **more: Any) -> str:
+def values(*models: BaseModel, without: Collection[str] = (), **more: Any) -> str:
     """Write options models in full, and more options by name where they have a value, as the text of such a file.
+
+    `without`: fields that do not change what the stage makes, and so must not make it run again.
 
     >>> from jmlr.options import IndexOptions
     >>> print(values(IndexOptions(), seed=0, judge=None), end="")
@@ -26,7 +28,7 @@ def values(*models: BaseModel, **more: Any) -> str:
     """
     import yaml
 
-    given = {k: v for model in models for k, v in model.model_dump(mode="json").items()}
+    given = {k: v for model in models for k, v in model.model_dump(mode="json", exclude=set(without)).items()}
     given |= {k: v for k, v in more.items() if v is not None}
     return yaml.safe_dump(given, sort_keys=False, allow_unicode=True, width=120)
 

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from jmlr.options import AnswerOptions, EndpointOptions, ReadingOptions
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.manifest import stage_output
-from jmlr.runtime.progress import Progress, warn
+from jmlr.runtime.progress import Progress, say, warn
 from jmlr.runtime.validation import one_line
 
 
@@ -27,56 +27,97 @@ def answer(
     reading: ReadingOptions,
     llm: str = "",
     endpoint: dict[str, Any] | None = None,
-    trained: Path | None = None,
-    candidates: Path | None = None,
+    trained: list[Path] | None = None,
+    candidates: list[Path] | None = None,
     passages: int = 0,
 ) -> None:
     """Answer the questions of the chosen splits: answers.parquet.
+
+    Of several rounds the one whose retriever is best on the dev split answers (`jmlr.training.rounds`).
 
     Args:
         out: folder to make
         prepared: output of `prepare`
         llm: the base language model: folder or hub name
         endpoint: an OpenAI-compatible server in its place, as in the configuration's section endpoints
-        trained: output of `train`, whose adapter is put on it; none: the model as it is
-        candidates: output of `search`; none for a closed book
+        trained: outputs of `train` of rounds 1, 2, ..., or of one, whose adapter is put on it; none: the model as it is
+        candidates: outputs of `search` of rounds 0, 1, ..., or of one; none for a closed book
         passages: passages given to the LLM (K); the best stands last, next to the question
 
     Example:
         jmlr answer --out my/answers --prepared results/demo/prepare --llm results/demo/llm/seed0/pretrain --trained my/rag \\
             --candidates results/demo/retriever/seed0/r0/search --passages 3
     """
-    if passages and candidates is None:
-        raise UserError(f"--passages {passages}: give --candidates, or --passages 0 for a closed book")
-    if bool(llm) == bool(endpoint):
-        raise UserError("give either --llm or --endpoint")
-    if endpoint and (trained or options.method != "generate"):
-        raise UserError(
-            "--endpoint: it cannot be trained and tells no likelihoods; only --method generate, without --trained"
-        )
+    rounds, adapters = candidates or [], trained or []
+    _check(options, llm, endpoint, adapters, rounds, passages)
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    inputs = {"prepared": prepared, "llm": Path(llm) if llm else None, "trained": trained, "candidates": candidates}
+    inputs = {"prepared": prepared, "llm": Path(llm) if llm else None, "trained": adapters, "candidates": rounds}
     with stage_output(out, "answer", inputs=inputs, options=[options, reading]) as (folder, notes):
         records = _records(prepared, options.splits)
-        found = _found(candidates, passages) if candidates else {}
+        chosen = _best(prepared, rounds, notes) if len(rounds) > 1 else 0
+        search = rounds[chosen] if rounds else None
+        adapter = adapters[max(chosen, 1) - 1] if adapters else None
+        found = _found(search, passages) if search else {}
         missing = next((r["id"] for r in records if found and r["id"] not in found), None)
         if missing is not None:
-            raise UserError(f"'{candidates}/candidates.parquet': question '{missing}' has no candidates; search again")
+            raise UserError(f"'{search}/candidates.parquet': question '{missing}' has no candidates; search again")
         used = [found.get(r["id"], ([], [], [])) for r in records]
         progress = Progress("answer", len(records))
         table = (prepared, [u[0] for u in used])
         if endpoint:
             given = _from_endpoint(endpoint, records, table, options, reading, notes, progress)
         else:
-            given = _from_model(llm, trained, records, table, options, reading, notes, progress)
+            given = _from_model(llm, adapter, records, table, options, reading, notes, progress)
         rows = [_row(*each) for each in zip(records, used, given, strict=True)]
         pq.write_table(pa.Table.from_pylist(rows, schema=_schema(pa)), folder / "answers.parquet")
         unparsed = sum(g.predicted < 0 for g in given)
         if unparsed:
             warn("answer", f"{unparsed} of {len(rows)} replies name no option: unparsed, and counted as wrong")
-        notes.update(questions=len(rows), unparsed=unparsed, method=options.method)
+        notes.update(questions=len(rows), unparsed=unparsed, method=options.method, passages=passages)
+        notes.update(llm=llm, searches=[str(search)] if search and passages else [])
+
+
+def _check(
+    options: AnswerOptions,
+    llm: str,
+    endpoint: dict[str, Any] | None,
+    adapters: list[Path],
+    rounds: list[Path],
+    passages: int,
+) -> None:
+    """Refuse options that need an input which was not given, or that do not go together."""
+    if len(rounds) > 1 and len(adapters) != len(rounds) - 1:
+        given = f"--candidates of {len(rounds)} rounds, --trained of {len(adapters)}"
+        raise UserError(f"{given}; allowed: rounds 0 to n have a search each, 1 to n a training, or one of each")
+    if passages and not rounds:
+        raise UserError(f"--passages {passages}: give --candidates, or --passages 0 for a closed book")
+    if bool(llm) == bool(endpoint):
+        raise UserError("give either --llm or --endpoint")
+    if endpoint and (adapters or options.method != "generate"):
+        raise UserError(
+            "--endpoint: it cannot be trained and tells no likelihoods; only --method generate, without --trained"
+        )
+
+
+def _best(prepared: Path, searches: list[Path], notes: dict[str, Any]) -> int:
+    """Return the round that answers, and say why; its figures are noted."""
+    from jmlr.training.rounds import SPLIT, hits
+
+    found = hits(prepared, searches)
+    chosen = found.best if found.values else len(searches) - 1
+    notes.update(round=chosen, dev={"metric": found.what, "values": found.values, "n": found.n})
+    if not found.values:
+        say(f"answer: the last round answers: no question of '{SPLIT}' tells which is best (train.keep_best)")
+        return chosen
+    say(f"answer: round {chosen} answers, the best by {found}")
+    if chosen == 0:
+        warn(
+            "answer",
+            f"no round of training was as good as the retriever before it ({found}); lower retriever_learning_rate",
+        )
+    return chosen
 
 
 def _records(prepared: Path, splits: list[str]) -> list[dict[str, Any]]:
@@ -150,7 +191,12 @@ def _from_endpoint(
     read = [[(passages["title"][row].as_py(), passages["text"][row].as_py()) for row in rows] for rows in table[1]]
     client = Client(**checked.model_dump())
     given = asked(client, reading.model_dump(), records, read, options.model_dump(), progress.step)
-    notes["endpoint"] = {"base_url": checked.base_url, "model": checked.model, **client.figures}
+    notes["endpoint"] = {
+        "base_url": checked.base_url,
+        "model": checked.model,
+        **client.figures,
+        "settings": checked.model_dump(),
+    }
     return given
 
 

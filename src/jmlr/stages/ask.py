@@ -1,12 +1,22 @@
-"""`jmlr ask`: put a question to a finished run."""
+"""`jmlr ask`: put a question to a finished run: to any of its rows, trained or not, on this machine or behind a server.
+
+jmlr ask "Which drug treats gout?" --run results/own --options '{"A": "colchicine", "B": "aspirin"}'
+jmlr ask "Which drug treats gout?" --run results/own --compare        # the passages before training and after, side by side
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jmlr.options import ReadingOptions, RetrievalOptions
-from jmlr.runtime.manifest import belonging, last_training, read_manifest
+from jmlr.corpus.answers import options_of
+from jmlr.options import AnswerOptions, ReadingOptions, RetrievalOptions
+from jmlr.runtime.errors import UserError
+from jmlr.runtime.files import existing
+from jmlr.runtime.manifest import NAME, answering_round, belonging, last_training, read_manifest
+
+FAR = 0.01  # share of the run's own questions that may score lower than a question that is near the corpus
 
 
 def ask(
@@ -15,94 +25,210 @@ def ask(
     run: Path = Path("results/demo"),
     system: str = "jmlr",
     seed: int = 0,
-    options: list[str] | None = None,
+    options: dict[str, str] | list[str] | None = None,
     passages: int = 0,
+    compare: bool = False,
 ) -> None:
-    """Answer a question with a finished run's retriever and LLM; show the passages used, with scores and ids.
+    """Answer a question with a finished run's retriever and LLM; show the passages that were read, as they were read.
 
     Args:
         question: the question, in quotes
         run: folder of the run
         system: whose models answer
         seed: of the training
-        options: JSON list of answers to choose from: '["aspirin", "ibuprofen"]'; none: the likeliest words are generated
+        options: JSON object or list of answers to choose from: '["aspirin", "ibuprofen"]'; none: the answer is written
         passages: how many are read; 0: as many as in training
+        compare: also show what the retriever found before training, and what is answered from it
 
     Example:
         jmlr ask "Which finding is expected on examination?" --options '["fokzum", "sannom", "taklim", "podfed"]'
     """
+    row = _row(existing(run, "--run"), system, seed)
+    choices = options_of(options, "--options") if options is not None else None
+    texts = choices.texts if choices else []
+    count = passages or row.passages
+    rounds = {"": row.searches[-1:]}
+    if compare:
+        if len(row.searches) < 2:
+            raise UserError(f"--compare: the retriever of '{system}' was not trained; allowed: a row that trains it")
+        rounds = {"before training": row.searches[:1], "after training": row.searches[-1:]}
+    answered = _answerer(row)
+    for title, searches in rounds.items():
+        found = _found(run, searches[0], question, texts, count) if searches and count else []
+        print(f"== {title}" if title else "", end="\n" if title else "")
+        answered(question, choices.keys if choices else [], texts, found)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the table, as its manifests tell it.
+
+    Attributes:
+        run: folder of the run
+        llm: folder or hub name; "" for an endpoint
+        endpoint: settings of the server
+        adapter: what was trained; None: the model as it is
+        reading, answer: how it reads and answers
+        passages: how many it reads (K)
+        searches: of the retriever before training and after; of one that stays as it is, one; none for a closed book
+    """
+
+    run: Path
+    llm: str
+    endpoint: dict[str, Any] | None
+    adapter: Path | None
+    reading: ReadingOptions
+    answer: AnswerOptions
+    passages: int
+    searches: list[Path]
+
+
+def _row(run: Path, system: str, seed: int) -> Row:
+    """Read what a row is from the manifests of its training and its answers.
+
+    Raises:
+        UserError: the run has no such row, or it is not finished.
+    """
+    folder = run / system / f"seed{seed}"
+    told = read_manifest(folder / "answer") if (folder / "answer" / NAME).is_file() else None
+    settings = told["options"] if told else {}
+    answer = AnswerOptions(**{k: settings[k] for k in AnswerOptions.model_fields if k in settings})
+    if told and not list(folder.glob("r*/train")):
+        notes = told["notes"]
+        if not (notes.get("llm") or notes.get("endpoint", {}).get("settings")):
+            raise UserError(
+                f"'{folder / 'answer'}' does not say who answered: it was made by an earlier version; answer again"
+            )
+        reading = ReadingOptions(**{k: settings[k] for k in ReadingOptions.model_fields if k in settings})
+        searches = [Path(belonging(run, s)) for s in notes["searches"]]
+        llm, endpoint = belonging(run, notes.get("llm", "")), notes.get("endpoint", {}).get("settings")
+        return Row(run, llm, endpoint, None, reading, answer, notes["passages"], searches)
     trained = last_training(run, system, seed)
     manifest = read_manifest(trained)
-    settings = manifest["options"]
-    reading = ReadingOptions(**{k: settings[k] for k in ReadingOptions.model_fields})
-    retrieval = RetrievalOptions(**{k: settings[k] for k in RetrievalOptions.model_fields})
-    count = passages or settings["passages"]
-    prepared, llm = run / "prepare", belonging(run, manifest["notes"]["llm"])
-    found = (
-        _find(run, system, seed, manifest, question, options or [], retrieval, count) if settings["passages"] else []
-    )
-    from jmlr.corpus.prompt import Prompter
-    from jmlr.models.llm import check_context, load_adapter, load_llm
-    from jmlr.training.data import Passages, read_table
-    from jmlr.training.reading import probabilities, score_options
-
-    model, tokenizer = load_llm(llm, precision=reading.llm_precision)
-    check_context(model.config, reading.llm_tokens, llm)
-    model = load_adapter(model, trained / "adapter", trainable=False).eval()
-    prompter = Prompter(tokenizer, **reading.model_dump(exclude={"llm_precision"}))
-    table = read_table(prepared / "passages.parquet")
-    texts = Passages(table, prompter, None, 0)
-    read = [list(texts.for_llm(row)) for row, _ in found]
-    for rank, (row, score) in enumerate(found, 1):
-        print(f"passage {rank}  {score:+.4f}  {table['id'][row].as_py()}\n    {table['text'][row].as_py()}")
-    if options:
-        [scores] = score_options(
-            model,
-            prompter,
-            [{"question": question, "options": options}],
-            [read],
-            room=reading.llm_answer_tokens,
-            mean=False,
-        )
-        for text, p in sorted(zip(options, probabilities(scores), strict=True), key=lambda pair: -pair[1]):
-            print(f"{p:7.1%}  {text}")
-    else:
-        print(_generate(model, tokenizer, prompter, question, read))
+    options = manifest["options"]
+    reading = ReadingOptions(**{k: options[k] for k in ReadingOptions.model_fields if k in options})
+    first = read_manifest(folder / "r1/train")["notes"]["candidates"]
+    searches = [Path(belonging(run, first))] if first else []
+    if (trained / "retriever").is_dir() and answering_round(run, system, seed) != 0:
+        searches.append(trained.parent / "search")
+    llm = belonging(run, manifest["notes"]["llm"])
+    return Row(run, llm, None, trained / "adapter", reading, answer, options["passages"], searches)
 
 
-def _find(
-    run: Path,
-    system: str,
-    seed: int,
-    manifest: dict[str, Any],
-    question: str,
-    options: list[str],
-    retrieval: RetrievalOptions,
-    count: int,
-) -> list[tuple[int, float]]:
-    """Return (row, score) of the best passages under the retriever and index of the last round."""
+def _found(run: Path, search: Path, question: str, options: list[str], count: int) -> list[tuple[int, float]]:
+    """Return (row, score) of the best passages under a search's retriever and index; say so where all of them are far."""
     import torch
 
     from jmlr.models.retriever import load_retriever
     from jmlr.topk.stored import StoredVectors, open_stored, search_stored
     from jmlr.training.data import query_text
 
-    trained = last_training(run, system, seed)
-    own = trained / "retriever"
-    search = trained.parent / "search" if own.is_dir() else Path(belonging(run, manifest["notes"]["candidates"]))
     index = Path(belonging(run, read_manifest(search)["notes"]["index"]))
-    path = str(own) if own.is_dir() else belonging(run, read_manifest(index)["notes"]["retriever"])
-    retriever = load_retriever(path, query_tokens=retrieval.query_tokens).eval()
+    encoded = read_manifest(search.parent / "encode/questions")
+    settings = encoded["options"]
+    retrieval = RetrievalOptions(**{k: settings[k] for k in RetrievalOptions.model_fields if k in settings})
+    retriever = load_retriever(
+        belonging(run, encoded["notes"]["retriever"]), query_tokens=retrieval.query_tokens
+    ).eval()
     with torch.no_grad():
         ids = retriever.tokenize([query_text(question, options, retrieval.query_options)], kind="query")
         vectors, offsets = retriever.encode_all(ids, "query", batch_tokens=1)
     queries = StoredVectors(vectors.numpy(), None if offsets is None else offsets.numpy())
     scores, rows = search_stored(open_stored(index / "index"), queries, count)
-    return list(zip(rows[0].tolist(), scores[0].tolist(), strict=True))
+    found = [(row, score) for row, score in zip(rows[0].tolist(), scores[0].tolist(), strict=True) if row >= 0]
+    if found:
+        _say_far(search, found[0][1])
+    return found
 
 
-def _generate(model: Any, tokenizer: Any, prompter: Any, question: str, read: list[list[int]]) -> str:
+def _say_far(search: Path, best: float) -> None:
+    """Say so where nearly all of the run's own questions have a better best passage than this one."""
+    import numpy as np
+
+    from jmlr.training.data import read_table
+
+    own = np.array([s[0] for s in read_table(search / "candidates.parquet", ["scores"])["scores"].to_pylist() if s])
+    if len(own) and (own < best).mean() < FAR:
+        usual = float(np.quantile(own, FAR))
+        print(
+            f"far from the corpus: the best passage scores {best:.3f}, those of {1 - FAR:.0%} of the run's {len(own):,} questions "
+            f"{usual:.3f} or more; the answer most likely is not in what was read"
+        )
+
+
+def _answerer(row: Row) -> Any:
+    """Return what answers a question from passages and prints both: the models are loaded once."""
+    if row.endpoint:
+        return lambda *given: _ask_server(row, *given)
+    from jmlr.corpus.prompt import Prompter
+    from jmlr.models.llm import check_context, load_adapter, load_llm
+    from jmlr.training.data import Passages, read_table
+
+    model, tokenizer = load_llm(row.llm, precision=row.reading.llm_precision)
+    check_context(model.config, row.reading.llm_tokens, row.llm)
+    model = (load_adapter(model, row.adapter, trainable=False) if row.adapter else model).eval()
+    chat = row.answer.model_dump(include={"chat", "chat_template_kwargs"})
+    prompter = Prompter(tokenizer, **row.reading.model_dump(exclude={"llm_precision"}), **chat)
+    table = read_table(row.run / "prepare/passages.parquet") if row.searches else None
+    texts = Passages(table, prompter, None, 0)
+    return lambda *given: _ask_model(row, model, prompter, texts, *given)
+
+
+def _ask_model(
+    row: Row, model: Any, prompter: Any, texts: Any, question: str, keys: list[str], options: list[str], found: list[tuple[int, float]]
+) -> None:  # fmt: skip
+    """Answer on this machine: the options by likelihood, or what the model writes."""
     from jmlr.models.prefix import write
+    from jmlr.training.answering import likeliest, written
 
-    prompt = prompter.prompt(prompter.question(question, []), read[::-1], prompter.llm_answer_tokens)
-    return "answer: " + write(model, tokenizer, [prompt], prompter.llm_answer_tokens)[0]
+    numbered = row.answer.rationale
+    pairs = [texts.title_and_text(number) for number, _ in found]
+    read = prompter.passages(pairs, numbered=numbered) if pairs else []
+    record = {"question": question, "options": options}
+    if options and row.answer.method == "likelihood":
+        [given] = likeliest(model, prompter, [record], [read], row.answer.model_dump(), lambda _: None)
+        kept = given.read
+        said = [(p, f"{key}. {text}") for p, key, text in zip(given.row()["probabilities"], keys, options, strict=True)]
+        reply = "\n".join(f"{p:7.1%}  {line}" for p, line in sorted(said, key=lambda pair: -pair[0]))
+    elif options:
+        [given] = written(
+            model, prompter.tokenizer, prompter, [record], [read], row.answer.model_dump(), lambda _: None
+        )
+        kept, reply = given.read, f"answer: {given.reply}"
+    else:
+        asked = prompter.question(question, [])
+        kept = prompter.fitting(asked, read[::-1], prompter.llm_answer_tokens)
+        prompt = prompter.prompt(asked, read[::-1], prompter.llm_answer_tokens)
+        reply = "answer: " + write(model, prompter.tokenizer, [prompt], prompter.llm_answer_tokens)[0]
+    for rank, ((number, score), ids) in enumerate(zip(found[:kept], read, strict=False), 1):
+        cut = len(ids) == row.reading.llm_passage_tokens
+        _show(rank, score, texts.table["id"][number].as_py(), prompter.tokenizer.decode(ids), cut)
+    if kept < len(found):
+        print(
+            f"({len(found) - kept} of {len(found)} passages had no room in {row.reading.llm_tokens} tokens, and were not read)"
+        )
+    print(reply)
+
+
+def _ask_server(row: Row, question: str, keys: list[str], options: list[str], found: list[tuple[int, float]]) -> None:
+    """Answer behind a server, which reads the passages uncut."""
+    from jmlr.endpoints.client import Client
+    from jmlr.training.answering import asked
+    from jmlr.training.data import read_table
+
+    assert row.endpoint
+    del keys
+    table = read_table(row.run / "prepare/passages.parquet", ["id", "title", "text"]) if found else None
+    read = [(table["title"][n].as_py(), table["text"][n].as_py()) for n, _ in found] if table else []
+    for rank, ((number, score), (_, text)) in enumerate(zip(found, read, strict=True), 1):
+        assert table
+        _show(rank, score, table["id"][number].as_py(), text, False)
+    record = {"question": question, "options": options}
+    client, settings = Client(**row.endpoint), row.answer.model_dump()
+    [given] = asked(client, row.reading.model_dump(), [record], [read], settings, lambda _: None)
+    print(f"answer: {given.reply}")
+
+
+def _show(rank: int, score: float, name: str, text: str, cut: bool) -> None:
+    ends = " ... (cut here, as it was read)" if cut else ""
+    print(f"passage {rank}  {score:+.4f}  {name}\n    {' '.join(text.split())}{ends}")

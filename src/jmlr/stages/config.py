@@ -7,6 +7,7 @@ jmlr config --write          # config/config.yaml, config/schema.json and docs/c
 from __future__ import annotations
 
 import json
+import os
 import re
 import types
 import typing
@@ -21,6 +22,7 @@ from jmlr.config import Config, ConfigError
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.files import fresh_file
 from jmlr.runtime.misread import read_mapping
+from jmlr.runtime.progress import say
 
 HEAD = """\
 # The embedded demo: all keys, with toy values that suit tiny models from scratch; what a run of one's own gets instead stands in
@@ -60,6 +62,7 @@ def config(check: list[Path] | None = None, write: bool = False, folder: Path = 
         raise UserError("give --check FILE ... or --write")
     for file in check or []:
         run = read_config(file, contents=True)
+        _variables(run, file)
         print(f"{file}: a run '{run.run}' of {len(run.systems)} systems and {len(run.seeds)} seeds")
     if write and not (folder / "Snakefile").is_file():
         raise UserError(f"--write: '{folder}' is no checkout of this project: it has no Snakefile; --folder names one")
@@ -70,13 +73,26 @@ def config(check: list[Path] | None = None, write: bool = False, folder: Path = 
             print(folder / name)
 
 
+def _variables(run: Config, file: Path) -> None:
+    """Refuse an endpoint whose key's variable is not set; a run asks for it only when it asks the server."""
+    used = {*(s.llm for s in run.systems.values()), *run.judge.judges}
+    for name, endpoint in run.endpoints.items():
+        if name in used and endpoint.key_env and not os.environ.get(endpoint.key_env):
+            raise UserError(f"{file}: endpoints.{name}.key_env: the environment variable {endpoint.key_env} is not set")
+
+
 def read_config(file: Path, *, contents: bool = False) -> Config:
     """Read and check one configuration file, with `contents` all that it names too; every fault is one line that names the file."""
     data = read_mapping(file, "--check")
     try:
-        return checked(data).config if contents else Config.load(data)
+        if not contents:
+            return Config.load(data)
+        run = checked(data)
     except (ConfigError, UserError) as error:
         raise UserError(f"{file}: {error}") from None
+    for line in run.warnings:
+        say(f"{file}: warning: {line}")
+    return run.config
 
 
 def generated() -> dict[str, str]:

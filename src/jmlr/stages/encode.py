@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from jmlr.options import EncodeOptions, RetrievalOptions
 from jmlr.runtime.manifest import stage_output
+from jmlr.runtime.progress import warn
 from jmlr.runtime.shards import shard_of, shard_rows
+
+LOOKED_AT = 2000  # passages whose tokens are looked at
+MUCH = 0.05  # share of the passages that are cut from which on it is told
 
 
 def encode(
@@ -58,11 +62,33 @@ def encode(
             ids, kind, batch_tokens=options.batch_tokens, bf16=options.encode_bf16, name=name
         )
         StoredVectors(vectors.numpy(), None if offsets is None else offsets.numpy()).save(folder)
+        full = sum(len(i) >= model.limit(kind) for i in ids)
+        if part == "passages":
+            _warn_of(model, retriever, texts, full)
         notes.update(
             retriever=retriever,
             texts=len(ids),
             tokens=sum(map(len, ids)),
-            full_length=sum(len(i) >= model.limit(kind) for i in ids),
+            full_length=full,
             vectors=len(vectors),
             depth=vectors.shape[1],
         )
+
+
+def _warn_of(model: Any, retriever: str, texts: list[str], full: int) -> None:
+    """Warn of what makes a retriever read little of its passages: a strange language, a cut, a model that is none for retrieval."""
+    from jmlr.models.folder import ModelFolder
+    from jmlr.models.vocabulary import fault, look
+
+    part = getattr(model, "passage", model)  # one of two encoders, or the only one
+    if wrong := fault(look(part.tokenizer, texts[:LOOKED_AT])):
+        warn(
+            "encode",
+            f"the retriever's tokenizer knows few of the corpus's words: {wrong}; take one made for their language",
+        )
+    if full > MUCH * len(texts):
+        most = model.limit("passage")
+        told = f"{full / len(texts):.0%} of the passages fill the retriever's {most} tokens, and are cut there"
+        warn("encode", f"{told}; shorten them (prepare.passage_words), or raise retrieval.passage_tokens")
+    if ModelFolder(Path(retriever)).causal:
+        warn("encode", "the retriever is a causal language model without a head for retrieval; its vectors find little")

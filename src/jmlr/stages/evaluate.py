@@ -4,7 +4,8 @@ Columns: run, system, seed, round, dataset, split, metric, k, value, low, high, 
 (questions with options); hit, recall, ndcg, mrr and hit_change, a round's hit less that of round 0, question by question
 (questions whose gold passages are known); answer_hit (datasets without gold passages); citation_grounded,
 citation_precision and umls_f (systems that write rationales; an empty one counts as 0). The dataset 'all' is the mean
-over datasets. Rounds are the retriever's; an answer has that of the retriever behind it (none: 0).
+over datasets. Rounds are the retriever's; an answer has the last one (none: 0), also where an earlier one answered (`train.keep_best`; the
+manifest of `answer` says which), so that seeds stay comparable.
 """
 
 from __future__ import annotations

@@ -11,7 +11,15 @@ from pathlib import Path
 
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.files import existing, fresh_directory
-from jmlr.runtime.manifest import belonging, last_training, list_outputs, read_manifest, tell_private, written_by
+from jmlr.runtime.manifest import (
+    answering_round,
+    belonging,
+    last_training,
+    list_outputs,
+    read_manifest,
+    tell_private,
+    written_by,
+)
 from jmlr.runtime.progress import say
 
 
@@ -55,7 +63,9 @@ def export(
         about |= {k: manifest[k] for k in ("seed", "options", "code")}
         data = {Path(k).name: v for k, v in manifest["inputs"]["prepared"].items()}
         write_card(folder / "llm", "merged", {**about, "round": trained.parent.name.removeprefix("r"), "data": data})
-        if (trained / "retriever").is_dir():
+        if answering_round(run, system, seed) == 0:
+            say(f"export: no retriever: the one before training was best on dev, '{about['retriever']}'")
+        elif (trained / "retriever").is_dir():
             shutil.copytree(trained / "retriever", folder / "retriever")
         list_outputs("export", folder)
     say(f"export: {', '.join(sorted(p.name for p in out.iterdir() if p.is_dir()))} in {out}")

@@ -22,7 +22,7 @@ from jmlr.options import Closed, ReadingOptions, RetrievalOptions, TrainOptions
 from jmlr.runtime.digest import stage_digest
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.manifest import belonging, read_manifest, run_of, stage_output, state_key
-from jmlr.runtime.progress import say
+from jmlr.runtime.progress import warn
 
 
 def train(
@@ -71,12 +71,12 @@ def train(
             prepared=prepared, llm=llm, retriever=retriever if options.joint else None, previous=previous, vectors=vectors or [],
             candidates=candidates if options.passages or options.joint else None, index=index, seed=seed,
             options=options.model_dump(), reading=reading.model_dump(), retrieval=retrieval.model_dump())  # fmt: skip
-        say("\n".join(map(str, session.groups)))
+        _tell(session, prepared, candidates, previous, options)
         name = f"train {out.parts[-4] if len(out.parts) > 3 else out.name} r{round}"
         origin = _origin(previous) or retriever
         notes.update(llm=llm, retriever=retriever, retriever_origin=origin, ranks=ranks.size,
                      candidates=str(candidates) if candidates else None, groups=[vars(g) for g in session.groups],
-                     questions=len(session.questions), training_tokens_cut=session.passages.prompter.cut,
+                     questions=len(session.questions), steps=session.steps(rounds), training_tokens_cut=session.passages.prompter.cut,
                      judge=session.judge(name) if options.joint else None)  # fmt: skip
         key = state_key("train", inputs=inputs, options=chosen, seed=seed, round=round, rounds=rounds)
         history = session.run(round=round, rounds=rounds, scratch=scratch, key=key, name=name)
@@ -85,6 +85,19 @@ def train(
             _write_cards(folder, prepared, {"llm": llm, "retriever": origin, "seed": seed, "round": round}, *chosen)
     if ranks.rank == 0:
         _clear(scratch, out)
+
+
+def _tell(session: Any, prepared: Path, candidates: Path | None, previous: Path | None, options: TrainOptions) -> None:
+    """Say what is trained, and warn where the round before made the retriever worse: this one goes on from it."""
+    session.tell()
+    from jmlr.training.rounds import fall
+
+    told = read_manifest(previous)["notes"]["candidates"] if previous else ""
+    before = Path(belonging(run_of(previous) or previous.parent, told)) if previous and told else None
+    fell = fall(prepared, before, candidates) if before and candidates and options.joint and before.is_dir() else ""
+    if fell:
+        fix = f"lower retriever_learning_rate ({options.retriever_learning_rate:g}), or set prior_weight"
+        warn("train", f"{fell} in the round before: the retriever forgets what it knew; {fix}")
 
 
 def _clear(scratch: Path, out: Path) -> None:

@@ -15,8 +15,10 @@ from jmlr.models.adapter import lean
 from jmlr.models.colbert import ColbertRetriever
 from jmlr.models.llm import add_adapter, check_context, load_adapter, load_llm, save_adapter
 from jmlr.models.retriever import Retriever, load_retriever
+from jmlr.models.vocabulary import fault, look
 from jmlr.runtime import devices
 from jmlr.runtime.errors import UserError
+from jmlr.runtime.progress import say, warn
 from jmlr.runtime.seeds import seed_torch
 from jmlr.training.boards import Boards
 from jmlr.training.budget import forward_tokens, steps_in_all, warmup_steps
@@ -27,6 +29,8 @@ from jmlr.training.live import LiveCandidates
 from jmlr.training.loop import LoopSettings, Parts, train_loop, write_history
 from jmlr.training.optimiser import Group, make_optimiser
 from jmlr.training.step import StepSettings
+
+LOOKED_AT = 2000  # passages whose words are looked at
 
 
 @dataclass
@@ -100,15 +104,30 @@ class Session:
         own = {f.name for f in fields(StepSettings)}
         return StepSettings(**{k: v for k, v in {**self.options, **self.reading}.items() if k in own})
 
+    def tell(self) -> None:
+        """Say what is trained, and warn where the LLM's tokenizer knows few of the passages' words."""
+        say("\n".join(map(str, self.groups)))
+        table = self.passages.table
+        texts = table["text"].slice(0, LOOKED_AT).to_pylist()
+        if wrong := fault(look(self.passages.prompter.tokenizer, texts)):
+            warn(
+                "train",
+                f"the LLM's tokenizer knows few of the corpus's words: {wrong}; take one made for their language",
+            )
+
     def judge(self, name: str) -> dict[str, Any] | None:
         """Measure and say whether the LLM reads its passages, and so whether joint training can work: see `jmlr.training.judging`."""
         found = judge_check(self.llm, self.passages, self.questions, self.step_settings, seed=self.seed)
         report(found, name)
         return {**vars(found), "works": found.works} if found else None
 
+    def steps(self, rounds: int) -> int:
+        """Return the optimiser steps of all rounds together."""
+        return steps_in_all(self.options, questions=len(self.questions), rounds=rounds)
+
     def run(self, *, round: int, rounds: int, scratch: Path, key: str, name: str) -> list[dict[str, Any]]:
         """Train one round: its share of all steps, on one learning-rate schedule over all rounds."""
-        total = steps_in_all(self.options, questions=len(self.questions), rounds=rounds)
+        total = self.steps(rounds)
         first, last = total * (round - 1) // rounds, total * round // rounds
         options = {**self.options, "warmup_steps": warmup_steps(self.options, steps=last - first)}
         own = {f.name for f in fields(LoopSettings)}

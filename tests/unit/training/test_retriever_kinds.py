@@ -43,10 +43,18 @@ def candidates(tiny, tmp_path_factory):
     folder = tmp_path_factory.mktemp("search")
     count = len(pq.read_table(tiny / "prepare/passages.parquet"))
     ids = pq.read_table(tiny / "prepare/questions.parquet")["id"].to_pylist()
+    names = pq.read_table(tiny / "prepare/passages.parquet")["id"].to_pylist()
     rows = [sorted({(n * 5 + k * 3) % count for k in range(7)}) for n in range(len(ids))]
     scores = [[0.1 * c for c in range(len(r))] for r in rows]
     pq.write_table(
-        pa.table({"question_id": ids, "passages": pa.array(rows, pa.list_(pa.int32())), "scores": scores}),
+        pa.table(
+            {
+                "question_id": ids,
+                "passages": pa.array(rows, pa.list_(pa.int32())),
+                "scores": scores,
+                "ids": [[names[r] for r in row] for row in rows],
+            }
+        ),
         folder / "candidates.parquet",
     )
     (folder / "manifest.json").write_text(json.dumps({"outputs": {}}))
@@ -65,7 +73,6 @@ def gradients(session, step):
     return result.loss_lm.item(), result.loss_rank.item(), grads
 
 
-@pytest.mark.parametrize("encoders", ["shared", "separate", "query_only"])
 def open_colbert(tiny, colbert, candidates, **changes):
     return Session.open(
         prepared=tiny / "prepare", llm=str(tiny / "llm"), retriever=str(colbert), previous=None, candidates=candidates, seed=0,
@@ -129,6 +136,7 @@ def test_a_colbert_trains_with_live_candidates(tiny, colbert, candidates, tmp_pa
     assert found[0] != found[1]  # candidates.parquet's are others
 
 
+@pytest.mark.parametrize("encoders", ["shared", "separate", "query_only"])
 @pytest.mark.parametrize("kind", ["dense", "colbert"])
 def test_the_fast_step_equals_the_twin_for_every_kind_of_retriever(tiny, colbert, candidates, kind, encoders):
     session = Session.open(

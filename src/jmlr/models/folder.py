@@ -1,0 +1,64 @@
+"""What the files of a model on this machine say, read without loading it: before anything runs, no library is needed for this.
+
+about = ModelFolder(Path("models/llama"))
+about.context, about.causal, about.has_chat_template          # 4096, True, False
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+POSITIONS = ("max_position_embeddings", "n_positions", "max_seq_len")  # as jmlr.models.llm.context_of
+SIMILARITIES = ("cosine", "dot", "MaxSim")  # of dense retrievers (jmlr.models.dense), of ColBERTs
+
+
+class ModelFolder:
+    """A folder with the files of a model; what is missing or is no JSON says nothing, and loading it tells why."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """The model's configuration; that of the text where it has several parts."""
+        found = self._json("config.json")
+        inner = found.get("text_config")
+        return {**found, **inner} if isinstance(inner, dict) else found
+
+    @property
+    def context(self) -> int:
+        """How many positions the model has; 0: it does not say, or has no bound."""
+        return next((v for k in POSITIONS if isinstance(v := self.config.get(k), int) and v > 0), 0)
+
+    @property
+    def adapter(self) -> bool:
+        """Whether it is an adapter alone."""
+        return (self.folder / "adapter_config.json").is_file()
+
+    @property
+    def causal(self) -> bool:
+        """Whether it is a causal language model and nothing says how vectors are made of its tokens."""
+        kinds = self.config.get("architectures") or []
+        known = (self.folder / "modules.json").is_file() or (self.folder / "artifact.metadata").is_file()
+        return not known and any(str(kind).endswith("ForCausalLM") for kind in kinds)
+
+    @property
+    def has_chat_template(self) -> bool:
+        """Whether the tokenizer has a chat template."""
+        beside = any((self.folder / name).exists() for name in ("chat_template.jinja", "chat_template.json"))
+        return beside or bool(self._json("tokenizer_config.json").get("chat_template"))
+
+    @property
+    def similarity(self) -> str:
+        """By what sentence-transformers compares its vectors; "" where it does not say."""
+        return str(self._json("config_sentence_transformers.json").get("similarity_fn_name") or "")
+
+    def _json(self, name: str) -> dict[str, Any]:
+        try:
+            found = json.loads((self.folder / name).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}

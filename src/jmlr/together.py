@@ -1,0 +1,110 @@
+"""What of a run's sections and models cannot work together, and what probably is not meant: told before anything runs.
+
+`refused` raises for what a stage would refuse hours later; `warned` yields what works, and wastes the run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from jmlr.config import Config
+from jmlr.models.folder import SIMILARITIES, ModelFolder
+from jmlr.runtime.errors import UserError
+from jmlr.runtime.validation import nearest
+
+HIGH_RETRIEVER_RATE, HIGH_LLM_RATE = 1e-4, 1e-3  # rates from which on a pretrained model forgets what it knew
+
+
+def refused(config: Config, ready: Mapping[str, str]) -> None:
+    """Refuse what would end the run in a later stage.
+
+    Args:
+        config: the run
+        ready: its ready-made models -> folder or hub name
+
+    Raises:
+        UserError: in one line that names the key.
+    """
+    _data(config)
+    folders = {name: ModelFolder(Path(path)) for name, path in ready.items() if Path(path).is_dir()}
+    for name, system in config.systems.items():
+        reading, train, answer = config.reading_options(name), config.train_options(name), config.answer_options(name)
+        path, about = ready.get(system.llm, ""), folders.get(system.llm)
+        if reading.llm_precision == "4bit" and path.endswith(".gguf"):
+            raise UserError(f"config: systems.{name}: '{path}' with llm_precision 4bit; allowed: float32, bfloat16")
+        if reading.llm_precision == "bfloat16" and train.train_modules and not train.train_bf16:
+            raise UserError(
+                f"config: systems.{name}: train_modules with llm_precision bfloat16; allowed: with train_bf16: true"
+            )
+        if about:
+            _llm(f"models.{system.llm}.path", path, about, reading.llm_tokens, answer.chat)
+        similarity = folders[system.retriever].similarity if system.retriever in folders else ""
+        if (train.passages or train.joint) and similarity and similarity not in SIMILARITIES:
+            allowed = ", ".join(SIMILARITIES)
+            where = f"models.{system.retriever}.path '{ready[system.retriever]}'"
+            raise UserError(f"config: {where}: its similarity_fn_name is '{similarity}'; allowed: {allowed}")
+
+
+def _llm(key: str, path: str, about: ModelFolder, tokens: int, chat: bool) -> None:
+    if about.adapter:
+        raise UserError(f"config: {key} '{path}': an adapter, not a model; merge it into its base model first")
+    if about.context and tokens > about.context:
+        what = f"reading.llm_tokens is {tokens:,}, and '{path}' reads at most {about.context:,}"
+        raise UserError(f"config: {what} ({key}); allowed: up to {about.context}")
+    if chat and not about.has_chat_template:
+        raise UserError(f"config: answer.chat: '{path}' has no chat template; say false")
+
+
+def _data(config: Config) -> None:
+    from jmlr.corpus.adapted import adapter_of
+    from jmlr.corpus.splits import check_shares
+
+    p = config.prepare
+    if p.passage_tokens and not p.tokenizer:
+        raise UserError(
+            f"config: prepare.passage_tokens is {p.passage_tokens}; allowed: with a prepare.tokenizer that counts them"
+        )
+    for n, part in enumerate(p.questions):
+        if part.split == "hash":
+            try:
+                check_shares(part.shares)
+            except UserError as error:
+                raise UserError(f"config: prepare.questions[{n}]: {error}") from None
+    for key, parts in (("corpora", p.corpora), ("questions", p.questions)):
+        for n, entry in enumerate(parts):
+            if entry.adapter:
+                try:
+                    adapter_of(entry.adapter)
+                except UserError as error:
+                    raise UserError(f"config: prepare.{key}[{n}]: {error}") from None
+    for n, documents in enumerate(config.prepared().documents):
+        made = bool(documents.cloze or documents.plain)
+        if made == bool(documents.source):
+            raise UserError(f"config: prepare.documents[{n}]; allowed: either a source, or cloze or plain")
+
+
+def warned(config: Config, ready: Mapping[str, str]) -> Iterator[str]:
+    """Yield what works and most likely is not meant, a line each."""
+    for name, path in ready.items():
+        used = [s for s in config.systems.values() if s.retriever == name]
+        if used and Path(path).is_dir() and ModelFolder(Path(path)).causal:
+            yield (
+                f"models.{name} '{path}' is a causal language model without a head for retrieval; its vectors find little: "
+                "take an encoder made for retrieval"
+            )
+    for name, system in config.systems.items():
+        train = config.train_options(name)
+        if train.joint and train.passages > train.samples:
+            yield f"systems.{name}: it reads K = {train.passages} passages and judges S = {train.samples}; usual: K <= S <= C"
+        if train.joint and system.retriever in ready and train.retriever_learning_rate > HIGH_RETRIEVER_RATE:
+            yield _rate(name, "retriever_learning_rate", train.retriever_learning_rate, "1e-5 to 5e-5")
+        if train.steps != 0 and system.rounds and system.llm in ready and train.llm_learning_rate > HIGH_LLM_RATE:
+            yield _rate(name, "llm_learning_rate", train.llm_learning_rate, "1e-4 to 3e-4")
+        splits = config.prepare.known_splits()
+        if train.joint and train.keep_best and splits and "dev" not in splits:
+            yield f"systems.{name}: train.keep_best has no dev split to go by, so the last round answers{nearest('dev', splits)}"
+
+
+def _rate(system: str, key: str, value: float, usual: str) -> str:
+    return f"systems.{system}: {key} is {value:g}, at which a pretrained model forgets what it knew; usual: {usual}"

@@ -1,0 +1,134 @@
+"""`jmlr init` finds out how one's own data is read, tries it, and writes a run file that works as it stands."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from jmlr.checks import checked
+from jmlr.commands.init import init
+from jmlr.config import Config
+from jmlr.runtime.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[3]
+OWN = ROOT / "docs/own"
+
+
+@pytest.fixture
+def notes(tmp_path: Path) -> Path:
+    folder = tmp_path / "notes"
+    folder.mkdir()
+    for n in range(12):
+        (folder / f"drug{n}.txt").write_text(
+            f"The drug number {n} is given for the disease number {n} and is safe with food."
+        )
+    return folder
+
+
+def table(path: Path, head: str, encoding: str = "utf-8", ids: bool = True) -> Path:
+    mark = next(c for c in ";,\t" if c in head)
+    rows = [
+        mark.join([f"q{n}", f"Which drug for n\u00ba {n}?", f"drug {n}", "rest", "surgery", "A"][not ids :])
+        for n in range(40)
+    ]
+    path.write_text("\n".join([head, *rows]) + "\n", encoding=encoding)
+    return path
+
+
+def test_the_docs_own_data_gives_a_run_that_states_sources_and_how_they_are_read(
+    tmp_path: Path, monkeypatch, capsys
+) -> None:
+    monkeypatch.chdir(ROOT)
+    out = tmp_path / "my.yaml"
+    init(Path("docs/own/documents"), questions=Path("docs/own/exam.csv"), out=out)
+    data = yaml.safe_load(out.read_text())
+    assert set(data) == {"run", "sources", "prepare"}, "rates, tokens and systems are defaults"
+    assert data["prepare"]["questions"] == [
+        {"source": "questions", "split": "hash", "fields": {"options": "a, b, c, d", "answer": "key"}}
+    ]
+    assert checked(data).config.train == Config.load(data).train
+    said = capsys.readouterr().out
+    for part in (
+        "30 files (20 md, 10 txt)",
+        "40, 40 with 4 options; 40 name their passage",
+        "English",
+        "cost",
+        "GB of memory",
+    ):
+        assert part in said
+
+
+def test_a_table_from_excel_without_ids_is_read_by_what_it_is(tmp_path: Path, notes: Path, capsys) -> None:
+    exam = table(tmp_path / "exam.csv", "Stem;A;B;C;Key", "cp1252", ids=False)
+    init(notes, questions=exam, out=tmp_path / "my.yaml")
+    [entry] = yaml.safe_load((tmp_path / "my.yaml").read_text())["prepare"]["questions"]
+    assert entry == {
+        "source": "questions", "encoding": "cp1252", "delimiter": ";", "split": "hash", "make_ids": True,
+        "fields": {"question": "Stem", "options": "A, B, C", "answer": "Key"},
+    }  # fmt: skip
+    assert "question in Stem" in capsys.readouterr().out
+
+
+def test_gold_that_names_no_passage_is_told_and_does_not_stop(tmp_path: Path, notes: Path, capsys) -> None:
+    exam = tmp_path / "exam.jsonl"
+    rows = [
+        {"id": f"q{n}", "question": f"Drug {n}?", "options": ["a", "b"], "answer": "A", "gold_ids": ["other"]}
+        for n in range(40)
+    ]
+    exam.write_text("\n".join(map(json.dumps, rows)))
+    init(notes, questions=exam, out=tmp_path / "my.yaml")
+    assert "none of its 40 gold ids is the id (or section) of a passage" in capsys.readouterr().out
+    assert yaml.safe_load((tmp_path / "my.yaml").read_text())["prepare"]["questions"][0]["gold_check"] == "warn"
+
+
+def test_questions_inside_the_folder_are_no_document(tmp_path: Path, notes: Path) -> None:
+    exam = table(notes / "exam.csv", "id,question,a,b,c,key")
+    init(notes, questions=exam, out=tmp_path / "my.yaml")
+    data = yaml.safe_load((tmp_path / "my.yaml").read_text())
+    assert data["sources"]["documents"]["files"] == ["*.txt"]
+
+
+def test_a_private_run_says_nothing_of_its_texts_and_shows_none_in_the_report(
+    tmp_path: Path, notes: Path, capsys
+) -> None:
+    exam = table(tmp_path / "exam.csv", "id,question,a,b,c,key")
+    init(notes, questions=exam, out=tmp_path / "my.yaml", private=True)
+    data = yaml.safe_load((tmp_path / "my.yaml").read_text())
+    assert all(s["private"] for s in data["sources"].values())
+    assert data["report"] == {"examples": 0}
+    assert "Which drug" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("head", "said"),
+    [
+        ("id,wording,a,b,c,key", "no column is 'question'"),
+        ("id,question,a,b,c,verdict", "no column is 'answer'; it is looked for as answer, key"),
+    ],
+)
+def test_a_table_without_a_question_or_an_answer_is_one_line(tmp_path: Path, notes: Path, head: str, said: str) -> None:
+    exam = table(tmp_path / "exam.csv", head)
+    with pytest.raises(UserError, match=said) as caught:
+        init(notes, questions=exam, out=tmp_path / "my.yaml")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "my.yaml").exists()
+
+
+def test_what_cannot_be_read_and_what_is_there_already_is_one_line(tmp_path: Path, notes: Path) -> None:
+    exam = table(tmp_path / "exam.csv", "id,question,a,b,c,key")
+    (tmp_path / "there.yaml").write_text("run: mine\n")
+    scans = tmp_path / "scans"
+    scans.mkdir()
+    (scans / "a.pdf").write_text("x")
+    for folder, given, out, said in [
+        (notes, exam, "there.yaml", "is there already"),
+        (scans, exam, "my.yaml", "'.pdf' is not read"),
+        (notes, notes / "drug0.txt", "my.yaml", "is a document; allowed: a table"),
+        (tmp_path / "nowhere", exam, "my.yaml", "nowhere"),
+    ]:
+        with pytest.raises(UserError, match=said):
+            init(folder, questions=given, out=tmp_path / out)
+    assert (tmp_path / "there.yaml").read_text() == "run: mine\n"

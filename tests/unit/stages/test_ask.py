@@ -1,0 +1,150 @@
+"""`jmlr ask`: any row of a run answers, from the passages that were read and as they were read."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jmlr.__main__ import main
+from jmlr.options import AnswerOptions, EncodeOptions, EndpointOptions, IndexOptions, SearchOptions
+from jmlr.runtime.errors import UserError
+from jmlr.runtime.manifest import answering_round, last_training, read_manifest
+from jmlr.stages.answer import answer
+from jmlr.stages.ask import ask
+from jmlr.stages.encode import encode
+from jmlr.stages.index import index
+from jmlr.stages.search import search
+from jmlr.stages.train import train
+from toys import toy_reading, toy_retrieval, toy_training
+
+QUESTION = "You review a woman known for a disease. Which finding is expected?"
+READING, RETRIEVAL = toy_reading(), toy_retrieval()
+WRITTEN = AnswerOptions(method="generate")
+
+
+def searched(folder: Path, prepared: Path, retriever: str) -> Path:
+    for part in ("passages", "questions"):
+        encode(folder / "encode" / part, prepared, retriever, part, EncodeOptions(), RETRIEVAL)
+    index(folder / "index", [folder / "encode/passages"], IndexOptions())
+    search(folder / "search", prepared, SearchOptions(candidates=5), folder / "index", folder / "encode/questions")
+    return folder / "search"
+
+
+@pytest.fixture(scope="module")
+def run(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a run of two rows: jmlr, trained for one round, and the model as it is."""
+    folder = tmp_path_factory.mktemp("asked") / "results/tiny"
+    (folder / "prepare").mkdir(parents=True)
+    for file in (tiny / "prepare").iterdir():
+        (folder / "prepare" / file.name).write_bytes(file.read_bytes())
+    prepared, llm, own = folder / "prepare", str(tiny / "llm"), folder / "jmlr/seed0"
+    before = searched(folder / "retriever/seed0/r0", prepared, str(tiny / "retriever"))
+    options = toy_training(target="llm_rank", steps=2, batch=2, passages=2, samples=3)
+    train(own / "r1/train", prepared, llm, 0, folder / "scratch", options, READING, RETRIEVAL,
+          retriever=str(tiny / "retriever"), candidates=before)  # fmt: skip
+    after = searched(own / "r1", prepared, str(own / "r1/train/retriever"))
+    answer(
+        own / "answer",
+        prepared,
+        AnswerOptions(),
+        READING,
+        llm,
+        trained=[own / "r1/train"],
+        candidates=[before, after],
+        passages=2,
+    )
+    answer(folder / "plain/seed0/answer", prepared, AnswerOptions(), READING, llm, candidates=[before], passages=2)
+    return folder
+
+
+def test_the_round_that_answers_is_chosen_on_dev_and_noted(run: Path) -> None:
+    notes = read_manifest(run / "jmlr/seed0/answer")["notes"]
+    values = notes["dev"]["values"]
+    assert len(values) == 2
+    assert notes["round"] == max(range(2), key=lambda r: (values[r], r)) == answering_round(run, "jmlr", 0)
+    assert last_training(run, "jmlr", 0).parent.name == "r1"
+    assert answering_round(run, "plain", 0) is None
+
+
+@pytest.mark.parametrize("options", [["fever", "rash"], {"A": "fever", "B": "rash"}])
+def test_options_are_a_list_or_an_object(run: Path, capsys: pytest.CaptureFixture[str], options: Any) -> None:
+    assert main(["ask", QUESTION, "--run", str(run), "--options", json.dumps(options)]) == 0
+    said = capsys.readouterr().out
+    assert sorted(re.findall(r"%  ([AB]\. \w+)", said)) == ["A. fever", "B. rash"]
+    assert said.count("\npassage ") + said.startswith("passage ") == 2
+
+
+def test_a_passage_is_shown_as_it_was_read(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = run / "plain/seed0/answer/manifest.json"
+    kept = file.read_text()
+    try:
+        manifest = json.loads(kept)
+        manifest["options"] |= {"llm_passage_tokens": 6, "llm_tokens": 70}
+        manifest["notes"]["passages"] = 5
+        file.write_text(json.dumps(manifest))
+        ask(QUESTION, run, "plain", options=["fever", "rash"])
+    finally:
+        file.write_text(kept)
+    said = capsys.readouterr().out
+    shown = re.findall(r"^passage \d.*\n    (.*)$", said, re.M)
+    assert all(text.endswith("... (cut here, as it was read)") for text in shown)
+    assert f"({5 - len(shown)} of 5 passages had no room in 70 tokens, and were not read)" in said or len(shown) == 5
+
+
+def test_what_was_found_before_training_and_after_stands_side_by_side(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ask(QUESTION, run, options=["fever", "rash"], compare=True)
+    said = capsys.readouterr().out
+    assert said.index("== before training") < said.index("== after training") or "== before" in said
+    with pytest.raises(UserError, match="the retriever of 'plain' was not trained"):
+        ask(QUESTION, run, "plain", compare=True)
+
+
+def test_a_row_that_was_not_trained_answers_too(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ask(QUESTION, run, "plain")
+    assert "answer: " in capsys.readouterr().out
+    with pytest.raises(UserError, match="no finished training of system 'nobody'"):
+        ask(QUESTION, run, "nobody")
+
+
+def test_a_row_behind_a_server_is_asked_there(
+    run: Path, tmp_path: Path, server: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = EndpointOptions(base_url=server.url, model="m", cache=str(tmp_path / "cache")).model_dump()
+    before = run / "retriever/seed0/r0/search"
+    shown = toy_reading(question_prompt="{question}\n{options}\n")
+    answer(
+        run / "gpt/seed0/answer", run / "prepare", WRITTEN, shown, endpoint=settings, candidates=[before], passages=1
+    )
+    ask(QUESTION, run, "gpt", options={"A": "fever", "B": "rash"})
+    said = capsys.readouterr().out
+    assert said.count("passage 1 ") == 1
+    assert "answer: " in said
+
+
+def test_a_question_far_from_the_corpus_is_said_to_be_so(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    import jmlr.training.data as data
+
+    near = data.read_table
+    table = near(run / "retriever/seed0/r0/search/candidates.parquet")
+    high = table.set_column(table.column_names.index("scores"), "scores", [[[9.0] * 5] * len(table)])
+
+    def read(path: Path, columns: list[str] | None = None) -> Any:
+        return high.select(columns) if columns == ["scores"] else near(path, columns)
+
+    monkeypatch.setattr(data, "read_table", read)
+    ask(QUESTION, run, "plain", options=["fever", "rash"])
+    assert "far from the corpus: the best passage scores" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("options", [["fever"], {"A": "x", "B": "x"}, ["fever", ""], [["a"], "b"]])
+def test_options_that_are_none_are_one_line(run: Path, capsys: pytest.CaptureFixture[str], options: Any) -> None:
+    assert main(["ask", QUESTION, "--run", str(run), "--options", json.dumps(options)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1

@@ -1,0 +1,103 @@
+"""What a stage would refuse hours later is refused before anything runs; what would waste the run is told."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jmlr.checks import checked
+from jmlr.runtime.errors import UserError
+from jmlr.stages.config import config as command
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> Path:
+    (tmp_path / "notes.txt").write_text("Gout is treated with colchicine.")
+    (tmp_path / "exam.csv").write_text("id,question,a,b,key\nq1,Which?,x,y,A\n")
+    return tmp_path
+
+
+def model(folder: Path, name: str, **files: Any) -> str:
+    (folder / name).mkdir()
+    for file, content in files.items():
+        (folder / name / file.replace("__", ".")).write_text(json.dumps(content))
+    return str(folder / name)
+
+
+def run(mine: Path, **changes: Any) -> dict[str, Any]:
+    models = {"llm": {"path": "org/llm"}, "retriever": {"path": "org/encoder"}}
+    sources = {"documents": {"path": str(mine / "notes.txt")}, "questions": {"path": str(mine / "exam.csv")}}
+    entry = {"source": "questions", "split": "hash", "fields": {"answer": "key", "options": "a, b"}}
+    entry |= changes.pop("entry", {})
+    prepare = {"questions": [entry], **changes.pop("prepare", {})}
+    return {"sources": sources, "prepare": prepare, "models": {**models, **changes.pop("models", {})}, **changes}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"entry": {"shares": {"train": 0.6, "test": 0.3}}}, r"prepare.questions\[0\]: shares .* sum to 1"),
+        ({"entry": {"adapter": "nowhere:at_all"}}, r"prepare.questions\[0\]: adapter 'nowhere:at_all'"),
+        ({"prepare": {"passage_tokens": 128}}, "prepare.passage_tokens is 128; allowed: with a prepare.tokenizer"),
+        ({"prepare": {"passage_tokens": 9, "tokenizer": "./none"}}, "prepare.tokenizer: there is no './none'"),
+        ({"models": {"llm": {"path": "{adapter}"}}}, "models.llm.path '.*': an adapter, not a model"),
+        ({"models": {"llm": {"path": "{short}"}}}, "reading.llm_tokens is 2,048, and '.*short' reads at most 1,024"),
+        ({"models": {"llm": {"path": "{long}"}}, "answer": {"chat": True}}, "answer.chat: '.*long' has no chat template"),
+        ({"models": {"retriever": {"path": "{far}"}}}, "models.retriever.path '.*': its similarity_fn_name is 'euclidean'"),
+        ({"reading": {"llm_precision": "bfloat16"}, "train": {"train_modules": ["norm"], "train_bf16": False}}, "train_modules with"),
+    ],
+)  # fmt: skip
+def test_what_a_stage_would_refuse_is_refused_by_the_check(mine: Path, changes: dict[str, Any], said: str) -> None:
+    places = {
+        "adapter": model(mine, "adapter", adapter_config__json={}),
+        "short": model(mine, "short", config__json={"n_positions": 1024}),
+        "long": model(mine, "long", config__json={"max_position_embeddings": 4096}),
+        "far": model(
+            mine, "far", config__json={}, config_sentence_transformers__json={"similarity_fn_name": "euclidean"}
+        ),
+    }
+    text = json.dumps(run(mine, **changes))
+    for name, path in places.items():
+        text = text.replace(f"{{{name}}}", path)
+    (mine / "run.yaml").write_text(text)
+    with pytest.raises(UserError, match=said) as caught:
+        command(check=[mine / "run.yaml"])
+    assert "\n" not in str(caught.value)
+
+
+def test_a_key_of_a_server_that_is_not_set_is_refused_by_the_check(mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("JMLR_NO_KEY", raising=False)
+    gpt = {"base_url": "https://host/v1", "model": "m", "key_env": "JMLR_NO_KEY"}
+    systems = {"gpt": {"title": "G", "llm": "gpt", "rounds": 0, "train": {"passages": 0}}}
+    (mine / "run.yaml").write_text(json.dumps(run(mine, endpoints={"gpt": gpt}, systems=systems)))
+    with pytest.raises(UserError, match=r"endpoints\.gpt\.key_env: the environment variable JMLR_NO_KEY is not set"):
+        command(check=[mine / "run.yaml"])
+    monkeypatch.setenv("JMLR_NO_KEY", "x")
+    command(check=[mine / "run.yaml"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            {"train": {"retriever_learning_rate": 0.002}},
+            "retriever_learning_rate is 0.002, at which a pretrained model forgets",
+        ),
+        ({"train": {"llm_learning_rate": 0.002}}, "llm_learning_rate is 0.002"),
+        ({"train": {"passages": 7, "samples": 4}}, "it reads K = 7 passages and judges S = 4; usual: K <= S <= C"),
+        ({"entry": {"shares": {"train": 0.5, "test": 0.5}}}, "keep_best has no dev split to go by"),
+        ({"models": {"retriever": {"path": "{llama}"}}}, "a causal language model without a head for retrieval"),
+    ],
+)
+def test_what_would_waste_the_run_is_told(mine: Path, changes: dict[str, Any], said: str) -> None:
+    llama = model(mine, "llama", config__json={"architectures": ["LlamaForCausalLM"]})
+    data = json.loads(json.dumps(run(mine, **changes)).replace("{llama}", llama))
+    assert any(said in line for line in checked(data).warnings)
+
+
+def test_a_run_at_the_defaults_has_nothing_to_be_warned_of(mine: Path) -> None:
+    assert checked(run(mine)).warnings == []
+    assert checked({}).warnings == [], "nor has the demo, whose models are made from scratch"
