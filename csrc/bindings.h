@@ -51,6 +51,26 @@ inline const uint8_t* codes_of(const std::optional<Bytes>& codes, jmlr::Storage 
   return codes->data();
 }
 
+// Masks of rows for some queries; keeps the arrays alive that the view points into.
+class RowSelection {
+ public:
+  RowSelection(size_t rows, size_t queries, std::optional<Bytes> shared, std::optional<Bytes> by_query,
+               std::optional<Ids> listed, std::optional<Ids> starts, bool only_listed);
+  // The view, for a search of so many rows and queries; of none, all rows.
+  static jmlr::Selection view(const RowSelection* selection, size_t rows, size_t queries) {
+    if (selection == nullptr) return {};
+    require(selection->view_.rows == rows && selection->queries_ == queries,
+            "a selection for another number of rows or queries");
+    return selection->view_;
+  }
+
+ private:
+  size_t queries_;
+  std::optional<Bytes> shared_, by_query_;
+  std::optional<Ids> listed_, starts_;
+  jmlr::Selection view_;
+};
+
 // True once Python has a signal to handle, e.g. Ctrl-C; the search then throws Interrupted.
 inline bool signalled() {
   const py::gil_scoped_acquire gil;
@@ -94,18 +114,31 @@ void without_lock(const Work& work) {
   }
 }
 
+// What a search is told beside the queries.
+struct Told {
+  size_t threads;
+  std::string isa;
+  jmlr::Selection selection;
+  bool largest = true;
+  jmlr::SearchOptions options() const { return {threads, jmlr::select_kernels(isa), {}, selection, largest}; }
+};
+
 // Runs search(options, scores [count, k], ids [count, k]) without the interpreter's lock; the tuple that Python gets.
 template <typename Search>
-py::tuple run_search(size_t count, size_t k, size_t threads, const std::string& isa, const Search& search) {
+py::tuple run_search(size_t count, size_t k, const Told& told, const Search& search) {
   py::array_t<float> scores({count, k});
   py::array_t<int64_t> ids({count, k});
   float* out_scores = scores.mutable_data();
   int64_t* out_ids = ids.mutable_data();
-  const jmlr::Kernels kernels = jmlr::select_kernels(isa);
+  jmlr::SearchOptions options = told.options();
   jmlr::SearchCounts counts;
-  without_lock(
-      [&](const std::function<bool()>& poll) { counts = search({threads, kernels, poll}, out_scores, out_ids); });
+  without_lock([&](const std::function<bool()>& poll) {
+    options.interrupted = poll;
+    counts = search(options, out_scores, out_ids);
+  });
   return py::make_tuple(scores, ids, counts.nominated, counts.rescored);
 }
 
+void bind_index(py::module_& module);
 void bind_maxsim(py::module_& module);
+void bind_selection(py::module_& module);

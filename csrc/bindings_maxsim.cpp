@@ -33,13 +33,15 @@ class MaxSimScanner {
     view_.copies = &copies_;
   }
 
-  py::tuple search(const Floats& tokens, const Ids& starts, size_t k, size_t threads, const std::string& isa) const {
+  py::tuple search(const Floats& tokens, const Ids& starts, size_t k, size_t threads, const std::string& isa,
+                   const RowSelection* selection) const {
     require(tokens.ndim() == 2 && static_cast<size_t>(tokens.shape(1)) == view_.dim, "query tokens must be [T, D]");
     const size_t count = check_offsets(starts, static_cast<size_t>(tokens.shape(0)));
     for (size_t q = 0; q < count; ++q) {
       require(starts.at(q + 1) - starts.at(q) <= static_cast<int64_t>(jmlr::kMaxTokens), "a query has 65536 tokens");
     }
-    return run_search(count, k, threads, isa, [&](const jmlr::SearchOptions& options, float* scores, int64_t* ids) {
+    const Told told{threads, isa, RowSelection::view(selection, view_.passages, count)};
+    return run_search(count, k, told, [&](const jmlr::SearchOptions& options, float* scores, int64_t* ids) {
       return jmlr::maxsim_search(view_, tokens.data(), starts.data(), count, k, options, scores, ids);
     });
   }
@@ -74,6 +76,6 @@ void bind_maxsim(py::module_& module) {
            py::arg("scale").noconvert(), py::arg("residual").noconvert(), py::arg("norm").noconvert(),
            py::arg("offsets").noconvert(), py::arg("ids").noconvert())
       .def("search", &MaxSimScanner::search, py::arg("query_tokens").noconvert(), py::arg("starts").noconvert(),
-           py::arg("k"), py::arg("threads"), py::arg("isa"),
+           py::arg("k"), py::arg("threads"), py::arg("isa"), py::arg("selection") = py::none(),
            "Return (scores [B, k], ids [B, k], pairs nominated, pairs rescored).");
 }

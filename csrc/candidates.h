@@ -282,13 +282,16 @@ inline std::vector<Candidate> with_copies(std::vector<Candidate> best, const Cop
   return all;
 }
 
-// The rows with the k lowest ids, in order, for a query that scores +0 with all.
-inline std::vector<Candidate> first_rows(size_t rows, size_t k, const BetterExact& better) {
+// The rows with the k lowest ids, in order, for a query that scores +0 with all; each(found) calls found(row) for those
+// that it may have, ascending.
+template <typename Each>
+std::vector<Candidate> first_rows(const Each& each, size_t k, const BetterExact& better) {
   std::vector<Candidate> best;
-  for (size_t row = 0; row < rows && !(better.by_row() && best.size() == k); ++row) {
+  each([&](size_t row) {
+    if (better.by_row() && best.size() == k) return;
     best.emplace_back(0.0f, 0.0f, static_cast<int64_t>(row), true);
     if (best.size() >= 2 * k + 1024) keep_best(best, k, better);
-  }
+  });
   keep_best(best, k, better);
   return best;
 }

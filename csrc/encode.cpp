@@ -196,6 +196,20 @@ std::vector<double> query_scales(const float* queries, size_t count, size_t dim,
   return scales;
 }
 
+void normalise_rows(float* rows, size_t count, size_t dim, Team& team) {
+  WorkQueue work(count, kRowsAtOnce);
+  team.run([&](size_t me) {
+    for (size_t first, last; !team.stopping(me) && work.claim(&first, &last);) {
+      for (float* row = rows + first * dim; row != rows + last * dim; row += dim) {
+        double squares = 0.0;
+        for (size_t d = 0; d < dim; ++d) squares += static_cast<double>(row[d]) * static_cast<double>(row[d]);
+        const double norm = std::sqrt(squares);
+        for (size_t d = 0; norm > 0.0 && d < dim; ++d) row[d] = static_cast<float>(static_cast<double>(row[d]) / norm);
+      }
+    }
+  });
+}
+
 QueryBlock::QueryBlock(Storage storage, const Kernel& kernel, const float* queries, size_t count, size_t dim,
                        bool streaming, const std::vector<double>& scale)
     : queries_(queries), count_(count), dim_(dim), bounds_(count), zero_(count) {

@@ -43,6 +43,10 @@ inline bool lifts(float max_norm) { return max_norm < 0x1p-60f; }
 double query_scale(double norm, float max_norm);
 std::vector<double> query_scales(const float* queries, size_t count, size_t dim, float max_norm);
 
+// Divides each row by its Euclidean norm: the root of the sum of squares in index order, in float64, and the quotient
+// rounded once to float32. Rows of zeros stay as they are. Throws Interrupted.
+void normalise_rows(float* rows, size_t count, size_t dim, Team& team);
+
 // Queries made ready for one kernel, each multiplied by its scale. Panels are as wide as the kernel likes, or 1 for the
 // streaming path.
 class QueryBlock {

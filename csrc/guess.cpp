@@ -28,9 +28,9 @@ class SampledTile {
   RowBlock gather(size_t first) {
     const Copies* const copies = known_copies(index_.copies);
     for (size_t r = 0; r < kTileRows; ++r) {
-      const size_t number = sampled_row(first + r, stride_);
-      barred_[r] = copies != nullptr && copies->is_copy(number);  // the scan leaves it out, too
-      const RowBlock row = index_.block(number, 1);
+      rows_[r] = sampled_row(first + r, stride_);
+      barred_[r] = copies != nullptr && copies->is_copy(rows_[r]);  // the scan leaves it out, too
+      const RowBlock row = index_.block(rows_[r], 1);
       char* const out = codes_.data() + r * row_bytes_;
       if (lift_ != nullptr) {
         lift_(static_cast<const float*>(row.codes), index_.dim, reinterpret_cast<float*>(out));
@@ -41,7 +41,20 @@ class SampledTile {
     }
     return {codes_.data(), row_bytes_, kTileRows, index_.scale != nullptr ? scale_ : nullptr};
   }
-  bool barred(size_t r) const { return barred_[r]; }
+
+  // Scores [kTileRows, width] of copies, and of rows that a query may not have, become -inf.
+  void bar(const Selection& selection, const QueryBlock::Panel& panel, float* scores) const {
+    const size_t width = panel.view.width;
+    for (size_t r = 0; r < kTileRows; ++r, scores += width) {
+      if (barred_[r] || selection.bars(rows_[r], rows_[r] + 1)) {
+        std::fill_n(scores, width, kNoFloor);
+      } else if (selection.by_query_too()) {
+        for (size_t j = 0; j < panel.count; ++j) {
+          if (!selection.allows(panel.first + j, rows_[r])) scores[j] = kNoFloor;
+        }
+      }
+    }
+  }
 
  private:
   const IndexView& index_;
@@ -50,21 +63,17 @@ class SampledTile {
   const size_t row_bytes_;
   AlignedBuffer<char> codes_;
   float scale_[kTileRows];
+  size_t rows_[kTileRows];
   bool barred_[kTileRows] = {};
 };
 
 // Writes the highest score of each group of a tile, for every query of the panel: [kTileRows / kGroupRows, width]; -inf
 // where all rows are barred.
-void score_tile(const Kernel& kernel, const QueryPanel& panel, const SampledTile& tile, const RowBlock& rows,
-                float* scores, float* highest) {
-  kernel.scan(panel, rows, scores);
-  for (size_t r = 0; r < kTileRows; ++r) {
-    if (tile.barred(r)) std::fill_n(scores + r * panel.width, panel.width, kNoFloor);
-  }
-  for (size_t r = 0; r < kTileRows; r += kGroupRows, highest += panel.width) {
-    std::copy(scores, scores + panel.width, highest);
-    for (size_t i = 0; i < kGroupRows; ++i, scores += panel.width) {
-      for (size_t j = 0; j < panel.width; ++j) highest[j] = std::max(highest[j], scores[j]);
+void highest_of(const float* scores, size_t width, float* highest) {
+  for (size_t r = 0; r < kTileRows; r += kGroupRows, highest += width) {
+    std::copy(scores, scores + width, highest);
+    for (size_t i = 0; i < kGroupRows; ++i, scores += width) {
+      for (size_t j = 0; j < width; ++j) highest[j] = std::max(highest[j], scores[j]);
     }
   }
 }
@@ -113,7 +122,7 @@ size_t sampled_row(size_t i, size_t stride) {
 }
 
 std::vector<float> guess_floors(const IndexView& index, const Kernel& kernel, LiftFn lift, const QueryBlock& block,
-                                size_t k, Team& team) {
+                                size_t k, const Selection& selection, Team& team) {
   size_t stride = sample_stride(index.storage, kernel);
   while (index.rows / stride * block.count() > kMostSampled) stride *= 2;
   // Of the k best rows about k / stride are in the sample; many more (four standard deviations) would be a rare case.
@@ -136,8 +145,9 @@ std::vector<float> guess_floors(const IndexView& index, const Kernel& kernel, Li
       const RowBlock rows = tile.gather(t * kTileRows);
       for (size_t p = 0; p < panels.size(); ++p) {
         const QueryPanel& panel = panels[p].view;
-        score_tile(kernel, panel, tile, rows, scores.data(),
-                   highest.data() + offset[p] + t * (kTileRows / kGroupRows) * panel.width);
+        kernel.scan(panel, rows, scores.data());
+        tile.bar(selection, panels[p], scores.data());
+        highest_of(scores.data(), panel.width, highest.data() + offset[p] + t * (kTileRows / kGroupRows) * panel.width);
       }
     }
   });

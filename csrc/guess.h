@@ -20,10 +20,12 @@ size_t sample_stride(Storage storage, const Kernel& kernel);
 // The i-th row of the sample, one of rows [i * stride, (i + 1) * stride).
 size_t sampled_row(size_t i, size_t stride);
 
-// `lift` is null where rows need not be lifted. A floor for each query, below the k-th best score of its scan all but
-// surely; empty where the index is too small to tell. Sampled rows are drawn by lot, one from each stretch: rows stored
-// side by side are often alike, and what recurs at equal distances would meet a comb with none of its teeth or all.
+// A floor for each query, below the k-th best score of its scan all but surely; empty where the index is too small to
+// tell. Sampled rows are drawn by lot, one from each stretch: rows stored side by side are often alike, and what recurs
+// at equal distances would meet a comb with none of its teeth or all. Only rows that a query may have count; since the
+// lot does not ask which they are, their share of the sample is that of the whole. `lift` is null where rows need not
+// be lifted.
 std::vector<float> guess_floors(const IndexView& index, const Kernel& kernel, LiftFn lift, const QueryBlock& block,
-                                size_t k, Team& team);
+                                size_t k, const Selection& selection, Team& team);
 
 }  // namespace jmlr

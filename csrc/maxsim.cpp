@@ -14,6 +14,7 @@ constexpr size_t kTileRows = 96;           // token rows scored at a time, acros
 constexpr size_t kChunkRows = 3072;        // token rows claimed at a time, about
 constexpr size_t kGroupValues = 1u << 17;  // of the queries scanned together: their panels stay in cache
 constexpr size_t kQueriesAtOnce = 256;     // at most: see queries_at_once
+constexpr size_t kFew = 16;                // where one passage of so many is allowed, exact scores beat a scan
 constexpr size_t kExactTokens = 8;         // a query's tokens are padded to a multiple of this for the exact scores
 
 struct Interval {
@@ -188,8 +189,12 @@ class GroupSearch {
         max_norm_(max_of(index.norm, index.passages)),
         coarse_(index, lifts(max_norm_) ? Storage::float32 : index.storage, options.kernels, tokens, starts, count,
                 max_norm_),
+        selection_(options.selection),
+        copies_(selection_.restricts() ? nullptr : index.copies),  // an original may be left out and its copy not
         floors_(new std::atomic<float>[count]),
         exact_(count, false) {
+    std::vector<size_t> allowed(count, index.passages);
+    if (selection_.restricts()) allowed = selection_.counts(count);
     fine_.reserve(count);
     queries_.reserve(count);
     for (size_t q = 0; q < count; ++q) {
@@ -200,7 +205,8 @@ class GroupSearch {
       }
       queries_.emplace_back(first, held, index.dim);
       floors_[q].store(kNoFloor, std::memory_order_relaxed);
-      exact_[q] = k >= index.passages;  // with all passages wanted there is nothing to rule out
+      const bool few = selection_.restricts() && allowed[q] <= index.passages / kFew;
+      exact_[q] = k >= allowed[q] || few;  // with all passages wanted there is nothing to rule out
     }
   }
 
@@ -218,11 +224,14 @@ class GroupSearch {
       for (size_t unit, next; !team.stopping(me) && work.claim(&unit, &next);) {
         const size_t begin = visits[unit] * chunk;
         const size_t end = std::min(begin + chunk, index_.passages);
-        if (scanned) {
+        if (scanned && !selection_.bars(begin, end)) {
           coarse_.run(worker.coarse, begin, end, [&](size_t p, const double* sums) { nominate(worker, p, sums); });
         }
         for (size_t q = 0; q < count_; ++q) {
-          for (size_t p = begin; exact_[q] && p < end && !team.stopping(me); ++p) nominate_exactly(worker, q, p);
+          if (!exact_[q]) continue;
+          selection_.each(q, begin, end, [&](size_t p) {
+            if (!team.stopping(me)) nominate_exactly(worker, q, p);
+          });
         }
       }
     });
@@ -250,13 +259,13 @@ class GroupSearch {
   }
 
   void nominate(Worker& worker, size_t passage, const double* sums) {
-    const Copies* const copies = known_copies(index_.copies);
+    const Copies* const copies = known_copies(copies_);
     if (copies != nullptr && copies->is_copy(passage)) return;
     for (size_t q = 0; q < count_; ++q) {
       if (exact_[q]) continue;
       const float floor = floors_[q].load(std::memory_order_relaxed);
       Interval in = coarse_.interval(q, passage, sums[q]);
-      if (in.high < floor) continue;
+      if (in.high < floor || (selection_.restricts() && !selection_.allows(q, passage))) continue;
       ++worker.counts.nominated;
       // A second look at the originals in float32 costs a fraction of exact scores and rules most of the rest out.
       // Before there is a floor nothing can be ruled out.
@@ -296,13 +305,13 @@ class GroupSearch {
 
   auto thinner() const {
     return [this](std::vector<Candidate>& items) {
-      if (index_.copies == nullptr) return;
+      if (copies_ == nullptr) return;
       const auto tokens = [this](size_t p) {
         const auto first = static_cast<size_t>(index_.offsets[p]), last = static_cast<size_t>(index_.offsets[p + 1]);
         return std::span(index_.vectors + first * index_.dim, (last - first) * index_.dim);
       };
-      index_.copies->find(tokens, index_.norm, index_.ids, index_.passages);
-      drop_copies(items, known_copies(index_.copies));
+      copies_->find(tokens, index_.norm, index_.ids, index_.passages);
+      drop_copies(items, known_copies(copies_));
     };
   }
 
@@ -313,7 +322,7 @@ class GroupSearch {
   void finish(std::vector<Worker>& workers, Worker& mine, size_t q, float* scores, int64_t* ids) {
     const float floor = floors_[q].load(std::memory_order_relaxed);
     std::vector<Candidate> best = best_of(workers, q, k_, floor, better_, thinner(), scorer(mine, q));
-    write_out(with_copies(std::move(best), known_copies(index_.copies), k_, better_), k_, better_, scores, ids);
+    write_out(with_copies(std::move(best), known_copies(copies_), k_, better_), k_, better_, scores, ids);
   }
 
   const MaxSimView& index_;
@@ -322,6 +331,8 @@ class GroupSearch {
   const BetterExact better_;
   const float max_norm_;
   const PassageScan coarse_;
+  const Selection selection_;
+  Copies* const copies_;
   std::vector<PassageScan> fine_;  // by query, over the originals: empty where coarse_ reads them itself
   std::vector<ExactQuery> queries_;
   std::unique_ptr<std::atomic<float>[]> floors_;
@@ -344,7 +355,9 @@ SearchCounts maxsim_search(const MaxSimView& index, const float* tokens, const i
     const size_t most = std::min(count, first + at_once);
     for (last = first + 1; last < most && values(first, last + 1) <= kGroupValues;) ++last;
     Team team(std::clamp(options.threads, size_t{1}, std::max(index.passages, last - first)), options.interrupted);
-    GroupSearch group(index, tokens + values(0, first), starts + first, last - first, k, options);
+    SearchOptions here = options;
+    here.selection = options.selection.from(first);
+    GroupSearch group(index, tokens + values(0, first), starts + first, last - first, k, here);
     counts += group.run(team, scores + first * k, ids + first * k);
   }
   return counts;

@@ -25,8 +25,9 @@ struct MaxSimView {
   Copies* copies = nullptr;  // of passages: as in IndexView
 };
 
-// Writes scores [count, k] and ids [count, k]; where k exceeds the passages, id -1 and score -inf. Query q has the rows
-// starts[q] to starts[q + 1] - 1 of `tokens` [starts[count], dim]: finite, one at least, kMaxTokens at most.
+// Writes scores [count, k] and ids [count, k]; where k exceeds the passages that a query may have, id -1 and score
+// -inf. Query q has the rows starts[q] to starts[q + 1] - 1 of `tokens` [starts[count], dim]: finite, one at least,
+// kMaxTokens at most.
 SearchCounts maxsim_search(const MaxSimView& index, const float* tokens, const int64_t* starts, size_t count, size_t k,
                            const SearchOptions& options, float* scores, int64_t* ids);
 

@@ -12,12 +12,25 @@ namespace jmlr {
 
 // The error bounds of the queries, side by side as the filter reads them.
 struct PanelBounds {
-  float residual_weight[kMaxWidth] = {};
-  float norm_weight[kMaxWidth] = {};
+  float residual_weight[kMaxWidth];
+  float norm_weight[kMaxWidth];
   float constant[kMaxWidth] = {};
   double scale[kMaxWidth] = {};  // of the scan's scores
   bool any_exact = false;        // some is to be scored exactly against every row
   bool any_scanned = false;      // some is to be scanned
+
+  // Weights of queries that are not there, or are zero: never subnormal or NaN.
+  PanelBounds() {
+    std::fill_n(residual_weight, kMaxWidth, 1.0f);
+    std::fill_n(norm_weight, kMaxWidth, 1.0f);
+  }
+
+  void set(size_t j, const ErrorBound& bound, double scale_of_scores, bool zero) {
+    residual_weight[j] = zero ? 1.0f : bound.residual_weight;
+    norm_weight[j] = zero ? 1.0f : bound.norm_weight;
+    constant[j] = bound.constant;
+    scale[j] = scale_of_scores;
+  }
 
   // What the upper end of a row's score in the scan, without the constant, reaches if the row may reach `floor`. First
   // the floor is lowered to what no upper end below it rounds up from (to infinity: from 2^128 less half a unit), and

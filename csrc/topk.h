@@ -11,11 +11,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <vector>
 
 #include "copies.h"
 #include "encode.h"
 #include "isa.h"
 #include "parallel.h"
+#include "selection.h"
 
 namespace jmlr {
 
@@ -58,6 +60,8 @@ struct SearchOptions {
   size_t threads;
   Kernels kernels;
   std::function<bool()> interrupted;  // polled on the caller's thread; may be empty
+  Selection selection = {};           // of the rows; none restricts nothing
+  bool largest = true;                // else the k of lowest score, lowest first; padding is +inf then
 };
 
 struct SearchCounts {
@@ -72,10 +76,21 @@ struct SearchCounts {
   }
 };
 
-// Writes scores [count, k] and ids [count, k]; where k exceeds the rows, id -1 and score -inf. Queries [count, dim]
-// must be finite. Throws Interrupted.
+// Writes scores [count, k] and ids [count, k]; where k exceeds the rows that a query may have, id -1 and score -inf.
+// Queries [count, dim] must be finite. Throws Interrupted.
 SearchCounts search(const IndexView& index, const float* queries, size_t count, size_t k, const SearchOptions& options,
                     float* scores, int64_t* ids);
+
+// Of one query, best first.
+struct Matches {
+  std::vector<float> scores;
+  std::vector<int64_t> ids;
+};
+
+// Writes to found [count] every row whose score is at least thresholds[q] (with `largest` false: at most). No threshold
+// is NaN. Memory is that of what is found, and 16 bytes more for each of these.
+SearchCounts range_search(const IndexView& index, const float* queries, size_t count, const float* thresholds,
+                          const SearchOptions& options, Matches* found);
 
 // Largest element, or 0.
 inline float max_of(const float* values, size_t count) {

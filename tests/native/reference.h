@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <cstring>
 #include <limits>
-#include <numeric>
 #include <vector>
 
 struct Result {
@@ -19,7 +18,8 @@ struct Result {
 
 using Matrix = std::vector<float>;
 
-inline Result reference(const Matrix& x, const Matrix& q, size_t dim, size_t k) {
+// `allowed`, if any: [count, rows], nonzero where a query may have a row.
+inline Result reference(const Matrix& x, const Matrix& q, size_t dim, size_t k, const std::vector<char>& allowed = {}) {
   const size_t rows = x.size() / dim;
   const size_t count = q.size() / dim;
   Result result{std::vector<float>(count * k, -std::numeric_limits<float>::infinity()),
@@ -31,12 +31,14 @@ inline Result reference(const Matrix& x, const Matrix& q, size_t dim, size_t k) 
       for (size_t d = 0; d < dim; ++d) sum += static_cast<double>(q[b * dim + d]) * static_cast<double>(x[r * dim + d]);
       scores[r] = static_cast<float>(sum);
     }
-    std::vector<int64_t> order(rows);
-    std::iota(order.begin(), order.end(), 0);
+    std::vector<int64_t> order;
+    for (size_t r = 0; r < rows; ++r) {
+      if (allowed.empty() || allowed[b * rows + r] != 0) order.push_back(static_cast<int64_t>(r));
+    }
     std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t c) {
       return scores[static_cast<size_t>(a)] > scores[static_cast<size_t>(c)];
     });
-    for (size_t i = 0; i < std::min(k, rows); ++i) {
+    for (size_t i = 0; i < std::min(k, order.size()); ++i) {
       result.ids[b * k + i] = order[i];
       result.scores[b * k + i] = scores[static_cast<size_t>(order[i])];
     }

@@ -7,7 +7,6 @@
 #include <cstring>
 #include <limits>
 #include <new>
-#include <numeric>
 #include <random>
 #include <thread>
 #include <vector>
@@ -36,7 +35,7 @@ void operator delete(void* memory, size_t) noexcept { std::free(memory); }
 namespace {
 
 Result found(const char* isa, jmlr::Storage storage, const Matrix& x, const Matrix& q, size_t dim, size_t k,
-             size_t threads, jmlr::SearchCounts* counts = nullptr) {
+             size_t threads, jmlr::SearchCounts* counts = nullptr, const jmlr::Selection& selection = {}) {
   const size_t rows = x.size() / dim;
   const size_t count = q.size() / dim;
   std::vector<uint8_t> codes(rows * jmlr::code_stride(storage, dim));
@@ -56,8 +55,9 @@ Result found(const char* isa, jmlr::Storage storage, const Matrix& x, const Matr
                              nullptr,
                              &copies};
   Result result{std::vector<float>(count * k), std::vector<int64_t>(count * k)};
-  const jmlr::SearchCounts seen = jmlr::search(view, q.data(), count, k, {threads, jmlr::select_kernels(isa), {}},
-                                               result.scores.data(), result.ids.data());
+  const jmlr::SearchCounts seen =
+      jmlr::search(view, q.data(), count, k, {threads, jmlr::select_kernels(isa), {}, selection}, result.scores.data(),
+                   result.ids.data());
   if (counts != nullptr) *counts = seen;
   return result;
 }
@@ -97,6 +97,48 @@ int wrong_guesses() {
   }
   for (const size_t stride : {8, 16, 64}) {  // far enough apart to share no group
     try_all([=](size_t i) { return jmlr::sampled_row(9 * i, stride); }, stride);
+  }
+  return wrong;
+}
+
+// Rows that a bitmap for all queries lets in, less those of a bitmap and a list for each; or only those listed.
+int wrong_selections() {
+  const size_t rows = 13000, dim = 5, count = 70, k = 30, bytes = (rows + 7) / 8;
+  std::mt19937 random(4);
+  std::normal_distribution<float> normal;
+  Matrix x(rows * dim), q(count * dim);
+  for (float& value : x) value = normal(random);
+  for (float& value : q) value = normal(random);
+  int wrong = 0;
+  for (int kind = 0; kind < 8; ++kind) {
+    const bool only_listed = kind >= 4;
+    std::vector<uint8_t> shared(bytes), by_query(count * bytes);
+    std::vector<int64_t> listed, starts{0};
+    std::vector<char> allowed(count * rows);
+    for (uint8_t& byte : shared) byte = static_cast<uint8_t>(random());
+    for (uint8_t& byte : by_query) byte = static_cast<uint8_t>(random() | random());
+    for (size_t b = 0; b < count; ++b) {
+      for (size_t r = 0; r < rows; ++r) {
+        const bool named = random() % 64 < (only_listed ? b : 1);
+        if (named) listed.push_back(static_cast<int64_t>(r));
+        const bool mapped = (kind % 2 == 0 || (shared[r / 8] >> r % 8 & 1) != 0) &&
+                            (kind % 4 < 2 || (by_query[b * bytes + r / 8] >> r % 8 & 1) != 0);
+        allowed[b * rows + r] = mapped && named == only_listed;
+      }
+      starts.push_back(static_cast<int64_t>(listed.size()));
+    }
+    const jmlr::Selection selection{rows,
+                                    kind % 2 != 0 ? shared.data() : nullptr,
+                                    kind % 4 >= 2 ? by_query.data() : nullptr,
+                                    listed.data(),
+                                    starts.data(),
+                                    only_listed};
+    const Result expected = reference(x, q, dim, k, allowed);
+    for (const auto storage : {jmlr::Storage::float32, jmlr::Storage::bfloat16, jmlr::Storage::int8}) {
+      if (found("", storage, x, q, dim, k, 2, nullptr, selection) == expected) continue;
+      ++wrong;
+      std::printf("wrong: storage %d under selection %d\n", static_cast<int>(storage), kind);
+    }
   }
   return wrong;
 }
@@ -168,6 +210,7 @@ int main() {
     }
   }
   wrong += wrong_guesses();
+  wrong += wrong_selections();
   wrong += wrong_without_memory();
   unsigned char bytes[200] = {};
   const uint64_t before = jmlr::checksum(bytes, sizeof bytes);

@@ -9,8 +9,10 @@
 The contract, the bounds and the format on disk are explained in docs/topk.md.
 """
 
+from jmlr.topk.direct import kernel_names, topk
 from jmlr.topk.format import IndexFormatError
-from jmlr.topk.index import Index, kernel_names, merge, topk
+from jmlr.topk.index import Index
 from jmlr.topk.maxsim import MaxSimIndex, maxsim_topk
+from jmlr.topk.merging import merge
 
 __all__ = ["Index", "IndexFormatError", "MaxSimIndex", "kernel_names", "maxsim_topk", "merge", "topk"]

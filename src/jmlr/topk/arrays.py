@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import operator
 import os
+import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from jmlr.topk import _topk
 
 STORAGES = ("float32", "bfloat16", "int8")
+METRICS = ("inner_product", "cosine")
 MAX_DIM = 65536
 MAX_TOKENS = 65536  # of a query in MaxSim
 COPIED_BYTES = 64 << 20  # at a time: Ctrl-C is heard in between
+
+
+class OnGpu(Protocol):
+    """What says of itself that it lies in the memory of a CUDA device."""
+
+    @property
+    def __cuda_array_interface__(self) -> Any: ...
 
 
 def as_matrix(
@@ -88,6 +97,14 @@ def as_ids(values: Any, rows: int, of: str = "row") -> np.ndarray:
     return ids
 
 
+def as_id(value: object) -> int | None:
+    """Return `value` if it may be an id, else None: an integer that int64 holds and that is not negative."""
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        return None
+    number = operator.index(value)
+    return number if 0 <= number < 2**63 else None
+
+
 def as_count(value: Any, name: str, least: int) -> int:
     """Return an integer >= `least`; raise TypeError or ValueError naming the argument."""
     if isinstance(value, bool):
@@ -108,6 +125,33 @@ def as_storage(value: Any) -> str:
     return str(value)
 
 
+def as_metric(value: Any) -> str:
+    """Return the metric's name; raise ValueError naming those allowed."""
+    if value not in METRICS:
+        raise ValueError(f"metric: {value!r}; allowed: {', '.join(METRICS)}")
+    return str(value)
+
+
+def as_thresholds(value: Any, count: int, largest: bool) -> np.ndarray:
+    """Return float32 [B] that the same float32 scores reach as `value`, a number or one for each query, in float64.
+
+    So a threshold between two float32 is rounded away from what it rules out. Raises TypeError or ValueError.
+    """
+    given = to_numpy(value, "threshold")
+    if given.dtype.kind not in "fiu":
+        raise TypeError(f"threshold: dtype {given.dtype}; allowed: a number, or one for every query")
+    if given.shape not in ((), (count,)):
+        raise ValueError(f"threshold: shape {given.shape}; allowed: a number, or ({count},), one for every query")
+    wanted = np.broadcast_to(given.astype(np.float64), (count,))
+    if np.isnan(wanted).any():
+        raise ValueError("threshold: nan; allowed: numbers, and infinity of either sign")
+    with np.errstate(over="ignore"), _topk.DefaultFloatingPoint():
+        rounded = wanted.astype(np.float32)
+        short = rounded < wanted if largest else rounded > wanted
+        further = np.nextafter(rounded, np.float32(np.inf if largest else -np.inf))
+        return np.where(short, further, rounded)
+
+
 def thread_count(threads: int | None) -> int:
     """Return `threads`, else OMP_NUM_THREADS, else the cores that this process may use."""
     if threads is not None:
@@ -121,9 +165,20 @@ def thread_count(threads: int | None) -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def is_tensor(values: Any) -> bool:
+    """Say whether `values` is a torch tensor; without importing torch, for then it is none."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(values, torch.Tensor)
+
+
+def as_given(like: Any, *arrays: np.ndarray) -> tuple[Any, ...]:
+    """Return the arrays as tensors over the same memory if `like` is a tensor (on the CPU), else as they are."""
+    return tuple(map(sys.modules["torch"].from_numpy, arrays)) if is_tensor(like) else arrays
+
+
 def on_gpu(values: Any) -> bool:
     """Say whether `values` lies in the memory of a CUDA device, by what it says of itself."""
-    if type(values).__module__.partition(".")[0] == "torch":
+    if is_tensor(values):
         return values.device.type == "cuda"
     if hasattr(values, "__dlpack_device__"):
         return int(values.__dlpack_device__()[0]) in (2, 13)  # CUDA, CUDA managed
@@ -134,7 +189,7 @@ def to_numpy(values: Any, name: str) -> np.ndarray:
     """Return `values` as an array; raise unless it is in the memory of the CPU and every entry counts."""
     if isinstance(values, (list, tuple)):  # of arrays: each may be one that NumPy would misread
         values = [to_numpy(value, name) if hasattr(value, "__array__") else value for value in values]
-    if type(values).__module__.partition(".")[0] == "torch":
+    if is_tensor(values):
         values = values.detach()
         if values.device.type != "cpu":
             raise TypeError(f"{name}: a tensor on {values.device}; allowed here: tensors on the CPU (`.cpu()`)")

@@ -1,6 +1,6 @@
 """An index on disk: a folder of .npy files that any NumPy reads, and `index.json`, which vouches for them.
 
-index.json      format, version, rows, dim, storage, max_norm, provenance, per file its bytes and checksums
+index.json      format, version, rows, dim, storage, max_norm, (cosine alone) metric, provenance, per file its bytes and checksums
 vectors.npy     float32 [N, D]         the originals, which decide
 norm.npy        float32 [N]            at least the Euclidean norm of each row
 codes.npy       uint8 [N, stride]      what a bfloat16 or int8 scan reads
@@ -29,10 +29,12 @@ import numpy as np
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.files import fresh_directory
 from jmlr.topk import _topk
+from jmlr.topk.arrays import METRICS
 
 FORMAT = "jmlr-topk"
 MAXSIM_FORMAT = "jmlr-maxsim"
 VERSION = 1
+COSINE_VERSION = 2  # with the field "metric": a program that knows version 1 alone would not normalise queries
 BLOCK_BYTES = 16 << 20  # one checksum each
 VERIFY_AT_OPEN_BYTES = 32 << 20  # a smaller index is read whole when it is opened: a few milliseconds
 HEADER_BYTES = 128
@@ -58,8 +60,9 @@ def write_index(
     blocks: Iterable[Arrays],
     provenance: Mapping[str, Any] | None = None,
     kind: str = FORMAT,
-) -> None:
-    """Write blocks of rows, each a dict of columns, to a folder that appears once complete.
+    metric: str = "inner_product",
+) -> str:
+    """Write blocks of rows, each a dict of columns, to a folder that appears once complete; return the manifest's checksum.
 
     A MaxSim index (`kind`) may have more rows of one column in a block than of another.
     """
@@ -78,11 +81,13 @@ def write_index(
         manifest: dict[str, Any] = {"format": kind, "version": VERSION}
         manifest |= {"rows": writers["vectors"].rows, "dim": dim, "storage": storage}
         manifest |= {"passages": writers["offsets"].rows - 1} if kind == MAXSIM_FORMAT else {}
+        manifest |= {} if metric == "inner_product" else {"version": COSINE_VERSION, "metric": metric}
         manifest |= {"max_norm": largest, "provenance": note, "files": {}}
         for name, writer in writers.items():
             manifest["files"][name] = writer.close()
         manifest["checksum"] = _digest(manifest)
         (folder / "index.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    return str(manifest["checksum"])
 
 
 class Block(NamedTuple):
@@ -280,10 +285,15 @@ def _read_manifest(path: Path, folder: int, kind: str) -> dict[str, Any]:
         raise IndexFormatError(f"{path}: not JSON ({error})") from None
     if not isinstance(manifest, dict) or manifest.get("format") != kind:
         raise IndexFormatError(f"{path}: not the manifest of a {kind} index")
-    if manifest.get("version") != VERSION:
-        raise IndexFormatError(f"{path}: version {manifest.get('version')!r}; this program reads version {VERSION}")
+    if manifest.get("version") not in (VERSION, COSINE_VERSION):
+        raise IndexFormatError(
+            f"{path}: version {manifest.get('version')!r}; this program reads version {VERSION} and {COSINE_VERSION}"
+        )
     if manifest.get("checksum") != _digest(manifest):
         raise IndexFormatError(f"{path}: damaged (checksum does not match)")
+    manifest.setdefault("metric", "inner_product")
+    if manifest["metric"] not in METRICS:
+        raise IndexFormatError(f"{path}: metric: {manifest['metric']!r}; allowed: {', '.join(METRICS)}")
     _check_fields(path, manifest, FIELDS | ({"passages": int} if kind == MAXSIM_FORMAT else {}))
     needed = {"vectors", "norm", *COLUMNS.get(manifest["storage"], ("storage",))}
     missing = needed.union(["offsets"] if kind == MAXSIM_FORMAT else []) - set(manifest["files"])

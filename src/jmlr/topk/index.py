@@ -1,26 +1,43 @@
-"""`Index`, `topk` and `merge`: the public face of the compiled search.
+"""`Index`: the public face of the compiled search.
 
 index = Index.build(vectors, storage="int8")
 index.save("passages.index")
 scores, ids = Index.open("passages.index").search(queries, k=10)
 
-Vectors on a GPU are searched there: see `jmlr.topk.cuda`.
+Queries that are torch tensors get tensors back. Vectors on a GPU are searched there: see `jmlr.topk.cuda`.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain, pairwise
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
 from jmlr.topk import _topk
-from jmlr.topk.arrays import as_count, as_ids, as_matrix, as_storage, on_gpu, thread_count, to_numpy
-from jmlr.topk.format import Arrays, Block, opening, read_index, touches, verify_columns, write_index
-from jmlr.topk.shards import CHUNK_BYTES, rows_of
+from jmlr.topk.arrays import (
+    OnGpu,
+    as_count,
+    as_given,
+    as_id,
+    as_ids,
+    as_matrix,
+    as_metric,
+    as_storage,
+    as_thresholds,
+    on_gpu,
+    thread_count,
+    to_numpy,
+)
+from jmlr.topk.format import Arrays, opening, read_index, touches, write_index
+from jmlr.topk.merging import merge_disjoint, merge_ranges
+from jmlr.topk.saved import Saved, reduced
+from jmlr.topk.segments import Segment, Segments, encoded
+from jmlr.topk.selection import select
+from jmlr.topk.shards import rows_of
 
 if TYPE_CHECKING:
     import torch
@@ -29,44 +46,55 @@ if TYPE_CHECKING:
 
 
 class Index:
-    """Vectors [N, D] made ready for exact search; make one with `build`, `from_shards` or `open`."""
+    """Vectors [N, D] made ready for exact search; make one with `build`, `from_shards` or `open`.
 
-    def __init__(self, storage: str, columns: Arrays, max_norm: float | None, provenance: Mapping[str, Any]) -> None:
-        self._storage, self._columns, self._provenance = storage, columns, dict(provenance)
-        self._pending: list[Block] = []
+    `len(index)` is N; `id in index` says whether a row has this id. An index that lies on disk as it is, is pickled by its
+    path. Searches may run side by side; `add` and `remove` want one writer, and a search meanwhile sees the rows before or
+    after.
+    """
+
+    def __init__(self, segments: Segments, metric: str, provenance: Mapping[str, Any]) -> None:
+        self._segments, self._metric, self._provenance = segments, metric, dict(provenance)
+        self._saved: Saved | None = None  # where it lies on disk as it is
         self._counts = (0, 0)
-        get = columns.get
-        self._scanner = _topk.Scanner(
-            storage,
-            columns["vectors"],
-            get("codes"),
-            get("scale"),
-            get("residual"),
-            columns["norm"],
-            get("ids"),
-            max_norm,
-        )
 
+    @overload
     @classmethod
-    def build(cls, vectors: Any, storage: str = "float32", *, ids: Any = None) -> Index | CudaIndex:
+    def build(
+        cls, vectors: np.ndarray | Sequence[Any], storage: str = ..., *, ids: Any = ..., metric: str = ...
+    ) -> Index: ...
+    @overload
+    @classmethod
+    def build(  # type: ignore[overload-overlap]  # a tensor has the attribute of `OnGpu`, wherever it lies
+        cls, vectors: torch.Tensor, storage: str = ..., *, ids: Any = ..., metric: str = ...
+    ) -> Index | CudaIndex: ...
+    @overload
+    @classmethod
+    def build(cls, vectors: OnGpu, storage: str = ..., *, ids: Any = ..., metric: str = ...) -> CudaIndex: ...
+    @classmethod
+    def build(
+        cls, vectors: Any, storage: str = "float32", *, ids: Any = None, metric: str = "inner_product"
+    ) -> Index | CudaIndex:
         """Return an index in memory over a copy of `vectors` [N, D], finite and convertible to float32.
 
         storage: what the scan reads, "float32", "bfloat16" or "int8"; the answer is the same, speed and memory differ.
         ids: distinct int64 [N] that are not negative; default 0..N-1. Raises TypeError or ValueError, saying where.
-        Vectors on a GPU make a `CudaIndex` there; RuntimeError says why if this installation cannot use it.
+        metric: "cosine" divides each vector by its norm now, and each query when it comes (docs/topk.md); 0 stays 0.
+        Vectors on a GPU make a `CudaIndex` there, of inner products; RuntimeError says why if this installation cannot
+        use it.
         """
         as_storage(storage)
+        as_metric(metric)
         if on_gpu(vectors):
             from jmlr.topk.cuda import CudaIndex
 
+            if metric != "inner_product":
+                raise ValueError(f"metric: {metric!r}; allowed on a GPU: inner_product, of vectors that have norm 1")
             return CudaIndex.build(vectors, storage, ids=ids)
-        matrix = as_matrix(vectors, "vectors", copy=True)
-        columns = _encode(matrix, storage)
+        columns = encoded(as_matrix(vectors, "vectors", copy=True), storage, metric)
         if ids is not None:
-            columns["ids"] = as_ids(ids, len(matrix))
-        for column in columns.values():
-            column.setflags(write=False)
-        return cls(storage, columns, None, {})
+            columns["ids"] = as_ids(ids, len(columns["vectors"]))
+        return cls(Segments(storage, [Segment(storage, columns)]), metric, {})
 
     @classmethod
     def from_shards(
@@ -76,14 +104,16 @@ class Index:
         storage: str = "float32",
         *,
         ids: Any = None,
+        metric: str = "inner_product",
         provenance: Mapping[str, Any] | None = None,
     ) -> Index:
         """Stream shards, each an array [n, D] or the path of an .npy file, to an index in `directory`, and open it.
 
-        Holds a few MiB of vectors at a time. `ids` as in `build`, for the rows of all shards in order.
+        Holds a few MiB of vectors at a time. `ids` and `metric` as in `build`, for the rows of all shards in order.
         Raises ValueError if there is no shard or their D differ; the folder appears only when complete.
         """
         as_storage(storage)
+        as_metric(metric)
         chunks = rows_of(shards)
         first = next(chunks, None)
         if first is None:
@@ -93,7 +123,7 @@ class Index:
         def blocks() -> Iterator[Arrays]:
             rows = 0
             for chunk in chain([first], chunks):
-                columns = _encode(chunk, storage)
+                columns = encoded(chunk.copy() if metric == "cosine" else chunk, storage, metric)
                 if names is not None:
                     columns["ids"] = names[rows : rows + len(chunk)]
                 rows += len(chunk)
@@ -103,21 +133,20 @@ class Index:
             if names is not None and rows != len(names):
                 raise ValueError(f"ids: {len(names)} for {rows} rows or more; allowed: one for every row")
 
-        write_index(Path(directory), storage, first.shape[1], blocks(), provenance)
+        write_index(Path(directory), storage, first.shape[1], blocks(), provenance, metric=metric)
         return cls.open(directory)
 
     def save(self, directory: str | os.PathLike[str], *, provenance: Mapping[str, Any] | None = None) -> None:
         """Write the index to a folder, which appears only when complete and replaces an index that was there.
 
+        What was removed is not written: the files are those of an index built of the rows that are left, under their ids.
         provenance: anything JSON can hold, e.g. the encoder's digest; `open` gives it back. Raises ValueError, OSError.
         """
-        step = max(1, CHUNK_BYTES // (4 * self.dim))
-        starts = range(0, max(1, len(self)), step)
-        blocks = ({name: array[at : at + step] for name, array in self._columns.items()} for at in starts)
-        self._verify()
-        write_index(
-            Path(directory), self._storage, self.dim, blocks, self._provenance if provenance is None else provenance
+        note = self._provenance if provenance is None else provenance
+        checksum = write_index(
+            Path(directory), self.storage, self.dim, self._segments.blocks(), note, metric=self._metric
         )
+        self._saved = Saved(os.path.abspath(directory), checksum, None)
 
     @classmethod
     def open(cls, directory: str | os.PathLike[str], *, verify: bool | None = None) -> Index:
@@ -128,64 +157,201 @@ class Index:
         """
         manifest, columns, pending = read_index(Path(directory), verify)
         with opening(directory):
-            index = cls(manifest["storage"], columns, manifest["max_norm"], manifest["provenance"])
-        index._pending = pending
+            segment = Segment(manifest["storage"], columns, manifest["max_norm"], pending)
+        index = cls(Segments(manifest["storage"], [segment]), manifest["metric"], manifest["provenance"])
+        index._saved = Saved(os.path.abspath(directory), manifest["checksum"], verify)
         return index
 
     def rows(self, first: int, last: int) -> Index:
-        """Return the index of rows first..last-1 alone, under the ids they have here; nothing is copied.
+        """Return the index of rows first..last-1 alone, under the ids they have here; nothing is copied, unless rows were added or removed.
 
         Searching such parts in separate jobs and putting the results together with `merge` gives, bit for bit, what
         one search of the whole gives. Raises ValueError unless 0 <= first <= last <= N.
         """
         if not 0 <= first <= last <= len(self):
             raise ValueError(f"rows {first} to {last}; allowed: 0 <= first <= last <= {len(self)}")
-        columns = {name: array[first:last] for name, array in self._columns.items()}
-        columns.setdefault("ids", np.arange(first, last, dtype=np.int64))
-        columns["ids"].setflags(write=False)
-        part = Index(self._storage, columns, None, self._provenance)
-        part._pending = [block for block in self._pending if touches(block, first, last)]
+        if self._segments.changed:
+            self._verify()
+        names = {*self._segments.names, "ids"}
+        columns = {name: self._segments.take(name)[first:last] for name in names}
+        pending = [block for block in self._segments.parts[0].pending if touches(block, first, last)]
+        segment = Segment(self.storage, columns, None, pending)
+        part = Index(Segments(self.storage, [segment]), self._metric, self._provenance)
+        part._saved = self._saved.part(first, last) if self._saved else None
         return part
 
-    def search(self, queries: Any, k: int, threads: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    def add(self, vectors: Any, *, ids: Any = None) -> None:
+        """Append rows: `vectors` [n, D], or [D] for one, as `build` takes them.
+
+        ids: distinct int64 [n], not negative, none of them in the index; default: numbered on from the highest that is.
+        Searches give the bits of an index that was built with them. On disk nothing changes before `save`.
+        Raises TypeError or ValueError, saying where; then nothing was added.
+        """
+        matrix = as_matrix(vectors, "vectors", self.dim, copy=True, one=True)
+        if ids is None:
+            first = int(self._segments.take("ids").max(initial=-1)) + 1
+            names = np.arange(first, first + len(matrix))
+        else:
+            names = as_ids(ids, len(matrix))
+            held = np.flatnonzero(self._segments.find(names)[1] >= 0)
+            if len(held):
+                raise ValueError(f"ids: {names[held[0]]} is in the index; allowed: ids that are not")
+        columns = encoded(matrix, self.storage, self._metric) | {"ids": names}
+        self._segments, self._saved = self._segments.adding(columns), None
+
+    def remove(self, ids: Any) -> None:
+        """Remove the rows of some ids: an integer, or integers [n]. They are marked, and left out when the index is saved.
+
+        Searches give the bits of an index that was built without them. Raises KeyError, naming the first, if an id is
+        not in the index; then nothing was removed.
+        """
+        names = np.unique(self._known(ids))
+        if len(names):
+            self._segments, self._saved = self._segments.without(*self._segments.find(names)), None
+
+    def reconstruct(self, ids: Any) -> np.ndarray:
+        """Return the vector of an id, float32 [D], or those of ids int [n], [n, D]; KeyError names an id that is not here.
+
+        Of metric "cosine" it is the vector divided by its norm.
+        """
+        names = self._known(ids)
+        return self._segments.vectors_of(*self._segments.find(names.reshape(-1))).reshape(*names.shape, self.dim)
+
+    @overload
+    def search(
+        self,
+        queries: torch.Tensor,
+        k: int,
+        threads: int | None = ...,
+        *,
+        allow: Any = ...,
+        exclude: Any = ...,
+        largest: bool = ...,
+    ) -> tuple[torch.Tensor, torch.Tensor]: ...
+    @overload
+    def search(
+        self,
+        queries: np.ndarray | Sequence[Any],
+        k: int,
+        threads: int | None = ...,
+        *,
+        allow: Any = ...,
+        exclude: Any = ...,
+        largest: bool = ...,
+    ) -> tuple[np.ndarray, np.ndarray]: ...
+    def search(
+        self,
+        queries: Any,
+        k: int,
+        threads: int | None = None,
+        *,
+        allow: Any = None,
+        exclude: Any = None,
+        largest: bool = True,
+    ) -> tuple[Any, Any]:
         """Return (scores float32 [B, k], ids int64 [B, k]) of the k best rows by (score descending, id ascending).
 
-        queries: [B, D], or [D] for one, finite. Where k > N: id -1, score -inf.
+        queries: [B, D], or [D] for one, finite; a torch tensor (on the CPU) gives tensors. Where k exceeds the rows that
+        count: id -1, score -inf.
+        allow, exclude: the rows that count are those allowed (default: all) and not excluded. For all queries: a mask
+        bool [N] over the rows, or ids int [m]; for each: masks bool [B, N], ids int [B, m] (-1 fills up), or B lists of
+        ids. Ids that no row has are passed over. What does not count has no part in the search but its time.
+        largest: False for the k lowest scores, by (score ascending, id ascending); padding is then +inf.
         threads: default OMP_NUM_THREADS, else all cores of this process. The environment variable JMLR_ISA names the
         kernels to use. Raises TypeError, ValueError, and IndexFormatError if damage of the files shows only now.
         """
         count = as_count(k, "k", 0)
-        matrix = as_matrix(queries, "queries", self.dim, copy=True, one=True)
-        self._verify()
-        isa = os.environ.get("JMLR_ISA", "")
-        scores, found, *counts = self._scanner.search(matrix, count, thread_count(threads), isa)
-        self._counts = (counts[0], counts[1])
-        return scores, found
+
+        def one(scanner: Any, matrix: np.ndarray, *told: Any) -> tuple[Any, ...]:
+            return scanner.search(matrix, count, *told, largest)
+
+        parts = self._searched(self._queries(queries), threads, allow, exclude, one)
+        return as_given(queries, *(parts[0] if len(parts) == 1 else merge_disjoint(parts, count, largest)))
+
+    def range_search(
+        self,
+        queries: Any,
+        threshold: Any,
+        threads: int | None = None,
+        *,
+        allow: Any = None,
+        exclude: Any = None,
+        largest: bool = True,
+    ) -> tuple[Any, Any, Any]:
+        """Return (scores float32 [M], ids int64 [M], offsets int64 [B + 1]) of all rows with score >= threshold.
+
+        Query b has the entries offsets[b] to offsets[b + 1] - 1, ordered as by `search`. The score is that of `search`, a
+        float32; the threshold, a number or one for each query, is compared as float64.
+        largest: False for all rows with score <= threshold, lowest first. The rest is as in `search`. Memory is that of what is
+        found, times three.
+        """
+        rows = self._queries(queries)
+        reach = as_thresholds(threshold, len(rows), largest)
+
+        def one(scanner: Any, matrix: np.ndarray, *told: Any) -> tuple[Any, ...]:
+            return scanner.range_search(matrix, reach, *told, largest)
+
+        parts = self._searched(rows, threads, allow, exclude, one)
+        return as_given(queries, *(parts[0] if len(parts) == 1 else merge_ranges(parts, largest)))
 
     def __len__(self) -> int:
-        return len(self._columns["vectors"])
+        return len(self._segments)
+
+    def __contains__(self, name: object) -> bool:
+        number = as_id(name)
+        return number is not None and bool(self._segments.find(np.array([number]))[1][0] >= 0)
+
+    def __repr__(self) -> str:
+        metric = "" if self._metric == "inner_product" else f", metric={self._metric!r}"
+        where = f", path={self._saved.path!r}" if self._saved else ""
+        return f"Index(shape={self.shape}, storage={self.storage!r}{metric}{where})"
+
+    def __copy__(self) -> Index:
+        """Return an index of its own over the same memory, of which nothing that either shows ever changes."""
+        twin = Index(self._segments, self._metric, self._provenance)
+        twin._saved = self._saved
+        return twin
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Index:
+        return self.__copy__()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return reduced(self, self._saved)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(N, D)."""
+        return len(self), self.dim
 
     @property
     def dim(self) -> int:
         """D, the length of a vector."""
-        return int(self._columns["vectors"].shape[1])
+        return int(self._segments.parts[0].columns["vectors"].shape[1])
 
     @property
     def storage(self) -> str:
         """What the scan reads: "float32", "bfloat16" or "int8"."""
-        return self._storage
+        return self._segments.storage
+
+    @property
+    def metric(self) -> str:
+        """ "inner_product" or "cosine"."""
+        return self._metric
 
     @property
     def vectors(self) -> np.ndarray:
-        """The vectors, float32 [N, D], read-only; of an opened index a view of the file."""
+        """The vectors, float32 [N, D], read-only: those that decide, so of metric "cosine" divided by their norms.
+
+        Of an opened index a view of the file; a copy once rows were added or removed.
+        """
         self._verify()
-        return self._columns["vectors"].view()
+        return self._segments.take("vectors").view()
 
     @property
     def ids(self) -> np.ndarray | None:
-        """The ids that were given, int64 [N], read-only, or None: row numbers."""
-        self._pending = verify_columns(self._pending, "ids")
-        return self._columns["ids"].view() if "ids" in self._columns else None
+        """The ids, int64 [N], read-only, by row; or None: they are the row numbers."""
+        self._segments.verify("ids")
+        return self._segments.take("ids").view() if "ids" in self._segments.names else None
 
     @property
     def provenance(self) -> dict[str, Any]:
@@ -197,84 +363,38 @@ class Index:
         """(query, row) pairs that the last search's scan nominated, and those of them that were scored in float64."""
         return self._counts
 
+    def _queries(self, values: Any) -> np.ndarray:
+        matrix = as_matrix(values, "queries", self.dim, copy=True, one=True)
+        if self._metric == "cosine":
+            _topk.normalise(matrix, thread_count(None))
+        self._verify()
+        return matrix
+
+    def _searched(
+        self, matrix: np.ndarray, threads: int | None, allow: Any, exclude: Any, search: Callable[..., tuple[Any, ...]]
+    ) -> list[tuple[Any, ...]]:
+        """Return the results of search(scanner, matrix, threads, isa, selection), less its counts, for each segment."""
+        told = thread_count(threads), os.environ.get("JMLR_ISA", "")
+        parts, nominated, rescored = [], 0, 0
+        for segment, rows in self._segments.selectable():
+            found = search(segment.scanner, matrix, *told, select(rows, len(matrix), allow, exclude))
+            parts.append(found[:-2])
+            nominated, rescored = nominated + found[-2], rescored + found[-1]
+        self._counts = nominated, rescored
+        return parts
+
+    def _known(self, values: Any) -> np.ndarray:
+        """Return `values`, an id or ids [n], as int64; raise KeyError unless all are in the index."""
+        array = to_numpy(values, "ids")
+        if not array.size and array.dtype == np.float64:
+            array = array.astype(np.int64)  # of an empty list
+        if array.dtype.kind not in "iu" or array.ndim > 1:
+            raise TypeError(f"ids: dtype {array.dtype}, shape {array.shape}; allowed: an integer, or integers [n]")
+        names = array.astype(np.int64)
+        missing = np.flatnonzero(self._segments.find(names.reshape(-1))[1] < 0)
+        if len(missing):
+            raise KeyError(f"id {array.reshape(-1)[missing[0]]} is not in the index")
+        return names
+
     def _verify(self) -> None:
-        self._pending = verify_columns(self._pending)
-
-
-def topk(
-    queries: Any, vectors: Any, k: int, threads: int | None = None
-) -> tuple[np.ndarray, np.ndarray] | tuple[torch.Tensor, torch.Tensor]:
-    """Return what `Index.build(vectors).search(queries, k)` would, without copying or keeping the vectors."""
-    if on_gpu(vectors):
-        from jmlr.topk.cuda import CudaIndex
-
-        return CudaIndex.build(vectors, copy=False).search(queries, k)
-    matrix = as_matrix(vectors, "vectors")
-    return Index("float32", _encode(matrix, "float32"), None, {}).search(queries, k, threads)
-
-
-def merge(
-    parts: Sequence[tuple[Any, Any]], k: int, *, interleaved: bool = False
-) -> tuple[np.ndarray, np.ndarray] | tuple[torch.Tensor, torch.Tensor]:
-    """Return the k best of several results (scores [B, k_i], ids [B, k_i]) for the same queries over disjoint shards.
-
-    Give each shard its own ids (`Index.build(..., ids=...)`): an id that occurs twice for a query raises ValueError. So do
-    parts whose ids, from the lowest to the highest, overlap, for such ids may be row numbers of each shard alone;
-    interleaved: say that they are not. Raises TypeError for ids that are no integers. Parts on GPUs are merged on the
-    first's, and `interleaved` is not asked there.
-    """
-    count = as_count(k, "k", 0)
-    if not parts:
-        raise ValueError("parts: none; allowed: one or more (scores, ids)")
-    if any(on_gpu(scores) for scores, _ in parts):
-        from jmlr.topk import cuda
-
-        return cuda.merge(parts, count)
-    for number, (scores, ids) in enumerate(parts):
-        shape = np.shape(scores)
-        if len(shape) != 2 or shape != np.shape(ids) or shape[0] != np.shape(parts[0][0])[0]:
-            raise ValueError(f"parts[{number}]: scores {shape}, ids {np.shape(ids)}; allowed: [B, k] each, the same B")
-        if (kind := to_numpy(ids, f"parts[{number}]").dtype).kind not in "iu":
-            raise TypeError(f"parts[{number}]: ids of dtype {kind}; allowed: integers")
-    all_scores = np.concatenate([np.asarray(scores, np.float32) for scores, _ in parts], axis=1)
-    all_ids = np.concatenate([np.asarray(ids, np.int64) for _, ids in parts], axis=1)
-    if np.isnan(all_scores).any():
-        raise ValueError(f"parts: NaN among the scores of query {int(np.argwhere(np.isnan(all_scores))[0, 0])}")
-    ordered = np.sort(all_ids, axis=1)
-    twice = (ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] >= 0)
-    if twice.any():
-        query, place = np.argwhere(twice)[0]
-        raise ValueError(
-            f"parts: id {ordered[query, place]} twice for query {query}; allowed: ids distinct across shards"
-        )
-    if not interleaved:
-        _refuse_overlap([np.asarray(ids) for _, ids in parts])
-    padding = all_ids < 0  # comes last, even after a row that scores -inf
-    with _topk.DefaultFloatingPoint():
-        order = np.lexsort((all_ids, -all_scores, padding), axis=-1)[:, :count]
-    fill = ((0, 0), (0, count - order.shape[1]))
-    scores = np.pad(np.take_along_axis(all_scores, order, axis=1), fill, constant_values=-np.inf)
-    return scores, np.pad(np.take_along_axis(all_ids, order, axis=1), fill, constant_values=-1)
-
-
-def _refuse_overlap(ids: Sequence[np.ndarray]) -> None:
-    """Raise ValueError if the ids of two parts may be row numbers of each part alone: their ranges overlap."""
-    ranges = [(int(i[i >= 0].min()), int(i.max()), n) for n, i in enumerate(ids) if i.max(initial=-1) >= 0]
-    for (low, high, one), (second, last, other) in pairwise(sorted(ranges)):
-        if second <= high:
-            raise ValueError(
-                f"ids of parts[{one}], {low} to {high}, and of parts[{other}], {second} to {last}, overlap: are they rows "
-                "of each shard alone? allowed: ids of the whole, and interleaved=True where shards take turns in them"
-            )
-
-
-def kernel_names() -> dict[str, str]:
-    """Return which instruction set scans each storage here, under JMLR_ISA if set; a bad name raises ValueError."""
-    names = _topk.kernel_names(os.environ.get("JMLR_ISA", ""))
-    return dict(zip(("float32", "bfloat16", "int8"), names, strict=True))
-
-
-def _encode(matrix: np.ndarray, storage: str) -> Arrays:
-    codes, scale, residual, norm = _topk.encode(storage, matrix, thread_count(None))
-    columns = {"vectors": matrix, "norm": norm, "codes": codes, "residual": residual, "scale": scale}
-    return {name: array for name, array in columns.items() if array is not None}
+        self._segments.verify()

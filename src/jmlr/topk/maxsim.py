@@ -11,16 +11,19 @@ The score (Khattab and Zaharia 2020, equation 3) and its order of additions are 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
 from jmlr.topk import _topk
 from jmlr.topk.arrays import (
+    OnGpu,
     as_count,
+    as_given,
+    as_id,
     as_ids,
     as_lengths,
     as_matrix,
@@ -42,6 +45,8 @@ from jmlr.topk.format import (
     verify_columns,
     write_index,
 )
+from jmlr.topk.saved import Saved, reduced
+from jmlr.topk.selection import RowLookup, Rows, select
 from jmlr.topk.shards import CHUNK_BYTES, passages_of
 
 if TYPE_CHECKING:
@@ -57,6 +62,8 @@ class MaxSimIndex:
         self._storage, self._columns, self._provenance = storage, columns, dict(provenance)
         self._pending: list[Block] = []
         self._counts = (0, 0)
+        self._lookup = RowLookup(len(columns["offsets"]) - 1, columns.get("ids"))
+        self._saved: Saved | None = None  # where it lies on disk as it is
         self._scanner = _topk.MaxSimScanner(
             storage,
             columns["vectors"],
@@ -68,6 +75,19 @@ class MaxSimIndex:
             columns.get("ids"),
         )
 
+    @overload
+    @classmethod
+    def build(
+        cls, tokens: np.ndarray | Sequence[Any], offsets: Any, storage: str = ..., *, ids: Any = ...
+    ) -> MaxSimIndex: ...
+    @overload
+    @classmethod
+    def build(
+        cls, tokens: torch.Tensor, offsets: Any, storage: str = ..., *, ids: Any = ...
+    ) -> MaxSimIndex | CudaMaxSimIndex: ...
+    @overload
+    @classmethod
+    def build(cls, tokens: OnGpu, offsets: Any, storage: str = ..., *, ids: Any = ...) -> CudaMaxSimIndex: ...
     @classmethod
     def build(
         cls, tokens: Any, offsets: Any, storage: str = "float32", *, ids: Any = None
@@ -140,7 +160,8 @@ class MaxSimIndex:
         slices = ({n: array[at : at + step] for n, array in by_token.items()} for at in range(0, max(1, tokens), step))
         last = {name: array for name, array in self._columns.items() if name in BY_PASSAGE}
         note = self._provenance if provenance is None else provenance
-        write_index(Path(directory), self._storage, self.dim, chain(slices, [last]), note, MAXSIM_FORMAT)
+        checksum = write_index(Path(directory), self._storage, self.dim, chain(slices, [last]), note, MAXSIM_FORMAT)
+        self._saved = Saved(os.path.abspath(directory), checksum, None)
 
     @classmethod
     def open(cls, directory: str | os.PathLike[str], *, verify: bool | None = None) -> MaxSimIndex:
@@ -149,6 +170,7 @@ class MaxSimIndex:
         with opening(directory):
             index = cls(manifest["storage"], columns, manifest["provenance"])
         index._pending = pending
+        index._saved = Saved(os.path.abspath(directory), manifest["checksum"], verify)
         return index
 
     def rows(self, first: int, last: int) -> MaxSimIndex:
@@ -169,29 +191,98 @@ class MaxSimIndex:
             columns[name].setflags(write=False)
         part = MaxSimIndex(self._storage, columns, self._provenance)
         part._pending = [b for b in self._pending if touches(b, *spans.get(b.path.stem, (begin, end)))]
+        part._saved = self._saved.part(first, last) if self._saved else None
         return part
 
+    def reconstruct(self, passage: int) -> np.ndarray:
+        """Return the tokens' vectors of the passage with an id, float32 [T, D], read-only; KeyError if there is none."""
+        row = self._row(passage)
+        if row < 0:
+            raise KeyError(f"id {passage!r} is not in the index")
+        self._verify()
+        begin, end = self._columns["offsets"][row : row + 2]
+        return self._columns["vectors"][begin:end].view()
+
+    @overload
     def search(
-        self, query_tokens: Any, k: int, threads: int | None = None, *, query_lengths: Any = None
-    ) -> tuple[np.ndarray, np.ndarray]:
+        self,
+        query_tokens: torch.Tensor,
+        k: int,
+        threads: int | None = ...,
+        *,
+        query_lengths: Any = ...,
+        allow: Any = ...,
+        exclude: Any = ...,
+    ) -> tuple[torch.Tensor, torch.Tensor]: ...
+    @overload
+    def search(
+        self,
+        query_tokens: np.ndarray | Sequence[Any],
+        k: int,
+        threads: int | None = ...,
+        *,
+        query_lengths: Any = ...,
+        allow: Any = ...,
+        exclude: Any = ...,
+    ) -> tuple[np.ndarray, np.ndarray]: ...
+    def search(
+        self,
+        query_tokens: Any,
+        k: int,
+        threads: int | None = None,
+        *,
+        query_lengths: Any = None,
+        allow: Any = None,
+        exclude: Any = None,
+    ) -> tuple[Any, Any]:
         """Return (scores float32 [B, k], ids int64 [B, k]) of the k best passages by (score descending, id ascending).
 
-        query_tokens: [B, T, D], or [T, D] for one query, finite; T is 1 to 65,536.
+        query_tokens: [B, T, D], or [T, D] for one query, finite; T is 1 to 65,536. A torch tensor (on the CPU) gives tensors.
         query_lengths: integers [B] from 1 to T: query b uses its first query_lengths[b] tokens; the rest is padding,
-        which is never read. Default: all T. Where k > N: id -1, score -inf.
+        which is never read. Default: all T. Where k exceeds the passages that count: id -1, score -inf.
+        allow, exclude: which passages count, as `Index.search` has it for rows.
         threads: default OMP_NUM_THREADS, else all cores of this process. The environment variable JMLR_ISA names the
         kernels to use. Raises TypeError or ValueError, saying where.
         """
         count = as_count(k, "k", 0)
         packed, starts = _as_queries(query_tokens, query_lengths, self.dim)
         self._verify()
+        chosen = select(Rows(len(self), self._lookup.find, len(self)), len(starts) - 1, allow, exclude)
         isa = os.environ.get("JMLR_ISA", "")
-        scores, ids, *counts = self._scanner.search(packed, starts, count, thread_count(threads), isa)
+        scores, ids, *counts = self._scanner.search(packed, starts, count, thread_count(threads), isa, chosen)
         self._counts = (counts[0], counts[1])
-        return scores, ids
+        return as_given(query_tokens, scores, ids)
 
     def __len__(self) -> int:
         return len(self._columns["offsets"]) - 1
+
+    def __contains__(self, name: object) -> bool:
+        return self._row(name) >= 0
+
+    def __repr__(self) -> str:
+        where = f", path={self._saved.path!r}" if self._saved else ""
+        return f"MaxSimIndex(passages={len(self)}, shape={self.shape}, storage={self._storage!r}{where})"
+
+    def __copy__(self) -> MaxSimIndex:
+        """Return the index: nothing of it changes."""
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> MaxSimIndex:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return reduced(self, self._saved)
+
+    def _row(self, name: object) -> int:
+        """Return the number of the passage with an id, or -1."""
+        self._pending = verify_columns(self._pending, "ids")
+        number = as_id(name)
+        return -1 if number is None else int(self._lookup.find(np.array([number]))[0])
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(M, D) of the tokens; `len` is N, the passages."""
+        return len(self._columns["vectors"]), self.dim
 
     @property
     def dim(self) -> int:

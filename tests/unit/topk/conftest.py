@@ -79,12 +79,12 @@ def gpu(request, monkeypatch):
             pytest.skip(reason)
         return SimpleNamespace(device="cuda", emulated=False, tensor=lambda array: torch.as_tensor(array).cuda())
     module = request.getfixturevalue("emulated_module")
-    from jmlr.topk import arrays, cuda_maxsim, index, maxsim, streamed
+    from jmlr.topk import arrays, cuda_maxsim, direct, index, maxsim, merging, streamed
 
     monkeypatch.setattr(cuda, "gpu_module", lambda: module)
     monkeypatch.setattr(cuda, "stream_of", lambda device: 0)
     monkeypatch.setattr(cuda, "ordinal_of", lambda device: 0)
     monkeypatch.setattr(streamed, "_Lane", HostLane)
-    for place in (cuda, cuda_maxsim, index, maxsim, arrays):
+    for place in (cuda, cuda_maxsim, direct, index, maxsim, merging, arrays):
         monkeypatch.setattr(place, "on_gpu", lambda values: isinstance(values, torch.Tensor))
     return SimpleNamespace(device="cpu", emulated=True, tensor=torch.as_tensor)

@@ -30,10 +30,14 @@ print("all answered")
 """
 
 
+def columns_of(index):
+    return index._columns if isinstance(index, MaxSimIndex) else index._segments.parts[0].columns
+
+
 def forge(folder, kind, storage, name, value, every=3):
     """Write an index, with checksums that fit, of which a column has entries that no index has."""
     made = Index.build(X, storage) if kind == "dense" else MaxSimIndex.build(X, CUTS, storage)
-    columns = {key: np.array(column) for key, column in made._columns.items()}
+    columns = {key: np.array(column) for key, column in columns_of(made).items()}
     columns[name][1::every] = value
     write_index(folder, storage, 8, [columns], kind=FORMAT if kind == "dense" else MAXSIM_FORMAT)
     return folder
