@@ -39,7 +39,9 @@ def expected(results: Path) -> str:
         last = {r["system"]: r for r in sorted(own, key=lambda r: int(r["round"]))}
         lines.append(f"{metric}:")
         for name in (n for n in titles if n in last):
-            value, *ends = (f"{100 * float(last[name][c]):.2f}" if last[name][c] else "" for c in ("value", "low", "high"))
+            value, *ends = (
+                f"{100 * float(last[name][c]):.2f}" if last[name][c] else "" for c in ("value", "low", "high")
+            )
             figures = f"{{value: {value}, low: {ends[0]}, high: {ends[1]}}}" if all(ends) else value
             lines.append(f"  {name}: {{title: {json.dumps(titles[name])}, {last[name]['dataset']}: {figures}}}")
     return "\n".join(lines) + "\n"
