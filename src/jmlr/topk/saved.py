@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from typing import Any, NamedTuple
 
 from jmlr.topk.format import IndexFormatError
@@ -23,9 +22,9 @@ class Saved(NamedTuple):
 
 
 def reduced(index: Any, saved: Saved | None) -> tuple[Any, ...]:
-    """Return what `pickle` wants of an index; raise PicklingError unless it lies on disk as it is."""
+    """Return what `pickle` wants of an index; raise TypeError unless it lies on disk as it is."""
     if saved is None:
-        raise pickle.PicklingError(
+        raise TypeError(  # as Python says it of whatever cannot be pickled
             f"{type(index).__name__}: not saved, or changed since; allowed: an index as `open` or `save` left it, which is "
             "pickled by its path"
         )

@@ -19,6 +19,7 @@ from jmlr.config import Config
 from jmlr.options import DocumentsOptions, PrepareOptions
 from jmlr.runtime.manifest import read_manifest
 from jmlr.stages.prepare import prepare
+from toys import DEMO
 
 ROOT = Path(__file__).resolve().parents[3]
 PASSAGES = [
@@ -46,7 +47,7 @@ def fetched(tmp_path: Path, **files: Any) -> Path:
 
 def run(folder: Path, **options: Any) -> dict[str, pa.Table]:
     out = folder.parent.parent / "prepare"
-    prepare(out, [folder], PrepareOptions(**options))
+    prepare(out, [folder], PrepareOptions(**{**DEMO.prepare.model_dump(), **options}))
     return {name: pq.read_table(out / f"{name}.parquet") for name in ("passages", "questions", "documents")}
 
 
@@ -175,8 +176,16 @@ def test_gold_survives_near_duplicates_and_decontamination(tmp_path: Path) -> No
 
 # ------------------------------------------------------------------------------------------------------------ bad input
 def jmlr_prepare(out: Path, folder: Path, *options: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-P", "-m", "jmlr", "prepare", "--out", str(out), "--fetched", str(folder), *options]
+    given = ["--out", str(out), "--fetched", str(folder), "--options", str(demo_options(folder)), *options]
+    command = [sys.executable, "-P", "-m", "jmlr", "prepare", *given]
     return subprocess.run(command, capture_output=True, text=True, check=False, env=dict(os.environ), cwd=cwd)
+
+
+def demo_options(folder: Path) -> Path:
+    """Write the demo's options, as the workflow does, beside a fetched folder; the command line wins over them."""
+    path = folder.parent / "prepare.options.yaml"
+    path.write_text(yaml.safe_dump(DEMO.prepare.model_dump(mode="json")))
+    return path
 
 
 def changed(rows: list[dict[str, Any]], number: int, **values: Any) -> list[dict[str, Any]]:
@@ -313,7 +322,7 @@ def test_the_stages_of_this_part_load_no_torch(tmp_path: Path) -> None:
     folder = fetched(tmp_path)
     code = (
         "import sys; from jmlr.__main__ import main; import jmlr.stages.fetch, jmlr.stages.evaluate\n"
-        f"assert main(['prepare', '--out', {str(tmp_path / 'p')!r}, '--fetched', {str(folder)!r}]) == 0\n"
+        f"assert main(['prepare', '--out', {str(tmp_path / 'p')!r}, '--fetched', {str(folder)!r}, '--options', {str(demo_options(folder))!r}]) == 0\n"
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False, env=dict(os.environ)).returncode == 0

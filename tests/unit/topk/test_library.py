@@ -88,7 +88,7 @@ class Nearest:
 @pytest.mark.parametrize("kind", ["dense", "maxsim"])
 def test_an_index_that_was_never_saved_or_is_replaced_is_not_pickled_in_words(kind, tmp_path):
     made = Index.build(X) if kind == "dense" else MaxSimIndex.build(X, CUTS)
-    with pytest.raises(pickle.PicklingError, match="Index: not saved, or changed since; allowed: an index as"):
+    with pytest.raises(TypeError, match="Index: not saved, or changed since; allowed: an index as"):
         pickle.dumps(made)
     made.save(tmp_path / "index")
     pickled = pickle.dumps(made)
@@ -102,7 +102,7 @@ def test_an_index_that_was_never_saved_or_is_replaced_is_not_pickled_in_words(ki
 def test_a_changed_index_is_pickled_again_once_it_is_saved(tmp_path):
     index, _ = opened("dense", tmp_path / "index")
     index.remove(3)
-    with pytest.raises(pickle.PicklingError, match="changed since"):
+    with pytest.raises(TypeError, match="changed since"):
         pickle.dumps(index)
     index.save(tmp_path / "index")
     same_bits(pickle.loads(pickle.dumps(index)).search(Q, 60), index.search(Q, 60))
