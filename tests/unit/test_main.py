@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from jmlr.__main__ import PEOPLE, STAGES, _parse, main
+from jmlr.__main__ import PEOPLE, STAGES, _parse, home, main
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -79,7 +79,7 @@ def test_the_help_of_every_command_ends_with_an_example_that_can_be_called(name,
             re.sub(r"--options \S+\.yaml", "--systems {}" * (name == "report"), line)
         )
         assert (program, command) == ("jmlr", name)
-        _parse(name, getattr(importlib.import_module(f"jmlr.stages.{name}"), name), words)
+        _parse(name, getattr(importlib.import_module(f"jmlr.{home(name)}.{name}"), name), words)
 
 
 def test_a_pipe_that_closes_ends_a_command_quietly(tmp_path):

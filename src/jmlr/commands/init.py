@@ -1,9 +1,10 @@
 """`jmlr init`: look into a folder of documents and a table of questions, and write the run file that reads them.
 
-jmlr init docs/own/documents --questions docs/own/exam.csv --llm HuggingFaceTB/SmolLM2-135M-Instruct \\
-  --retriever sentence-transformers/all-MiniLM-L6-v2 --out my.yaml
-
 What it says it has measured: the file is tried by the stage `prepare` itself, in a temporary folder, before it is written.
+
+Example:
+    jmlr init docs/own/documents --questions docs/own/exam.csv --out my.yaml \\
+      --llm HuggingFaceTB/SmolLM2-135M-Instruct --retriever sentence-transformers/all-MiniLM-L6-v2
 """
 
 from __future__ import annotations
