@@ -113,7 +113,8 @@ int differences() {
         for (const bool tiny : {false, true}) {
           const Matrix x = random_matrix(random, rows * dim, tiny), q = random_matrix(random, 40 * dim, tiny);
           const Coded coded = encoded(storage, x, dim);
-          const jmlr::QueryBlock block(storage, hardware.scan[s], q.data(), 40, dim, false);
+          const jmlr::QueryBlock block(storage, hardware.scan[s], q.data(), 40, dim, false,
+                                       std::vector<double>(40, 1.0));
           for (const jmlr::QueryBlock::Panel& panel : block.panels()) {
             if (panel.view.width < jmlr::kTileQueries) continue;
             std::vector<float> ours(rows * panel.view.width), theirs(ours);

@@ -10,6 +10,7 @@ import subprocess
 import zipfile
 
 import pytest
+import yaml
 
 from checkout import MINI, ROOT, Checkout, jobs_of
 
@@ -179,11 +180,8 @@ def test_a_system_that_is_not_trained_has_no_training_in_the_dag(tmp_path):
     text = done.stdout + done.stderr
     jobs = jobs_of(text)
     assert (jobs["pretrain"], jobs["train"], jobs["answer"], jobs["judge"]) == (3, 5, 6, 1)
-    assert "--init=results/mini/llm/seed0/pretrain --reads=passages" in text
-    [remote] = [line for line in text.splitlines() if "jmlr answer" in line and "--endpoint" in line]
-    assert "gpt4/seed0/answer" in remote
-    assert "--method=generate" in remote
-    assert "--llm" not in remote.split("--endpoint")[0]
+    [remote] = [line for line in text.splitlines() if "jmlr answer" in line and "gpt4/seed0/answer" in line]
+    assert "--llm" not in remote
     assert "--trained" not in remote
 
 
@@ -203,6 +201,10 @@ def test_untrained_continued_and_remote_systems_run_and_are_judged(finished, ser
     assert asked == 24 + 2 * 6
     manifest = json.loads((run / "llm_corpus/seed0/pretrain/manifest.json").read_text())
     assert any("llm/seed0/pretrain" in name for name in manifest["inputs"]["init"])
+    told = yaml.safe_load((copy.folder / "logs/mini/llm_corpus/seed0/pretrain.options.yaml").read_text())
+    assert (told["init"], told["reads"]) == ("results/mini/llm/seed0/pretrain", "passages")
+    told = yaml.safe_load((copy.folder / "logs/mini/gpt4/seed0/answer.options.yaml").read_text())
+    assert (told["method"], told["endpoint"]["url"]) == ("generate", server.url)
     summary = json.loads((run / "judge/summary.json").read_text())
     assert summary["comparisons"][0]["ties"] == 6
     shutil.rmtree(run / "gpt4")
