@@ -204,7 +204,7 @@ def test_untrained_continued_and_remote_systems_run_and_are_judged(finished, ser
     told = yaml.safe_load((copy.folder / "logs/mini/llm_corpus/seed0/pretrain.options.yaml").read_text())
     assert (told["init"], told["reads"]) == ("results/mini/llm/seed0/pretrain", "passages")
     told = yaml.safe_load((copy.folder / "logs/mini/gpt4/seed0/answer.options.yaml").read_text())
-    assert (told["method"], told["endpoint"]["url"]) == ("generate", server.url)
+    assert (told["method"], told["endpoint"]["base_url"]) == ("generate", server.url)
     summary = json.loads((run / "judge/summary.json").read_text())
     assert summary["comparisons"][0]["ties"] == 6
     shutil.rmtree(run / "gpt4")
