@@ -92,7 +92,12 @@ int wrong_guesses() {
       }
     }
   };
-  for (const size_t distance : {1, 7, 8, 16, 64, 512}) {
+#ifdef __SANITIZE_THREAD__  // what threads do is the same wherever the best rows lie, and each layout takes half a minute
+  const std::vector<size_t> distances{7};
+#else
+  const std::vector<size_t> distances{1, 7, 8, 16, 64, 512};
+#endif
+  for (const size_t distance : distances) {
     try_all([=](size_t i) { return i * distance; }, 0);
   }
   for (const size_t stride : {8, 16, 64}) {  // far enough apart to share no group
