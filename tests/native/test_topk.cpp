@@ -92,7 +92,8 @@ int wrong_guesses() {
       }
     }
   };
-#ifdef __SANITIZE_THREAD__  // what threads do is the same wherever the best rows lie, and each layout takes half a minute
+#ifdef __SANITIZE_THREAD__  // what threads do is the same wherever the best rows lie, and each layout takes half a
+                            // minute
   const std::vector<size_t> distances{7};
 #else
   const std::vector<size_t> distances{1, 7, 8, 16, 64, 512};
