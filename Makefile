@@ -40,8 +40,8 @@ real: .venv/.workflow  ## the same on real text: OpenStax textbooks, or offline 
 	  || { [ -n "$(DATA)" ] || echo "make: without a network, or for RUN=pubmedqa: make real DATA=FOLDER (docs/reproduce.md#real-text says what it holds)"; exit 1; }
 	@echo; cat results/$(RUN)/report/table.txt; echo; echo "report: $(CURDIR)/results/$(RUN)/report/report.html"
 
-test: .venv/.test  ## all tests, on the CPU; ARGS="-k topk" for some
-	@python -m pytest $(ARGS)
+test: .venv/.test  ## all tests, on the CPU, two files at once; ARGS="-k topk" for some
+	@python -m pytest -n 2 --dist loadfile $(ARGS)
 
 lint: .venv/.lint  ## style, types and the workflow's own linter
 	ruff check .
