@@ -23,7 +23,7 @@ KEPT = ("--slurm-keep-successful-logs",)
 
 
 class Canceller(threading.Thread):
-    """Cancels or kills jobs of the cluster at random moments."""
+    """Cancels or kills jobs of the cluster at random moments, none more than three times."""
 
     def __init__(self, copy: Checkout, kills: int, seed: int) -> None:
         super().__init__(daemon=True)
@@ -34,7 +34,7 @@ class Canceller(threading.Thread):
     def run(self) -> None:
         while len(self.done) < self.kills and not self.over.wait(self.random.uniform(10, 60)):
             jobs = self.copy.run("squeue", "--noheader", "--states=R", "--format=%i %k").stdout.split("\n")
-            jobs = [j for j in jobs if j.strip()]
+            jobs = [j for j in jobs if j.strip() and sum(j.partition(" ")[2] in d for d in self.done) < 3]
             if jobs:
                 job, _, comment = self.random.choice(jobs).partition(" ")
                 how = self.random.choice([[], ["--signal=KILL"]])  # the first: SIGTERM, after KillWait SIGKILL

@@ -16,7 +16,7 @@ rule answer:
         TORCH_ENV
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        mem_mb=lambda wildcards, attempt: megabytes("answer", 2000, attempt),
         runtime=lambda wildcards, attempt: minutes("answer", 480, attempt),
     params:
         code=stage_digest("answer"),

@@ -13,7 +13,7 @@ from jmlr.runtime.ending import pass_on_end
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.launch import launch
 from jmlr.runtime.preemption import requeue_preempted
-from jmlr.runtime.preflight import check_jobs, files_of, minutes
+from jmlr.runtime.preflight import check_jobs, files_of, megabytes, minutes
 from jmlr.runtime.progress import say, set_pace
 from jmlr.runtime.summary import summary
 from jmlr.runtime.told import values, write_options

@@ -12,7 +12,7 @@ rule encode:
         TORCH_ENV
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: 1500 * attempt,
+        mem_mb=lambda wildcards, attempt: megabytes("encode", 1500, attempt),
         runtime=lambda wildcards, attempt: minutes("encode", 240, attempt),
     params:
         code=stage_digest("encode"),

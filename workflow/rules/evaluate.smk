@@ -13,7 +13,7 @@ rule evaluate:
         "../../envs/cpu.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: 1500 * attempt,
+        mem_mb=lambda wildcards, attempt: megabytes("evaluate", 1500, attempt),
         runtime=lambda wildcards, attempt: minutes("evaluate", 60, attempt),
     params:
         code=stage_digest("evaluate"),

@@ -11,7 +11,7 @@ rule fetch:
         "../../envs/cpu.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: 1500 * attempt,
+        mem_mb=lambda wildcards, attempt: megabytes("fetch", 1500, attempt),
         runtime=lambda wildcards, attempt: minutes("fetch", 60, attempt),
     params:
         code=stage_digest("fetch"),

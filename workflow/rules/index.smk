@@ -11,7 +11,7 @@ rule index:
         "../../envs/cpu.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: 1500 * attempt,
+        mem_mb=lambda wildcards, attempt: megabytes("index", 1500, attempt),
         runtime=lambda wildcards, attempt: minutes("index", 60, attempt),
     params:
         code=stage_digest("index"),

@@ -18,7 +18,7 @@ rule judge:
         TORCH_ENV
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        mem_mb=lambda wildcards, attempt: megabytes("judge", 2000, attempt),
         runtime=lambda wildcards, attempt: minutes("judge", 480, attempt),
     params:
         code=stage_digest("judge"),

@@ -11,7 +11,7 @@ rule prepare:
         "../../envs/cpu.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        mem_mb=lambda wildcards, attempt: megabytes("prepare", 2000, attempt),
         runtime=lambda wildcards, attempt: minutes("prepare", 60, attempt),
     params:
         code=stage_digest("prepare"),

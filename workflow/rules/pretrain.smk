@@ -13,7 +13,7 @@ rule pretrain:
         TORCH_ENV
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: 3000 * attempt,
+        mem_mb=lambda wildcards, attempt: megabytes("pretrain", 3000, attempt),
         runtime=lambda wildcards, attempt: minutes("pretrain", 480, attempt),
     params:
         code=stage_digest("pretrain"),

@@ -30,7 +30,7 @@ rule report:
         "../../envs/cpu.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: 1500 * attempt,
+        mem_mb=lambda wildcards, attempt: megabytes("report", 1500, attempt),
         runtime=lambda wildcards, attempt: minutes("report", 60, attempt),
     params:
         code=stage_digest("report"),

@@ -14,7 +14,7 @@ rule search:
         "../../envs/cpu.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: 1500 * attempt,
+        mem_mb=lambda wildcards, attempt: megabytes("search", 1500, attempt),
         runtime=lambda wildcards, attempt: minutes("search", 60, attempt),
     params:
         code=stage_digest("search"),

@@ -29,7 +29,7 @@ rule train:
     resources:
         gpu=0,
         nodes=1,
-        mem_mb=lambda wildcards, attempt: 3000 * attempt,
+        mem_mb=lambda wildcards, attempt: megabytes("train", 3000, attempt),
         runtime=1440,  # a later attempt goes on where the last one stopped
     params:
         code=stage_digest("train"),

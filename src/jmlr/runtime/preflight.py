@@ -66,6 +66,7 @@ class Nodes:
 WHERE = "profiles/slurm/config.yaml"
 SINFO = "%P|%D|%m|%G|%l|%c"  # partition, number of nodes, MB, GPUs, time limit, cores
 _limits_min: dict[str, float] = {}  # rule -> what its partition allows, once the cluster was asked
+_limits_mb: dict[str, float] = {}  # rule -> what the largest node that fits it has
 
 
 def minutes(rule: str, first: int, attempt: int) -> int:
@@ -75,6 +76,17 @@ def minutes(rule: str, first: int, attempt: int) -> int:
     480
     """
     return int(min(first * attempt, max(first, _limits_min.get(rule, math.inf))))
+
+
+def megabytes(rule: str, first: int, attempt: int) -> int:
+    """Return the MB that an attempt asks for: `first` times the attempt, as far as a node has them.
+
+    More than any node has could never be submitted, and an attempt may have ended for other reasons: cancelled, preempted.
+
+    >>> megabytes("encode", 1500, 2)
+    3000
+    """
+    return int(min(first * attempt, max(first, _limits_mb.get(rule, math.inf))))
 
 
 def located(path: str, key: str, local: bool = False) -> str:
@@ -140,12 +152,12 @@ def gpus_here() -> int:
 
 
 def check_cluster(requests: Iterable[Request], nodes: Iterable[Nodes]) -> None:
-    """Raise UserError if no partition that a job names can ever give what it asks for; remember how long a job may take."""
+    """Raise UserError if no partition that a job names can ever give what it asks for; remember how much a later attempt may ask for."""
     nodes = list(nodes)
     names = {n.partition for n in nodes}
     for request in requests:
         refused: list[str] = []
-        limits: list[float] = []
+        able: list[list[Nodes]] = []
         for name in request.partition.split(","):
             if name and name not in names:
                 raise UserError(
@@ -159,16 +171,28 @@ def check_cluster(requests: Iterable[Request], nodes: Iterable[Nodes]) -> None:
             if reason := refusal(request, own):
                 refused.append(reason)
             else:
-                limits.append(own[0].limit_min)
-        if not limits:
+                able.append(own)
+        if not able:
             raise UserError(f"{refused[0]} in {WHERE}")
-        _limits_min[request.rule] = max(limits)
+        _limits_min[request.rule] = max(own[0].limit_min for own in able)
+        _limits_mb[request.rule] = max(n.mem_mb for own in able for n in fitting(request, own))
+
+
+def gpus_each(request: Request) -> int:
+    """Return how many GPUs a job asks for on each of its nodes."""
+    return -(-request.gpus // request.nodes)
+
+
+def fitting(request: Request, nodes: list[Nodes]) -> list[Nodes]:
+    """Return the nodes that have the GPUs which a job asks for."""
+    each, kind = gpus_each(request), request.gpu_model
+    return [n for n in nodes if n.gpus >= each and (not each or not kind or kind in n.gpu_models)]
 
 
 def refusal(request: Request, nodes: list[Nodes]) -> str:
     """Return why a partition of these nodes can never run a job, and what to set; "" if it can."""
-    name, each, kind = nodes[0].partition, -(-request.gpus // request.nodes), request.gpu_model
-    fit = [n for n in nodes if n.gpus >= each and (not each or not kind or kind in n.gpu_models)]
+    name, each, kind = nodes[0].partition, gpus_each(request), request.gpu_model
+    fit = fitting(request, nodes)
     if not fit:
         known = sorted({m for n in nodes for m in n.gpu_models})
         best = f"at most {max(n.gpus for n in nodes)}" + (f" (models: {', '.join(known)})" if known else "")

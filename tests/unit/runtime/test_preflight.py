@@ -6,7 +6,7 @@ import pytest
 
 from jmlr.runtime import preflight
 from jmlr.runtime.errors import UserError, full_disk
-from jmlr.runtime.preflight import Request, check_cluster, check_machine, minutes, parse_nodes, request_of
+from jmlr.runtime.preflight import Request, check_cluster, check_machine, megabytes, minutes, parse_nodes, request_of
 from jmlr.runtime.summary import summary
 
 CLUSTER = [
@@ -93,6 +93,18 @@ def test_later_attempts_ask_for_more_time_up_to_what_the_partition_allows(monkey
     assert [minutes("fetch", 480, n) for n in (1, 2, 3)] == [480, 720, 720]
     assert minutes("index", 480, 9) == 4320
     assert minutes("answer", 480, 3) == 1440  # another rule
+
+
+def test_later_attempts_ask_for_more_memory_up_to_what_a_node_has(monkeypatch):
+    # a job cancelled six times asked for seven times its memory: "Memory specification can not be satisfied"
+    monkeypatch.setattr(preflight, "_limits_mb", {})
+    assert [megabytes("encode", 1500, n) for n in (1, 2, 9)] == [1500, 3000, 13500]  # no cluster was asked
+    asked = [Request("train", "gpu,long", gpus=1, gpu_model="a100"), Request("index", "long"), Request("fetch")]
+    check_cluster(asked, CLUSTER)
+    assert [megabytes("train", 300_000, n) for n in (1, 2, 3)] == [300_000, 512_000, 512_000]  # `long` has no GPU
+    assert megabytes("index", 100_000, 7) == 128_000
+    assert megabytes("fetch", 100_000, 7) == 256_000
+    assert megabytes("answer", 2000, 7) == 14_000  # another rule
 
 
 @pytest.mark.parametrize("path", ["models/llama-7b-typo", "a/b/c", "./llama", "../llama", "/nowhere/llama"])
