@@ -161,6 +161,12 @@ class Run:
         """Return the system of a name."""
         return next(s for s in self.systems if s.name == name)
 
+    def answering(self, system: System) -> dict[int, int]:
+        """Return the round whose retriever answered, by seed, where that is not the last (train.keep_best)."""
+        own = [j for j in self.jobs if j.stage == "answer" and j.origin == system.name and j.seed is not None]
+        rounds = {j.seed: (j.manifest.get("notes") or {}).get("round") for j in own}
+        return {seed: int(n) for seed, n in sorted(rounds.items()) if n is not None and int(n) != system.rounds}
+
     def seeds_of(self, system: str) -> list[int]:
         """Return the seeds for which a system was evaluated."""
         return [seed for seed in self.seeds if (system, seed) in self.answers]

@@ -19,7 +19,7 @@ from jmlr.report.contamination import contamination
 from jmlr.report.examples import changes
 from jmlr.report.expected import Expected
 from jmlr.report.finding import pct, sentences
-from jmlr.report.load import ALL, Job, Row, Run
+from jmlr.report.load import ALL, Job, Row, Run, System
 from jmlr.report.pool import headline, lookup, main_joint
 from jmlr.report.settings import HEADS, settings
 from jmlr.report.significance import Pair, p_value
@@ -106,7 +106,19 @@ def _told(run: Run, defaults: Mapping[str, Mapping[str, Any]], *, questions: boo
         "setting_heads": list(HEADS.values()),
         "cautions": cautions(run),
         "unheard": unheard(run),
+        "earlier": [_earlier(s, rounds) for s in run.systems if (rounds := run.answering(s))],
     }
+
+
+def _earlier(system: System, rounds: dict[int, int]) -> str:
+    """Say which rounds of a system answered, where that was not the last: what follows those was measured, and not used."""
+    told = []
+    for number in sorted({*rounds.values()}):
+        seeds = [str(seed) for seed, n in rounds.items() if n == number]
+        told.append(
+            f"{'the retriever before training' if number == 0 else f'round {number}'} (seed {', '.join(seeds)})"
+        )
+    return f"{system.title}: not the last round answered, but the best on the dev split, {' and '.join(told)}."
 
 
 def _templates() -> Environment:

@@ -84,6 +84,8 @@ def _cell(system: System, key: str) -> str:
     """Return a setting of a system's training; a dash where it bears on nothing."""
     idle = (key in OF_RETRIEVER and not system.joint) or (key in OF_TRAINING and not system.rounds)
     value = system.train.get(key)
+    if key == "steps" and value is None and not idle and (epochs := system.train.get("epochs")):
+        return f"{shown(epochs)} epoch{'s' if epochs != 1 else ''}"
     return "–" if idle or value is None else shown(value)
 
 

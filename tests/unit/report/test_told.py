@@ -22,7 +22,7 @@ from jmlr.report.cautions import cautions
 from jmlr.report.finding import sentences
 from jmlr.report.load import COLUMNS, read_run
 from jmlr.report.pool import pooled_rows
-from jmlr.report.settings import settings
+from jmlr.report.settings import HEADS, settings
 from jmlr.report.significance import p_value, pairs, significance_csv
 from jmlr.stages import report as stage
 from jmlr.stages.report import report
@@ -169,6 +169,27 @@ def test_models_settings_and_what_differs_from_the_defaults_are_told(folders, tm
             "retriever_learning_rate",
         )
     )
+
+
+def test_epochs_stand_where_no_steps_are_given(folders):
+    arguments = folders.arguments()
+    systems = {n: {**s, "train": {**s["train"], "steps": None, "epochs": 3.0}} for n, s in arguments["systems"].items()}
+    run = read_run(**{"name" if k == "run" else k: v for k, v in {**arguments, "systems": systems}.items()})
+    cells = [dict(zip(HEADS, cells, strict=True)) for _, cells in settings(run, {}).trainings]
+    assert [c["steps"] for c in cells] == ["3 epochs"] * 3
+
+
+def test_a_round_that_answered_though_it_is_not_the_last_is_named(folders, tmp_path):
+    assert "not the last round answered" not in made(folders, tmp_path)
+    for folder, number in zip([f for f in folders.answers if "jmlr" in f.parts], (0, 1), strict=True):
+        change(folder, notes={"round": number})
+    run = read(folders)
+    assert [run.answering(s) for s in run.systems] == [{}, {}, {0: 0, 1: 1}]
+    told = "not the last round answered, but the best on the dev split, the retriever before training (seed 0) and round 1 (seed 1)."
+    assert f"JMLR: {told}" in made(folders, tmp_path)
+    for folder in folders.answers:
+        change(folder, notes={"round": 2} if "jmlr" in folder.parts else {})
+    assert "not the last round answered" not in made(folders, tmp_path)
 
 
 def test_warnings_of_all_jobs_are_told_once_with_where_they_came_from(folders, tmp_path):
