@@ -163,8 +163,8 @@ class Run:
 
     def answering(self, system: System) -> dict[int, int]:
         """Return the round whose retriever answered, by seed, where that is not the last (train.keep_best)."""
-        own = [j for j in self.jobs if j.stage == "answer" and j.origin == system.name and j.seed is not None]
-        rounds = {j.seed: (j.manifest.get("notes") or {}).get("round") for j in own}
+        own = [j for j in self.jobs if j.stage == "answer" and j.origin == system.name]
+        rounds = {j.seed: (j.manifest.get("notes") or {}).get("round") for j in own if j.seed is not None}
         return {seed: int(n) for seed, n in sorted(rounds.items()) if n is not None and int(n) != system.rounds}
 
     def seeds_of(self, system: str) -> list[int]:
