@@ -18,7 +18,7 @@ empty :=
 comma := ,
 space := $(empty) $(empty)
 
-.PHONY: help demo demo-docs real test lint pylate llama bench gpu-check clean purge
+.PHONY: help demo demo-docs real test lint format pylate llama bench gpu-check clean purge
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 8
 
@@ -50,6 +50,12 @@ lint: .venv/.lint  ## style, types and the workflow's own linter
 	snakefmt --check --line-length 120 Snakefile workflow
 	snakemake --lint
 	clang-format --dry-run --Werror $(filter %.h %.cpp %.cu %.cuh,$(CXX_SOURCES))
+
+format: .venv/.lint  ## put code and workflow into the form that lint wants
+	ruff check --fix-only --quiet .
+	ruff format .
+	snakefmt --line-length 120 Snakefile workflow
+	clang-format -i $(filter %.h %.cpp %.cu %.cuh,$(CXX_SOURCES))
 
 pylate: .venv-pylate/.made  ## an environment of its own for the test against PyLate, which wants older libraries than ours
 

@@ -288,13 +288,13 @@ def _shown(keys: Iterable[str], between: str = ", ") -> str:
 
 
 def _counts_from(first: int, where: str, what: str) -> RecordError:
-    mend = f"'answer_index: from_{first}' reads them so; 'exclude' leaves out a record that is wrong by itself"
-    message = f"{what}: another edition, whose answers count from {first}? {mend}"
+    fix = f"'answer_index: from_{first}' reads them so; 'exclude' leaves out a record that is wrong by itself"
+    message = f"{what}: another edition, whose answers count from {first}? {fix}"
     return RecordError(where, message, f"answers that count from {first}")
 
 
 def _open(where: str, what: str) -> RecordError:
-    mend = "'answer_index: from_0' or 'from_1' says which"
+    fix = "'answer_index: from_0' or 'from_1' says which"
     return RecordError(
-        where, f"{what}: do they count from 0 or from 1? {mend}", "answers that may count from 0 or from 1"
+        where, f"{what}: do they count from 0 or from 1? {fix}", "answers that may count from 0 or from 1"
     )

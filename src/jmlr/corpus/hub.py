@@ -48,8 +48,8 @@ def write_dataset(folder: Path, path: str, subset: str, revision: str, source: s
         reason = " ".join(str(cause).split())[:300] or type(cause).__name__
         if "gated" in reason.lower() or any(code in reason for code in ("401 Client", "403 Client")):
             page = f"https://huggingface.co/datasets/{path}"
-            mend = f"accept its terms at {page}, then `hf auth login` or set HF_TOKEN, and run again"
-            raise UserError(f"source '{source}': dataset '{path}' is licence-gated: {mend}") from None
+            fix = f"accept its terms at {page}, then `hf auth login` or set HF_TOKEN, and run again"
+            raise UserError(f"source '{source}': dataset '{path}' is licence-gated: {fix}") from None
         if "scripts are no longer supported" in reason:
             reason += (
                 "; allowed: plain files, which the hub keeps of many such datasets under revision: refs/convert/parquet"

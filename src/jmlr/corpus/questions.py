@@ -173,8 +173,8 @@ class QuestionReader:
             if wanted and self.kept[name] != count:
                 more = f" ({self._dropped[name]:,} more are unusable)" if self._dropped[name] else ""
                 what = f"{self.kept[name]:,} questions in split '{name}'{more}, {count:,} are expected"
-                mend = "'counts' can say otherwise, 'count_check: warn' goes on"
-                return f"{self.dataset or self.source}: {what}: another edition, or a damaged file; {mend}"
+                fix = "'counts' can say otherwise, 'count_check: warn' goes on"
+                return f"{self.dataset or self.source}: {what}: another edition, or a damaged file; {fix}"
         return ""
 
     def _question(self, record: Record, fields: Fields) -> Row | None:

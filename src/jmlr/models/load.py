@@ -47,8 +47,8 @@ def pretrained(kind: Any, path: str, what: str, **settings: Any) -> Any:
     ) as error:  # damaged files too
         reason = str(error).strip() or type(error).__name__
         if "gated repo" in reason.lower():
-            mend = f"accept its licence at https://huggingface.co/{path}, then `hf auth login` or set HF_TOKEN, and run again"
-            raise UserError(f"{what} '{path}' is licence-gated: {mend}") from None
+            fix = f"accept its licence at https://huggingface.co/{path}, then `hf auth login` or set HF_TOKEN, and run again"
+            raise UserError(f"{what} '{path}' is licence-gated: {fix}") from None
         raise UserError(f"{what} '{path}' cannot be loaded: {reason.splitlines()[0]}") from None
 
 

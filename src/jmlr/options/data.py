@@ -79,7 +79,7 @@ class _ReadOptions(Closed):
     include: dict[str, list[str]] = option(dict, "keep only records whose field matches one of these values")
     exclude: dict[str, list[str]] = option(dict, "drop records whose field matches one of these values")
     clean: bool = option(
-        False, "take out HTML tags, resolve entities, drop invisible characters, mend UTF-8 that was read as cp1252"
+        False, "take out HTML tags, resolve entities, drop invisible characters, fix UTF-8 that was read as cp1252"
     )
     make_ids: bool = option(False, "number the records: they have no ids of their own")
     count_check: Literal["error", "warn"] = option("error", "what another number of records than expected is")

@@ -1,7 +1,7 @@
 """Can joint training work? The judge's mean loss of the answer with the answer's passage before it, and with another one.
 
 The retriever learns from differences between the LLM's losses. If the answer is no likelier with its passage in the prompt than with
-some other passage, these differences are noise, and no GPU hour will mend it; so it is measured before training.
+some other passage, these differences are noise, and no GPU hour will fix it; so it is measured before training.
 
     found = judge_check(llm, passages, questions, settings, seed=0)
     print(found)            # judge: loss 0.84 nats with the answer's passage, 2.31 without (64 questions): 1.47 less, standard error 0.11

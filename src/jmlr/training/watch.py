@@ -1,4 +1,4 @@
-"""Early warnings: signs that a training wastes its GPU hours, each said once, in one line with the mend.
+"""Early warnings: signs that a training wastes its GPU hours, each said once, in one line with the fix.
 
 watch = Watch("train jmlr seed 0", steps=75)
 for step in ...: watch.look(figures)
