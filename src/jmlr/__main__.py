@@ -54,6 +54,8 @@ PEOPLE = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code. Whoever reads our output may have read enough: `jmlr plan ... | head`."""
+    if not sys.stderr.isatty():  # a log is no place for libraries' bars; tqdm asks when it is imported
+        os.environ.setdefault("TQDM_DISABLE", "1")
     try:
         try:
             return _called(list(sys.argv[1:] if argv is None else argv))

@@ -87,3 +87,17 @@ def test_a_pipe_that_closes_ends_a_command_quietly(tmp_path):
     done = subprocess.run(["bash", "-c", f"({script}) | true"], capture_output=True, text=True)
     assert done.stderr == ""
     assert (tmp_path / "code").read_text().strip() == "141"
+
+
+def test_libraries_draw_no_progress_bars_into_a_log():
+    # a GGUF file's 272 tensors drew 40 copies of a bar into the stage's log
+    code = """
+import contextlib
+from jmlr.__main__ import main
+with contextlib.redirect_stdout(None), contextlib.suppress(SystemExit):
+    main(["--version"])
+from tqdm.auto import tqdm
+print(len(list(tqdm(range(3)))))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("3\n", "")
