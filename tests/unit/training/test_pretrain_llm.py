@@ -65,7 +65,7 @@ def test_pre_training_is_continued_for_one_epoch_of_packed_rows(tiny, tmp_path):
 
 
 @pytest.mark.parametrize("by", ["kill", signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_a_pre_training_that_is_stopped_goes_on_to_the_same_bits(tiny, tmp_path, monkeypatch, by):
+def test_a_pre_training_that_is_stopped_goes_on_to_the_same_bits(tiny, tmp_path, monkeypatch, request, by):
     import jmlr.training.pretrain_llm as module
 
     options = PretrainOptions(
@@ -84,6 +84,9 @@ def test_a_pre_training_that_is_stopped_goes_on_to_the_same_bits(tiny, tmp_path,
 
     pretrain(tmp_path / "straight", tiny / "prepare", 0, options)
     monkeypatch.setattr(module, "one_step", stops)
+    if by != "kill":  # a background job of a shell begins with Ctrl-C ignored, which would stay so
+        before = signal.signal(by, signal.default_int_handler)
+        request.addfinalizer(lambda: signal.signal(by, before))
     stopped = pytest.raises(UserError, match="step 3 by a signal") if by != "kill" else pytest.raises(KeyboardInterrupt)
     with stopped:
         pretrain(tmp_path / "out", tiny / "prepare", 0, options, scratch=tmp_path / "scratch")
