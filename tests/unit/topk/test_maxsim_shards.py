@@ -199,10 +199,12 @@ def test_an_unknown_storage_is_refused_before_a_shard_is_read(tmp_path):
 
 STREAMING = """
 import re
+import signal
 import sys
 from pathlib import Path
 import numpy as np
 from jmlr.topk import MaxSimIndex
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 
 def peak_mib(field):
     return int(re.search(field + r":\\s+(\\d+)", open("/proc/self/status").read())[1]) / 1024

@@ -72,10 +72,12 @@ def test_leaving_the_interpreter_while_a_daemon_thread_searches_is_no_crash(kind
 
 
 INTERRUPTED = """
+import signal
 import sys
 import time
 import numpy as np
 from jmlr.topk import Index, MaxSimIndex, topk
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 
 x = np.random.default_rng(1).standard_normal((40_000, 512), dtype=np.float32)
 index = Index.build(x)
