@@ -35,6 +35,7 @@ from threadpoolctl import threadpool_info
 from usearch.index import MetricKind
 from usearch.index import search as usearch
 
+from jmlr.runtime.files import fresh_file
 from jmlr.topk import Index, kernel_names
 
 HERE = Path(__file__).resolve().parent
@@ -320,9 +321,8 @@ def main() -> None:
             matrices = {dim: unit(np.random.default_rng(dim).standard_normal((ROWS, dim), dtype=np.float32))}
         result["cells"].append(measure(matrices[dim], batch, k, args.repeats, np.random.default_rng(batch)))
         result["load_before_after"] = [before, os.getloadavg()[0]]
-        half = path.with_suffix(".half")
-        half.write_text(json.dumps(result, indent=1) + "\n")
-        half.replace(path)  # another run reads it
+        with fresh_file(path) as file:  # another run may read it meanwhile
+            file.write_text(json.dumps(result, indent=1) + "\n")
         times = result["cells"][-1]["median_ms"]
         print(
             f"D {dim} B {batch} k {k}: " + ", ".join(f"{name} {value:.1f}" for name, value in times.items()), flush=True

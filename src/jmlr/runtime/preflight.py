@@ -75,7 +75,7 @@ def minutes(rule: str, first: int, attempt: int) -> int:
     >>> minutes("encode", 240, 2)
     480
     """
-    return int(min(first * attempt, max(first, _limits_min.get(rule, math.inf))))
+    return _grown(first, attempt, _limits_min.get(rule, math.inf))
 
 
 def megabytes(rule: str, first: int, attempt: int) -> int:
@@ -86,7 +86,11 @@ def megabytes(rule: str, first: int, attempt: int) -> int:
     >>> megabytes("encode", 1500, 2)
     3000
     """
-    return int(min(first * attempt, max(first, _limits_mb.get(rule, math.inf))))
+    return _grown(first, attempt, _limits_mb.get(rule, math.inf))
+
+
+def _grown(first: int, attempt: int, limit: float) -> int:
+    return int(min(first * attempt, max(first, limit)))
 
 
 def located(path: str, key: str, local: bool = False) -> str:
