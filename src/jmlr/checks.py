@@ -21,7 +21,7 @@ from jmlr.options import PretrainOptions, SourceOptions
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.files import DAMAGED, files_below, matches
 from jmlr.runtime.preflight import files_of, located
-from jmlr.together import refused, warned
+from jmlr.together import refused, retriever_kinds, warned
 
 WILDCARD = re.compile(
     r"\{\s*[.\w]+\s*(,[^{}]*(\{[^{}]*\}[^{}]*)*)?\}"
@@ -38,6 +38,7 @@ class Run:
         sources: local sources that are fetched -> file or folder
         ready: ready-made models -> folder or hub name
         pretrained: models that `pretrain` makes -> how, with the paths of `init` and `tokenizer`
+        kinds: models, and systems -> the kind of their retriever: "dense", "colbert", "" where that cannot be known yet
         review: the file of `report.review`, if there is one
         warnings: what works and most likely is not meant, a line each
     """
@@ -46,6 +47,7 @@ class Run:
     sources: dict[str, str]
     ready: dict[str, str]
     pretrained: dict[str, PretrainOptions]
+    kinds: dict[str, str]
     review: list[str]
     warnings: list[str]
 
@@ -73,7 +75,8 @@ def checked(data: dict[str, Any], *, contents: bool = True) -> Run:
         for k, m in config.models.items()
         if m.pretrain
     }
-    run = Run(config, sources, ready, pretrained, review, list(warned(config, ready)) if contents else [])
+    kinds = retriever_kinds(config, ready, pretrained)
+    run = Run(config, sources, ready, pretrained, kinds, review, list(warned(config, ready)) if contents else [])
     if config.prepare.tokenizer and config.prepare.passage_tokens:
         located(config.prepare.tokenizer, "prepare.tokenizer")
     if contents:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from jmlr.config import Config
 from jmlr.models.folder import SIMILARITIES, ModelFolder
+from jmlr.options import PretrainOptions
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.validation import nearest
 
@@ -108,3 +109,21 @@ def warned(config: Config, ready: Mapping[str, str]) -> Iterator[str]:
 
 def _rate(system: str, key: str, value: float, usual: str) -> str:
     return f"systems.{system}: {key} is {value:g}, at which a pretrained model forgets what it knew; usual: {usual}"
+
+
+def retriever_kinds(
+    config: Config, ready: Mapping[str, str], pretrained: Mapping[str, PretrainOptions]
+) -> dict[str, str]:
+    """Return the kind of each model's retriever, and of each system's: "dense", "colbert", "" where that cannot be known yet."""
+
+    def kind(name: str) -> str:
+        if name in config.systems:
+            return kind(config.systems[name].retriever)
+        begun = pretrained[name].init if name in pretrained else ready.get(name, "")
+        if name in pretrained and not begun:
+            return "colbert" if pretrained[name].colbert_depth else "dense"
+        if begun.startswith("model:"):
+            return kind(begun.removeprefix("model:"))
+        return ModelFolder(Path(begun)).retriever if begun else ""
+
+    return {name: kind(name) for name in (*config.models, *config.systems)}

@@ -17,7 +17,7 @@ ALLOWED = {
     "options": {"options", "runtime"},
     "config": {"options", "runtime"},
     "checks": {"together", "config", "options", "runtime", "corpus"},
-    "together": {"config", "runtime", "corpus", "models"},
+    "together": {"config", "options", "runtime", "corpus", "models"},
     "runtime": {"runtime"},
     **{noun: {"runtime", noun} for noun in NOUNS},
     "training": {"runtime", "training", *NOUNS},

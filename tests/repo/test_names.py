@@ -41,7 +41,7 @@ def test_a_rule_calls_the_stage_of_its_name_and_depends_on_its_code(name):
     text = RULES[name].read_text()
     assert re.findall(r"^rule (\w+):", text, re.M) == [name]
     assert re.findall(r"\bjmlr (\w+) --", text) == [name]
-    assert re.findall(r'stage_digest\("(\w+)"\)', text) == [name]
+    assert re.findall(r'stage_digest\(\s*"(\w+)"', text) == [name]
     assert "--options {params.options}" in text
     assert text.rstrip().endswith('2> >(tee -i {log} >&2)"')
 

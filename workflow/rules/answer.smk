@@ -19,7 +19,9 @@ rule answer:
         mem_mb=lambda wildcards, attempt: megabytes("answer", 2000, attempt),
         runtime=lambda wildcards, attempt: minutes("answer", 480, attempt),
     params:
-        code=stage_digest("answer"),
+        code=lambda w: stage_digest(
+            "answer", cfg.answer_options(w.system), endpoint=cfg.systems[w.system].llm in cfg.endpoints
+        ),
         llm=lambda w: words("--llm", model(cfg.systems[w.system].llm, w.seed)),
         trained=lambda w, input: words("--trained", input.trained),
         candidates=lambda w, input: words("--candidates", input.candidates),

@@ -34,7 +34,7 @@ except (ConfigError, UserError) as error:
 for line in checked_run.warnings:
     say(f"warning: {line}")
 cfg, SOURCES, REVIEW = checked_run.config, checked_run.sources, checked_run.review
-READY, PRETRAINED = checked_run.ready, checked_run.pretrained
+READY, PRETRAINED, KINDS = checked_run.ready, checked_run.pretrained, checked_run.kinds
 RUN = f"results/{cfg.run}"
 SHARDS = [f"-{i}-of-{cfg.shards}" for i in range(cfg.shards)]
 PARTS = [f"passages{shard}" for shard in SHARDS]

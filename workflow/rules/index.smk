@@ -14,7 +14,7 @@ rule index:
         mem_mb=lambda wildcards, attempt: megabytes("index", 1500, attempt),
         runtime=lambda wildcards, attempt: minutes("index", 60, attempt),
     params:
-        code=stage_digest("index"),
+        code=lambda w: stage_digest("index", retriever=KINDS[Path(w.origin).parts[0]]),
         values=lambda w: values(cfg.index),
         options="logs/{run}/{origin}/r{round}/index.options.yaml",
     message:

@@ -16,7 +16,7 @@ rule pretrain:
         mem_mb=lambda wildcards, attempt: megabytes("pretrain", 3000, attempt),
         runtime=lambda wildcards, attempt: minutes("pretrain", 480, attempt),
     params:
-        code=stage_digest("pretrain"),
+        code=lambda w: stage_digest("pretrain", PRETRAINED[w.model], retriever=KINDS[w.model]),
         fetched=lambda w: words("--fetched", tokenizer_source(w.model)),
         scratch="scratch/{run}/{model}/seed{seed}/pretrain",
         values=lambda w: values(PRETRAINED[w.model].model_copy(update={"init": initial(w.model, w.seed)[1]})),

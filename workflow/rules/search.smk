@@ -17,7 +17,7 @@ rule search:
         mem_mb=lambda wildcards, attempt: megabytes("search", 1500, attempt),
         runtime=lambda wildcards, attempt: minutes("search", 60, attempt),
     params:
-        code=stage_digest("search"),
+        code=lambda w: stage_digest("search", retriever=KINDS[Path(w.origin).parts[0]]),
         index=lambda w, input: words("--index", input.index),
         queries=lambda w, input: words("--queries", input.queries),
         parts=lambda w, input: words("--parts", input.parts),

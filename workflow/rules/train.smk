@@ -32,7 +32,7 @@ rule train:
         mem_mb=lambda wildcards, attempt: megabytes("train", 3000, attempt),
         runtime=1440,  # a later attempt goes on where the last one stopped
     params:
-        code=stage_digest("train"),
+        code=lambda w: stage_digest("train", cfg.train_options(w.system), retriever=KINDS[w.system]),
         llm=lambda w: words("--llm", model(cfg.systems[w.system].llm, w.seed)),
         retriever=lambda w: words("--retriever", training_retriever(w.system, w.seed, int(w.round))),
         candidates=lambda w, input: words("--candidates", input.candidates),

@@ -38,6 +38,7 @@ from jmlr.models.encoder import (
     shortest,
     write_modules,
 )
+from jmlr.models.folder import ModelFolder
 from jmlr.models.llm import at_least_float32
 from jmlr.models.projection import Projection
 from jmlr.runtime.errors import UserError
@@ -255,11 +256,15 @@ class ColbertRetriever(nn.Module):
 
 
 def is_colbert(folder: Path) -> bool:
-    """Tell whether a folder holds a ColBERT: a PyLate directory (Dense and no Pooling) or a ColBERTv2 checkpoint."""
-    kinds = {kind for kind, _ in modules_of(folder)}
-    named = read_json(folder, "config_sentence_transformers.json").get("model_type")
-    stanford = "HF_ColBERT" in (read_json(folder, "config.json").get("architectures") or [])
-    return named == "ColBERT" or ("Dense" in kinds and "Pooling" not in kinds) or stanford
+    """Tell whether a folder holds a ColBERT.
+
+    Raises:
+        UserError: a file that says so is damaged, or a module is code of the folder's own.
+    """
+    modules_of(folder)
+    for name in ("config_sentence_transformers.json", "config.json"):
+        read_json(folder, name)
+    return ModelFolder(folder).late
 
 
 def _marker(tokenizer: Any, prefix: str) -> list[int]:

@@ -46,6 +46,26 @@ class ModelFolder:
         return not known and any(str(kind).endswith("ForCausalLM") for kind in kinds)
 
     @property
+    def retriever(self) -> str:
+        """The kind of its retriever, or of its two (query/ and passage/): "dense" or "colbert"; "" where it is no folder."""
+        if (self.folder / "query").is_dir() and (self.folder / "passage").is_dir():
+            return ModelFolder(self.folder / "query").retriever
+        return ("colbert" if self.late else "dense") if self.folder.is_dir() else ""
+
+    @property
+    def late(self) -> bool:
+        """Whether it is a ColBERT: a PyLate directory (Dense and no Pooling) or a ColBERTv2 checkpoint."""
+        listed = self._read("modules.json")
+        kinds = {
+            str(m.get("type")).rpartition(".")[2]
+            for m in (listed if isinstance(listed, list) else [])
+            if isinstance(m, dict)
+        }
+        named = self._json("config_sentence_transformers.json").get("model_type")
+        stanford = "HF_ColBERT" in (self._json("config.json").get("architectures") or [])
+        return named == "ColBERT" or ("Dense" in kinds and "Pooling" not in kinds) or stanford
+
+    @property
     def has_chat_template(self) -> bool:
         """Whether the tokenizer has a chat template."""
         beside = any((self.folder / name).exists() for name in ("chat_template.jinja", "chat_template.json"))
@@ -57,8 +77,11 @@ class ModelFolder:
         return str(self._json("config_sentence_transformers.json").get("similarity_fn_name") or "")
 
     def _json(self, name: str) -> dict[str, Any]:
-        try:
-            found = json.loads((self.folder / name).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
+        found = self._read(name)
         return found if isinstance(found, dict) else {}
+
+    def _read(self, name: str) -> Any:
+        try:
+            return json.loads((self.folder / name).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None

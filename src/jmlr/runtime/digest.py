@@ -1,121 +1,153 @@
-"""Code as an input: one digest for each stage, over the syntax trees of all first-party modules it imports.
+"""Code as an input: one digest for each stage, over the definitions that it reaches with the options chosen.
 
-Editing a loss changes the digest of `train` and of no other stage; editing a comment or a docstring changes none. The
+Editing a loss changes the digest of a training with this loss and of no other; editing a comment, a docstring, a message or what
+only records how a stage goes changes none. Of the extension the version of its contract counts (`jmlr.topk.contract`). The
 digest is the same for every version of Python, so that a login node and a compute node agree.
 
-    >>> stage_digest("search") == stage_digest("search")
+    >>> stage_digest("train", target="pdist") == stage_digest("train", target="emdr2")
+    False
+    >>> stage_digest("search", target="pdist") == stage_digest("search")
     True
 """
 
 from __future__ import annotations
 
-import ast
 import hashlib
-import re
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from jmlr.runtime.errors import UserError
+from jmlr.runtime.reach import Source
 
 PACKAGE = Path(__file__).resolve().parent.parent
-# Left out: the version; the configuration, whose values reach a stage as options; what only says how a stage went.
-RECORDS = {
-    f"jmlr.runtime.{m}" for m in ("digest", "energy", "errors", "extras", "manifest", "meter", "progress", "validation")
-}
-OUTSIDE = {"jmlr", "jmlr.__main__", "jmlr.config"} | RECORDS  # and jmlr.options
+COMPILED = "jmlr.topk.contract:CONTRACT"
 DATA = ("*.jinja", "*.css", "*.js", "*.svg", "*.json", "*.txt")
-STRING = r'"(?:\\.|[^"\\\n])*"'
-DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-CPP_NOISE = re.compile(rf"({STRING}|'(?:\\.|[^'\\\n])')|(?://[^\n]*|/\*.*?\*/|\s)+", re.S)
-CMAKE_NOISE = re.compile(rf"({STRING})|(?:#[^\n]*|\s)+", re.S)
+# What only says or records how a stage goes, and what hands values over: nothing of it stands in a result.
+RECORDS = {
+    "jmlr",
+    "jmlr.models.card",
+    "jmlr.runtime.definitions",
+    "jmlr.runtime.digest",
+    "jmlr.runtime.duration",
+    "jmlr.runtime.energy",
+    "jmlr.runtime.errors",
+    "jmlr.runtime.extras",
+    "jmlr.runtime.meter",
+    "jmlr.runtime.progress",
+    "jmlr.runtime.reach",
+    "jmlr.runtime.syntax",
+    "jmlr.runtime.told",
+    "jmlr.runtime.validation",
+    "jmlr.training.boards",
+    "jmlr.training.watch",
+    "jmlr.runtime.manifest:",
+    *(
+        f"jmlr.runtime.manifest:{name}"
+        for name in (
+            "fingerprint",
+            "list_outputs",
+            "stage_output",
+            "state_key",
+            "tell_private",
+            "verify_outputs",
+            "written_by",
+        )
+    ),
+}
+# What only one value of an option reaches: definition -> (option, which values). An option that is not known reaches all.
+Test = Callable[[Any], bool]
+VARIANTS: dict[str, tuple[str, Test]] = {
+    "jmlr.training.step:judge_and_rank": ("target", lambda v: v != "frozen"),
+    "jmlr.training.judging:judge_check": ("target", lambda v: v != "frozen"),
+    "jmlr.training.live:LiveCandidates": ("live_candidates", bool),
+    "jmlr.stages.pretrain:_language_model": ("objective", lambda v: v == "causal"),
+    "jmlr.stages.pretrain:_retriever": ("objective", lambda v: v == "inverse_cloze"),
+    "jmlr.models.induction:prepare_induction": ("induction_heads", bool),
+    "jmlr.training.answering:likeliest": ("method", lambda v: v == "likelihood"),
+    "jmlr.training.answering:written": ("method", lambda v: v == "generate"),
+    "jmlr.stages.answer:_from_endpoint": ("endpoint", bool),
+    "jmlr.stages.answer:_from_model": ("endpoint", lambda v: not v),
+    "jmlr.models.dense:DenseRetriever": ("retriever", lambda v: v == "dense"),
+    "jmlr.models.colbert:ColbertRetriever": ("retriever", lambda v: v == "colbert"),
+    "jmlr.topk.maxsim:MaxSimIndex": ("retriever", lambda v: v == "colbert"),
+}
+# Folders of variants: the function (or what is imported by name) that is called like its file counts where the option names it.
+FOLDERS = {"jmlr.losses": "target"}
+OPTIONS = ("target", "live_candidates", "objective", "induction_heads", "method")
 
 
-@cache
-def stage_digest(stage: str, package: Path = PACKAGE) -> str:
+def chosen(*options: Any, **more: Any) -> dict[str, Any]:
+    """Return what of a job's options decides which code it reaches.
+
+    Args:
+        options: its options models
+        more: what no model holds: retriever ("dense", "colbert", or "" where that cannot be known), endpoint (whether one answers)
+
+    >>> from jmlr.options import TrainOptions
+    >>> chosen(TrainOptions(target="pdist"), retriever="dense")
+    {'target': 'pdist', 'live_candidates': False, 'retriever': 'dense'}
+    """
+    found = {k: getattr(o, k) for o in options for k in OPTIONS if hasattr(o, k)}
+    found |= {k: v for k, v in more.items() if v != ""}
+    return {**found, "retriever": "none"} if found.get("target") == "frozen" else found  # it loads none
+
+
+def stage_digest(stage: str, *options: Any, package: Path = PACKAGE, **more: Any) -> str:
     """Return the SHA-256 (first 16 hexadecimal digits) of everything a stage computes with.
 
     Args:
         stage: its name
+        options: its options models, and
+        more: see `chosen`; what is not given may be anything, and all variants count
         package: folder of the package `jmlr`
 
     Raises:
         UserError: there is no such stage.
     """
-    if not _file(package, f"jmlr.stages.{stage}").is_file():
-        raise UserError(f"no stage '{stage}' in '{package / 'stages'}'")
-    names = modules_of(stage, package)
-    digest = hashlib.sha256()
-    for name in names:
-        digest.update(f"{name}\n{_parsed(_file(package, name))[1]}\n".encode())
-    for folder in sorted({_file(package, n).parent for n in names}):
-        for file in sorted(f for pattern in DATA for f in folder.glob(pattern)):  # templates and the like
-            digest.update(f"{file.name}\n".encode() + file.read_bytes())
-    if "jmlr.topk" in names:
-        digest.update(_extension(package))
-    return digest.hexdigest()[:16]
+    parts = _parts(stage, package, tuple(sorted(chosen(*options, **more).items())))
+    return hashlib.sha256("".join(f"{k} {v}\n" for k, v in parts.items()).encode()).hexdigest()[:16]
 
 
-def modules_of(stage: str, package: Path = PACKAGE) -> list[str]:
-    """Return the names of a stage's module and of all first-party modules it imports, directly or not, sorted."""
-    found: set[str] = set()
-    queue = [f"jmlr.stages.{stage}"]
-    while queue:
-        name = queue.pop()
-        if name in found or name in OUTSIDE or name.startswith("jmlr.options") or not _file(package, name).is_file():
-            continue
-        found.add(name)
-        queue += [name.rpartition(".")[0], *_parsed(_file(package, name))[0]]
-    return sorted(found)
-
-
-def _file(package: Path, module: str) -> Path:
-    path = package.joinpath(*module.split(".")[1:])
-    return path / "__init__.py" if path.is_dir() else path.with_name(path.name + ".py")
+def stage_parts(stage: str, *options: Any, package: Path = PACKAGE, **more: Any) -> dict[str, str]:
+    """Return the digest (8 hexadecimal digits) of each definition that a stage reaches, by `module:name`, and of its data files."""
+    return {k: v[:8] for k, v in _parts(stage, package, tuple(sorted(chosen(*options, **more).items()))).items()}
 
 
 @cache
-def _parsed(path: Path) -> tuple[list[str], str]:
-    """Return what a file imports of ours, inside functions too, and its code without comments and docstrings."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    names: list[str] = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names += [a.name for a in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.level:
-            raise UserError(f"'{path}': a relative import; the digest of a stage follows absolute ones only")
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names += [node.module, *(f"{node.module}.{a.name}" for a in node.names)]  # `from package import module` too
-        elif isinstance(node, DOCUMENTED) and _has_docstring(node.body):
-            node.body = node.body[1:]
-    return [n for n in names if n.split(".")[0] == "jmlr"], _dump(tree)
+def _parts(stage: str, package: Path, options: tuple[tuple[str, Any], ...]) -> dict[str, str]:
+    return parts_of(stage, _source(package), dict(options))
 
 
-def _has_docstring(body: list[ast.stmt]) -> bool:
-    match body:
-        case [ast.Expr(value=ast.Constant(value=str())), *_]:
-            return True
-    return False
+@cache
+def _source(package: Path) -> Source:
+    return Source(package)
 
 
-def _dump(node: Any) -> str:
-    """Write a syntax tree down, without empty fields: `ast.dump` treats those differently in each version of Python."""
-    if isinstance(node, ast.AST):
-        fields = [(k, v) for k, v in ast.iter_fields(node) if v is not None and v != [] and k not in ("kind", "ctx")]
-        return f"{type(node).__name__}({','.join(f'{k}={_dump(v)}' for k, v in fields)})"
-    return f"[{','.join(map(_dump, node))}]" if isinstance(node, list) else repr(node)
+def parts_of(stage: str, source: Source, options: Mapping[str, Any]) -> dict[str, str]:
+    """Return the whole digest of each definition that a stage reaches in files that are read now."""
+    entry = f"jmlr.stages.{stage}"
+    if source.module(entry) is None:
+        raise UserError(f"no stage '{stage}' in '{source.package / 'stages'}'")
+    reached = source.reach(f"{entry}:{stage}", skip=lambda f, t: _skipped(f, t, options), compiled=COMPILED)
+    found = {node: hashlib.sha256(text.encode()).hexdigest() for node, text in reached.items()}
+    folders = {source.package.joinpath(*node.partition(":")[0].split(".")[1:-1]) for node in reached}
+    for file in sorted(
+        f for folder in folders for pattern in DATA for f in folder.glob(pattern)
+    ):  # templates and the like
+        found[str(file.relative_to(source.package))] = hashlib.sha256(file.read_bytes()).hexdigest()
+    return found
 
 
-def _extension(package: Path) -> bytes:
-    """Return the extension's source and how it is built, without comments and layout; without a source, the compiled module."""
-    checkout = package.parent.parent
-    if not (checkout / "csrc").is_dir():
-        return b"".join(f.read_bytes() for f in sorted((package / "topk").glob("_topk*.so")))
-    sources = [f for f in sorted((checkout / "csrc").rglob("*.[ch]*")) if not f.name.startswith(("bench", "test"))]
-    build = [checkout / "CMakeLists.txt", *sorted((checkout / "cmake").glob("*.cmake"))]
-    texts = [(CMAKE_NOISE, f) for f in build] + [(CPP_NOISE, f) for f in sources]
-    return "\n".join(noise.sub(_keep_strings, f.read_text(encoding="utf-8")).strip() for noise, f in texts).encode()
-
-
-def _keep_strings(found: re.Match[str]) -> str:
-    return found[1] or " "
+def _skipped(begin: str, target: str, options: Mapping[str, Any]) -> bool:
+    """Tell whether a definition does not count: it is for people, or of a variant that is not chosen."""
+    module, _, name = target.partition(":")
+    if module in RECORDS or target in RECORDS:
+        return True
+    folder, _, file = module.rpartition(".")
+    if folder in FOLDERS and name in (file, "*"):
+        option = FOLDERS[folder]
+        return option in options and options[option] != file
+    option, test = VARIANTS.get(target, ("", bool))
+    return option in options and VARIANTS.get(begin, ("",))[0] != option and not test(options[option])

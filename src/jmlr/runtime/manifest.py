@@ -47,10 +47,12 @@ def stage_output(
     *,
     inputs: Mapping[str, Path | Sequence[Path] | None],
     options: Sequence[Any] = (),
+    variants: Mapping[str, Any] | None = None,
     seed: int | None = None,
 ) -> Iterator[tuple[Path, dict[str, Any]]]:
     """Yield (a fresh folder, a dictionary for notes); on success write the manifest and put the folder in place of `out`.
 
+    `variants` is what decides beside the options which code the stage reaches: see `jmlr.runtime.digest.chosen`.
     Raises UserError if `out` holds what this stage did not write.
     """
     begun = datetime.now(UTC)
@@ -67,7 +69,7 @@ def stage_output(
             "seed": seed,
             "inputs": {k: {name: digest() for name, digest in v.items()} for k, v in held.items()},
             "outputs": {str(p.relative_to(folder)): sha256(p) for p in sorted(folder.rglob("*")) if p.is_file()},
-            "code": stage_digest(stage),
+            "code": stage_digest(stage, *options, **(variants or {})),
             "versions": {"python": platform.python_version(), **{p: v for p in PACKAGES if (v := _version(p))}},
             "hardware": _hardware(),
             "begun": begun.isoformat(timespec="seconds"),
@@ -150,11 +152,21 @@ def fingerprint(folder: Path) -> dict[str, str | int]:
 
 
 def state_key(
-    stage: str, *, inputs: Mapping[str, Path | Sequence[Path] | None], options: Sequence[Any], **others: object
+    stage: str,
+    *,
+    inputs: Mapping[str, Path | Sequence[Path] | None],
+    options: Sequence[Any],
+    variants: Mapping[str, Any] | None = None,
+    **others: object,
 ) -> str:
     """Digest what a saved state must agree with: code, options, what the inputs hold, and whatever else is given."""
     held = {k: {str(p): fingerprint(p) for p in ([v] if isinstance(v, Path) else v)} for k, v in inputs.items() if v}
-    known = [stage_digest(stage), *(o.model_dump(mode="json") for o in options), held, others]
+    known = [
+        stage_digest(stage, *options, **(variants or {})),
+        *(o.model_dump(mode="json") for o in options),
+        held,
+        others,
+    ]
     return hashlib.sha256(json.dumps(known).encode()).hexdigest()
 
 

@@ -54,7 +54,8 @@ def answer(
     import pyarrow.parquet as pq
 
     inputs = {"prepared": prepared, "llm": Path(llm) if llm else None, "trained": adapters, "candidates": rounds}
-    with stage_output(out, "answer", inputs=inputs, options=[options, reading]) as (folder, notes):
+    variants = {"endpoint": bool(endpoint)}
+    with stage_output(out, "answer", inputs=inputs, options=[options, reading], variants=variants) as (folder, notes):
         records = _records(prepared, options.splits)
         chosen = _best(prepared, rounds, notes) if len(rounds) > 1 else 0
         search = rounds[chosen] if rounds else None

@@ -38,14 +38,15 @@ def encode(
         jmlr encode --out my/vectors --prepared results/demo/prepare --retriever results/demo/retriever/seed0/pretrain --part passages
     """
     _, count = shard_of(shard)
+    from jmlr.models.folder import ModelFolder
     from jmlr.models.retriever import load_retriever
     from jmlr.runtime.devices import device
     from jmlr.runtime.vectors import StoredVectors
     from jmlr.training.data import passage_text, query_text, read_table
 
-    with stage_output(
-        out, "encode", inputs={"prepared": prepared, "retriever": Path(retriever)}, options=[options, retrieval]
-    ) as (folder, notes):
+    inputs = {"prepared": prepared, "retriever": Path(retriever)}
+    variants = {"retriever": ModelFolder(Path(retriever)).retriever}
+    with stage_output(out, "encode", inputs=inputs, options=[options, retrieval], variants=variants) as (folder, notes):
         model = load_retriever(retriever, query_tokens=retrieval.query_tokens, passage_tokens=retrieval.passage_tokens)
         model = model.to(device()).eval()
         table = read_table(prepared / f"{part}.parquet")

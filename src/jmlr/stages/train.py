@@ -64,8 +64,8 @@ def train(
 
     inputs = {"prepared": prepared, "candidates": candidates, "previous": previous, "vectors": vectors, "index": index,
               "llm": Path(llm), "retriever": Path(retriever) if retriever else None}  # fmt: skip
-    chosen: list[Closed] = [options, reading, retrieval]
-    whole: Any = stage_output(out, "train", inputs=inputs, options=chosen, seed=seed)
+    known: dict[str, Any] = {"inputs": inputs, "options": [options, reading, retrieval], "variants": _variants(retriever), "seed": seed}  # fmt: skip
+    whole: Any = stage_output(out, "train", **known)
     with joined() as ranks, whole if ranks.rank == 0 else nullcontext((out, {})) as (folder, notes):
         session = Session.open(
             prepared=prepared, llm=llm, retriever=retriever if options.joint else None, previous=previous, vectors=vectors or [],
@@ -78,13 +78,19 @@ def train(
                      candidates=str(candidates) if candidates else None, groups=[vars(g) for g in session.groups],
                      questions=len(session.questions), steps=session.steps(rounds), training_tokens_cut=session.passages.prompter.cut,
                      judge=session.judge(name) if options.joint else None)  # fmt: skip
-        key = state_key("train", inputs=inputs, options=chosen, seed=seed, round=round, rounds=rounds)
+        key = state_key("train", **known, round=round, rounds=rounds)
         history = session.run(round=round, rounds=rounds, scratch=scratch, key=key, name=name)
         if ranks.rank == 0:
             session.save(folder, history, round)
-            _write_cards(folder, prepared, {"llm": llm, "retriever": origin, "seed": seed, "round": round}, *chosen)
+            _write_cards(folder, prepared, {"llm": llm, "retriever": origin, "seed": seed, "round": round}, *known["options"])
     if ranks.rank == 0:
         _clear(scratch, out)
+
+
+def _variants(retriever: str | None) -> dict[str, str]:
+    from jmlr.models.folder import ModelFolder
+
+    return {"retriever": ModelFolder(Path(retriever)).retriever if retriever else ""}
 
 
 def _tell(session: Any, prepared: Path, candidates: Path | None, previous: Path | None, options: TrainOptions) -> None:
@@ -144,7 +150,12 @@ def _write_cards(folder: Path, prepared: Path, began: dict[str, Any], *options: 
     from jmlr.models.retriever import parts_of
 
     settings = {k: v for o in options for k, v in o.model_dump(mode="json").items()}
-    about = {**began, "options": settings, "code": stage_digest("train"), "data": read_manifest(prepared)["outputs"]}
+    about = {
+        **began,
+        "options": settings,
+        "code": stage_digest("train", *options),
+        "data": read_manifest(prepared)["outputs"],
+    }
     write_card(folder / "adapter", "adapter", about)
     for part, kind in parts_of(folder / "retriever") if (folder / "retriever").is_dir() else []:
         write_card(part, kind, about)

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from jmlr.__main__ import PEOPLE, STAGES
-from jmlr.runtime.digest import modules_of
 from jmlr.runtime.extras import DISTRIBUTION, MODULES
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -34,6 +33,27 @@ def run(code: str, *, without: str = "") -> subprocess.CompletedProcess:
     """Run Python code in a process that finds some packages nowhere."""
     head = ABSENT.format(absent=without.split()) if without else "import sys\n"
     return subprocess.run([sys.executable, "-c", head + code], capture_output=True, text=True)
+
+
+def modules_of(command: str) -> set[str]:
+    """Return the modules of ours that a stage imports, directly or not, itself and their packages among them."""
+    found: set[str] = set()
+    queue = [f"jmlr.stages.{command}"]
+    while queue:
+        name = queue.pop()
+        path = ROOT.joinpath("src", *name.split("."))
+        outside = name in ("jmlr.__main__", "jmlr.config", *found) or name.startswith("jmlr.options")
+        path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+        if outside or not path.is_file():
+            continue
+        found.add(name)
+        queue.append(name.rpartition(".")[0])
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                queue += [a.name for a in node.names if a.name.startswith("jmlr")]
+            elif isinstance(node, ast.ImportFrom) and str(node.module).startswith("jmlr"):
+                queue += [str(node.module), *(f"{node.module}.{a.name}" for a in node.names)]
+    return found
 
 
 def third_party(module: str) -> set[str]:

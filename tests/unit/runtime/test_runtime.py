@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import jmlr.runtime.digest as digest
 from jmlr.runtime.errors import UserError, full_disk
 from jmlr.runtime.files import files_below, fresh_directory, fresh_file, save_array
 from jmlr.runtime.manifest import stage_output
@@ -97,46 +96,6 @@ def test_an_array_is_written_whole_or_with_an_error(tmp_path, numbers):
 def test_streams_differ_by_name_and_repeat_for_the_same():
     assert stream(0, "a", 1) == stream(0, "a", 1)
     assert len({stream(s, n, i) for s in range(3) for n in "ab" for i in range(3)}) == 18
-
-
-def test_a_stage_is_digested_with_what_it_imports_and_nothing_else():
-    assert "jmlr.losses.llm_rank" in digest.modules_of("train")
-    assert "jmlr.losses.llm_rank" not in digest.modules_of("encode")
-    assert not any(m.startswith("jmlr.training.step") for m in digest.modules_of("search"))
-    assert "jmlr.config" not in digest.modules_of("train")
-
-
-def test_every_stage_has_a_digest_of_its_own():
-    stages = [p.stem for p in Path(digest.PACKAGE / "stages").glob("*.py") if p.stem != "__init__"]
-    assert len({digest.stage_digest(s) for s in stages}) == len(stages)
-
-
-@pytest.mark.parametrize(
-    ("before", "after"),
-    [
-        ("int a;\n", "// why\nint a;\n"),
-        ("int a;\nint b;", "int a;  // why\n\n/* and\nhow */ int b;"),
-        ('auto s = "// kept";', 'auto s = "// kept";\n// dropped'),
-    ],
-)
-def test_comments_and_layout_of_the_extension_leave_its_digest_alone(tmp_path, before, after):
-    digests = []
-    for n, text in enumerate((before, after, after.replace("int a", "int c").replace("kept", "lost"))):
-        (tmp_path / f"{n}/csrc").mkdir(parents=True)
-        (tmp_path / f"{n}/CMakeLists.txt").write_text("project(x)\n" + "# why\n" * n)
-        (tmp_path / f"{n}/csrc/a.cpp").write_text(text)
-        digests.append(digest._extension(tmp_path / f"{n}/src/jmlr"))
-    assert digests[0] == digests[1] != digests[2]
-
-
-def test_how_the_extension_is_built_is_part_of_its_digest(tmp_path):
-    digests = []
-    for n, flags in enumerate(("-O2", "-O2  # why", "-O3")):
-        for name, text in {"csrc/a.cpp": "int a;\n", "CMakeLists.txt": "x()\n", "cmake/b.cmake": flags}.items():
-            (tmp_path / f"{n}/{name}").parent.mkdir(parents=True, exist_ok=True)
-            (tmp_path / f"{n}/{name}").write_text(text)
-        digests.append(digest._extension(tmp_path / f"{n}/src/jmlr"))
-    assert digests[0] == digests[1] != digests[2]
 
 
 def test_what_belongs_to_a_run_is_found_wherever_the_run_lies(tmp_path, monkeypatch):
