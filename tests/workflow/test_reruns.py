@@ -16,8 +16,7 @@ pytestmark = pytest.mark.slow
 END = {"answer": 3, "evaluate": 3, "report": 1}
 FROM_TRAIN = {"train": 4, "encode": 6, "index": 2, "search": 6, **END}
 FROM_JMLR = {**FROM_TRAIN, "train": 2, "answer": 1, "evaluate": 1}  # no other system encodes anew
-# Training may search too (live candidates), so the extension is part of its code; round 0's vectors stand.
-FROM_INDEX = {"index": 3, "search": 9, "train": 4, "encode": 6, **END}
+FROM_INDEX = {"index": 3, "search": 9, "train": 4, "encode": 6, **END}  # round 0's vectors stand
 ALL_BUT_FETCH = {"prepare": 1, "pretrain": 2, "encode": 9, "index": 3, "search": 9, "train": 4, **END}
 
 EDITS = [  # what is edited, file, old text, new text, the jobs that run again
@@ -27,9 +26,17 @@ EDITS = [  # what is edited, file, old text, new text, the jobs that run again
     ("a comment in the configuration", MINI, "\n", "\n# A remark.\n", {}),
     ("a comment in a rule", "workflow/rules/train.smk", "rule train:", "# A remark.\nrule train:", {}),
     ("a sentence of the documentation", "docs/llm_rank.md", "\n", "\nA remark.\n", {}),
-    ("the loss itself", "src/jmlr/losses/llm_rank.py", "\ndef ", "\nADDED = 1\n\n\ndef ", FROM_TRAIN),
-    ("a metric", "src/jmlr/metrics/recall.py", "\ndef ", "\nADDED = 1\n\n\ndef ", {"evaluate": 3, "report": 1}),
-    ("the extension", "csrc/topk.cpp", "namespace jmlr {", "namespace jmlr {\nconstexpr int kAdded = 1;", FROM_INDEX),
+    ("a word of a warning", "src/jmlr/stages/train.py", "forgets what it knew", "forgets it all", {}),
+    ("a word of a model card", "src/jmlr/models/card.py", "base_model", "base model", {}),
+    ("a loss that no system has", "src/jmlr/losses/pdist.py", "def pdist(", "@same\ndef pdist(", {}),
+    ("a function that nothing uses", "src/jmlr/models/colbert.py", "\ndef is_", "\ndef more(): ...\n\n\ndef is_", {}),
+    ("the extension", "csrc/topk.cpp", "namespace jmlr {", "namespace jmlr {\nconstexpr int kAdded = 1;", {}),
+    ("a kernel for GPUs", "csrc/cuda/exact.cuh", "\n", "\nconstexpr int kAdded = 1;\n", {}),
+    ("the warnings of a training", "src/jmlr/training/watch.py", "def look(", "def more(self): ...\n\n    def look(", {}),
+    ("the loss itself", "src/jmlr/losses/llm_rank.py", "def llm_rank(", "@same\ndef llm_rank(", FROM_JMLR),
+    ("the joint step", "src/jmlr/training/step.py", "def joint_step(", "@same\ndef joint_step(", FROM_TRAIN),
+    ("a metric", "src/jmlr/metrics/recall.py", "def recall(", "@same\ndef recall(", {"evaluate": 3, "report": 1}),
+    ("the contract of top-k", "src/jmlr/topk/contract.py", "CONTRACT = 1", "CONTRACT = 2", FROM_INDEX),
     ("a training option", MINI, "train: {steps: 4,", "train: {lora_alpha: 8, steps: 4,", FROM_TRAIN),
     ("an option of one system", MINI, "learning_rate: 0.002", "learning_rate: 0.001", FROM_JMLR),
     ("an option of the report", MINI, "examples: 0", "examples: 0, title: Mini", {"report": 1}),

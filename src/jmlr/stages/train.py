@@ -64,8 +64,8 @@ def train(
 
     inputs = {"prepared": prepared, "candidates": candidates, "previous": previous, "vectors": vectors, "index": index,
               "llm": Path(llm), "retriever": Path(retriever) if retriever else None}  # fmt: skip
-    known: dict[str, Any] = {"inputs": inputs, "options": [options, reading, retrieval], "variants": _variants(retriever), "seed": seed}  # fmt: skip
-    whole: Any = stage_output(out, "train", **known)
+    own: Any = {"inputs": inputs, "options": (options, reading, retrieval), "variants": _kind(retriever), "seed": seed}
+    whole: Any = stage_output(out, "train", **own)
     with joined() as ranks, whole if ranks.rank == 0 else nullcontext((out, {})) as (folder, notes):
         session = Session.open(
             prepared=prepared, llm=llm, retriever=retriever if options.joint else None, previous=previous, vectors=vectors or [],
@@ -73,21 +73,21 @@ def train(
             options=options.model_dump(), reading=reading.model_dump(), retrieval=retrieval.model_dump())  # fmt: skip
         _tell(session, prepared, candidates, previous, options)
         name = f"train {out.parts[-4] if len(out.parts) > 3 else out.name} r{round}"
-        origin = _origin(previous) or retriever
-        notes.update(llm=llm, retriever=retriever, retriever_origin=origin, ranks=ranks.size,
+        began = {"llm": llm, "retriever": _origin(previous) or retriever, "seed": seed, "round": round}
+        notes.update(llm=llm, retriever=retriever, retriever_origin=began["retriever"], ranks=ranks.size,
                      candidates=str(candidates) if candidates else None, groups=[vars(g) for g in session.groups],
                      questions=len(session.questions), steps=session.steps(rounds), training_tokens_cut=session.passages.prompter.cut,
                      judge=session.judge(name) if options.joint else None)  # fmt: skip
-        key = state_key("train", **known, round=round, rounds=rounds)
+        key = state_key("train", **own, round=round, rounds=rounds)
         history = session.run(round=round, rounds=rounds, scratch=scratch, key=key, name=name)
         if ranks.rank == 0:
             session.save(folder, history, round)
-            _write_cards(folder, prepared, {"llm": llm, "retriever": origin, "seed": seed, "round": round}, *known["options"])
+            _write_cards(folder, prepared, began, *own["options"])
     if ranks.rank == 0:
         _clear(scratch, out)
 
 
-def _variants(retriever: str | None) -> dict[str, str]:
+def _kind(retriever: str | None) -> dict[str, str]:
     from jmlr.models.folder import ModelFolder
 
     return {"retriever": ModelFolder(Path(retriever)).retriever if retriever else ""}

@@ -4,6 +4,5 @@ By contract (docs/topk.md) every kernel, storage and device gives the same bits,
 tests hold kernels to that.
 """
 
-CONTRACT = (
-    1  # raised when the ids or scores of any search become others: tests/unit/topk/test_contract_version.py tells
-)
+# Raised when the ids or scores of any search become others: tests/unit/topk/test_contract_version.py tells.
+CONTRACT = 1
