@@ -33,6 +33,8 @@ EDITS = [  # what is edited, file, old text, new text, the jobs that run again
     ("the extension", "csrc/topk.cpp", "namespace jmlr {", "namespace jmlr {\nconstexpr int kAdded = 1;", {}),
     ("a kernel for GPUs", "csrc/cuda/exact.cuh", "\n", "\nconstexpr int kAdded = 1;\n", {}),
     ("the warnings of a training", "src/jmlr/training/watch.py", "def look(", "def more(self): ...\n\n    def look(", {}),
+    ("an option added with a default", "src/jmlr/options/train.py", "    wandb: str", "    more: bool = option(False, '')\n    wandb: str", {}),
+    ("an option of sources added", "src/jmlr/options/data.py", "    delimiter: ", "    more: bool = option(False, '')\n    delimiter: ", {}),
     ("the loss itself", "src/jmlr/losses/llm_rank.py", "def llm_rank(", "@same\ndef llm_rank(", FROM_JMLR),
     ("the joint step", "src/jmlr/training/step.py", "def joint_step(", "@same\ndef joint_step(", FROM_TRAIN),
     ("a metric", "src/jmlr/metrics/recall.py", "def recall(", "@same\ndef recall(", {"evaluate": 3, "report": 1}),

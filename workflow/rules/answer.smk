@@ -27,8 +27,7 @@ rule answer:
         candidates=lambda w, input: words("--candidates", input.candidates),
         passages=lambda w: cfg.train_options(w.system).passages,
         values=lambda w: values(
-            cfg.answer_options(w.system),
-            cfg.reading_options(w.system),
+            counted("answer", cfg.answer_options(w.system), cfg.reading_options(w.system)),
             endpoint=cfg.endpoint(cfg.systems[w.system].llm),
         ),
         options="logs/{run}/{system}/seed{seed}/answer.options.yaml",

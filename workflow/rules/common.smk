@@ -8,7 +8,7 @@ from pathlib import Path
 from jmlr.checks import checked
 from jmlr.config import ConfigError, words
 from jmlr.runtime.call import check_call, same_config
-from jmlr.runtime.digest import stage_digest
+from jmlr.runtime.digest import counted, stage_digest
 from jmlr.runtime.ending import pass_on_end
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.launch import launch

@@ -16,7 +16,7 @@ rule fetch:
     params:
         code=stage_digest("fetch"),
         local=lambda w: words("--local", SOURCES.get(w.source)),
-        values=lambda w: values(cfg.sources[w.source], *cfg.practice_prompts(w.source)),
+        values=lambda w: values(counted("fetch", cfg.sources[w.source], *cfg.practice_prompts(w.source))),
         options="logs/{run}/fetch/{source}.options.yaml",
     message:
         "Data: bring the raw files of '{wildcards.source}' here and hold them against their checksums"

@@ -15,7 +15,7 @@ rule index:
         runtime=lambda wildcards, attempt: minutes("index", 60, attempt),
     params:
         code=lambda w: stage_digest("index", retriever=KINDS[Path(w.origin).parts[0]]),
-        values=lambda w: values(cfg.index),
+        values=lambda w: values(counted("index", cfg.index)),
         options="logs/{run}/{origin}/r{round}/index.options.yaml",
     message:
         "Retrieval: index the vectors of {wildcards.origin} after round {wildcards.round} for exact search ({cfg.index.storage})"

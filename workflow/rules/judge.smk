@@ -23,7 +23,7 @@ rule judge:
     params:
         code=stage_digest("judge"),
         seed=cfg.seeds[0],
-        values=lambda w: values(cfg.judge, models=JUDGES),
+        values=lambda w: values(counted("judge", cfg.judge), models=JUDGES),
         options="logs/{run}/judge.options.yaml",
     message:
         "let language models compare systems' answers in pairs"

@@ -15,7 +15,7 @@ rule prepare:
         runtime=lambda wildcards, attempt: minutes("prepare", 60, attempt),
     params:
         code=stage_digest("prepare"),
-        values=lambda w: values(cfg.prepared(), *cfg.practice_prompts()),
+        values=lambda w: values(counted("prepare", cfg.prepared(), *cfg.practice_prompts())),
         options="logs/{run}/prepare.options.yaml",
     message:
         "Corpus: passages, questions and reading documents of all sources in one schema, cut, deduplicated, split"

@@ -19,7 +19,9 @@ rule pretrain:
         code=lambda w: stage_digest("pretrain", PRETRAINED[w.model], retriever=KINDS[w.model]),
         fetched=lambda w: words("--fetched", tokenizer_source(w.model)),
         scratch="scratch/{run}/{model}/seed{seed}/pretrain",
-        values=lambda w: values(PRETRAINED[w.model].model_copy(update={"init": initial(w.model, w.seed)[1]})),
+        values=lambda w: values(
+            counted("pretrain", PRETRAINED[w.model].model_copy(update={"init": initial(w.model, w.seed)[1]}))
+        ),
         options="logs/{run}/{model}/seed{seed}/pretrain.options.yaml",
     message:
         "Models: pre-train the {wildcards.model} on the run's own text, seed {wildcards.seed}"

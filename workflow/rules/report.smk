@@ -3,7 +3,7 @@ from jmlr.runtime.checkout import commit
 # Values that a run of this name should find; a run of another name has none.
 EXPECTED = [f for f in [os.path.relpath(f"{workflow.basedir}/config/expected/{cfg.run}.yaml")] if os.path.isfile(f)]
 GIVEN = workflow.config_settings.configfiles, workflow.config_settings.config_args
-ROWS = {k: {**v.model_dump(), "train": cfg.train_options(k).model_dump()} for k, v in cfg.systems.items()}
+ROWS = {k: counted("report", v) | {"train": counted("report", cfg.train_options(k))} for k, v in cfg.systems.items()}
 
 
 rule report:
@@ -40,7 +40,9 @@ rule report:
         # With `resources`: for people, so no reason to report again.
         again=lambda w, resources: words("--again", cfg.again(*GIVEN, workflow.basedir)),
         commit=lambda w, resources: words("--commit", commit(workflow.basedir)),
-        values=lambda w: values(cfg.report.model_copy(update={"review": "".join(REVIEW)}), systems=ROWS),
+        values=lambda w: values(
+            counted("report", cfg.report.model_copy(update={"review": "".join(REVIEW)})), systems=ROWS
+        ),
         options="logs/{run}/report.options.yaml",
     message:
         "Report: one page and one table of all systems and seeds"

@@ -22,7 +22,7 @@ rule search:
         queries=lambda w, input: words("--queries", input.queries),
         parts=lambda w, input: words("--parts", input.parts),
         shard=lambda w: re.sub(r"-(\d+)-of-", r"\1/", w.shard) or "0/1",
-        values=lambda w: values(cfg.search),
+        values=lambda w: values(counted("search", cfg.search)),
         options="logs/{run}/{origin}/r{round}/search{shard}.options.yaml",
     message:
         "Retrieval: for every question its C = {cfg.search.candidates} passages with the largest inner product, exactly,"

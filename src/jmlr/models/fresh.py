@@ -74,7 +74,8 @@ def fresh_model(architecture: dict[str, Any], tokenizer: Any, embedding_std: flo
         weight = model.get_input_embeddings().weight
         weight.mul_(embedding_std / weight.std())
     every_row_learns(model)
-    return watch("llm" if causal else "retriever", model)
+    watch("llm" if causal else "retriever", model)
+    return model
 
 
 def fresh_retriever(encoder: Any, tokenizer: Any, colbert_depth: int) -> DenseRetriever | ColbertRetriever:

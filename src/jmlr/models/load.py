@@ -34,7 +34,9 @@ def pretrained(kind: Any, path: str, what: str, **settings: Any) -> Any:
 
     quiet()
     try:
-        return watch("llm" if what == "language model" else what, kind.from_pretrained(path, **settings))
+        model = kind.from_pretrained(path, **settings)
+        watch("llm" if what == "language model" else what, model)
+        return model
     except torch.OutOfMemoryError:
         raise
     except (

@@ -30,7 +30,8 @@ PROGRESS, TOLD = "jmlr.runtime.progress", ("say", "warn")  # its functions that 
 class Definition:
     """What counts of one name of a module: of all statements that bind it.
 
-    The names in its functions' annotations do not count by themselves, and tell which options it gets from outside.
+    The names in its functions' annotations do not count by themselves, and tell which options it gets from outside. `mentioned`
+    are all identifiers in it: an option of another name is none that it reads.
     """
 
     digest: str = ""
@@ -38,6 +39,7 @@ class Definition:
     imports: Bound = field(default_factory=dict)
     by_name: list[str] = field(default_factory=list)
     annotated: list[list[str]] = field(default_factory=list)
+    mentioned: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,7 @@ def _definition(statements: list[ast.stmt], told: frozenset[str], options: bool)
         syntax.imports(n for s in clean for n in syntax.walk(s)),
         [name for s in clean for name in syntax.imported_by_name(s)],
         annotated,
+        sorted({name for s in clean for name in syntax.mentioned(s)}),
     )
 
 

@@ -115,6 +115,51 @@ def stage_parts(stage: str, *options: Any, package: Path = PACKAGE, **more: Any)
     return {k: v[:8] for k, v in _parts(stage, package, tuple(sorted(chosen(*options, **more).items()))).items()}
 
 
+def counted(stage: str, *options: Any, package: Path = PACKAGE, **more: Any) -> dict[str, Any]:
+    """Return the values of options that a stage's result may depend on, as JSON has them.
+
+    Left out is what is at its default and named nowhere in the code that the stage reaches: an option that was added since.
+
+    Args:
+        stage: its name
+        options: its options models, and
+        more: see `chosen`
+        package: folder of the package `jmlr`
+
+    >>> from jmlr.options import IndexOptions
+    >>> counted("index", IndexOptions())
+    {'storage': 'float32'}
+    """
+    names = _named(stage, package, tuple(sorted(chosen(*options, **more).items())))
+    return {k: v for o in options for k, v in _values(o, names).items()}
+
+
+def _values(value: Any, names: frozenset[str]) -> Any:
+    from pydantic import BaseModel
+    from pydantic_core import to_jsonable_python
+
+    if isinstance(value, BaseModel):
+        fields = type(value).model_fields.items()
+        held = {k: (getattr(value, k), f.get_default(call_default_factory=True)) for k, f in fields}
+        return {k: _values(v, names) for k, (v, default) in held.items() if k in names or v != default}
+    if isinstance(value, dict):
+        return {str(k): _values(v, names) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_values(v, names) for v in value]
+    return to_jsonable_python(value)
+
+
+@cache
+def _named(stage: str, package: Path, options: tuple[tuple[str, Any], ...]) -> frozenset[str]:
+    """Return every identifier in the code that a stage reaches."""
+    source = _source(package)
+    reached = [node.partition(":") for node in _parts(stage, package, options) if ":" in node]
+    found = [
+        m.definitions[symbol] for name, _, symbol in reached if (m := source.module(name)) and symbol in m.definitions
+    ]
+    return frozenset(name for definition in found for name in definition.mentioned)
+
+
 @cache
 def _parts(stage: str, package: Path, options: tuple[tuple[str, Any], ...]) -> dict[str, str]:
     return parts_of(stage, _source(package), dict(options))

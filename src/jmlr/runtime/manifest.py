@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from jmlr.runtime import meter
-from jmlr.runtime.digest import stage_digest
+from jmlr.runtime.digest import counted, stage_digest
 from jmlr.runtime.energy import EnergyMeter
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.extras import DISTRIBUTION
@@ -163,7 +163,7 @@ def state_key(
     held = {k: {str(p): fingerprint(p) for p in ([v] if isinstance(v, Path) else v)} for k, v in inputs.items() if v}
     known = [
         stage_digest(stage, *options, **(variants or {})),
-        *(o.model_dump(mode="json") for o in options),
+        counted(stage, *options, **(variants or {})),
         held,
         others,
     ]

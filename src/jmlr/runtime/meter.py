@@ -68,15 +68,15 @@ def _clocks() -> dict[str, float]:
     return {"seconds": time.perf_counter(), "cpu_seconds": used.ru_utime + used.ru_stime}
 
 
-def watch(what: str, model: Any) -> Any:
-    """Count the tokens of a Hugging Face model from now on; return the model. One without an embedding of tokens is left alone.
+def watch(what: str, model: Any) -> None:
+    """Count the tokens of a Hugging Face model from now on. One without an embedding of tokens is left alone.
 
     The model is not kept alive: a stage that drops one to make room for the next gets its memory back.
     """
     try:
         layer = model.get_input_embeddings()
     except (AttributeError, NotImplementedError):
-        return model
+        return
     whole = getattr(model, "num_parameters", None)  # of transformers: it knows what stands behind weights of 4 bits
     size = whole() if whole else sum(p.numel() for p in model.parameters())
     passes, alive = {False: _Passes(), True: _Passes()}, weakref.ref(model)
@@ -94,7 +94,6 @@ def watch(what: str, model: Any) -> Any:
 
     layer.register_forward_pre_hook(count)
     _watched.append((what, size, passes))
-    return model
 
 
 def counts() -> dict[str, dict[str, int]]:

@@ -108,6 +108,16 @@ def annotated(node: ast.AST) -> Iterator[tuple[str, ...]]:
             yield from uses(part.annotation)
 
 
+def mentioned(node: ast.AST) -> Iterator[str]:
+    """Yield every identifier in a statement: names, attributes, parameters, keywords, and texts that could be one."""
+    for part in walk(node):
+        match part:
+            case ast.Name(id=name) | ast.Attribute(attr=name) | ast.arg(arg=name) | ast.keyword(arg=str(name)):
+                yield name
+            case ast.Constant(value=str(name)) if name.isidentifier():
+                yield name
+
+
 def imported_by_name(node: ast.AST) -> Iterator[str]:
     """Yield what `import_module` is called with, `*` for what is only known at run time: "jmlr.targets.*", or "*"."""
     for part in walk(node):

@@ -6,7 +6,7 @@ read_options(Path("logs/demo/prepare.options.yaml"))["repeated"]    # 'kept'
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
 
-def values(*models: BaseModel, without: Collection[str] = (), **more: Any) -> str:
-    """Write options models in full, and more options by name where they have a value, as the text of such a file.
+def values(*models: BaseModel | Mapping[str, Any], without: Collection[str] = (), **more: Any) -> str:
+    """Write options models in full, or what `jmlr.runtime.digest.counted` left of them, and more options by name where they have a value.
 
     `without`: fields that do not change what the stage makes, and so must not make it run again.
 
@@ -28,7 +28,8 @@ def values(*models: BaseModel, without: Collection[str] = (), **more: Any) -> st
     """
     import yaml
 
-    given = {k: v for model in models for k, v in model.model_dump(mode="json", exclude=set(without)).items()}
+    dumps = (dict(m) if isinstance(m, Mapping) else m.model_dump(mode="json") for m in models)
+    given = {k: v for dump in dumps for k, v in dump.items() if k not in without}
     given |= {k: v for k, v in more.items() if v is not None}
     return yaml.safe_dump(given, sort_keys=False, allow_unicode=True, width=120)
 

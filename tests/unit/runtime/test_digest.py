@@ -8,8 +8,9 @@ import pytest
 
 from edited import Edited
 from jmlr.options import AnswerOptions, PretrainOptions, TrainOptions
+from jmlr.options.base import Closed, option
 from jmlr.runtime.definitions import parse
-from jmlr.runtime.digest import FOLDERS, PACKAGE, RECORDS, VARIANTS, chosen, parts_of, stage_digest
+from jmlr.runtime.digest import FOLDERS, PACKAGE, RECORDS, VARIANTS, chosen, counted, parts_of, stage_digest
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.reach import ROOT
 
@@ -105,6 +106,29 @@ def test_an_edit_changes_the_digests_of_exactly_the_jobs_that_depend_on_it(befor
     assert old in text, f"{path} has no '{old}'"
     after = digests(Edited(f"{ROOT}.{module}", text.replace(old, new, 1)))
     assert {name for name in JOBS if after[name] != before[name]} == jobs
+
+
+def test_an_option_counts_by_its_value_once_the_code_names_it_and_before_only_where_it_is_set():
+    class More(TrainOptions):
+        nobody_reads_it: bool = option(False, "")
+        nobodys_parts: list[Inner] = option(lambda: [Inner()], "")
+
+    usual = TrainOptions(target="llm_rank")
+    known = counted("train", usual)
+    assert counted("train", More(target="llm_rank")) == known
+    assert counted("train", More(target="llm_rank", nobody_reads_it=True)) == {**known, "nobody_reads_it": True}
+    assert counted("train", More(target="llm_rank", nobodys_parts=[Inner(steps=2), Inner()]))["nobodys_parts"] == [
+        {"steps": 2},
+        {"steps": 1},
+    ]
+    full = usual.model_dump(mode="json")
+    assert known == {k: v for k, v in full.items() if k in known}
+    assert {*full} - {*known} <= {"keep_best"}  # a default that changes is a value that changes
+
+
+class Inner(Closed):
+    steps: int = option(1, "")
+    nobody_reads_it: int = option(1, "")
 
 
 def test_what_is_not_known_reaches_all_variants():

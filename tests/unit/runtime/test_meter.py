@@ -34,6 +34,12 @@ class Small(torch.nn.Module):
         return self.head(self.inner(self.embedding(ids)))
 
 
+def watched(what):
+    model = Small()
+    meter.watch(what, model)
+    return model
+
+
 @pytest.fixture(autouse=True)
 def fresh():
     meter.reset()
@@ -42,7 +48,7 @@ def fresh():
 
 
 def test_full_training_costs_six_flops_for_every_parameter_and_token():
-    model = meter.watch("llm", Small())
+    model = watched("llm")
     model(torch.zeros(3, 5, dtype=torch.long)).sum().backward()
     n, t = WIDTH * WIDTH, 15
     assert meter.counts() == {
@@ -58,7 +64,7 @@ def test_full_training_costs_six_flops_for_every_parameter_and_token():
 
 
 def test_a_pass_without_gradient_costs_two_and_frozen_weights_save_two():
-    model = meter.watch("llm", Small())
+    model = watched("llm")
     n = WIDTH * WIDTH
     with torch.no_grad():
         model(torch.zeros(2, 4, dtype=torch.long))
@@ -70,13 +76,13 @@ def test_a_pass_without_gradient_costs_two_and_frozen_weights_save_two():
 
 def test_models_that_compute_nothing_and_things_without_embeddings_are_not_listed():
     meter.watch("llm", Small())
-    assert meter.watch("tokenizer", "no model") == "no model"
+    meter.watch("tokenizer", "no model")
     assert meter.counts() == {}
 
 
 def test_two_models_of_a_kind_add_up_and_a_reset_forgets_them():
     for _ in range(2):
-        meter.watch("retriever", Small())(torch.zeros(1, 3, dtype=torch.long))
+        watched("retriever")(torch.zeros(1, 3, dtype=torch.long))
     assert meter.counts()["retriever"]["tokens_gradient"] == 6
     meter.reset()
     assert meter.counts() == {}
@@ -86,7 +92,7 @@ def test_a_model_that_is_dropped_is_counted_and_not_kept_alive():
     import gc
     import weakref
 
-    model = meter.watch("llm", Small())
+    model = watched("llm")
     model(torch.zeros(1, 3, dtype=torch.long))
     gone = weakref.ref(model)
     del model
@@ -96,7 +102,7 @@ def test_a_model_that_is_dropped_is_counted_and_not_kept_alive():
 
 
 def test_recomputed_activations_cost_two_more():
-    model = meter.watch("llm", Small())
+    model = watched("llm")
     model.is_gradient_checkpointing = True
     model(torch.zeros(1, 3, dtype=torch.long))
     assert meter.counts()["llm"]["flops"] == 8 * WIDTH * WIDTH * 3
@@ -106,7 +112,7 @@ def test_a_copy_of_the_embedding_goes_on_counting():
     """As peft does where it trains the embedding in full."""
     import copy
 
-    model = meter.watch("llm", Small())
+    model = watched("llm")
     model.embedding = copy.deepcopy(model.embedding)
     model(torch.zeros(1, 7, dtype=torch.long))
     assert meter.counts()["llm"]["tokens_gradient"] == 7
