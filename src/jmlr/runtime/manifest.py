@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from jmlr.runtime import meter
-from jmlr.runtime.digest import counted, stage_digest
+from jmlr.runtime.digest import chosen, counted, stage_digest, stage_parts
 from jmlr.runtime.energy import EnergyMeter
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.extras import DISTRIBUTION
@@ -70,6 +70,10 @@ def stage_output(
             "inputs": {k: {name: digest() for name, digest in v.items()} for k, v in held.items()},
             "outputs": {str(p.relative_to(folder)): sha256(p) for p in sorted(folder.rglob("*")) if p.is_file()},
             "code": stage_digest(stage, *options, **(variants or {})),
+            "definitions": {
+                "chosen": chosen(*options, **(variants or {})),
+                "digests": stage_parts(stage, *options, **(variants or {})),
+            },
             "versions": {"python": platform.python_version(), **{p: v for p in PACKAGES if (v := _version(p))}},
             "hardware": _hardware(),
             "begun": begun.isoformat(timespec="seconds"),
