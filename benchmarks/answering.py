@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from jmlr.models.llm import answer_token_losses
+from jmlr.models.forward import answer_token_losses
 from jmlr.models.prefix import by_length, option_losses
 
 HERE = Path(__file__).resolve().parent

@@ -33,18 +33,18 @@ from torch import nn
 
 import jmlr.training.step as fast
 from jmlr.corpus.prompt import Prompter
+from jmlr.inference.questions import Question
 from jmlr.losses.llm_rank import llm_rank, sample, scale
 from jmlr.models.adapter import lean
 from jmlr.models.dense import DenseRetriever
-from jmlr.models.llm import add_adapter, causal
+from jmlr.models.forward import causal
+from jmlr.models.llm import add_adapter
 from jmlr.options import ReadingOptions, TrainOptions
 from jmlr.runtime.devices import has_bf16
-from jmlr.training.data import Question
 from jmlr.training.optimiser import make_optimiser
 from jmlr.training.reference import answer_loss, reference_step
 
-HERE = Path(__file__).resolve().parent
-PAGE = HERE.parent / "docs" / "llm_rank.md"
+PAGE = Path(__file__).resolve().parents[1] / "docs/llm_rank.md"
 CONTESTANTS = ("fast", "fast bf16", "twin", "released")
 
 
@@ -76,7 +76,7 @@ GPU_SHAPE = Shape(
 
 
 class Texts:
-    """Passages of random tokens, in the place of `jmlr.training.data.Passages`."""
+    """Passages of random tokens, in the place of `jmlr.inference.questions.Passages`."""
 
     def __init__(self, shape: Shape, rng: np.random.Generator, count: int) -> None:
         self.kept = None
@@ -237,12 +237,11 @@ class Bench:
             head_tokens += len(q.answer)
             for k in attention:
                 attention[k] += 2 * layers * width * (own + k * passages) ** 2
-        again = (self.shape.samples + 2) / self.shape.candidates * scored
+        samples, passages_read = self.shape.samples, self.shape.passages
+        again = (samples + 2) / self.shape.candidates * scored
         return {
-            "judge": 2 * (base + adapter) * judged + self.shape.samples * (attention[1] + 2 * head * head_tokens),
-            "read_and_answer": (4 * base + 6 * adapter) * read
-            + 3 * attention[self.shape.passages]
-            + 4 * head * head_tokens,
+            "passage_losses": 2 * (base + adapter) * judged + samples * (attention[1] + 2 * head * head_tokens),
+            "read_and_answer": (4 * base + 6 * adapter) * read + 3 * attention[passages_read] + 4 * head * head_tokens,
             "score_candidates": 2 * encoder * scored,
             "score_again": 4 * encoder * again,
         }
@@ -388,7 +387,7 @@ def main() -> None:
             break
         result["cells"].append(measure(shape, "cuda" if shape is GPU_SHAPE else "cpu"))
         result["load"] = os.getloadavg()[0]
-        (HERE / "train_cpu.json").write_text(json.dumps(result, indent=1) + "\n")
+        Path(__file__).with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
     text = "\n".join(table(result))
     head, _, rest = PAGE.read_text().partition("<!-- train_cpu begin -->")
     tail = rest.partition("<!-- train_cpu end -->")[2]

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from jmlr.config import Config
 from jmlr.options import PromptOptions, ReadingOptions, RetrievalOptions, TrainOptions
+
+if TYPE_CHECKING:
+    from jmlr.training.session import Session
+    from jmlr.training.step import StepSettings
 
 DEMO = Config.load({})
 PROMPTS = PromptOptions(**DEMO.reading.model_dump(include=set(PromptOptions.model_fields)))
@@ -21,3 +28,43 @@ def toy_reading(**changes: Any) -> ReadingOptions:
 
 def toy_retrieval(**changes: Any) -> RetrievalOptions:
     return RetrievalOptions(**{**DEMO.retrieval.model_dump(), **changes})
+
+
+JOINT = toy_training(
+    target="llm_rank",
+    steps=6,
+    batch=4,
+    samples=4,
+    sampling_temperature=0.2,
+    llm_learning_rate=1e-2,
+    retriever_learning_rate=1e-2,
+)
+
+
+def open_session(tiny: Path, candidates: Path, vectors: Sequence[Path] = (), **changes: Any) -> Session:
+    """Open the joint training of the tiny world's models."""
+    from jmlr.training.session import Session
+
+    options = JOINT.model_copy(update=changes)
+    joint = options.target != "frozen"
+    return Session.open(
+        prepared=tiny / "prepare",
+        llm=str(tiny / "llm"),
+        retriever=str(tiny / "retriever") if joint else None,
+        candidates=candidates,
+        previous=None,
+        vectors=vectors,
+        seed=0,
+        options=options.model_dump(),
+        reading=toy_reading().model_dump(),
+        retrieval=toy_retrieval().model_dump(),
+    )
+
+
+def settings_of(session: Session, **changes: Any) -> StepSettings:
+    from jmlr.training.step import StepSettings
+
+    names = StepSettings.__dataclass_fields__
+    return replace(
+        StepSettings(**{k: v for k, v in {**session.options, **session.reading}.items() if k in names}), **changes
+    )

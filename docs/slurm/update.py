@@ -10,9 +10,9 @@ from pathlib import Path
 
 import yaml
 
+from jmlr.commands.config import read_config
+from jmlr.commands.plan import Sizes, costs, total
 from jmlr.config import Config
-from jmlr.stages.config import read_config
-from jmlr.stages.plan import Sizes, costs, total
 
 HERE = Path(__file__).resolve().parent
 PAGE = HERE.parent / "slurm.md"

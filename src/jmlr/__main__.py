@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import importlib.util
 import inspect
 import json
 import os
@@ -114,7 +113,7 @@ def home(name: str) -> str:
     >>> home("train"), home("init")
     ('stages', 'commands')
     """
-    return "commands" if importlib.util.find_spec(f"jmlr.commands.{name}") else "stages"
+    return "stages" if name in STAGES else "commands"
 
 
 def _overview() -> str:

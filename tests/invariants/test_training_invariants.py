@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-import jmlr.training.parts as parts_module
+import jmlr.inference.parts as parts_module
 from jmlr.runtime.told import values
 from jmlr.training.session import Session
 from jmlr.training.step import joint_step

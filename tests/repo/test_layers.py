@@ -4,28 +4,43 @@ from __future__ import annotations
 
 import ast
 import re
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "src/jmlr"
-NOUNS = {"corpus", "models", "losses", "topk", "metrics", "demo", "endpoints", "judging"}
 MODULES = sorted(p.relative_to(PACKAGE) for p in PACKAGE.rglob("*.py"))
-ALLOWED = {
+ROOMS = sorted(p.parent.name for p in PACKAGE.glob("*/__init__.py"))
+ABOVE = {  # the files that stand above the rooms, and what each may import
     "__init__": set(),
-    "options": {"options", "runtime"},
     "config": {"options", "runtime"},
-    "checks": {"together", "config", "options", "runtime", "corpus"},
     "together": {"config", "options", "runtime", "corpus", "models"},
-    "runtime": {"runtime"},
-    **{noun: {"runtime", noun} for noun in NOUNS},
-    "training": {"runtime", "training", *NOUNS},
-    "report": {"runtime", "report", *NOUNS},
-    "commands": {"checks", "commands", "config", "options", "runtime", "stages", "training", "report", *NOUNS},
-    "stages": {"checks", "config", "options", "runtime", "training", "report", *NOUNS},
-    "__main__": {"__init__", "config", "options", "runtime", "stages", "training", "report", *NOUNS},
+    "checks": {"together", "config", "options", "runtime", "corpus"},
+    "__main__": {"__init__", "config", "options", "runtime"},
 }
+
+
+def said(room: str) -> str:
+    """Return what a room's docstring says that its modules may import."""
+    found = re.search(
+        r"^May import: ([^.;]*)", ast.get_docstring(ast.parse((PACKAGE / room / "__init__.py").read_text())), re.M
+    )
+    assert found, f"src/jmlr/{room}/__init__.py: its docstring has no line 'May import: ...'"
+    return found[1]
+
+
+def allowed(layer: str) -> set[str]:
+    """Return the layers that a layer may import."""
+    if layer in ABOVE:
+        return ABOVE[layer]
+    text = said(layer)
+    if text.startswith("all rooms"):
+        return {*ROOMS, "config", "checks"} - set(text.removeprefix("all rooms").removeprefix(" but ").split(", "))
+    named = set() if text.startswith("nothing") else set(text.split(", "))
+    assert named <= set(ROOMS), f"src/jmlr/{layer}/__init__.py: no room {sorted(named - set(ROOMS))}"
+    return {layer, *named}
 
 
 def imports(tree: ast.AST) -> set[str]:
@@ -42,7 +57,14 @@ def imports(tree: ast.AST) -> set[str]:
 
 def test_every_part_of_the_package_has_a_layer():
     assert len(MODULES) > 40
-    assert {p.parts[0].removesuffix(".py") for p in MODULES} == set(ALLOWED)
+    assert {p.parts[0].removesuffix(".py") for p in MODULES} == {*ROOMS, *ABOVE}
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_says_what_it_is_for_what_belongs_there_and_what_it_may_import(room):
+    text = ast.get_docstring(ast.parse((PACKAGE / room / "__init__.py").read_text()))
+    assert re.search(r"^Here: .+", text, re.M), f"src/jmlr/{room}/__init__.py: its docstring has no line 'Here: ...'"
+    assert allowed(room)
 
 
 @pytest.mark.parametrize("path", MODULES, ids=str)
@@ -50,7 +72,40 @@ def test_a_module_imports_only_layers_below_it(path):
     layer = path.parts[0].removesuffix(".py")
     ours = [n.split(".") for n in imports(ast.parse((PACKAGE / path).read_text())) if n.split(".")[0] == "jmlr"]
     used = {"__init__" if len(n) == 1 or n[1] == "__version__" else n[1] for n in ours}
-    assert used <= ALLOWED[layer], f"{path} imports {sorted(used - ALLOWED[layer])}"
+    assert used <= allowed(layer), f"{path} imports {sorted(used - allowed(layer))}; see src/jmlr/{layer}/__init__.py"
+
+
+def test_no_stage_imports_another_and_nothing_imports_a_command():
+    for path in MODULES:
+        names = {
+            n.split(".")[1:3][-1]
+            for n in imports(ast.parse((PACKAGE / path).read_text()))
+            if n.startswith("jmlr.stages.")
+        }
+        assert path.parts[0] != "stages" or names <= {path.stem}, f"{path} imports {sorted(names)}"
+
+
+def test_modules_import_each_other_in_no_circle():
+    names = {"jmlr." + ".".join(p.with_suffix("").parts).removesuffix(".__init__"): p for p in MODULES}
+    needs = {n: {x for x in imported_modules(p) if x in names and x != n} for n, p in names.items()}
+    try:
+        TopologicalSorter(needs).prepare()
+    except CycleError as error:
+        pytest.fail("modules import each other: " + " -> ".join(error.args[1]))
+
+
+def imported_modules(path: Path) -> set[str]:
+    """Return the modules that a module names, whether by `import a.b` or by `from a import b`; the compiled one is none of ours."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse((PACKAGE / path).read_text())):
+        if isinstance(node, ast.Import):
+            found |= {a.name for a in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            inner = {f"{node.module}.{a.name}" for a in node.names}
+            files = {n for n in inner if (PACKAGE.parent / n.replace(".", "/")).with_suffix(".py").exists()}
+            compiled = {n for n in inner if n.rpartition(".")[2].startswith("_topk")}
+            found |= files if files | compiled == inner else {*files, str(node.module)}
+    return found
 
 
 @pytest.mark.parametrize("path", MODULES, ids=str)

@@ -14,8 +14,8 @@ import pytest
 import yaml
 
 from jmlr.__main__ import PEOPLE, STAGES
+from jmlr.commands.config import generated, read_config
 from jmlr.config import Config
-from jmlr.stages.config import generated, read_config
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -10,9 +10,9 @@ import pytest
 import yaml
 
 from jmlr.checks import checked
+from jmlr.commands.config import config as command
 from jmlr.config import Config, ConfigError
 from jmlr.runtime.errors import UserError
-from jmlr.stages.config import config as command
 
 CORPUS, EXAM = {"source": "mine", "file": "*.md"}, {"source": "mine", "file": "exam.csv", "split": "hash"}
 CLOSED = {"title": "C", "train": {"passages": 0}}

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from jmlr.checks import checked
+from jmlr.commands.config import config as command
 from jmlr.runtime.errors import UserError
-from jmlr.stages.config import config as command
 
 
 @pytest.fixture

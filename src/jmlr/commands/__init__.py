@@ -1,1 +1,5 @@
-"""What people run that is no stage: a command may import everything but the workflow, and nothing imports it."""
+"""What people run that is no stage: ask, config, export, init, plan, review, why.
+
+Here: one module and one public function of the same name for each, and what only they share.
+May import: all rooms; nothing imports a command.
+"""

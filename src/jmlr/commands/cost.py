@@ -14,11 +14,11 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from jmlr.commands.plan import Sizes, costs, shape, total
 from jmlr.config import Config
+from jmlr.models.flops import Shape
 from jmlr.runtime.duration import duration
 from jmlr.runtime.errors import UserError
-from jmlr.runtime.flops import Shape
-from jmlr.stages.plan import Sizes, costs, shape, total
 from jmlr.training.budget import forward_tokens
 
 START_S = 6.0  # of a job: Python, libraries, a model

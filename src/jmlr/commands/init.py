@@ -196,8 +196,8 @@ def _tried(data: dict[str, Any], folder: Path, questions: Path, place: Path) -> 
 
     Gold that names nothing of the corpus is left out of `data`, and told.
     """
+    from jmlr.corpus.tables import read_table
     from jmlr.stages.prepare import prepare
-    from jmlr.training.data import read_table
 
     for source, path in (("documents", folder), ("questions", questions)):
         held = place / source
@@ -252,7 +252,8 @@ def _without_gold(data: dict[str, Any]) -> None:
 def _read_by(run: Config, prepared: Path) -> Iterator[str]:
     """Yield how long passages and questions are to each model, what would be cut, and what it cannot read."""
     from jmlr.corpus.languages import languages
-    from jmlr.training.data import passage_text, read_table
+    from jmlr.corpus.prompt import passage_text
+    from jmlr.corpus.tables import read_table
 
     table = read_table(prepared / "passages.parquet", ["title", "text"])
     step = max(1, len(table) // SAMPLE)

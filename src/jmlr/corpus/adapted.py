@@ -19,9 +19,8 @@ from dataclasses import replace
 from typing import Any
 
 from jmlr.corpus import adapters
-from jmlr.corpus.faults import RecordError
 from jmlr.corpus.quotes import quoted
-from jmlr.corpus.records import Record
+from jmlr.corpus.record import Record, RecordError
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.functions import function_of
 from jmlr.runtime.validation import nearest

@@ -22,7 +22,8 @@ from typing import Any
 
 from jmlr.corpus.formats.json_values import Decoder
 from jmlr.corpus.quotes import quoted
-from jmlr.corpus.records import KEY, Record
+from jmlr.corpus.record import Record
+from jmlr.corpus.records import KEY
 from jmlr.runtime.errors import UserError
 
 ABSENT = ("", "n/a")

@@ -18,10 +18,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from jmlr.corpus.faults import RecordError
 from jmlr.corpus.fields import as_text
 from jmlr.corpus.formats.json_values import Decoder
 from jmlr.corpus.quotes import quoted
+from jmlr.corpus.record import RecordError
 from jmlr.corpus.seen import normalised
 
 T = TypeVar("T")

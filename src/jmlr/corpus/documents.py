@@ -8,9 +8,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from jmlr.corpus.faults import Faults, RecordError
+from jmlr.corpus.faults import Faults
 from jmlr.corpus.fields import as_text
-from jmlr.corpus.records import Record
+from jmlr.corpus.record import Record, RecordError
 from jmlr.corpus.tables import stored_rows
 from jmlr.runtime.errors import UserError
 

@@ -22,30 +22,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
+from jmlr.corpus.record import Record, RecordError
 from jmlr.runtime.errors import UserError
-
-if TYPE_CHECKING:
-    from jmlr.corpus.records import Record
 
 MOST_FAULTS, MOST_KINDS, MOST_AFTER_THE_FIRST = 1000, 20, 200_000
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-class RecordError(UserError):
-    """What is wrong with one record.
-
-    Args:
-        where: its place
-        what: what is wrong, the value, what is allowed
-        kind: the same without what differs from record to record; empty: `what` says nothing of that
-    """
-
-    def __init__(self, where: str, what: str, kind: str = "") -> None:
-        super().__init__(f"{where}: {what}")
-        self.where, self.what, self.kind = where, what, kind or what
 
 
 @dataclass

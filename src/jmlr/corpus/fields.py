@@ -18,10 +18,9 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from jmlr.corpus.cleaning import plain
-from jmlr.corpus.faults import RecordError
 from jmlr.corpus.formats.delimited import OTHERS
 from jmlr.corpus.quotes import closest, quoted
-from jmlr.corpus.records import Record
+from jmlr.corpus.record import Record, RecordError
 from jmlr.runtime.errors import UserError
 
 

@@ -16,7 +16,8 @@ from pathlib import Path, PurePath
 
 from jmlr.corpus.fields import as_id
 from jmlr.corpus.quotes import quoted
-from jmlr.corpus.records import Record, files_of, records_of
+from jmlr.corpus.record import Record
+from jmlr.corpus.records import files_of, records_of
 from jmlr.runtime.errors import UserError
 
 COLUMNS = ("query-id", "corpus-id", "score")

@@ -22,11 +22,11 @@ from jmlr.corpus.buckets import Rows
 from jmlr.corpus.chunks import Chunks
 from jmlr.corpus.contamination import HeldOut, dropped
 from jmlr.corpus.duplicates import Duplicates, replaced
-from jmlr.corpus.faults import Faults, RecordError
+from jmlr.corpus.faults import Faults
 from jmlr.corpus.fields import Fields, as_id, as_text, joined
 from jmlr.corpus.near_duplicates import MOST_COMPARED
 from jmlr.corpus.quotes import quoted
-from jmlr.corpus.records import Record
+from jmlr.corpus.record import Record, RecordError
 from jmlr.corpus.tables import Draft, parquet_writer, stored_rows
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.progress import say

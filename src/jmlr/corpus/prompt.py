@@ -25,6 +25,16 @@ def option_lines(options: Sequence[str]) -> str:
     return "\n".join(f"{letter}. {text}" for letter, text in zip(LETTERS, options, strict=False))
 
 
+def passage_text(title: str, text: str) -> str:
+    """Return what a retriever reads of a passage."""
+    return f"{title}. {text}" if title else text
+
+
+def query_text(question: str, options: Sequence[str], with_options: bool) -> str:
+    """Return what a retriever reads of a question."""
+    return f"{question}\n{option_lines(options)}" if with_options and options else question
+
+
 @dataclass
 class Prompter:
     """Turns texts into token ids for one tokenizer; counts what it had to cut in `cut`.

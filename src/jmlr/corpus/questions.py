@@ -20,10 +20,10 @@ from typing import Any
 import pyarrow as pa
 
 from jmlr.corpus.answers import Answers, UnusableError, options_of, words_of
-from jmlr.corpus.faults import Faults, RecordError
+from jmlr.corpus.faults import Faults
 from jmlr.corpus.fields import Fields, as_id, joined
 from jmlr.corpus.quotes import quoted
-from jmlr.corpus.records import Record
+from jmlr.corpus.record import Record, RecordError
 from jmlr.corpus.seen import normalised
 from jmlr.corpus.splits import check_shares, hash_split, usual_name
 from jmlr.runtime.errors import UserError

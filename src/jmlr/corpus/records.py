@@ -15,31 +15,21 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path, PurePath
-from typing import Any
 
 from jmlr.corpus.formats import ARCHIVES, FORMATS, books, check_format, format_of, why_not
 from jmlr.corpus.formats.archive import members
 from jmlr.corpus.formats.json_tree import KEY
 from jmlr.corpus.formats.opened import BROKEN, Input, Reading, checked_encoding, damaged, opened, plain
 from jmlr.corpus.quotes import closest
+from jmlr.corpus.record import Record
 from jmlr.corpus.texts import DOCUMENTS
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.files import files_below, matches
 from jmlr.runtime.progress import say
 
-__all__ = ["KEY", "Reading", "Record", "files_of", "read_records", "records_of"]
-
-
-@dataclass(frozen=True)
-class Record:
-    """One record of a file; `where` says which one, `file` is the name of its file, `fault` why it cannot be read."""
-
-    fields: dict[str, Any]
-    where: str
-    file: str = ""
-    fault: UserError | None = None
+__all__ = ["KEY", "Reading", "files_of", "read_records", "records_of"]
 
 
 def files_of(folder: Path, pattern: str) -> list[Path]:

@@ -18,8 +18,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from jmlr.corpus.citations import cited
 from jmlr.corpus.seen import normalised
-from jmlr.runtime.citations import cited
 
 UNPARSED = -1
 LEAD = re.compile(

@@ -16,7 +16,8 @@ from pathlib import Path
 
 from jmlr.corpus.fields import as_id, joined
 from jmlr.corpus.quotes import quoted
-from jmlr.corpus.records import Record, files_of
+from jmlr.corpus.record import Record
+from jmlr.corpus.records import files_of
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.files import DAMAGED
 

@@ -15,6 +15,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from jmlr.runtime.errors import UserError
+
 ROWS_PER_GROUP = 8192
 
 
@@ -103,3 +105,10 @@ def stored_rows(path: Path, columns: list[str] | None = None) -> Iterator[dict[s
     """Yield the rows of a Parquet file, a batch at a time."""
     for batch in stored_batches(path, columns):
         yield from batch.to_pylist()
+
+
+def read_table(path: Path, columns: list[str] | None = None) -> Any:
+    """Read a Parquet table; a missing one is a one-line error."""
+    if not path.is_file():
+        raise UserError(f"there is no '{path}'; run the stage that makes it first")
+    return pq.read_table(path, columns=columns, memory_map=True)

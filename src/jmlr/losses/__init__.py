@@ -1,4 +1,8 @@
-"""What the retriever learns from the LLM's losses: targets with one signature, `target(scores[B, S], losses[B, S], mask[B, S]) -> scalar`."""
+"""What the retriever learns from the LLM's losses: targets with one signature, `target(scores[B, S], losses[B, S], mask[B, S]) -> scalar`.
+
+Here: one target per file.
+May import: runtime.
+"""
 
 from jmlr.runtime.extras import require
 

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from jmlr.corpus.citations import cited
 from jmlr.metrics.accuracy import accuracy, unparsed
 from jmlr.metrics.answer_hit import answer_hit
 from jmlr.metrics.citation import citation_grounded, citation_precision, named
@@ -23,7 +24,6 @@ from jmlr.metrics.mrr import reciprocal_rank
 from jmlr.metrics.ndcg import ndcg
 from jmlr.metrics.recall import recall
 from jmlr.metrics.umls_f import umls_f
-from jmlr.runtime.citations import cited
 
 Row = tuple[int, str, str, str, "int | str", list[float], list[str]]
 Record = Mapping[str, Any]

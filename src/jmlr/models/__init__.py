@@ -1,4 +1,8 @@
-"""The two models of JMLR: the language model that reads and judges, and the retriever."""
+"""The two models of JMLR: the language model that reads, and the retriever; loaded, run forward, saved.
+
+Here: kinds of models and what they compute; no optimiser, no question.
+May import: runtime.
+"""
 
 from jmlr.runtime.extras import require
 

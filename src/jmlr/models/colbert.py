@@ -39,8 +39,8 @@ from jmlr.models.encoder import (
     write_modules,
 )
 from jmlr.models.folder import ModelFolder
-from jmlr.models.llm import at_least_float32
 from jmlr.models.projection import Projection
+from jmlr.models.tensors import at_least_float32
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.progress import Progress
 

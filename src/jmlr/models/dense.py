@@ -35,9 +35,9 @@ from jmlr.models.encoder import (
     write_json,
     write_modules,
 )
-from jmlr.models.llm import at_least_float32, pad_right
 from jmlr.models.pooling import LayerMean, pool, read_pooling
 from jmlr.models.projection import Norm, Projection, UnitLength
+from jmlr.models.tensors import at_least_float32, pad_right
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.progress import Progress
 

@@ -1,7 +1,7 @@
-"""Causal language models: loading, adapters, and the loss of answers (METHOD 3.5, 3.7).
+"""Causal language models: loading them, and their adapters.
 
 llm, tokenizer = load_llm("results/demo/llm/seed0/pretrain")
-losses = answer_losses(llm, prompts, answers)        # [n], mean cross-entropy of each answer's tokens
+llm = add_adapter(llm, rank=8, ...)
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from jmlr.models.forward import causal, head
 from jmlr.models.load import every_row_learns, forget_tokens_beyond_the_file, gguf_of, is_gguf, pretrained, read_gguf
+from jmlr.models.tensors import at_least_float32
 from jmlr.runtime.devices import has_bf16
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.extras import how_to_install
@@ -216,75 +217,3 @@ def check_context(config: Any, tokens: int, llm: str, what: str = "llm_tokens") 
     most = context_of(config)
     if most is not None and tokens > most:
         raise UserError(f"{what} {tokens} is more than the context of '{llm}': {most} tokens")
-
-
-def pad_right(rows: Sequence[Sequence[int]], where: torch.device) -> Tensor:
-    """Return token lists as one int64 tensor [n, longest], filled up with token 0 on the right."""
-    length = max(map(len, rows))
-    return torch.tensor([[*row, *[0] * (length - len(row))] for row in rows], dtype=torch.long).to(
-        where, non_blocking=True
-    )
-
-
-def causal(llm: nn.Module) -> Any:
-    """Return the Hugging Face model itself, from under an adapter if there is one."""
-    return llm.get_base_model() if hasattr(llm, "get_base_model") else llm  # type: ignore[operator]
-
-
-def hidden_states(llm: nn.Module, ids: Tensor) -> Tensor:
-    """Return the last hidden states [n, T, H] of a causal model without its head (adapters in place)."""
-    return causal(llm).get_decoder()(input_ids=ids, use_cache=False).last_hidden_state
-
-
-def head(llm: nn.Module) -> nn.Module:
-    """Return the head that turns hidden states into logits."""
-    return causal(llm).get_output_embeddings()
-
-
-def logits_of(llm: nn.Module, states: Tensor) -> Tensor:
-    """Return the logits [..., V] of hidden states [..., H]: the head's output, scaled or capped as the model's own forward does."""
-    config, out = causal(llm).config, head(llm)(states)
-    if times := getattr(config, "logit_scale", None):  # Cohere
-        out = out * times
-    if over := getattr(config, "logits_scaling", None):  # Granite
-        out = out / over
-    if cap := getattr(config, "final_logit_softcapping", None):  # Gemma 2
-        out = cap * torch.tanh(out / cap)
-    return out
-
-
-def at_least_float32(x: Tensor) -> Tensor:
-    """Return `x` widened to float32 if it is narrower: losses and scores are compared, and bfloat16 ties too often."""
-    return x if x.dtype == torch.float64 else x.float()
-
-
-def answer_token_losses(
-    llm: nn.Module, prompts: Sequence[list[int]], answers: Sequence[list[int]]
-) -> tuple[Tensor, Tensor]:
-    """Return the cross-entropy of every answer token, and the row it belongs to.
-
-    The head is applied at the answers' positions only: [sum of answer lengths, V], never [n, T, V].
-
-    Args:
-        llm: a causal model, with or without an adapter.
-        prompts: n token lists.
-        answers: n token lists, each of at least one token.
-
-    Returns:
-        (losses float32 [tokens], rows int64 [tokens]).
-    """
-    where = next(llm.parameters()).device
-    ids = pad_right([p + a for p, a in zip(prompts, answers, strict=True)], where)
-    rows = torch.tensor([i for i, a in enumerate(answers) for _ in a]).to(where, non_blocking=True)
-    places = torch.tensor([len(p) + j for p, a in zip(prompts, answers, strict=True) for j in range(len(a))]).to(
-        where, non_blocking=True
-    )
-    logits = logits_of(llm, hidden_states(llm, ids)[rows, places - 1])  # the token at t is predicted at t - 1
-    return F.cross_entropy(at_least_float32(logits), ids[rows, places], reduction="none"), rows
-
-
-def answer_losses(llm: nn.Module, prompts: Sequence[list[int]], answers: Sequence[list[int]]) -> Tensor:
-    """Return the mean cross-entropy of each answer given its prompt: float32 [n] (METHOD 3.5)."""
-    losses, rows = answer_token_losses(llm, prompts, answers)
-    counts = torch.tensor([len(a) for a in answers]).to(losses.device, non_blocking=True)
-    return torch.zeros(len(answers), device=losses.device, dtype=losses.dtype).index_add(0, rows, losses) / counts

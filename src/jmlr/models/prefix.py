@@ -16,7 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from jmlr.models.llm import at_least_float32, causal, logits_of, pad_right
+from jmlr.models.forward import causal, logits_of
+from jmlr.models.tensors import at_least_float32, pad_right
 
 
 def pad_left(rows: Sequence[Sequence[int]], where: torch.device) -> tuple[Tensor, Tensor, Tensor]:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from jmlr.models.llm import answer_losses, causal, hidden_states, logits_of
+from jmlr.models.forward import answer_losses, causal, hidden_states, logits_of
 from jmlr.models.prefix import option_losses
 from jmlr.runtime.errors import UserError
 

@@ -1,4 +1,8 @@
-"""The options of every stage, one file a group; `jmlr.config` puts them together to a run."""
+"""The options of every stage; `jmlr.config` puts them together to a run.
+
+Here: one file a group, each option with its default, its bounds and its sentence of help.
+May import: runtime.
+"""
 
 from jmlr.runtime.extras import require
 

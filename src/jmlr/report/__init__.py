@@ -2,6 +2,9 @@
 
 `load` reads a run's folders, `pool` joins its seeds, `finding` says what the numbers allow, `tables` and `page` write.
 Nothing here trains, scores or imports torch.
+
+Here: what is shown, and the page it stands on.
+May import: metrics, runtime.
 """
 
 from jmlr.runtime.extras import require

@@ -100,7 +100,7 @@ class Expected:
     def verdict(self, metric: str, row: Row | None) -> str:
         """Return OK, OKISH or FAIL for a figure of the run; "" where nothing is expected."""
         value = self.of(metric, row.system, row.dataset) if row else None
-        return judge(row, value, self.okish) if row and value else ""
+        return verdict(row, value, self.okish) if row and value else ""
 
 
 def plain(dataset: str) -> str:
@@ -108,7 +108,7 @@ def plain(dataset: str) -> str:
     return "".join(c for c in dataset.lower() if c.isalnum())
 
 
-def judge(ours: Row, theirs: Value, okish: float) -> str:
+def verdict(ours: Row, theirs: Value, okish: float) -> str:
     """Return OK, OKISH or FAIL; see the head of this file."""
     mine, given = _interval(ours), _interval(theirs)
     if (mine and mine[0] <= theirs.value <= mine[1]) or (given and given[0] <= ours.value <= given[1]):

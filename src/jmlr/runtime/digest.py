@@ -60,13 +60,13 @@ RECORDS = {
 Test = Callable[[Any], bool]
 VARIANTS: dict[str, tuple[str, Test]] = {
     "jmlr.training.step:judge_and_rank": ("target", lambda v: v != "frozen"),
-    "jmlr.training.judging:judge_check": ("target", lambda v: v != "frozen"),
+    "jmlr.inference.reading_check:check_reading": ("target", lambda v: v != "frozen"),
     "jmlr.training.live:LiveCandidates": ("live_candidates", bool),
     "jmlr.stages.pretrain:_language_model": ("objective", lambda v: v == "causal"),
     "jmlr.stages.pretrain:_retriever": ("objective", lambda v: v == "inverse_cloze"),
     "jmlr.models.induction:prepare_induction": ("induction_heads", bool),
-    "jmlr.training.answering:likeliest": ("method", lambda v: v == "likelihood"),
-    "jmlr.training.answering:written": ("method", lambda v: v == "generate"),
+    "jmlr.inference.answering:likeliest": ("method", lambda v: v == "likelihood"),
+    "jmlr.inference.answering:written": ("method", lambda v: v == "generate"),
     "jmlr.stages.answer:_from_endpoint": ("endpoint", bool),
     "jmlr.stages.answer:_from_model": ("endpoint", lambda v: not v),
     "jmlr.models.dense:DenseRetriever": ("retriever", lambda v: v == "dense"),

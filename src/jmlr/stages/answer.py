@@ -122,7 +122,7 @@ def _best(prepared: Path, searches: list[Path], notes: dict[str, Any]) -> int:
 
 
 def _records(prepared: Path, splits: list[str]) -> list[dict[str, Any]]:
-    from jmlr.training.data import read_table
+    from jmlr.corpus.tables import read_table
 
     table = read_table(prepared / "questions.parquet").to_pylist()
     records = [r for r in table if r["split"] in splits and r["options"]]
@@ -146,10 +146,11 @@ def _from_model(
 ) -> list[Any]:
     """Answer with a model on this machine."""
     from jmlr.corpus.prompt import Prompter
+    from jmlr.corpus.tables import read_table
+    from jmlr.inference.answering import likeliest, written
+    from jmlr.inference.questions import Passages
     from jmlr.models.llm import check_context, load_adapter, load_llm
     from jmlr.runtime.devices import device
-    from jmlr.training.answering import likeliest, written
-    from jmlr.training.data import Passages, read_table
 
     model, tokenizer = load_llm(llm, precision=reading.llm_precision, where=device())
     check_context(model.config, reading.llm_tokens, llm)
@@ -180,9 +181,9 @@ def _from_endpoint(
     progress: Progress,
 ) -> list[Any]:
     """Answer with a model behind a server."""
+    from jmlr.corpus.tables import read_table
     from jmlr.endpoints.client import Client
-    from jmlr.training.answering import asked
-    from jmlr.training.data import read_table
+    from jmlr.inference.answering import asked
 
     try:
         checked = EndpointOptions.model_validate(endpoint)
@@ -202,7 +203,7 @@ def _from_endpoint(
 
 
 def _found(folder: Path, passages: int) -> dict[str, tuple[list[int], list[str], list[float]]]:
-    from jmlr.training.data import read_table
+    from jmlr.corpus.tables import read_table
 
     table = read_table(folder / "candidates.parquet").to_pylist()
     return {r["question_id"]: (r["passages"][:passages], r["ids"][:passages], r["scores"][:passages]) for r in table}

@@ -38,11 +38,12 @@ def encode(
         jmlr encode --out my/vectors --prepared results/demo/prepare --retriever results/demo/retriever/seed0/pretrain --part passages
     """
     _, count = shard_of(shard)
+    from jmlr.corpus.prompt import passage_text, query_text
+    from jmlr.corpus.tables import read_table
     from jmlr.models.folder import ModelFolder
     from jmlr.models.retriever import load_retriever
     from jmlr.runtime.devices import device
-    from jmlr.runtime.vectors import StoredVectors
-    from jmlr.training.data import passage_text, query_text, read_table
+    from jmlr.topk.vectors import StoredVectors
 
     inputs = {"prepared": prepared, "retriever": Path(retriever)}
     variants = {"retriever": ModelFolder(Path(retriever)).retriever}
@@ -55,8 +56,7 @@ def encode(
         if part == "passages":
             kind, texts = "passage", [passage_text(r["title"], r["text"]) for r in rows]
         else:
-            kind = "query"
-            texts = [query_text(r["question"], r["options"], retrieval.query_options) for r in rows]
+            kind, texts = "query", [query_text(r["question"], r["options"], retrieval.query_options) for r in rows]
         ids = model.tokenize(texts, kind=kind)
         name = f"encode {part}" + (f" {shard}" if count > 1 else "")
         vectors, offsets = model.encode_all(

@@ -66,7 +66,7 @@ def judge(
 
 
 def _by_system(answers: list[Path]) -> dict[str, dict[str, dict[str, Any]]]:
-    from jmlr.training.data import read_table
+    from jmlr.corpus.tables import read_table
 
     return {
         folder.parts[-3]: {r["question_id"]: r for r in read_table(folder / "answers.parquet").to_pylist()}
@@ -82,9 +82,9 @@ def _cases(
 ) -> list[Case]:
     """Return what is to be judged, in a fixed order."""
     from jmlr.corpus.prompt import option_lines
+    from jmlr.corpus.tables import read_table
     from jmlr.judging.verdicts import comparison
     from jmlr.runtime.seeds import stream
-    from jmlr.training.data import read_table
 
     questions = {q["id"]: q for q in read_table(prepared / "questions.parquet").to_pylist()}
     passages = read_table(prepared / "passages.parquet", ["title", "text"])
@@ -130,9 +130,9 @@ def _say(model: Any, prompts: list[str], options: JudgeOptions, progress: Progre
             raise UserError(f"--models: {one_line(error, EndpointOptions)}") from None
         said = [reply.text for reply in client.ask(prompts, options.judge_tokens, each=progress.step)]
         return said, dict(client.figures)
+    from jmlr.inference.answering import replies
     from jmlr.models.llm import load_llm
     from jmlr.runtime.devices import device
-    from jmlr.training.answering import replies
 
     llm, tokenizer = load_llm(str(model), where=device())
     said = replies(

@@ -53,13 +53,14 @@ def _language_model(
     scratch: Path | None,
     key: str,
 ) -> dict[str, Any]:
+    from jmlr.corpus.prompt import passage_text
+    from jmlr.corpus.tables import read_table
     from jmlr.models.fresh import fresh_model
     from jmlr.models.induction import prepare_induction
     from jmlr.models.llm import check_context, load_llm
+    from jmlr.pretraining.llm import pack, pretrain_llm, steps_for, tokenize_documents
     from jmlr.runtime.devices import device
     from jmlr.runtime.seeds import seed_torch
-    from jmlr.training.data import passage_text, read_table
-    from jmlr.training.pretrain_llm import pack, pretrain_llm, steps_for, tokenize_documents
 
     table = read_table(prepared / f"{options.reads}.parquet")
     where = device()
@@ -101,12 +102,13 @@ def _language_model(
 def _retriever(
     folder: Path, prepared: Path, seed: int, options: PretrainOptions, fetched: list[Path]
 ) -> dict[str, Any]:
+    from jmlr.corpus.prompt import passage_text
+    from jmlr.corpus.tables import read_table
     from jmlr.models.fresh import fresh_model, fresh_retriever
     from jmlr.models.retriever import TwoEncoders, load_retriever
+    from jmlr.pretraining.retriever import pretrain_retriever
     from jmlr.runtime.devices import device
     from jmlr.runtime.seeds import seed_torch
-    from jmlr.training.data import passage_text, read_table
-    from jmlr.training.pretrain_retriever import pretrain_retriever
 
     table = read_table(prepared / "passages.parquet", ["title", "text"]).to_pylist()
     passages = [passage_text(p["title"], p["text"]) for p in table]

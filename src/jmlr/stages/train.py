@@ -77,7 +77,7 @@ def train(
         notes.update(llm=llm, retriever=retriever, retriever_origin=began["retriever"], ranks=ranks.size,
                      candidates=str(candidates) if candidates else None, groups=[vars(g) for g in session.groups],
                      questions=len(session.questions), steps=session.steps(rounds), training_tokens_cut=session.passages.prompter.cut,
-                     judge=session.judge(name) if options.joint else None)  # fmt: skip
+                     reading_check=session.check_reading(name) if options.joint else None)  # fmt: skip
         key = state_key("train", **own, round=round, rounds=rounds)
         history = session.run(round=round, rounds=rounds, scratch=scratch, key=key, name=name)
         if ranks.rank == 0:

@@ -7,6 +7,9 @@
     scores, ids = index.search(query_tokens, k=10)    # query_tokens [B, T, D]
 
 The contract, the bounds and the format on disk are explained in docs/topk.md.
+
+Here: a library of its own, which needs NumPy alone; and, for the workflow, vectors as they are stored between stages.
+May import: runtime.
 """
 
 from jmlr.topk.direct import kernel_names, topk

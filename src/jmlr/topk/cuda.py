@@ -12,11 +12,14 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
 from jmlr.topk.arrays import MAX_DIM, as_count, as_ids, as_storage, on_gpu
+from jmlr.topk.format import write_index
+from jmlr.topk.segments import Segment, Segments, encoded
 
 Tensors = dict[str, torch.Tensor]
 MAX_ROWS = 2**31 - 128
@@ -166,11 +169,11 @@ class CudaIndex:
 
     def save(self, directory: str | os.PathLike[str], *, provenance: Any = None) -> None:
         """Write what `Index.save` would: the vectors are copied to the CPU and coded there."""
-        from jmlr.topk.index import Index
-
-        vectors = self._columns["vectors"][:, : self._dim].cpu().numpy()
-        ids = self._columns["ids"].cpu().numpy() if "ids" in self._columns else None
-        Index.build(vectors, self._storage, ids=ids).save(directory, provenance=provenance)
+        columns = encoded(self._columns["vectors"][:, : self._dim].cpu().numpy(), self._storage, "inner_product")
+        if "ids" in self._columns:
+            columns["ids"] = self._columns["ids"].cpu().numpy()
+        blocks = Segments(self._storage, [Segment(self._storage, columns)]).blocks()
+        write_index(Path(directory), self._storage, self._dim, blocks, provenance or {})
 
     def __len__(self) -> int:
         return self._rows

@@ -15,10 +15,10 @@ import numpy as np
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.files import existing
 from jmlr.runtime.shards import shard_rows
-from jmlr.runtime.vectors import OFFSETS, VECTORS, StoredVectors
 from jmlr.topk.format import MAXSIM_FORMAT, format_of
 from jmlr.topk.index import Index
 from jmlr.topk.maxsim import MaxSimIndex
+from jmlr.topk.vectors import OFFSETS, VECTORS, StoredVectors
 
 BATCH = 256  # queries whose token vectors are padded to one length at a time
 

@@ -1,4 +1,8 @@
-"""Training: the joint step, the loop around it, its state on disk, and pre-training."""
+"""The joint training: one step, the loop around it, its state on disk, the slow twin that it is held to.
+
+Here: whatever changes weights by questions.
+May import: corpus, inference, losses, metrics, models, topk, runtime.
+"""
 
 from jmlr.runtime.extras import require
 

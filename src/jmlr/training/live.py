@@ -15,12 +15,12 @@ from pathlib import Path
 
 import torch
 
+from jmlr.inference.questions import Question
 from jmlr.models.colbert import ColbertRetriever
 from jmlr.models.retriever import Retriever
 from jmlr.runtime.errors import UserError
 from jmlr.topk import Index, MaxSimIndex
 from jmlr.topk.stored import open_stored
-from jmlr.training.data import Question
 from jmlr.training.step import StepSettings, encode
 
 

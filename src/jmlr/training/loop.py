@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from jmlr.inference.questions import Passages, Question
 from jmlr.models.retriever import Retriever
 from jmlr.runtime import distributed, meter
 from jmlr.runtime.errors import UserError
@@ -21,9 +22,9 @@ from jmlr.runtime.progress import Progress, say
 from jmlr.runtime.seeds import seed_torch
 from jmlr.runtime.signals import InterruptedTrainingError, StopSignal
 from jmlr.training.boards import Boards
-from jmlr.training.data import Passages, Question, batch_at
 from jmlr.training.live import LiveCandidates
 from jmlr.training.optimiser import learning_rate_factor, set_learning_rates
+from jmlr.training.order import batch_at
 from jmlr.training.state import load_state, save_state
 from jmlr.training.step import StepSettings, joint_step
 from jmlr.training.tally import Tally

@@ -14,9 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from jmlr.inference.questions import Passages, Question
 from jmlr.models.retriever import Retriever
 from jmlr.runtime.seeds import python_random, stream
-from jmlr.training.data import Passages, Question
 from jmlr.training.step import StepResult, StepSettings
 
 

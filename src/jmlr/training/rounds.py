@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from jmlr.corpus.tables import read_table
 from jmlr.metrics.answer_hit import answer_hit, countable
 from jmlr.metrics.hit import hit
-from jmlr.training.data import read_table
 
 SPLIT = "dev"
 FALL, FEWEST = 0.05, 20  # a fall that is told: so great, on so many questions

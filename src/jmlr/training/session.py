@@ -11,6 +11,10 @@ import torch
 from torch import nn
 
 from jmlr.corpus.prompt import Prompter
+from jmlr.corpus.tables import read_table
+from jmlr.inference.kept import KeptPassages
+from jmlr.inference.questions import Passages, Question, read_questions
+from jmlr.inference.reading_check import check_reading, report
 from jmlr.models.adapter import lean
 from jmlr.models.colbert import ColbertRetriever
 from jmlr.models.llm import add_adapter, check_context, load_adapter, load_llm, save_adapter
@@ -22,9 +26,6 @@ from jmlr.runtime.progress import say, warn
 from jmlr.runtime.seeds import seed_torch
 from jmlr.training.boards import Boards
 from jmlr.training.budget import forward_tokens, steps_in_all, warmup_steps
-from jmlr.training.data import Passages, Question, read_questions, read_table
-from jmlr.training.judging import judge_check, report
-from jmlr.training.kept import KeptPassages
 from jmlr.training.live import LiveCandidates
 from jmlr.training.loop import LoopSettings, Parts, train_loop, write_history
 from jmlr.training.optimiser import Group, make_optimiser
@@ -115,9 +116,9 @@ class Session:
                 f"the LLM's tokenizer knows few of the corpus's words: {wrong}; take one made for their language",
             )
 
-    def judge(self, name: str) -> dict[str, Any] | None:
-        """Measure and say whether the LLM reads its passages, and so whether joint training can work: see `jmlr.training.judging`."""
-        found = judge_check(self.llm, self.passages, self.questions, self.step_settings, seed=self.seed)
+    def check_reading(self, name: str) -> dict[str, Any] | None:
+        """Measure and say whether the LLM reads its passages, and so whether joint training can work: see `jmlr.inference.reading_check`."""
+        found = check_reading(self.llm, self.passages, self.questions, seed=self.seed, **self.step_settings.computing)
         report(found, name)
         return {**vars(found), "works": found.works} if found else None
 

@@ -14,20 +14,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from jmlr.inference.parts import computed_in_parts, in_parts
+from jmlr.inference.passage_losses import passage_losses
+from jmlr.inference.questions import Passages, Question
 from jmlr.losses.emdr2 import emdr2
 from jmlr.losses.llm_rank import agreement, llm_rank, sample, scale
 from jmlr.losses.pdist import pdist
-from jmlr.models.llm import answer_losses, at_least_float32
+from jmlr.models.forward import answer_losses
 from jmlr.models.retriever import Retriever
+from jmlr.models.tensors import at_least_float32
 from jmlr.runtime.devices import autocast
 from jmlr.runtime.seeds import python_random, stream
-from jmlr.training.data import Passages, Question
-from jmlr.training.parts import computed_in_parts, in_parts
 
 Backward = Callable[[Tensor], None]
 
@@ -50,6 +53,11 @@ class StepSettings:
     llm_answer_tokens: int
     forward_tokens: int
     train_bf16: bool
+
+    @property
+    def computing(self) -> dict[str, Any]:
+        """How `passage_losses` reads and computes."""
+        return {"answer_tokens": self.llm_answer_tokens, "forward_tokens": self.forward_tokens, "bf16": self.train_bf16}
 
 
 @dataclass
@@ -131,7 +139,7 @@ def judge_and_rank(
     """
     drawn = noise(batch, settings, seed, step)  # [B, C]
     columns, picked = sample(scale(scores, mask), settings.samples, settings.sampling_temperature, drawn, mask)
-    losses = judge(llm, passages, batch, columns, picked, settings)  # [B, S], without gradient
+    losses = passage_losses(llm, passages, batch, columns, **settings.computing)  # [B, S], without gradient
     if settings.shuffle_losses:
         losses = shuffled(losses, picked, batch, seed, step)
     where = losses.device
@@ -256,44 +264,6 @@ def noise(batch: Sequence[Question], settings: StepSettings, seed: int, step: in
         return torch.full((len(batch), width), 0.5)
     rows = [np.random.default_rng(stream(seed, "sample", step, q.number)).random(width) for q in batch]
     return torch.from_numpy(np.stack(rows)).float()
-
-
-@torch.no_grad()
-def judge(
-    llm: nn.Module,
-    passages: Passages,
-    batch: Sequence[Question],
-    columns: Tensor,
-    picked: Tensor,
-    settings: StepSettings,
-) -> Tensor:
-    """Return the LLM's loss of each question's answer given one passage at a time: [B, S] (METHOD 3.5).
-
-    Judged without dropout: a loss measures the passage, not the mask. Masked places get 0.
-    """
-    training = llm.training
-    llm.eval()
-    jobs = [
-        (b, s, q.candidates[c])
-        for b, (q, cs) in enumerate(zip(batch, columns.tolist(), strict=True))
-        for s, c in enumerate(cs)
-        if c < len(q.candidates)
-    ]
-    room = settings.llm_answer_tokens
-    prompts = [passages.prompter.prompt(batch[b].prompt, [passages.for_llm(row)], room) for b, _, row in jobs]
-    answers = [batch[b].answer for b, _, _ in jobs]
-    where = next(llm.parameters()).device
-
-    def compute(part: list[int]) -> Tensor:
-        with autocast(where, settings.train_bf16):
-            return answer_losses(llm, [prompts[i] for i in part], [answers[i] for i in part])
-
-    lengths = [len(p) + len(a) for p, a in zip(prompts, answers, strict=True)]
-    values = computed_in_parts(compute, lengths, settings.forward_tokens, where)
-    losses = torch.zeros(picked.numel(), device=where, dtype=values.dtype)
-    places = torch.tensor([b * picked.shape[1] + s for b, s, _ in jobs]).to(where, non_blocking=True)
-    llm.train(training)
-    return losses.index_copy(0, places, values).view(picked.shape)
 
 
 def rank_loss(settings: StepSettings, scores: Tensor, scaled: Tensor, losses: Tensor, mask: Tensor) -> Tensor:

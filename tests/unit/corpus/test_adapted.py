@@ -16,7 +16,7 @@ from jmlr.corpus.faults import Faults
 from jmlr.corpus.fields import Fields
 from jmlr.corpus.questions import FIELDS, QuestionReader
 from jmlr.corpus.quotes import hidden
-from jmlr.corpus.records import Record
+from jmlr.corpus.record import Record
 from jmlr.runtime.errors import UserError
 
 OWN = """

@@ -14,7 +14,7 @@ from jmlr.corpus.cloze import GAP, cloze_documents
 from jmlr.corpus.documents import plain_documents, read_documents
 from jmlr.corpus.fields import Fields
 from jmlr.corpus.passages import FIELDS, Gold, PassageWriter
-from jmlr.corpus.records import Record
+from jmlr.corpus.record import Record
 from jmlr.runtime.errors import UserError
 from toys import PROMPTS
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from jmlr.corpus import faults as module
-from jmlr.corpus.faults import Faults, RecordError
-from jmlr.corpus.records import Record
+from jmlr.corpus.faults import Faults
+from jmlr.corpus.record import Record, RecordError
 from jmlr.runtime.errors import UserError
 
 

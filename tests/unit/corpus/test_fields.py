@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from jmlr.corpus.fields import Fields
-from jmlr.corpus.records import Record
+from jmlr.corpus.record import Record
 from jmlr.runtime.errors import UserError
 
 KNOWN = ("id", "text", "section")

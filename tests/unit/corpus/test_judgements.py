@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from jmlr.corpus.judgements import Judgements, read_judgements
-from jmlr.corpus.records import Record
+from jmlr.corpus.record import Record
 from jmlr.runtime.errors import UserError
 
 HEAD = "query-id\tcorpus-id\tscore\n"

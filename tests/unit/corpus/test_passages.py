@@ -12,7 +12,7 @@ import pytest
 from jmlr.corpus.chunks import Chunks
 from jmlr.corpus.fields import Fields
 from jmlr.corpus.passages import FIELDS, SCHEMA, Gold, PassageWriter
-from jmlr.corpus.records import Record
+from jmlr.corpus.record import Record
 from jmlr.runtime.errors import UserError
 
 

@@ -10,7 +10,7 @@ from jmlr.corpus.answers import Answers
 from jmlr.corpus.fields import Fields
 from jmlr.corpus.questions import FIELDS, SCHEMA, QuestionReader
 from jmlr.corpus.quotes import hidden
-from jmlr.corpus.records import Record
+from jmlr.corpus.record import Record
 from jmlr.runtime.errors import UserError
 
 OPTIONS = {"A": "malaria", "B": "measles", "C": "mumps"}

@@ -11,12 +11,13 @@ import torch
 from safetensors.torch import load_file
 
 from jmlr.corpus.prompt import Prompter
+from jmlr.inference.likelihood import score_options
 from jmlr.models.adapter import lean
+from jmlr.models.forward import answer_losses
 from jmlr.models.fresh import train_tokenizer
-from jmlr.models.llm import answer_losses, load_adapter, load_llm, merge_adapter, save_adapter
+from jmlr.models.llm import load_adapter, load_llm, merge_adapter, save_adapter
 from jmlr.runtime import devices
 from jmlr.runtime.errors import UserError
-from jmlr.training.reading import score_options
 from jmlr.training.reference import reference_step
 from jmlr.training.session import Session
 from jmlr.training.step import StepSettings, joint_step

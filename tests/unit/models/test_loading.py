@@ -11,14 +11,15 @@ from tiny_tokenizers import TEXT, tokenizer_of
 from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
 
 from jmlr.corpus.prompt import frame
+from jmlr.inference.answering import replies
 from jmlr.models.card import write_card
-from jmlr.models.llm import add_adapter, answer_losses, load_llm, save_adapter
+from jmlr.models.forward import answer_losses
+from jmlr.models.llm import add_adapter, load_llm, save_adapter
 from jmlr.models.prefix import write
 from jmlr.options import AnswerOptions, PretrainOptions
 from jmlr.runtime.errors import UserError
 from jmlr.stages.answer import answer
 from jmlr.stages.pretrain import pretrain
-from jmlr.training.answering import replies
 from toys import toy_reading
 
 SIZES = {

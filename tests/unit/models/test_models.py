@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 
 from jmlr.models.dense import DenseRetriever
-from jmlr.models.llm import answer_losses, load_llm
+from jmlr.models.forward import answer_losses
+from jmlr.models.llm import load_llm
 from jmlr.runtime.errors import UserError
 
 

@@ -7,10 +7,10 @@ import torch
 import torch.nn.functional as F
 
 from jmlr.corpus.prompt import Prompter
+from jmlr.inference.likelihood import score_options, score_options_plainly
 from jmlr.models.llm import add_adapter, load_llm
 from jmlr.models.prefix import by_length, option_losses, pad_left, write
 from jmlr.runtime.errors import UserError
-from jmlr.training.reading import score_options, score_options_plainly
 from toys import toy_reading
 
 PROMPTS = [[2, 7, 8, 9], [2, 5], [2, 11, 12, 13, 14, 15, 16], [2]]

@@ -7,8 +7,8 @@ from tiny_tokenizers import FORMS, tokenizer_of
 
 from jmlr.corpus.prompt import Prompter, chat_frame, continued, frame
 from jmlr.corpus.replies import without_thinking
+from jmlr.inference.answering import replies, understood
 from jmlr.runtime.errors import UserError
-from jmlr.training.answering import replies, understood
 from toys import toy_reading
 
 OPTIONS = ["warfarin", "aspirin"]
@@ -138,7 +138,7 @@ def test_what_stands_behind_the_thinking_is_the_answer():
 
 def test_a_turn_that_begins_with_thinking_says_so_in_the_reply(monkeypatch):
     tokenizer = tokenizer_of("llama-3, qwen", THINKING)
-    monkeypatch.setattr("jmlr.training.answering.write", lambda *_: ["B, says the user"])
+    monkeypatch.setattr("jmlr.inference.answering.write", lambda *_: ["B, says the user"])
     llm = type("L", (), {"config": type("C", (), {"get_text_config": lambda self, decoder: self})()})
     said = replies(llm, tokenizer, ["which?"], 8, 4, True, lambda _: None, {"enable_thinking": True})
     assert said == ["<think>B, says the user"]

@@ -15,8 +15,8 @@ from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
 from jmlr.models.dense import DenseRetriever
 from jmlr.models.encoder import TRANSFORMER_FILES
 from jmlr.models.retriever import load_retriever
+from jmlr.pretraining.retriever import pretrain_retriever
 from jmlr.runtime.errors import UserError
-from jmlr.training.pretrain_retriever import pretrain_retriever
 
 library = pytest.importorskip("sentence_transformers")
 modules = pytest.importorskip("sentence_transformers.models")

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from jmlr.report.expected import Value, judge, plain, read_expected
+from jmlr.commands.config import read_config
+from jmlr.report import expected
+from jmlr.report.expected import Value, plain, read_expected
 from jmlr.report.load import Row
 from jmlr.runtime.errors import UserError
-from jmlr.stages.config import read_config
 
 ROOT = Path(__file__).resolve().parents[3]
 FILES = sorted((ROOT / "config/expected").glob("*.yaml"))
@@ -35,7 +36,7 @@ def row(value, low=None, high=None):
     ],
 )
 def test_the_verdict_follows_its_definition(ours, theirs, verdict):
-    assert judge(ours, theirs, 0.03) == verdict
+    assert expected.verdict(ours, theirs, 0.03) == verdict
 
 
 def test_datasets_match_whatever_their_case_and_punctuation():

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from jmlr.__main__ import PEOPLE, STAGES
+from jmlr.__main__ import PEOPLE, STAGES, home
 from jmlr.runtime.extras import DISTRIBUTION, MODULES
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -38,7 +38,7 @@ def run(code: str, *, without: str = "") -> subprocess.CompletedProcess:
 def modules_of(command: str) -> set[str]:
     """Return the modules of ours that a stage imports, directly or not, itself and their packages among them."""
     found: set[str] = set()
-    queue = [f"jmlr.stages.{command}"]
+    queue = [f"jmlr.{home(command)}.{command}"]
     while queue:
         name = queue.pop()
         path = ROOT.joinpath("src", *name.split("."))

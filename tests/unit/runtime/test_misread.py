@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from jmlr.commands.config import read_config
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.misread import misread, refuse_misread
-from jmlr.stages.config import read_config
 
 ROOT = Path(__file__).resolve().parents[3]
 

@@ -118,7 +118,7 @@ def test_a_local_model_thinks_with_numbered_passages(tiny, candidates, tmp_path,
         prompts.extend(tokenizer.decode(r) for r in rows)
         return ["Because [P1].\nAnswer: B"] * len(rows)
 
-    monkeypatch.setattr("jmlr.training.answering.write", fake)
+    monkeypatch.setattr("jmlr.inference.answering.write", fake)
     options = AnswerOptions(method="generate", rationale=True, rationale_tokens=40, answer_batch=3)
     rows = run(tiny, tmp_path / "out", llm=str(tiny / "llm"), candidates=[candidates], passages=2, options=options)
     assert len(prompts) == 8

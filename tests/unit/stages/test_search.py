@@ -13,9 +13,9 @@ import pytest
 from jmlr.options import IndexOptions, SearchOptions
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.files import sha256
-from jmlr.runtime.vectors import StoredVectors
 from jmlr.stages.search import search
 from jmlr.topk import Index, MaxSimIndex
+from jmlr.topk.vectors import StoredVectors
 
 N, D, B = 41, 8, 7
 

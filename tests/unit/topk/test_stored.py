@@ -7,9 +7,9 @@ import pytest
 
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.files import sha256
-from jmlr.runtime.vectors import StoredVectors
 from jmlr.topk import IndexFormatError, MaxSimIndex
 from jmlr.topk.stored import build_stored, open_shard, open_stored, search_stored
+from jmlr.topk.vectors import StoredVectors
 
 RNG = np.random.default_rng(4)
 OFFSETS = [np.array([0, 3, 4, 9]), np.array([0, 5, 6])]

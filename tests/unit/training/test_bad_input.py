@@ -7,19 +7,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from test_training import open_session, settings_of
 from transformers import AutoConfig
 
 from jmlr.corpus.prompt import Prompter
+from jmlr.inference.questions import read_questions
 from jmlr.models.llm import check_context
 from jmlr.models.load import pretrained
 from jmlr.runtime.errors import UserError
 from jmlr.topk import Index
-from jmlr.training.data import read_questions
 from jmlr.training.live import LiveCandidates
 from jmlr.training.loop import _check_finite
 from jmlr.training.step import joint_step
-from toys import toy_reading
+from toys import open_session, settings_of, toy_reading
 
 
 def prompter(tiny, **changes):

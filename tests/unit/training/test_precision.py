@@ -8,13 +8,14 @@ from dataclasses import replace
 
 import pytest
 import torch
-from test_training import open_session, settings_of
 
+from jmlr.inference.passage_losses import passage_losses
 from jmlr.losses.llm_rank import llm_rank, scale
-from jmlr.models.llm import at_least_float32
+from jmlr.models.tensors import at_least_float32
 from jmlr.runtime import devices
 from jmlr.training.reference import answer_loss, score_one_by_one
-from jmlr.training.step import judge, read_and_answer, score_again, score_candidates
+from jmlr.training.step import read_and_answer, score_again, score_candidates
+from toys import open_session, settings_of
 
 MOST = 2.0  # times the twin's own error
 FLOOR = torch.finfo(
@@ -35,10 +36,9 @@ def autocast(bf16):
 def fast(session, settings, batch):
     """Return scores [B, C], judged losses [B, C] and the adapter's gradient of loss_lm, by the fast step's parts."""
     columns = torch.arange(len(batch[0].candidates)).expand(len(batch), -1)
-    picked = torch.ones_like(columns, dtype=torch.bool)
     with torch.no_grad():
         scores, _ = score_candidates(session.retriever, session.passages, batch, settings)
-    losses = judge(session.llm, session.passages, batch, columns, picked, settings)
+    losses = passage_losses(session.llm, session.passages, batch, columns, **settings.computing)
     read = [q.candidates[:3] for q in batch]
     session.llm.zero_grad(set_to_none=True)
     read_and_answer(session.llm, session.passages, batch, read, settings, None).backward()

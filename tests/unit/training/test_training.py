@@ -8,51 +8,17 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from jmlr.corpus.prompt import passage_text
+from jmlr.pretraining.muon import Muon
 from jmlr.runtime.errors import UserError
 from jmlr.stages.train import train
 from jmlr.topk import Index
 from jmlr.topk.stored import StoredVectors
-from jmlr.training.data import batch_at, passage_text
-from jmlr.training.muon import Muon
 from jmlr.training.optimiser import learning_rate_factor
+from jmlr.training.order import batch_at
 from jmlr.training.reference import reference_step
-from jmlr.training.session import Session
-from jmlr.training.step import StepSettings, arrange, joint_step, shuffled
-from toys import toy_reading, toy_retrieval, toy_training
-
-OPTIONS = toy_training(
-    target="llm_rank",
-    steps=6,
-    batch=4,
-    samples=4,
-    sampling_temperature=0.2,
-    llm_learning_rate=1e-2,
-    retriever_learning_rate=1e-2,
-)
-
-
-def open_session(tiny, candidates, vectors=(), **changes):
-    options = OPTIONS.model_copy(update=changes)
-    joint = options.target != "frozen"
-    return Session.open(
-        prepared=tiny / "prepare",
-        llm=str(tiny / "llm"),
-        retriever=str(tiny / "retriever") if joint else None,
-        candidates=candidates,
-        previous=None,
-        vectors=vectors,
-        seed=0,
-        options=options.model_dump(),
-        reading=toy_reading().model_dump(),
-        retrieval=toy_retrieval().model_dump(),
-    )
-
-
-def settings_of(session, **changes):
-    names = StepSettings.__dataclass_fields__
-    return replace(
-        StepSettings(**{k: v for k, v in {**session.options, **session.reading}.items() if k in names}), **changes
-    )
+from jmlr.training.step import arrange, joint_step, shuffled
+from toys import JOINT, open_session, settings_of, toy_reading, toy_retrieval, toy_training
 
 
 def one_step(session, batch):
@@ -143,7 +109,7 @@ def run(tiny, candidates, out, scratch, llm=None, index=None, **changes):
         llm or str(tiny / "llm"),
         0,
         scratch,
-        OPTIONS.model_copy(update=changes),
+        JOINT.model_copy(update=changes),
         toy_reading(),
         toy_retrieval(),
         retriever=str(tiny / "retriever"),
@@ -166,7 +132,7 @@ def test_one_seed_gives_the_same_bits_and_a_resumed_training_equals_a_straight_o
     assert same(straight, again)
     history = [json.loads(line) for line in (tmp_path / "a/metrics.jsonl").read_text().splitlines()]
     warm = changes.get("rank_after_steps", 0)
-    assert [r["loss_rank"] is None for r in history] == [step < warm for step in range(OPTIONS.steps)]
+    assert [r["loss_rank"] is None for r in history] == [step < warm for step in range(JOINT.steps)]
 
     import jmlr.training.loop as loop
 
@@ -197,7 +163,7 @@ def test_one_seed_gives_the_same_bits_and_a_resumed_training_equals_a_straight_o
     assert 5000 < parts["seconds"] < 6000  # what the first attempt took counts
     for model, figures in whole["models"].items():
         assert parts["models"][model]["tokens_gradient"] == figures["tokens_gradient"] > 0
-    assert len((tmp_path / "c/metrics.jsonl").read_text().splitlines()) == OPTIONS.steps
+    assert len((tmp_path / "c/metrics.jsonl").read_text().splitlines()) == JOINT.steps
     assert not (tmp_path / "sc").exists()
 
 
@@ -323,7 +289,7 @@ def test_a_joint_target_without_candidates_is_refused(tiny, tmp_path):
             str(tiny / "llm"),
             0,
             tmp_path / "s",
-            OPTIONS,
+            JOINT,
             toy_reading(),
             toy_retrieval(),
         )
@@ -391,7 +357,7 @@ def test_stored_vectors_of_passages_give_the_scores_and_gradients_that_encoding_
 def test_no_steps_leave_the_llm_as_it_is(tiny, candidates, tmp_path):
     train(
         tmp_path / "out", tiny / "prepare", str(tiny / "llm"), 0, tmp_path / "s",
-        OPTIONS.model_copy(update={"steps": 0, "target": "frozen"}), toy_reading(), toy_retrieval(), candidates=candidates,
+        JOINT.model_copy(update={"steps": 0, "target": "frozen"}), toy_reading(), toy_retrieval(), candidates=candidates,
     )  # fmt: skip
     adapter = load_file(tmp_path / "out/adapter/adapter_model.safetensors")
     changes = [v for k, v in adapter.items() if "lora_B" in k]

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any
 
-from jmlr.corpus.faults import RecordError
 from jmlr.corpus.formats.opened import Input
 from jmlr.corpus.quotes import quoted
+from jmlr.corpus.record import RecordError
 from jmlr.runtime.errors import UserError
 
 OTHERS = {";": '";"', "\t": "tab", "|": '"|"', ",": '","'}  # delimiter -> as the option `delimiter` says it

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from jmlr.corpus.faults import RecordError
 from jmlr.corpus.formats.json_tree import Scanner, steps_of, walked
 from jmlr.corpus.formats.json_values import Decoder, as_object, decoded
 from jmlr.corpus.formats.opened import Input
+from jmlr.corpus.record import RecordError
 from jmlr.runtime.errors import UserError
 
 

@@ -1,10 +1,10 @@
-"""Can joint training work? The judge's mean loss of the answer with the answer's passage before it, and with another one.
+"""Can joint training work? The LLM's mean loss of the answer with the answer's passage before it, and with another one.
 
 The retriever learns from differences between the LLM's losses. If the answer is no likelier with its passage in the prompt than with
 some other passage, these differences are noise, and no GPU hour will fix it; so it is measured before training.
 
-    found = judge_check(llm, passages, questions, settings, seed=0)
-    print(found)            # judge: loss 0.84 nats with the answer's passage, 2.31 without (64 questions): 1.47 less, standard error 0.11
+    found = check_reading(llm, passages, questions, seed=0, answer_tokens=16, forward_tokens=16_384, bf16=False)
+    print(found)            # reading check: loss 0.84 nats with the answer's passage, 2.31 without (64 questions): 1.47 less, standard error 0.11
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from itertools import islice
 import torch
 from torch import nn
 
+from jmlr.inference.passage_losses import passage_losses
+from jmlr.inference.questions import Passages, Question
 from jmlr.runtime.progress import say, warn
 from jmlr.runtime.seeds import python_random
-from jmlr.training.data import Passages, Question
-from jmlr.training.step import StepSettings, judge
 
 QUESTIONS = 64
 SHORTEST = 4  # letters; shorter answers stand in too many passages by chance
 
 
 @dataclass(frozen=True)
-class Judgement:
+class ReadingCheck:
     """What the check found. Losses are means over questions, in nats per answer token."""
 
     questions: int
@@ -43,21 +43,23 @@ class Judgement:
 
     def __str__(self) -> str:
         return (
-            f"judge: loss {self.present:.3f} nats with the answer's passage, {self.absent:.3f} with another "
+            f"reading check: loss {self.present:.3f} nats with the answer's passage, {self.absent:.3f} with another "
             f"({self.questions} questions): {self.absent - self.present:.3f} less, standard error {self.standard_error:.3f}"
         )
 
 
-def judge_check(
+def check_reading(
     llm: nn.Module,
     passages: Passages,
     questions: Sequence[Question],
-    settings: StepSettings,
     *,
     seed: int,
+    answer_tokens: int,
+    forward_tokens: int,
+    bf16: bool,
     most: int = QUESTIONS,
-) -> Judgement | None:
-    """Judge up to `most` questions twice: with a passage that holds the answer, and with one of their candidates that does not.
+) -> ReadingCheck | None:
+    """Measure the loss of up to `most` answers twice: with a passage that holds the answer, and with one of their candidates that does not.
 
     The passage that holds the answer is one in which its words stand, a gold one where one of these does. Only where words tell of
     fewer than two questions, a gold passage counts as it is: a whole section may be gold, and most of its passages hold no
@@ -77,11 +79,14 @@ def judge_check(
     for i in range(0, len(pairs), 16):
         part = pairs[i : i + 16]
         columns = torch.arange(2).expand(len(part), 2)
-        losses.append(judge(llm, passages, part, columns, torch.ones_like(columns, dtype=torch.bool), settings).cpu())
+        found = passage_losses(
+            llm, passages, part, columns, answer_tokens=answer_tokens, forward_tokens=forward_tokens, bf16=bf16
+        )
+        losses.append(found.cpu())
     present, absent = torch.cat(losses).double().unbind(1)
     gaps = (absent - present).tolist()
     error = statistics.stdev(gaps) / len(gaps) ** 0.5
-    return Judgement(len(gaps), present.mean().item(), absent.mean().item(), error)
+    return ReadingCheck(len(gaps), present.mean().item(), absent.mean().item(), error)
 
 
 def _pairs(
@@ -127,10 +132,12 @@ def question_on(question: Question, pair: tuple[int, int]) -> Question:
     return replace(question, candidates=list(pair), scores=[0.0, 0.0])
 
 
-def report(found: Judgement | None, name: str) -> None:
+def report(found: ReadingCheck | None, name: str) -> None:
     """Say what was found, and warn where joint training cannot work."""
     if found is None:
-        say(f"{name}: judge: no questions with a passage that holds their answer; whether the LLM reads cannot be told")
+        say(
+            f"{name}: reading check: no questions with a passage that holds their answer; whether the LLM reads cannot be told"
+        )
         return
     say(f"{name}: {found}")
     if not found.works:

@@ -12,10 +12,10 @@ from safetensors.torch import load_file
 
 from jmlr.config import Config
 from jmlr.options import PretrainOptions
+from jmlr.pretraining.llm import Document, pack, steps_for
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.manifest import read_manifest
 from jmlr.stages.pretrain import pretrain
-from jmlr.training.pretrain_llm import Document, pack, steps_for
 
 
 def documents(*lengths):
@@ -66,7 +66,7 @@ def test_pre_training_is_continued_for_one_epoch_of_packed_rows(tiny, tmp_path):
 
 @pytest.mark.parametrize("by", ["kill", signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_pre_training_that_is_stopped_goes_on_to_the_same_bits(tiny, tmp_path, monkeypatch, request, by):
-    import jmlr.training.pretrain_llm as module
+    import jmlr.pretraining.llm as module
 
     options = PretrainOptions(
         init=str(tiny / "llm"), steps=6, max_tokens=64, batch=4, matrix_learning_rate=0.02,
@@ -103,7 +103,7 @@ def test_a_pre_training_that_is_stopped_goes_on_to_the_same_bits(tiny, tmp_path,
 
 
 def test_a_pre_training_without_a_place_for_its_state_still_ends_at_a_signal(tiny, tmp_path, monkeypatch):
-    import jmlr.training.pretrain_llm as module
+    import jmlr.pretraining.llm as module
 
     options = PretrainOptions(init=str(tiny / "llm"), steps=6, max_tokens=64, batch=4)
     real, calls = module.one_step, []

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from jmlr.runtime.errors import UserError
-from jmlr.runtime.vectors import StoredVectors
+from jmlr.topk.vectors import StoredVectors
 
 
 @dataclass(frozen=True)

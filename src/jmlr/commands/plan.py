@@ -2,7 +2,7 @@
 
 jmlr plan docs/slurm/paper.yaml --passages 25000000 --questions 200000 --test-questions 5000 --nodes 2
 
-The jobs are counted from the configuration exactly as the workflow makes them. Hours are operations (jmlr.runtime.flops)
+The jobs are counted from the configuration exactly as the workflow makes them. Hours are operations (jmlr.models.flops)
 over a rate of the named device; every rate says whether it was measured, and where, or assumed, and why.
 """
 
@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from jmlr.config import Config
+from jmlr.models.flops import Shape, training_flops
 from jmlr.runtime.checkout import checkout_file
 from jmlr.runtime.errors import UserError
-from jmlr.runtime.flops import Shape, training_flops
 from jmlr.runtime.misread import read_mapping
 from jmlr.runtime.validation import nearest
 from jmlr.training.budget import steps_in_all

@@ -1,4 +1,4 @@
-"""Training questions with their candidates, tokenised ahead of the step, in an order that a resumed run repeats."""
+"""Questions with their candidates, and passages, as the token ids that the models read."""
 
 from __future__ import annotations
 
@@ -8,15 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from jmlr.corpus.prompt import Prompter, option_lines
+from jmlr.corpus.prompt import Prompter, passage_text, query_text
+from jmlr.corpus.tables import read_table
+from jmlr.inference.kept import KeptPassages
 from jmlr.models.retriever import Retriever
 from jmlr.runtime.errors import UserError
-from jmlr.runtime.seeds import stream
-from jmlr.training.kept import KeptPassages
 
 
 @dataclass(frozen=True)
@@ -79,23 +78,6 @@ class Passages:
         if row not in self._encoded:
             self.read_ahead([row])
         return self._encoded[row]
-
-
-def passage_text(title: str, text: str) -> str:
-    """Return what a retriever reads of a passage."""
-    return f"{title}. {text}" if title else text
-
-
-def query_text(question: str, options: Sequence[str], with_options: bool) -> str:
-    """Return what a retriever reads of a question."""
-    return f"{question}\n{option_lines(options)}" if with_options and options else question
-
-
-def read_table(path: Path, columns: list[str] | None = None) -> Any:
-    """Read a Parquet table; a missing one is a one-line error."""
-    if not path.is_file():
-        raise UserError(f"there is no '{path}'; run the stage that makes it first")
-    return pq.read_table(path, columns=columns, memory_map=True)
 
 
 def read_questions(
@@ -178,29 +160,3 @@ def _check(where: str, passages: list[int], scores: list[float], n: int) -> None
         raise UserError(f"{where} has {len(passages)} candidates, but {len(scores)} scores")
     if not 0 <= min(passages) <= max(passages) < n:
         raise UserError(f"{where} names passage {max(passages)}; passages.parquet has {n}")
-
-
-def batch_at(questions: Sequence[Question], step: int, batch: int, seed: int) -> list[Question]:
-    """Return the questions of optimiser step `step`: a fresh permutation each epoch, made from the seed alone.
-
-    Nothing has to be saved to go on after a kill. Epochs run on without a gap: a batch may hold the end of one and the
-    beginning of the next.
-    """
-    chosen = []
-    for place in range(step * batch, (step + 1) * batch):
-        epoch, position = divmod(place, len(questions))
-        chosen.append(questions[int(_permutation(len(questions), seed, epoch)[position])])
-    return chosen
-
-
-_permutations: dict[tuple[int, int, int], np.ndarray] = {}
-
-
-def _permutation(n: int, seed: int, epoch: int) -> np.ndarray:
-    key = (n, seed, epoch)
-    order = _permutations.get(key)  # reading ahead, another thread may clear what is here
-    if order is None:
-        order = np.random.default_rng(stream(seed, "epoch", epoch)).permutation(n)
-        _permutations.clear() if len(_permutations) > 2 else None
-        _permutations[key] = order
-    return order

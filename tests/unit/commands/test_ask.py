@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from jmlr.__main__ import main
+from jmlr.commands.ask import ask
 from jmlr.options import AnswerOptions, EncodeOptions, EndpointOptions, IndexOptions, SearchOptions
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.manifest import answering_round, last_training, read_manifest
 from jmlr.stages.answer import answer
-from jmlr.stages.ask import ask
 from jmlr.stages.encode import encode
 from jmlr.stages.index import index
 from jmlr.stages.search import search
@@ -130,7 +130,7 @@ def test_a_row_behind_a_server_is_asked_there(
 def test_a_question_far_from_the_corpus_is_said_to_be_so(
     run: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
-    import jmlr.training.data as data
+    import jmlr.inference.questions as data
 
     near = data.read_table
     table = near(run / "retriever/seed0/r0/search/candidates.parquet")

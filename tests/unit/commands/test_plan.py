@@ -12,11 +12,11 @@ import yaml
 
 from checkout import MINI, jobs_of
 from jmlr.__main__ import main
+from jmlr.commands.config import read_config
+from jmlr.commands.plan import Sizes, costs, jobs, plan, shape
 from jmlr.config import Config
+from jmlr.models.flops import Shape, training_flops
 from jmlr.runtime.errors import UserError
-from jmlr.runtime.flops import Shape, training_flops
-from jmlr.stages.config import read_config
-from jmlr.stages.plan import Sizes, costs, jobs, plan, shape
 
 ROOT = Path(__file__).resolve().parents[3]
 RATES = yaml.safe_load((ROOT / "docs/slurm/rates.yaml").read_text())

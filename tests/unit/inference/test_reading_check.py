@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from test_training import open_session
 
-import jmlr.training.judging as judging
-from jmlr.training.judging import Judgement, answer_pattern, by_gold, by_words, judge_check, report
+from jmlr.inference import reading_check
+from jmlr.inference.reading_check import ReadingCheck, answer_pattern, by_gold, by_words, check_reading, report
+from toys import open_session
 
 
 @pytest.fixture(scope="module")
@@ -16,10 +16,14 @@ def session(tiny, candidates):
 
 
 def test_the_check_compares_the_gold_passage_with_another_candidate(session):
-    found = judge_check(session.llm, session.passages, session.questions, session.step_settings, seed=0, most=6)
+    found = check_reading(
+        session.llm, session.passages, session.questions, seed=0, **session.step_settings.computing, most=6
+    )
     assert found.questions == 6
     assert found.present > 0
-    assert found == judge_check(session.llm, session.passages, session.questions, session.step_settings, seed=0, most=6)
+    assert found == check_reading(
+        session.llm, session.passages, session.questions, seed=0, **session.step_settings.computing, most=6
+    )
     question = session.questions[0]
     for find in (by_words, by_gold):
         present, absent = find(question, session.passages)
@@ -46,16 +50,16 @@ def test_without_gold_the_answer_s_words_tell_which_passage_holds_it(session):
     assert not answer_pattern("aspirin").search("aspirins")
 
 
-def test_a_judge_that_reads_works_and_one_that_does_not_is_warned_of(session, capsys, monkeypatch):
-    def reads(llm, passages, part, columns, picked, settings):
+def test_a_model_that_reads_works_and_one_that_does_not_is_warned_of(session, capsys, monkeypatch):
+    def reads(llm, passages, part, columns, **_):
         return torch.tensor([[0.5 + 0.01 * i, 2.0] for i in range(len(part))])
 
-    monkeypatch.setattr(judging, "judge", reads)
-    found = judge_check(session.llm, session.passages, session.questions, session.step_settings, seed=0)
+    monkeypatch.setattr(reading_check, "passage_losses", reads)
+    found = check_reading(session.llm, session.passages, session.questions, seed=0, **session.step_settings.computing)
     assert found.works
     report(found, "train")
     assert "warning" not in capsys.readouterr().err
-    report(Judgement(64, 2.0, 2.01, 0.1), "train")
+    report(ReadingCheck(64, 2.0, 2.01, 0.1), "train")
     assert "nothing to teach the retriever" in capsys.readouterr().err.replace("\n", " ")
     report(None, "train")
     assert "cannot be told" in capsys.readouterr().err
@@ -63,4 +67,4 @@ def test_a_judge_that_reads_works_and_one_that_does_not_is_warned_of(session, ca
 
 def test_no_question_with_both_kinds_of_passage_gives_no_figure(session):
     bare = [replace(q, gold=frozenset(), answer_text="") for q in session.questions]
-    assert judge_check(session.llm, session.passages, bare, session.step_settings, seed=0) is None
+    assert check_reading(session.llm, session.passages, bare, seed=0, **session.step_settings.computing) is None

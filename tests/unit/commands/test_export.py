@@ -12,12 +12,12 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from jmlr.commands.ask import ask
+from jmlr.commands.export import export
 from jmlr.config import Config
 from jmlr.models.llm import load_adapter, load_llm
 from jmlr.options import ReadingOptions, SourceOptions, TrainOptions
 from jmlr.runtime.errors import UserError
-from jmlr.stages.ask import ask
-from jmlr.stages.export import export
 from jmlr.stages.fetch import fetch
 from jmlr.stages.prepare import prepare
 from jmlr.stages.train import train

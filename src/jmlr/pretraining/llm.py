@@ -23,14 +23,15 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from jmlr.models.llm import hidden_states, logits_of, pad_right
+from jmlr.models.forward import hidden_states, logits_of
+from jmlr.models.tensors import pad_right
+from jmlr.pretraining.muon import Muon
 from jmlr.runtime import meter
 from jmlr.runtime.devices import autocast
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.progress import Progress, say
 from jmlr.runtime.seeds import seed_torch, stream
 from jmlr.runtime.signals import InterruptedTrainingError, StopSignal
-from jmlr.training.muon import Muon
 from jmlr.training.optimiser import learning_rate_factor, set_learning_rates
 from jmlr.training.state import load_state, save_state
 

@@ -119,9 +119,9 @@ def _found(run: Path, search: Path, question: str, options: list[str], count: in
     """Return (row, score) of the best passages under a search's retriever and index; say so where all of them are far."""
     import torch
 
+    from jmlr.corpus.prompt import query_text
     from jmlr.models.retriever import load_retriever
     from jmlr.topk.stored import StoredVectors, open_stored, search_stored
-    from jmlr.training.data import query_text
 
     index = Path(belonging(run, read_manifest(search)["notes"]["index"]))
     encoded = read_manifest(search.parent / "encode/questions")
@@ -145,7 +145,7 @@ def _say_far(search: Path, best: float) -> None:
     """Say so where nearly all of the run's own questions have a better best passage than this one."""
     import numpy as np
 
-    from jmlr.training.data import read_table
+    from jmlr.corpus.tables import read_table
 
     own = np.array([s[0] for s in read_table(search / "candidates.parquet", ["scores"])["scores"].to_pylist() if s])
     if len(own) and (own < best).mean() < FAR:
@@ -161,8 +161,9 @@ def _answerer(row: Row) -> Any:
     if row.endpoint:
         return lambda *given: _ask_server(row, *given)
     from jmlr.corpus.prompt import Prompter
+    from jmlr.corpus.tables import read_table
+    from jmlr.inference.questions import Passages
     from jmlr.models.llm import check_context, load_adapter, load_llm
-    from jmlr.training.data import Passages, read_table
 
     model, tokenizer = load_llm(row.llm, precision=row.reading.llm_precision)
     check_context(model.config, row.reading.llm_tokens, row.llm)
@@ -178,8 +179,8 @@ def _ask_model(
     row: Row, model: Any, prompter: Any, texts: Any, question: str, keys: list[str], options: list[str], found: list[tuple[int, float]]
 ) -> None:  # fmt: skip
     """Answer on this machine: the options by likelihood, or what the model writes."""
+    from jmlr.inference.answering import likeliest, written
     from jmlr.models.prefix import write
-    from jmlr.training.answering import likeliest, written
 
     numbered = row.answer.rationale
     pairs = [texts.title_and_text(number) for number, _ in found]
@@ -212,9 +213,9 @@ def _ask_model(
 
 def _ask_server(row: Row, question: str, keys: list[str], options: list[str], found: list[tuple[int, float]]) -> None:
     """Answer behind a server, which reads the passages uncut."""
+    from jmlr.corpus.tables import read_table
     from jmlr.endpoints.client import Client
-    from jmlr.training.answering import asked
-    from jmlr.training.data import read_table
+    from jmlr.inference.answering import asked
 
     assert row.endpoint
     del keys

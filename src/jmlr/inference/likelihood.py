@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from jmlr.corpus.prompt import Prompter
-from jmlr.models.llm import answer_token_losses
+from jmlr.models.forward import answer_token_losses
 from jmlr.models.prefix import by_length, option_losses
 
 

@@ -1,0 +1,36 @@
+"""Which questions a step sees: a fresh permutation each epoch, which a resumed run repeats."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from jmlr.inference.questions import Question
+from jmlr.runtime.seeds import stream
+
+
+def batch_at(questions: Sequence[Question], step: int, batch: int, seed: int) -> list[Question]:
+    """Return the questions of optimiser step `step`: a fresh permutation each epoch, made from the seed alone.
+
+    Nothing has to be saved to go on after a kill. Epochs run on without a gap: a batch may hold the end of one and the
+    beginning of the next.
+    """
+    chosen = []
+    for place in range(step * batch, (step + 1) * batch):
+        epoch, position = divmod(place, len(questions))
+        chosen.append(questions[int(_permutation(len(questions), seed, epoch)[position])])
+    return chosen
+
+
+_permutations: dict[tuple[int, int, int], np.ndarray] = {}
+
+
+def _permutation(n: int, seed: int, epoch: int) -> np.ndarray:
+    key = (n, seed, epoch)
+    order = _permutations.get(key)  # reading ahead, another thread may clear what is here
+    if order is None:
+        order = np.random.default_rng(stream(seed, "epoch", epoch)).permutation(n)
+        _permutations.clear() if len(_permutations) > 2 else None
+        _permutations[key] = order
+    return order
