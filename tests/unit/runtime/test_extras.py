@@ -15,7 +15,11 @@ from jmlr.runtime.extras import DISTRIBUTION, MODULES
 ROOT = Path(__file__).resolve().parents[3]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 IMPORTED_AS = {"pyyaml": "yaml"}
-COME_ALONG = {"huggingface_hub": "datasets", "markupsafe": "jinja2", "pydantic_core": "pydantic"}  # with what our extras name
+COME_ALONG = {
+    "huggingface_hub": "datasets",
+    "markupsafe": "jinja2",
+    "pydantic_core": "pydantic",
+}  # with what our extras name
 OPTIONAL = {"wandb"}  # asked for by name, with an error of its own
 
 
