@@ -4,10 +4,12 @@ from typing import Any
 import pytest
 import yaml
 
+from jmlr import options
 from jmlr.__main__ import _parse
 from jmlr.config import Config, ConfigError
 from jmlr.options import TrainOptions
 from jmlr.runtime.errors import UserError
+from jmlr.runtime.synonyms import SYNONYMS
 from jmlr.runtime.told import values
 
 GPT = {"endpoints": {"gpt": {"base_url": "https://host/v1", "model": "gpt-4", "key_env": "KEY"}}}
@@ -20,6 +22,9 @@ MODELS = {"llm": {"path": "org/llm"}, "retriever": {"path": "org/retriever"}}
     [
         ({"trian": {}}, "unknown key 'trian' (did you mean 'train'?)"),
         ({"train": {"stepz": 3}}, "unknown key 'train.stepz' (did you mean 'steps'?)"),
+        ({"train": {"num_train_epochs": 3}}, "unknown key 'train.num_train_epochs' (here: epochs)"),
+        ({"train": {"target_modules": ["q_proj"]}}, "unknown key 'train.target_modules' (here: lora_targets)"),
+        ({"reading": {"max_seq_length": 512}}, "unknown key 'reading.max_seq_length' (here: llm_tokens)"),
         ({"train": {"steps": "many"}}, "train.steps: Input should be a valid integer"),
         ({"systems": {"a": {"title": "A", "train": {"target": "x"}}}}, "systems.a.train: target"),
         ({"systems": {"a": {"title": "A", "llm": "lm"}}}, "systems.a: no model 'lm' (did you mean 'llm'?)"),
@@ -289,3 +294,9 @@ def test_records_that_name_their_splits_may_have_any():
 def test_the_demo_has_three_splits_and_no_other():
     with pytest.raises(ConfigError, match=r"no question is of split 'tset' \(did you mean 'test'\?\)"):
         Config.load({"answer": {"splits": ["tset"]}})
+
+
+def test_what_a_synonym_stands_for_is_an_option():
+    known = {name for model in vars(options).values() if hasattr(model, "model_fields") for name in model.model_fields}
+    known |= set(Config.model_fields)
+    assert [(theirs, ours) for theirs, names in SYNONYMS.items() for ours in names if ours not in known] == []

@@ -37,6 +37,7 @@ RECORDS = {
     "jmlr.runtime.meter",
     "jmlr.runtime.progress",
     "jmlr.runtime.reach",
+    "jmlr.runtime.synonyms",
     "jmlr.runtime.syntax",
     "jmlr.runtime.told",
     "jmlr.runtime.validation",

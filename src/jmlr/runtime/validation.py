@@ -9,6 +9,8 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING, Any, NewType
 
+from jmlr.runtime.synonyms import here
+
 if TYPE_CHECKING:
     from pydantic import BaseModel, ValidationError
 
@@ -16,8 +18,16 @@ Word = NewType("Word", str)  # a list of them is given as words of the command l
 
 
 def nearest(name: str, known: Any) -> str:
-    """Return a hint ` (did you mean 'x'?)`, or what is allowed, for a name that is not among the known ones."""
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    """Return a hint for a name that is not among the known ones: ` (here: x)` for a well-known synonym, ` (did you mean 'x'?)`, or
+    what is allowed.
+
+    >>> nearest("target_modules", ["lora_targets", "lora_rank"])
+    ' (here: lora_targets)'
+    """
+    known = list(known)
+    if ours := here(name, known):
+        return f" (here: {ours})"
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     return f" (did you mean '{close[0]}'?)" if close else f" (allowed: {', '.join(sorted(known))})"
 
 
