@@ -18,7 +18,7 @@ empty :=
 comma := ,
 space := $(empty) $(empty)
 
-.PHONY: help demo demo-docs real test lint format pylate llama bench gpu-check clean purge
+.PHONY: help demo demo-docs real test quick lint format site pylate llama bench gpu-check clean purge
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 8
 
@@ -43,19 +43,26 @@ real: .venv/.workflow  ## the same on real text: OpenStax textbooks, or offline 
 test: .venv/.test  ## all tests, on the CPU, two files at once; ARGS="-k topk" for some
 	@python -m pytest -n 2 --dist loadfile $(ARGS)
 
-lint: .venv/.lint  ## style, types and the workflow's own linter
+quick: .venv/.test  ## the tests that take under two minutes together: no SLURM, no whole workflow, no real data
+	@python -m pytest -n 2 --dist loadfile -q -m "not slow and not real and not gpu" src tests/repo tests/unit $(ARGS)
+
+lint: .venv/.lint  ## style, types, the workflow's own linter, dead links of the documentation
 	ruff check .
 	ruff format --check .
 	mypy
 	snakefmt --check --line-length 120 Snakefile workflow
 	snakemake --lint
 	clang-format --dry-run --Werror $(filter %.h %.cpp %.cu %.cuh,$(CXX_SOURCES))
+	NO_MKDOCS_2_WARNING=1 mkdocs build --quiet --strict
 
 format: .venv/.lint  ## put code and workflow into the form that lint wants
 	ruff check --fix-only --quiet .
 	ruff format .
 	snakefmt --line-length 120 Snakefile workflow
 	clang-format -i $(filter %.h %.cpp %.cu %.cuh,$(CXX_SOURCES))
+
+site: .venv/.lint  ## the documentation as a site, in build/site
+	@NO_MKDOCS_2_WARNING=1 mkdocs build --quiet --strict && echo "site: $(CURDIR)/build/site/index.html"
 
 pylate: .venv-pylate/.made  ## an environment of its own for the test against PyLate, which wants older libraries than ours
 

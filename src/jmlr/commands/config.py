@@ -33,7 +33,7 @@ HEAD = """\
 PAGE = """\
 # Configuration
 
-All keys, generated from [src/jmlr/options](../src/jmlr/options) by `jmlr config --write`.
+All keys, generated from `src/jmlr/options` by `jmlr config --write`.
 
 A run is a YAML file with the keys that differ from these defaults: `snakemake --cores all --configfile config/runs/openstax.yaml`;
 a smaller file after it goes on top: `--configfile config/runs/openstax.yaml more.yaml`, or, on one machine, single values:
@@ -43,7 +43,7 @@ names the key and the nearest valid one; `jmlr config --check FILE` says the sam
 starts at the working directory.
 
 The defaults suit pretrained models and data of one's own. A run that reads the demo's world, or names no sources at all, lies on
-[config.yaml](../config/config.yaml), the demo, instead.
+`config/config.yaml`, the demo, instead.
 """
 
 
