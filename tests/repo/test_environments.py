@@ -58,17 +58,20 @@ def numbers(version: str) -> tuple[int, ...]:
 
 
 def test_there_is_an_environment_for_each_kind_of_hardware_and_one_for_work():
+    """Fix: Name a new envs/*.yaml in this test, or remove the file."""
     assert set(ENVIRONMENTS) == {"cpu", "cuda", "dev"}
 
 
 @pytest.mark.parametrize("name", ENVIRONMENTS)
 def test_every_package_of_an_environment_has_an_exact_version(name):
+    """Fix: Write `name=1.2.3` in envs/*.yaml, in conda-forge's spelling."""
     entries = ENVIRONMENTS[name]["dependencies"]
     assert all(re.fullmatch(r"[a-z0-9_-]+=\d[\w.]*", entry) for entry in entries), entries
 
 
 @pytest.mark.parametrize("name", ENVIRONMENTS)
 def test_an_environment_holds_what_the_package_needs_in_the_versions_that_pip_takes(name):
+    """Fix: Give envs/*.yaml the version of envs/constraints.txt, and each what its extras in pyproject.toml name."""
     extras = ("all", "slurm", "test", "lint") if name == "dev" else ("train", "report")
     own, pins = packages(name), constraints()
     for package, least in required(*extras).items():
@@ -81,6 +84,7 @@ def test_an_environment_holds_what_the_package_needs_in_the_versions_that_pip_ta
 
 @pytest.mark.parametrize("name", ENVIRONMENTS)
 def test_packages_come_from_channels_that_have_them(name):
+    """Fix: Begin `channels` with conda-forge, end with nodefaults, and name bioconda where Snakemake comes from there."""
     channels, entries = (
         ENVIRONMENTS[name]["channels"],
         {e.partition("=")[0] for e in ENVIRONMENTS[name]["dependencies"]},
@@ -92,6 +96,7 @@ def test_packages_come_from_channels_that_have_them(name):
 
 @pytest.mark.parametrize("name", ["cpu", "cuda"])
 def test_the_environments_of_rules_install_the_package_without_touching_its_dependencies(name):
+    """Fix: Keep `--no-deps` in envs/*.post-deploy.sh, and the file executable (chmod +x)."""
     script = ROOT / f"envs/{name}.post-deploy.sh"
     assert os.access(script, os.X_OK)
     [line] = [line for line in script.read_text().splitlines() if "pip install" in line]
@@ -99,7 +104,7 @@ def test_the_environments_of_rules_install_the_package_without_touching_its_depe
 
 
 def test_everyone_who_runs_the_workflow_gets_all_of_it():
-    """Snakemake and whatever any stage imports: by `make`, and so in CI, by the page on clusters, by the environment for work."""
+    """Fix: Install '.[all]', or '.[all,...]', in the Makefile and in docs/slurm.md."""
     lines = [line for line in (ROOT / "Makefile").read_text().splitlines() if "--editable" in line]
     assert len(lines) == 4
     assert all("'.[all" in line for line in lines)
@@ -108,6 +113,7 @@ def test_everyone_who_runs_the_workflow_gets_all_of_it():
 
 
 def test_the_rules_use_these_environments_and_no_others():
+    """Fix: Say `conda: TORCH_ENV` in a rule that uses torch, else "../../envs/cpu.yaml"."""
     named = {m for f in (ROOT / "workflow/rules").glob("*.smk") for m in re.findall(r"envs/(\w+)\.yaml", f.read_text())}
     assert named == {"cpu"}  # and, by JMLR_HARDWARE, cuda
     assert "JMLR_HARDWARE" in (ROOT / "workflow/rules/common.smk").read_text()

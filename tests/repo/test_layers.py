@@ -56,12 +56,14 @@ def imports(tree: ast.AST) -> set[str]:
 
 
 def test_every_part_of_the_package_has_a_layer():
+    """Fix: Put a module into a room of src/jmlr, or name a new file beside the rooms in ABOVE."""
     assert len(MODULES) > 40
     assert {p.parts[0].removesuffix(".py") for p in MODULES} == {*ROOMS, *ABOVE}
 
 
 @pytest.mark.parametrize("room", ROOMS)
 def test_a_room_says_what_it_is_for_what_belongs_there_and_what_it_may_import(room):
+    """Fix: Give the docstring of the room's __init__.py its lines 'Here:' and 'May import:'."""
     text = ast.get_docstring(ast.parse((PACKAGE / room / "__init__.py").read_text()))
     assert re.search(r"^Here: .+", text, re.M), f"src/jmlr/{room}/__init__.py: its docstring has no line 'Here: ...'"
     assert allowed(room)
@@ -69,6 +71,7 @@ def test_a_room_says_what_it_is_for_what_belongs_there_and_what_it_may_import(ro
 
 @pytest.mark.parametrize("path", MODULES, ids=str)
 def test_a_module_imports_only_layers_below_it(path):
+    """Fix: Move the code to the room that may know both, or widen 'May import:' in the room's __init__.py if the room is meant to know it."""
     layer = path.parts[0].removesuffix(".py")
     ours = [n.split(".") for n in imports(ast.parse((PACKAGE / path).read_text())) if n.split(".")[0] == "jmlr"]
     used = {"__init__" if len(n) == 1 or n[1] == "__version__" else n[1] for n in ours}
@@ -76,6 +79,7 @@ def test_a_module_imports_only_layers_below_it(path):
 
 
 def test_no_stage_imports_another_and_nothing_imports_a_command():
+    """Fix: Move what two stages share into the room of its subject."""
     for path in MODULES:
         names = {
             n.split(".")[1:3][-1]
@@ -86,6 +90,7 @@ def test_no_stage_imports_another_and_nothing_imports_a_command():
 
 
 def test_modules_import_each_other_in_no_circle():
+    """Fix: Take what both need into a module of its own."""
     names = {"jmlr." + ".".join(p.with_suffix("").parts).removesuffix(".__init__"): p for p in MODULES}
     needs = {n: {x for x in imported_modules(p) if x in names and x != n} for n, p in names.items()}
     try:
@@ -110,17 +115,20 @@ def imported_modules(path: Path) -> set[str]:
 
 @pytest.mark.parametrize("path", MODULES, ids=str)
 def test_nothing_in_the_package_imports_snakemake(path):
+    """Fix: The workflow calls the package, never the other way round: move it to workflow/rules/common.smk."""
     assert not any(n.split(".")[0] == "snakemake" for n in imports(ast.parse((PACKAGE / path).read_text())))
 
 
 @pytest.mark.parametrize("path", [p for p in MODULES if p.parts[0] == "topk"], ids=str)
 def test_only_topk_imports_the_compiled_module(path):
+    """Fix: Call `jmlr.topk` instead of `_topk`."""
     assert path.parts[0] == "topk"
     others = [p for p in MODULES if p.parts[0] != "topk" and "_topk" in (PACKAGE / p).read_text()]
     assert others == [] or {p.as_posix() for p in others} <= {"runtime/digest.py"}
 
 
 def test_the_workflow_imports_only_the_configuration_its_check_and_the_runtime():
+    """Fix: A rule calls `jmlr <stage>`: move the work into the stage."""
     files = [ROOT / "Snakefile", *(ROOT / "workflow/rules").glob("*.smk")]
     lines = [line for f in files for line in re.findall(r"^(?:from|import) .*", f.read_text(), re.M)]
     ours = {w for line in lines for w in re.findall(r"jmlr[\w.]*", line)}
@@ -130,6 +138,7 @@ def test_the_workflow_imports_only_the_configuration_its_check_and_the_runtime()
 
 
 def test_the_core_in_cpp_knows_neither_python_nor_torch():
+    """Fix: Convert arguments in csrc/bindings*.cpp; the core takes pointers and sizes."""
     sources = [p for p in (ROOT / "csrc").rglob("*.[ch]*") if not p.name.startswith("bindings")]
     assert sources
     for path in sources:

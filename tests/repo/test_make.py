@@ -24,6 +24,7 @@ def runs(tmp_path: Path) -> Path:
 
 
 def test_make_clean_removes_builds_and_no_run(runs: Path) -> None:
+    """Fix: `clean` may remove build/ alone; what holds runs belongs to `purge`."""
     done = make(runs, "clean")
     assert done.returncode == 0, done.stderr
     assert not (runs / "build").exists()
@@ -32,6 +33,7 @@ def test_make_clean_removes_builds_and_no_run(runs: Path) -> None:
 
 @pytest.mark.parametrize("said", ["", "\n", "no\n", "y\n"])
 def test_make_purge_removes_nothing_without_a_yes(runs: Path, said: str) -> None:
+    """Fix: `purge` asks first, and takes anything but `yes` for a no."""
     done = make(runs, "purge", said)
     assert done.returncode != 0
     assert "nothing was removed" in done.stdout
@@ -39,6 +41,7 @@ def test_make_purge_removes_nothing_without_a_yes(runs: Path, said: str) -> None
 
 
 def test_make_purge_shows_the_runs_and_removes_them_after_a_yes(runs: Path) -> None:
+    """Fix: Name in RUNS of the Makefile every folder that runs leave behind."""
     done = make(runs, "purge", "yes\n")
     assert done.returncode == 0, done.stderr
     assert "results/demo" in done.stdout

@@ -27,6 +27,7 @@ def path_of(text: str, slot: str, head: str, tail: str) -> str:
 
 
 def test_the_eleven_stages_are_eleven_rule_files_and_eleven_modules():
+    """Fix: A stage is STAGES in src/jmlr/__main__.py, workflow/rules/NAME.smk and src/jmlr/stages/NAME.py: add what is missing (CONTRIBUTING.md)."""
     assert len(STAGES) == 11
     assert {p.stem for p in (ROOT / "workflow/rules").glob("*.smk")} == {*STAGES, "common"}
     assert {p.stem for p in STAGE_FOLDER.glob("*.py")} == {*STAGES, "__init__"}
@@ -35,6 +36,7 @@ def test_the_eleven_stages_are_eleven_rule_files_and_eleven_modules():
 
 @pytest.mark.parametrize("name", STAGES)
 def test_a_rule_calls_the_stage_of_its_name_and_depends_on_its_code(name):
+    """Fix: Let the rule be named like its file, call `jmlr NAME --options {params.options}`, and have params `code=stage_digest("NAME")`."""
     text = RULES[name].read_text()
     assert re.findall(r"^rule (\w+):", text, re.M) == [name]
     assert re.findall(r"\bjmlr (\w+) --", text) == [name]
@@ -45,11 +47,13 @@ def test_a_rule_calls_the_stage_of_its_name_and_depends_on_its_code(name):
 
 @pytest.mark.parametrize("name", STAGES)
 def test_a_rule_has_all_slots_in_the_same_order(name):
+    """Fix: Put the rule's slots in the order of SLOTS."""
     assert slots(RULES[name].read_text()) == SLOTS
 
 
 @pytest.mark.parametrize("name", STAGES)
 def test_log_and_benchmark_mirror_the_results_folder(name):
+    """Fix: Let log, benchmark and options stand under logs/ and benchmarks/rules/ by the path that the output has under results/."""
     text = RULES[name].read_text()
     made = path_of(text, "output", "results", "").removesuffix("/report.html")
     assert name in [part.split("{")[0] for part in made.split("/")]  # search{shard}
@@ -60,6 +64,7 @@ def test_log_and_benchmark_mirror_the_results_folder(name):
 
 @pytest.mark.parametrize("name", [*STAGES, *PEOPLE])
 def test_a_stage_module_has_one_public_stage_function_named_like_it(name):
+    """Fix: Let the first public function have the module's name; helpers follow, with an underscore."""
     tree = ast.parse((STAGE_FOLDER.parent / home(name) / f"{name}.py").read_text())
     functions = [n for n in tree.body if isinstance(n, ast.FunctionDef)]
     assert name in [f.name for f in functions]
@@ -68,12 +73,14 @@ def test_a_stage_module_has_one_public_stage_function_named_like_it(name):
 
 
 def test_the_snakefile_includes_the_rules_in_the_order_of_the_stages():
+    """Fix: Include the rules in the order of STAGES, and say the order in the Snakefile's first lines."""
     text = (ROOT / "Snakefile").read_text()
     assert re.findall(r'include: "workflow/rules/(\w+)\.smk"', text) == ["common", *STAGES]
     assert text.split('"""')[1].split("\n")[1].rstrip(".") == " -> ".join(STAGES)
 
 
 def test_captions_are_named_after_the_files_they_describe():
+    """Fix: Name a file of workflow/report like what it describes, and use each."""
     captions = {p.stem for p in (ROOT / "workflow/report").glob("*.rst")}
     named = re.findall(
         r'report\("results/\{run\}/report/(\w+)\.\w+", caption="\.\./report/(\w+)\.rst"', RULES["report"].read_text()
@@ -84,12 +91,13 @@ def test_captions_are_named_after_the_files_they_describe():
 
 
 def test_only_common_holds_functions():
+    """Fix: Move the function to workflow/rules/common.smk."""
     for path in RULES.values():
         assert not re.search(r"^\s*def ", path.read_text(), re.M), path.name
 
 
 def test_no_two_test_modules_share_a_name():
-    """pytest imports test modules by their bare names: a second one of a name ends the collection of all."""
+    """Fix: Rename one: pytest imports test modules by their bare names."""
     names = sorted(path.name for path in (ROOT / "tests").rglob("test_*.py"))
     twice = {name for name in names if names.count(name) > 1}
     assert not twice, f"rename one of each: {', '.join(sorted(twice))}"

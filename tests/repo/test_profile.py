@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_the_lines_for_the_papers_scale_ask_for_memory_and_time_of_rules_that_there_are():
+    """Fix: Rename the rule in the commented block of profiles/slurm/config.yaml."""
     text = (ROOT / "profiles/slurm/config.yaml").read_text()
     [block] = re.findall(r"^# set-resources:\n(?:#.*\n)+", text, re.M)
     asked = yaml.safe_load(re.sub(r"^# ", "", block, flags=re.M))

@@ -40,6 +40,7 @@ def resolved(file: str) -> dict[str, Any]:
 
 
 def test_the_demo_has_the_values_that_it_always_had() -> None:
+    """Fix: A default was changed: state the demo's value in config/config.yaml."""
     held, now = HELD["config/config.yaml"], resolved("config/config.yaml")
     assert len(held) > 200
     assert {k: now.get(k) for k in held} == held
@@ -47,6 +48,7 @@ def test_the_demo_has_the_values_that_it_always_had() -> None:
 
 
 def test_the_demos_file_states_every_value_so_that_no_default_is_the_demos() -> None:
+    """Fix: Run: jmlr config --write."""
     stated = dict(flat(yaml.safe_load((ROOT / "config/config.yaml").read_text())))
     now = resolved("config/config.yaml")
     assert {k: v for k, v in now.items() if v is not None} == {k: v for k, v in stated.items() if v is not None}
@@ -54,6 +56,7 @@ def test_the_demos_file_states_every_value_so_that_no_default_is_the_demos() -> 
 
 @pytest.mark.parametrize("file", sorted(set(HELD) - {"config/config.yaml"}))
 def test_a_committed_run_has_the_values_that_it_had_when_it_was_measured(file: str, monkeypatch) -> None:
+    """Fix: A default was changed: state the old value in the run's file, or, if it is meant to change, in MEANT."""
     monkeypatch.setenv("JMLR_DATA", "data")
     shared = {k: v for k, v in HELD["config/config.yaml"].items() if not k.startswith(OWN)}
     held, now = {**shared, **HELD[file]}, resolved(file)
@@ -62,5 +65,6 @@ def test_a_committed_run_has_the_values_that_it_had_when_it_was_measured(file: s
 
 
 def test_every_run_that_stands_alone_is_held() -> None:
+    """Fix: Add the new run to tests/repo/resolved.json."""
     alone = {str(p.relative_to(ROOT)) for p in (ROOT / "config/runs").glob("*.yaml")}
     assert alone - set(HELD) == {"config/runs/own.yaml", "config/runs/paper-others.yaml"}, "or add it to resolved.json"

@@ -42,10 +42,12 @@ def pins() -> dict[str, str]:
 
 @pytest.mark.parametrize("name", ["config/config.yaml", "config/schema.json", "docs/config.md"])
 def test_generated_files_are_what_the_code_generates(name):
+    """Fix: Run: jmlr config --write."""
     assert (ROOT / name).read_text() == generated()[name], "run: jmlr config --write"
 
 
 def test_the_configuration_file_is_the_demo_and_explains_every_key():
+    """Fix: Run: jmlr config --write."""
     text = (ROOT / "config/config.yaml").read_text()
     assert Config.load(yaml.safe_load(text)) == Config.load({})
     unexplained = [k for k in Config.model_fields if not re.search(rf"^{k}:.*  # \w", text, re.M)]
@@ -54,6 +56,7 @@ def test_the_configuration_file_is_the_demo_and_explains_every_key():
 
 @pytest.mark.parametrize("path", sorted((ROOT / "config/runs").glob("*.yaml")), ids=lambda p: p.stem)
 def test_a_committed_run_is_valid_and_has_a_name_of_its_own(path):
+    """Fix: Say `run: NAME` in the file."""
     if path.stem == "paper-others":  # rows for another run, whose name they leave alone; tests/workflow/test_runs.py
         assert "run" not in yaml.safe_load(path.read_text())
     else:
@@ -62,6 +65,7 @@ def test_a_committed_run_is_valid_and_has_a_name_of_its_own(path):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_paths_named_in_the_docs_exist(page):
+    """Fix: Correct the path in the page."""
     named = {n for n in re.findall(r"`([\w.-]+/[\w./-]*)`", page.read_text()) if n.split("/")[0] in PARTS}
     missing = [n for n in named if not (ROOT / n).exists() and not n.startswith(("benchmarks/rules", "config/runs/my"))]
     assert missing == []
@@ -69,12 +73,14 @@ def test_paths_named_in_the_docs_exist(page):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_links_in_the_docs_lead_somewhere(page):
+    """Fix: Correct the link in the page."""
     links = re.findall(r"\]\((?!https?:|#|mailto:)([^)#]+)", page.read_text())
     assert [n for n in links if not (page.parent / n).exists()] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_commands_named_in_the_docs_exist(page):
+    """Fix: Correct the command in the page."""
     text = page.read_text()
     targets = set(re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text(), re.M))
     assert set(re.findall(r"(?:^|`)make ([a-z-]+)", text, re.M)) <= targets
@@ -82,11 +88,13 @@ def test_commands_named_in_the_docs_exist(page):
 
 
 def test_the_readme_names_every_make_target_that_a_newcomer_needs():
+    """Fix: Keep `make demo` and `make test` in README.md."""
     text = (ROOT / "README.md").read_text()
     assert {"demo", "test"} <= set(re.findall(r"make ([a-z]+)", text))
 
 
 def test_make_help_lists_every_target():
+    """Fix: Give the target a comment `## what it does`, and name it in .PHONY in the same order."""
     plain = {k: v for k, v in os.environ.items() if not k.startswith("MAKE")}  # the tests may run under make themselves
     done = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True, env=plain)
     declared = re.findall(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.M)[0].split()
@@ -94,10 +102,12 @@ def test_make_help_lists_every_target():
 
 
 def test_the_ci_calls_the_test_command_of_the_readme():
+    """Fix: Let .ci/run end in `make test`."""
     assert re.search(r"^\s*make test$", (ROOT / ".ci/run").read_text(), re.M)
 
 
 def test_the_picture_of_the_workflow_shows_the_workflow_as_it_is():
+    """Fix: Run: python docs/dag/update.py."""
     text = (ROOT / "docs/dag/dag.svg").read_text()
     titles = re.findall(r'class="(node|edge)">\s*<title>([^<]*)</title>(.*?)</g>', text, re.S)
     names = {i: re.search(r">([a-z]+)</text>", rest)[1] for kind, i, rest in titles if kind == "node"}
@@ -111,16 +121,19 @@ def test_the_picture_of_the_workflow_shows_the_workflow_as_it_is():
 
 
 def test_the_tables_of_the_page_on_clusters_are_what_the_plan_gives():
+    """Fix: Run: python docs/slurm/update.py."""
     namespace = runpy.run_path(str(ROOT / "docs/slurm/update.py"))
     assert (ROOT / "docs/slurm.md").read_text() == namespace["page"](), "run: python docs/slurm/update.py"
 
 
 def test_the_link_that_makes_profile_slurm_work_is_there():
+    """Fix: Run: ln -s profiles/slurm slurm."""
     assert (ROOT / "slurm").is_symlink()
     assert (ROOT / "slurm/config.yaml").is_file()
 
 
 def test_the_default_profile_leaves_executor_jobs_and_resources_alone():
+    """Fix: Move the key from profiles/default to profiles/slurm."""
     keys = set(yaml.safe_load((ROOT / "profiles/default/config.yaml").read_text()))
     assert not keys & {
         "executor", "cores", "jobs", "resources", "default-resources", "set-resources", "set-threads", "retries"
@@ -128,6 +141,7 @@ def test_the_default_profile_leaves_executor_jobs_and_resources_alone():
 
 
 def test_the_profile_gives_every_rule_that_uses_torch_a_gpu_and_cores_and_all_the_same_model():
+    """Fix: Name the rule in set-resources and set-threads of profiles/slurm/config.yaml."""
     rules = {p.stem for p in (ROOT / "workflow/rules").glob("*.smk") if "        TORCH_ENV\n" in p.read_text()}
     text = (ROOT / "profiles/slurm/config.yaml").read_text()
     profile = yaml.safe_load(text.replace("# gpu_model:", "gpu_model:", 1))
@@ -137,6 +151,7 @@ def test_the_profile_gives_every_rule_that_uses_torch_a_gpu_and_cores_and_all_th
 
 
 def test_every_dependency_has_a_pin_and_every_pin_is_exact():
+    """Fix: Pin it in envs/constraints.txt: name==1.2.3."""
     text = (ROOT / "pyproject.toml").read_text().split("[project.scripts]")[0]
     wanted = {canonical(n) for n in re.findall(r'"([A-Za-z][\w.-]*)(?:\[[^]]*\])?[>=<]', text)} - {"python"}
     assert len(wanted) > 15
@@ -146,6 +161,7 @@ def test_every_dependency_has_a_pin_and_every_pin_is_exact():
 
 @pytest.mark.parametrize("name", ["cpu", "cuda", "dev"])
 def test_conda_and_pip_pin_the_same_versions(name):
+    """Fix: Give envs/*.yaml the version of envs/constraints.txt."""
     packages = yaml.safe_load((ROOT / f"envs/{name}.yaml").read_text())["dependencies"]
     checked = 0
     for package, _, version in (p.partition("=") for p in packages):
@@ -157,7 +173,7 @@ def test_conda_and_pip_pin_the_same_versions(name):
 
 
 def test_the_table_of_the_readme_is_that_of_the_committed_results():
-    """`docs/demo/update.py` writes both; here every accuracy of the table is looked up in the CSV."""
+    """Fix: Run: make demo-docs."""
     block = (ROOT / "README.md").read_text().split("<!-- demo begin -->")[1].split("<!-- demo end -->")[0]
     cells = [[c.strip() for c in line.split("|")[1:-1]] for line in block.splitlines() if line.startswith("| ")]
     titles = {name: system.title for name, system in Config.load({}).systems.items()}
@@ -169,6 +185,7 @@ def test_the_table_of_the_readme_is_that_of_the_committed_results():
 
 
 def test_the_committed_results_reach_what_the_demo_promises():
+    """Fix: The demo became worse: find out why before `make demo-docs` is kept."""
     rows = list(csv.DictReader((ROOT / "docs/demo/results.csv").open()))
     pooled = {
         (r["system"], r["round"], r["metric"], r["k"]): r for r in rows if r["seed"] == "all" and r["split"] == "test"
@@ -183,6 +200,7 @@ def test_the_committed_results_reach_what_the_demo_promises():
 
 
 def test_what_the_pages_say_of_the_conventional_road_is_what_the_ablations_found():
+    """Fix: Run: python docs/demo/ablations.py, and say in the pages what it found."""
     found = re.search(
         r"takes ([\d.]+ times) the time and ([\d.]+ times) the FLOPs of JMLR .*? answers ([\d.]+ % \([\d.]+ to [\d.]+\)) right",
         (ROOT / "docs/ablations.md").read_text(),
@@ -196,7 +214,7 @@ def test_what_the_pages_say_of_the_conventional_road_is_what_the_ablations_found
 
 
 def test_the_readme_gives_every_target_on_real_text_as_the_page_and_the_log_do():
-    """LLM-Rank first, no target without its name, no change without its interval."""
+    """Fix: Give README.md, docs/llm_rank.md and docs/log.md the same figures."""
     rows = re.findall(r"^\| ([^|]*) \| ([-+][^|]*\]) \| ([-+][^|]*\]) \|$", (ROOT / "README.md").read_text(), re.M)
     assert len(rows) >= 5
     assert rows[0][0].startswith("LLM-Rank")
