@@ -161,7 +161,7 @@ class Bench:
             "train_bf16": shape.bf16 or "bf16" in contestant,
             "passage_order": "best_last",
         }
-        settings = fast.StepSettings(**{k: options[k] for k in fast.StepSettings.__dataclass_fields__})
+        settings = fast.StepSettings.of(options)
         optimiser, _ = make_optimiser(
             llm, retriever, llm_learning_rate=0.0, retriever_learning_rate=0.0, weight_decay=0.0
         )  # rates of 0: the work of a step, and the same weights for all

@@ -220,3 +220,8 @@ def test_the_readme_gives_every_target_on_real_text_as_the_page_and_the_log_do()
     assert rows[0][0].startswith("LLM-Rank")
     said = (ROOT / "docs/reproduce.md").read_text() + (ROOT / "docs/log.md").read_text()
     assert [change for row in rows for change in row[1:] if change not in said] == []
+
+
+def test_the_tables_of_variants_in_the_pages_are_those_of_the_folders():
+    for name, text in runpy.run_path(str(ROOT / "docs/tables.py"))["pages"]().items():
+        assert (ROOT / name).read_text() == text, f"{name}: run: python docs/tables.py"

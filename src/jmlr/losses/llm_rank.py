@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+SCALED = True
+
 
 def scale(scores: Tensor, mask: Tensor | None = None) -> Tensor:
     """Scale each question's scores to [-1, 1]: 2 (s - min) / (max - min) - 1 (METHOD 3.3).
@@ -79,6 +81,19 @@ def llm_rank(scores: Tensor, losses: Tensor, mask: Tensor) -> Tensor:
     pairs = counted.sum(1)
     per_question = (pair * counted).sum(1) / pairs.clamp(min=1)
     return per_question.mean()
+
+
+def reference(scores: list[Tensor], losses: list[float]) -> Tensor | None:
+    """Return the same of one question, pair by pair; None where no pair carries a signal."""
+    pairs = []
+    for i in range(len(scores)):
+        for j in range(i + 1, len(scores)):
+            if losses[i] == losses[j]:
+                continue
+            probability = torch.sigmoid(scores[i] - scores[j])
+            better = torch.ones_like(probability) if losses[i] < losses[j] else torch.zeros_like(probability)
+            pairs.append(F.binary_cross_entropy(probability, better))
+    return torch.stack(pairs).mean() if pairs else None
 
 
 def agreement(scores: Tensor, losses: Tensor, mask: Tensor) -> Tensor:

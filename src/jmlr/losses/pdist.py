@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
+import torch
 from torch import Tensor
+
+SCALED = False
 
 
 def pdist(
@@ -21,3 +26,13 @@ def pdist(
     student = (scores / score_temperature).masked_fill(~mask, float("-inf")).log_softmax(1)
     terms = (target.exp() * (target.masked_fill(~mask, 0) - student.masked_fill(~mask, 0))).masked_fill(~mask, 0)
     return terms.sum(1).mean()
+
+
+def reference(
+    scores: list[Tensor], losses: list[float], *, target_temperature: float, score_temperature: float
+) -> Tensor:
+    """Return the same of one question, term by term."""
+    weights = [torch.exp(s / score_temperature) for s in scores]
+    powers = [math.exp(-x / target_temperature) for x in losses]
+    shares = [(t / sum(powers), w / sum(weights)) for t, w in zip(powers, weights, strict=True)]
+    return torch.stack([t * torch.log(t / p) for t, p in shares]).sum()

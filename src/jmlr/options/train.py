@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from jmlr.options.base import Closed, Count, Positive, Rate, option
+from jmlr.runtime.variants import listed
+
+if TYPE_CHECKING:
+    Target = str
+else:
+    Target = Literal[("frozen", *listed("losses"))]
 
 
 class TrainOptions(Closed):
     """Options of `train`: one system's fine-tuning. The defaults suit a pretrained model; METHOD letters in brackets."""
 
-    target: Literal["frozen", "llm_rank", "pdist", "emdr2"] = option(
-        "frozen", "what the retriever learns from the LLM's losses"
-    )
+    target: Target = option("frozen", "what the retriever learns from the LLM's losses")
     passages: Count = option(3, "passages given to the LLM (K); 0: closed book")
     samples: Positive = option(10, "passages the LLM judges (S)")
     sampling: Literal["softmax", "top"] = option("softmax", "how the judged passages are chosen among the candidates")
@@ -24,7 +28,7 @@ class TrainOptions(Closed):
     rank_weight: Rate = option(1.0, "weight of the retriever's loss (lambda)")
     target_temperature: Annotated[float, Field(gt=0)] = option(0.5, "pdist: of the softmax over the LLM's losses")
     score_temperature: Annotated[float, Field(gt=0)] = option(
-        0.1, "pdist, emdr2: of the softmax over the retriever's scores"
+        0.1, "emdr2, pdist: of the softmax over the retriever's scores"
     )
     retriever_encoders: Literal["shared", "separate", "query_only"] = option(
         "shared",

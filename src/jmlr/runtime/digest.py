@@ -74,8 +74,9 @@ VARIANTS: dict[str, tuple[str, Test]] = {
     "jmlr.models.colbert:ColbertRetriever": ("retriever", lambda v: v == "colbert"),
     "jmlr.topk.maxsim:MaxSimIndex": ("retriever", lambda v: v == "colbert"),
 }
-# Folders of variants: the function (or what is imported by name) that is called like its file counts where the option names it.
+# Folders of variants: what is imported by name counts where the option names its file, without its slow twin.
 FOLDERS = {"jmlr.losses": "target"}
+TWIN = "reference"
 OPTIONS = ("target", "live_candidates", "objective", "induction_heads", "method")
 
 
@@ -192,6 +193,8 @@ def _skipped(begin: str, target: str, options: Mapping[str, Any]) -> bool:
     if module in RECORDS or target in RECORDS:
         return True
     folder, _, file = module.rpartition(".")
+    if folder in FOLDERS and name == TWIN:
+        return True
     if folder in FOLDERS and name in (file, "*"):
         option = FOLDERS[folder]
         return option in options and options[option] != file

@@ -58,7 +58,7 @@ class Source:
             for first, target in self._leads(name, module, definition, compiled):
                 if not skip(node, target):
                     leads.add(f" {first}={target}")
-                    queue += self._nodes(target)
+                    queue += [n for n in self._nodes(target) if not skip(node, n)]
             found[node] = definition.digest + "".join(sorted(leads))
             queue += [f"{m}:" for m in self._imported(name, module, definition) if not skip(node, f"{m}:")]
         return {k: found[k] for k in sorted(found) if found[k]}

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from jmlr.inference.questions import Passages, Question
+from jmlr.losses import target
 from jmlr.models.retriever import Retriever
 from jmlr.runtime.seeds import python_random, stream
 from jmlr.training.step import StepResult, StepSettings
@@ -76,7 +77,8 @@ def rank_one_question(
     """Return the retriever's loss of one question; None where no pair of sampled passages carries a signal (METHOD 3.3 to 3.6)."""
     low, high = min(scores, key=Tensor.item), max(scores, key=Tensor.item)
     apart = low.item() < high.item()
-    if settings.target == "llm_rank" and not apart:
+    learns = target(settings.target)
+    if learns.SCALED and not apart:
         return None
     scaled = [2 * (s - low) / (high - low) - 1 if apart else 0 * s for s in scores]
 
@@ -99,28 +101,10 @@ def rank_one_question(
         ]
     llm.train(training)
 
-    if settings.target != "llm_rank":
-        return distribution_loss([scores[c] for c in sampled], thinks, settings)
-    pairs = []
-    for i in range(len(sampled)):
-        for j in range(i + 1, len(sampled)):
-            if thinks[i] == thinks[j]:
-                continue
-            probability = torch.sigmoid(scaled[sampled[i]] - scaled[sampled[j]])
-            better = torch.ones_like(probability) if thinks[i] < thinks[j] else torch.zeros_like(probability)
-            pairs.append(F.binary_cross_entropy(probability, better))
-    return torch.stack(pairs).mean() if pairs else None
-
-
-def distribution_loss(scores: list[Tensor], losses: list[float], settings: StepSettings) -> Tensor:
-    """Return the loss of one question under the targets that compare distributions (METHOD section 6)."""
-    weights = [torch.exp(s / settings.score_temperature) for s in scores]
-    student = [w / sum(weights) for w in weights]
-    if settings.target == "emdr2":  # minus the logarithm of the answer's likelihood over all passages
-        return -torch.log(sum(p * math.exp(-x) for p, x in zip(student, losses, strict=True)))  # type: ignore[arg-type]
-    powers = [math.exp(-x / settings.target_temperature) for x in losses]
-    terms = [t / sum(powers) * torch.log(t / sum(powers) / p) for t, p in zip(powers, student, strict=True)]
-    return torch.stack(terms).sum()  # KL(target || student)
+    loss: Tensor | None = learns.reference(
+        [(scaled if learns.SCALED else scores)[c] for c in sampled], thinks, **settings.own
+    )
+    return loss
 
 
 def answer_loss(

@@ -102,8 +102,7 @@ class Session:
     @property
     def step_settings(self) -> StepSettings:
         """The options that the joint step needs."""
-        own = {f.name for f in fields(StepSettings)}
-        return StepSettings(**{k: v for k, v in {**self.options, **self.reading}.items() if k in own})
+        return StepSettings.of({**self.options, **self.reading})
 
     def tell(self) -> None:
         """Say what is trained, and warn where the LLM's tokenizer knows few of the passages' words."""

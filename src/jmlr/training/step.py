@@ -12,8 +12,8 @@ numbers are copied besides).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -23,9 +23,8 @@ from torch import Tensor, nn
 from jmlr.inference.parts import computed_in_parts, in_parts
 from jmlr.inference.passage_losses import passage_losses
 from jmlr.inference.questions import Passages, Question
-from jmlr.losses.emdr2 import emdr2
-from jmlr.losses.llm_rank import agreement, llm_rank, sample, scale
-from jmlr.losses.pdist import pdist
+from jmlr.losses import options_of, target
+from jmlr.losses.llm_rank import agreement, sample, scale
 from jmlr.models.forward import answer_losses
 from jmlr.models.retriever import Retriever
 from jmlr.models.tensors import at_least_float32
@@ -37,22 +36,27 @@ Backward = Callable[[Tensor], None]
 
 @dataclass(frozen=True)
 class StepSettings:
-    """What of the configuration the step needs; fields as in `jmlr.options.TrainOptions`."""
+    """What of the configuration the step needs; fields as in `jmlr.options.TrainOptions`, `own`: options of the target alone."""
 
     target: str
+    own: dict[str, float]
     passages: int
     samples: int
     sampling: str
     sampling_temperature: float
     rank_weight: float
-    target_temperature: float
-    score_temperature: float
     prior_weight: float
     shuffle_losses: bool
     passage_order: str
     llm_answer_tokens: int
     forward_tokens: int
     train_bf16: bool
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> StepSettings:
+        """Take what is needed out of a training's options, those for reading among them."""
+        own = {k: options[k] for k in options_of(options["target"])} if options["target"] != "frozen" else {}
+        return cls(own=own, **{f.name: options[f.name] for f in fields(cls) if f.name != "own"})
 
     @property
     def computing(self) -> dict[str, Any]:
@@ -150,13 +154,15 @@ def judge_and_rank(
         :, None
     ]
     there = picked.to(where, non_blocking=True)
-    counted = (picked & apart).to(where, non_blocking=True) if settings.target == "llm_rank" else there
+    learns = target(settings.target)
+    counted = (picked & apart).to(where, non_blocking=True) if learns.SCALED else there
     n = len(batch)
     figures["agreement"] = agreement(scores.gather(1, columns).to(where), losses, there) * n, n
     figures["score_spread"] = spread(scores, mask) * n, n
     figures["loss_spread"] = spread(losses, there) * n, n
     figures["judged"] = (losses * there).sum(), int(picked.sum())
-    return rank_loss(settings, raw, scaled, trusted, counted)
+    loss: Tensor = getattr(learns, settings.target)(scaled if learns.SCALED else raw, trusted, counted, **settings.own)
+    return loss
 
 
 def score_candidates(
@@ -264,23 +270,6 @@ def noise(batch: Sequence[Question], settings: StepSettings, seed: int, step: in
         return torch.full((len(batch), width), 0.5)
     rows = [np.random.default_rng(stream(seed, "sample", step, q.number)).random(width) for q in batch]
     return torch.from_numpy(np.stack(rows)).float()
-
-
-def rank_loss(settings: StepSettings, scores: Tensor, scaled: Tensor, losses: Tensor, mask: Tensor) -> Tensor:
-    """Return the retriever's loss under the chosen target (METHOD 3.6 and section 6)."""
-    if settings.target == "llm_rank":
-        return llm_rank(scaled, losses, mask)
-    if settings.target == "pdist":
-        return pdist(
-            scores,
-            losses,
-            mask,
-            target_temperature=settings.target_temperature,
-            score_temperature=settings.score_temperature,
-        )
-    if settings.target == "emdr2":
-        return emdr2(scores, losses, mask, score_temperature=settings.score_temperature)
-    raise ValueError(f"target '{settings.target}' trains no retriever")
 
 
 def arrange(rows: list[int], order: str, seed: int, step: int, number: int) -> list[int]:

@@ -93,8 +93,7 @@ def opened(tiny, candidates, llm, precision="float32", **changes):
 
 
 def joint(session, step=joint_step, questions=2):
-    held = {**session.options, **session.reading}
-    settings = StepSettings(**{k: held[k] for k in StepSettings.__dataclass_fields__})
+    settings = StepSettings.of({**session.options, **session.reading})
     return step(session.llm, session.retriever, session.passages, session.questions[:questions], settings, 0, 0, True)
 
 

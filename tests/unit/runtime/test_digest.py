@@ -67,6 +67,7 @@ EDITS = [  # what, module, old text, new text, exactly the kinds of job that run
     ("a function that nothing uses", "models.colbert", "\ndef is_", "\ndef more():\n    return 1\n\n\ndef is_", set()),
     ("an import that nothing uses", "training.session", "import torch\n", "import torch\nimport jmlr.report.page\n", set()),
     ("a loss", "losses.llm_rank", "def llm_rank(", "@same\ndef llm_rank(", LLM_RANK),
+    ("the slow twin of a loss", "losses.llm_rank", "def reference(", "@same\ndef reference(", set()),
     ("a loss of one system", "losses.pdist", "def pdist(", "@same\ndef pdist(", {"train pdist"}),
     ("a loss that no system has", "losses.emdr2", "def emdr2(", "@same\ndef emdr2(", {"train emdr2"}),
     ("the sampling of passages", "losses.llm_rank", "def sample(", "@same\ndef sample(", JOINT),
@@ -123,7 +124,8 @@ def test_an_option_counts_by_its_value_once_the_code_names_it_and_before_only_wh
     ]
     full = usual.model_dump(mode="json")
     assert known == {k: v for k, v in full.items() if k in known}
-    assert {*full} - {*known} <= {"keep_best"}  # a default that changes is a value that changes
+    others = {"target_temperature", "score_temperature"}  # of other targets
+    assert {*full} - {*known} <= {"keep_best", *others}  # a default that changes is a value that changes
 
 
 class Inner(Closed):

@@ -65,8 +65,7 @@ def gradients(session, step):
     """Run one step in float64; return both losses and the gradients of the retriever."""
     session.llm.double()
     session.retriever.double().zero_grad(set_to_none=True)
-    held = {**session.options, **session.reading}
-    settings = StepSettings(**{k: held[k] for k in StepSettings.__dataclass_fields__})
+    settings = StepSettings.of({**session.options, **session.reading})
     result = step(session.llm, session.retriever, session.passages, session.questions[:3], settings, 0, 5, True)
     (result.loss_lm + result.loss_rank).backward()
     grads = {n: p.grad.clone() for n, p in session.retriever.named_parameters() if p.grad is not None}

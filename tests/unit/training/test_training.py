@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from jmlr.corpus.prompt import passage_text
 from jmlr.pretraining.muon import Muon
 from jmlr.runtime.errors import UserError
+from jmlr.runtime.variants import listed
 from jmlr.stages.train import train
 from jmlr.topk import Index
 from jmlr.topk.stored import StoredVectors
@@ -41,7 +42,7 @@ def test_loss_rank_moves_no_llm_parameter_and_loss_lm_no_retriever_parameter(tin
     assert not has_gradient(session.retriever)
 
 
-@pytest.mark.parametrize("target", ["llm_rank", "pdist", "emdr2"])
+@pytest.mark.parametrize("target", listed("losses"))
 def test_one_batch_of_four_equals_four_batches_of_one(tiny, candidates, target):
     session = open_session(tiny, candidates, target=target)
     whole = one_step(session, session.questions[:4])
@@ -67,14 +68,13 @@ def gradients(session, step, batch, settings):
     return result.loss_lm.item(), result.loss_rank.item(), grads
 
 
-TARGETS = [("llm_rank", "best_last", 0.0), ("llm_rank", "shuffled", 0.7), ("pdist", "shuffled", 0.7)]
+ORDERS = [("llm_rank", "best_last", 0.0), *((target, "shuffled", 0.7) for target in listed("losses"))]
 
 
 @pytest.mark.parametrize(
     ("target", "order", "prior", "questions", "kept", "samples"),
     [
-        *(t + s for t in TARGETS for s in [(1, 8, 4), (3, 8, 4), (4, 5, 3), (4, 8, 8), (2, 3, 10)]),
-        ("emdr2", "best_last", 0.0, 3, 8, 4),
+        *(t + s for t in ORDERS for s in [(1, 8, 4), (3, 8, 4), (4, 5, 3), (4, 8, 8), (2, 3, 10)]),
         ("emdr2", "best_first", 0.7, 4, 5, 3),
     ],
 )
