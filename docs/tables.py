@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from jmlr import losses
+from jmlr import losses, metrics
 from jmlr.runtime.variants import line_of, listed
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -21,7 +21,18 @@ def targets() -> Iterator[str]:
         yield f"| `{name}` | {line_of('losses', name)} | {'scaled' if losses.target(name).SCALED else 'raw'} | {own} |"
 
 
-TABLES = {"docs/llm_rank.md": {"targets": targets}}
+def measures() -> Iterator[str]:
+    """Yield the table of metrics; a metric is taken of the questions of which the first thing that it takes is known."""
+    yield "| metric | what | of | file |"
+    yield "|---|---|---|---|"
+    for name in metrics.names():
+        needed = metrics.metric(name)[1]
+        at_k = " at k" if "k" in needed else ""
+        what = line_of("metrics", name).partition(": ")[2]
+        yield f"| `{name}`{at_k} | {what} | {metrics.FACTS[needed[0]][1]} | `src/jmlr/metrics/{name}.py` |"
+
+
+TABLES = {"docs/llm_rank.md": {"targets": targets}, "docs/metrics.md": {"metrics": measures}}
 
 
 def pages() -> dict[str, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,7 +63,4 @@ def open_session(tiny: Path, candidates: Path, vectors: Sequence[Path] = (), **c
 def settings_of(session: Session, **changes: Any) -> StepSettings:
     from jmlr.training.step import StepSettings
 
-    names = StepSettings.__dataclass_fields__
-    return replace(
-        StepSettings(**{k: v for k, v in {**session.options, **session.reading}.items() if k in names}), **changes
-    )
+    return StepSettings.of({**session.options, **session.reading, **changes})

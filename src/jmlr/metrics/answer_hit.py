@@ -31,7 +31,7 @@ def countable(answer: str) -> bool:
     return len(plain) >= LEAST_LETTERS and plain not in CLOSED
 
 
-def answer_hit(passages: Sequence[str], answer: str, k: int) -> float:
+def answer_hit(texts: Sequence[str], answer: str, k: int) -> float:
     """Return 1.0 if one of the first k passages holds the answer's words in a row, else 0.0."""
     wanted = words(answer)
-    return float(any(wanted in words(text) for text in passages[:k]))
+    return float(any(wanted in words(text) for text in texts[:k]))

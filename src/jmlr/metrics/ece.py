@@ -9,11 +9,14 @@ reliability diagram shows each bin's own. Answers without probabilities (unparse
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 BINS = 10
+WHOLE = True
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,7 @@ class Bin:
     accuracy: float
 
 
-def reliability(confidence: np.ndarray, correct: np.ndarray, bins: int = BINS) -> list[Bin]:
+def reliability(confidence: np.ndarray | list[float], correct: np.ndarray | list[float], bins: int = BINS) -> list[Bin]:
     """Return the bins that hold an answer, in ascending order.
 
     Args:
@@ -52,7 +55,15 @@ def reliability(confidence: np.ndarray, correct: np.ndarray, bins: int = BINS) -
     return found
 
 
-def ece(confidence: np.ndarray, correct: np.ndarray, bins: int = BINS) -> float:
+def sure(answer: Mapping[str, Any]) -> tuple[float, float] | None:
+    """Return (confidence, correct) of an answer that has a gold option, a prediction and probabilities; None for any other."""
+    option, predicted = answer["answer"], answer["predicted"]
+    if option < 0 or predicted < 0 or not answer.get("probabilities"):
+        return None
+    return float(answer["probabilities"][predicted]), float(option == predicted)
+
+
+def ece(confidence: np.ndarray | list[float], correct: np.ndarray | list[float], bins: int = BINS) -> float:
     """Return the expected calibration error; there must be at least one answer."""
     found = reliability(confidence, correct, bins)
     return sum(b.n * abs(b.accuracy - b.confidence) for b in found) / sum(b.n for b in found)

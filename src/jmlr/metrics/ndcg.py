@@ -1,4 +1,4 @@
-"""Normalised discounted cumulative gain at k (Jarvelin and Kekalainen 2002, ACM TOIS 20(4)).
+"""nDCG at k: the normalised discounted cumulative gain (Jarvelin and Kekalainen 2002, ACM TOIS 20(4)).
 
     DCG@k = sum over ranks r <= k of grade of the passage at r / log2(r + 1); 0 for one that is no gold passage
     nDCG@k = DCG@k / DCG@k of the ideal ranking, which has all gold passages first, the best of them at the top

@@ -3,7 +3,7 @@
     P = |found and reference| / |found|,  R = |found and reference| / |reference|,  F = 2 P R / (P + R)
 
 A low value means concepts that the reference does not have, hallucinations among them, or concepts left out. What a
-concept is, an extractor says (`jmlr.metrics.concepts`): UMLS where it is licensed, an open vocabulary by default, so
+concept is, an extractor says (`jmlr.metrics.concepts.vocabulary`): UMLS where it is licensed, an open vocabulary by default, so
 figures compare between systems of one extractor only.
 
     >>> umls_f({"malaria", "fever"}, {"malaria", "blood film"})

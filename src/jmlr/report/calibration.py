@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow.parquet as pq
 
-from jmlr.metrics.ece import Bin, ece, reliability
-from jmlr.metrics.table import confidences
+from jmlr.metrics.ece import Bin, ece, reliability, sure
 from jmlr.report.load import ALL, Run, System, read_parquet
 from jmlr.report.pool import headline
 
@@ -37,9 +36,10 @@ def calibrations(run: Run) -> list[Calibration]:
             if "probabilities" not in pq.read_schema(path).names:
                 continue
             rows = read_parquet(path, COLUMNS).to_pylist()
-            parts.append(confidences(r for r in rows if r["split"] == split and dataset in (r["dataset"], ALL)))
-        confidence, correct = (np.concatenate(x) for x in zip(*parts, strict=True)) if parts else (np.zeros(0),) * 2
-        if len(confidence):
+            own = (r for r in rows if r["split"] == split and dataset in (r["dataset"], ALL))
+            parts.append([pair for r in own if (pair := sure(r))])
+        if any(parts):
+            confidence, correct = np.array([pair for part in parts for pair in part]).T
             bins = reliability(confidence, correct)
             found.append(Calibration(system, bins, ece(confidence, correct), len(parts), len(confidence)))
     return found

@@ -23,7 +23,7 @@ from typing import Any
 
 import yaml
 
-from jmlr.metrics.interval import wilson
+from jmlr.metrics.statistics.interval import wilson
 from jmlr.report.load import ALL, Row
 from jmlr.runtime.errors import UserError
 

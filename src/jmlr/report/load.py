@@ -21,10 +21,6 @@ from jmlr.runtime.errors import UserError
 from jmlr.runtime.manifest import NAME, read_manifest
 
 COLUMNS = ("run", "system", "seed", "round", "dataset", "split", "metric", "k", "value", "low", "high", "n")
-METRICS = (
-    *("accuracy", "unparsed", "ece", "hit", "hit_change", "recall", "ndcg", "mrr", "answer_hit"),
-    *("citation_grounded", "citation_precision", "umls_f"),
-)
 ALL = "all"  # as a seed: pooled over seeds; as a dataset: the mean over datasets
 
 

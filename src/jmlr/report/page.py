@@ -11,6 +11,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from jmlr.metrics import heading, names
 from jmlr.report import cost, plots
 from jmlr.report.browse import browse
 from jmlr.report.calibration import calibrations
@@ -28,11 +29,8 @@ from jmlr.runtime.errors import UserError
 from jmlr.runtime.summary import duration
 
 MOST_HITS = 4  # columns of hit@k
-RATIONALES = {
-    "citation_grounded": "citations of a passage that was read",
-    "citation_precision": "citations of a gold passage",
-    "umls_f": "UMLS-F",
-}
+# Metrics that have their place in the page, or in results.csv alone; each other one is a column.
+PLACED = {"accuracy", "unparsed", "ece", "hit", "hit_change", "recall", "ndcg", "mrr", "answer_hit"}
 
 
 def render(
@@ -172,8 +170,11 @@ def _retrieval(run: Run) -> list[dict[str, Any]]:
     if len(chosen) > MOST_HITS:  # results.csv has them all
         chosen = [chosen[0], *chosen[1 - MOST_HITS :]]
     ks = [k for _, k in chosen]
+    more = {r.metric: None for r in run.pooled if r.k and r.metric not in PLACED}
     chosen += [*(("ndcg", k) for k in depths), ("mrr", None), *(("hit_change", k) for k in ks[:1])]
+    chosen += [(name, k) for name in more for k in depths]
     heads = [*(f"hit@{k}" for k in ks), *(f"nDCG@{k}" for k in depths), "MRR", *(f"hit@{k}, change" for k in ks[:1])]
+    heads += [f"{heading(name)}, k = {k}" for name in more for k in depths]
     return _by_round(run, chosen, heads, split)
 
 
@@ -197,14 +198,15 @@ def _by_round(run: Run, chosen: list[tuple[str, Any]], heads: list[str], split: 
 
 
 def _rationales(run: Run) -> tuple[list[str], list[tuple[Any, list[Row | None]]]]:
-    """Return the heads and, for each system that argued, its figures on rationales; nothing where none did."""
+    """Return the heads and, for each system that has any, its figures on rationales, and of metrics without a place of their own."""
     dataset, split = headline(run)
-    found = []
+    there = {r.metric for r in run.pooled if r.k is None and (r.dataset, r.split) == (dataset, split)}
+    chosen, found = [name for name in names() if name in there - PLACED], []
     for system in run.systems:
-        rows = [lookup(run, system.name, m, dataset=dataset, split=split) for m in RATIONALES]
+        rows = [lookup(run, system.name, m, dataset=dataset, split=split) for m in chosen]
         if any(rows):
             found.append((system, [r[max(r)] if r else None for r in rows]))
-    return (list(RATIONALES.values()), found) if found else ([], [])
+    return [heading(name) for name in chosen], found
 
 
 def _judged(folder: Path | None) -> dict[str, Any] | None:

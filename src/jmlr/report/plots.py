@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from jmlr.metrics.interval import wilson
+from jmlr.metrics.statistics.interval import wilson
 from jmlr.report.calibration import Calibration
 from jmlr.report.finding import best_row, chance, hits
 from jmlr.report.load import Row, Run

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jmlr.report.load import ALL, COLUMNS, METRICS, Row, Run, System
+from jmlr.metrics import names
+from jmlr.report.load import ALL, COLUMNS, Row, Run, System
 from jmlr.runtime.errors import UserError
 
 DRAWS, DRAW_SEED = 2000, 20240227
@@ -183,12 +184,12 @@ def datasets(run: Run) -> dict[str, set[str]]:
 def ordered(run: Run, rows: Sequence[Row]) -> list[Row]:
     """Sort rows: system as in the table, then seed (pooled last), split, dataset, metric, k, round."""
     place = {system.name: i for i, system in enumerate(run.systems)}
-    metric = {name: i for i, name in enumerate(METRICS)}
+    metric = {name: i for i, name in enumerate(names())}
     return sorted(
         rows,
         key=lambda r: (
             place[r.system], (1, 0) if r.seed == ALL else (0, int(r.seed)), r.split, r.dataset,
-            metric.get(r.metric, len(METRICS)), r.metric, r.k or 0, r.round,
+            metric.get(r.metric, len(metric)), r.metric, r.k or 0, r.round,
         ),
     )  # fmt: skip
 

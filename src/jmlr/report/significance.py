@@ -9,9 +9,9 @@ from itertools import combinations
 
 import numpy as np
 
-from jmlr.metrics.holm import holm
-from jmlr.metrics.mcnemar import mcnemar
-from jmlr.metrics.paired import paired_floor, paired_p
+from jmlr.metrics.statistics.holm import holm
+from jmlr.metrics.statistics.mcnemar import mcnemar
+from jmlr.metrics.statistics.paired import paired_floor, paired_p
 from jmlr.report.load import Run, System
 from jmlr.report.pool import Estimate, bootstrap, differences, headline, main_joint, resample
 

@@ -1,10 +1,8 @@
 """Stage `evaluate`: answers and candidates -> metrics.csv, one row per number, with its 95 % interval and n.
 
-Columns: run, system, seed, round, dataset, split, metric, k, value, low, high, n. Metrics: accuracy, unparsed and ece
-(questions with options); hit, recall, ndcg, mrr and hit_change, a round's hit less that of round 0, question by question
-(questions whose gold passages are known); answer_hit (datasets without gold passages); citation_grounded,
-citation_precision and umls_f (systems that write rationales; an empty one counts as 0). The dataset 'all' is the mean
-over datasets. Rounds are the retriever's; an answer has the last one (none: 0), also where an earlier one answered (`train.keep_best`; the
+Columns: run, system, seed, round, dataset, split, metric, k, value, low, high, n. Metrics: the files of `jmlr.metrics`, each of
+the questions of which is known what it takes (docs/metrics.md has the table). The dataset 'all' is the mean over datasets.
+Rounds are the retriever's; an answer has the last one (none: 0), also where an earlier one answered (`train.keep_best`; the
 manifest of `answer` says which), so that seeds stay comparable.
 """
 
@@ -13,13 +11,16 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jmlr.options import EvaluateOptions
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.files import existing
 from jmlr.runtime.manifest import stage_output
 from jmlr.runtime.progress import say
+
+if TYPE_CHECKING:
+    from jmlr.metrics import Known, Row
 
 COLUMNS = ("run", "system", "seed", "round", "dataset", "split", "metric", "k", "value", "low", "high", "n")
 
@@ -48,42 +49,39 @@ def evaluate(
     Example:
         jmlr evaluate --out my/metrics --prepared results/demo/prepare --answers my/answers --run mine --system rag --seed 1
     """
-    from jmlr.metrics.table import answer_rows, calibration_rows, change_rows, grades_of, rationale_rows, write_values
-    from jmlr.metrics.trec import topics, write_qrels, write_topics
+    from jmlr.corpus.trec import topics, write_qrels, write_topics
+    from jmlr.metrics import answered, grades_of, rows, write_values
 
     inputs = {"prepared": prepared, "answers": answers, "searches": searches}
     with stage_output(out, "evaluate", inputs=inputs, options=[options]) as (folder, notes):
         asked = _read(prepared / "questions.parquet", "--prepared", ["id", "dataset", "split", "answer", "gold_ids"],
                       ["answer_text", "explanation", "gold_grades"])  # fmt: skip
         questions = {q["id"]: q for q in asked}
-        answered = _read(answers / "answers.parquet", "--answers", ["question_id", "split", "answer", "predicted"],
+        given = _read(answers / "answers.parquet", "--answers", ["question_id", "split", "answer", "predicted"],
                          ["probabilities", "rationale", "citations", "cited_ids", "ids"])  # fmt: skip
-        _check(answered, questions, answers)
-        for a in answered:
+        _check(given, questions, answers)
+        for a in given:
             a["dataset"] = questions[a["question_id"]]["dataset"]
-        splits = list(dict.fromkeys(a["split"] for a in answered))
+        splits = list(dict.fromkeys(a["split"] for a in given))
         gold = {q["id"]: grades_of(q) for q in questions.values() if q["gold_ids"] and q["split"] in splits}
         numbers = topics(questions)
         write_topics(folder / "topics.tsv", asked)
         write_qrels(folder / "qrels.trec", {numbers[i]: passages for i, passages in gold.items()})
         last = max(len(searches or []) - 1, 0)
-        find = _concepts(answered, questions, prepared, options.concepts)
-        rows = [*answer_rows(answered, last), *rationale_rows(answered, questions, find, last)]
-        start: list[Any] = []
+        find = _concepts(given, questions, prepared, options.concepts)
+        figures = list(rows(answered(given, questions, find), last))
+        start: dict[str, list[str]] = {}
         for number, path in enumerate(searches or []):
-            found = _search_rows(path, prepared, questions, splits, number, options.retrieval_k, notes)
-            start = start or found
-            rows += [*found, *change_rows(start, found, number)]
-        write_values(folder / "per_question.parquet", rows)
+            ranked, known = _searched(path, prepared, questions, splits, start)
+            figures += rows(known, number, _cut_offs(ranked, options.retrieval_k, notes))
+            start = start or ranked
+        write_values(folder / "per_question.parquet", (row for row in figures if not row.whole))
         with (folder / "metrics.csv").open("w", newline="", encoding="utf-8") as f:
             table = csv.writer(f, lineterminator="\n")
             table.writerow(COLUMNS)
-            for row in _with_intervals(rows, options.bootstrap):
-                table.writerow([run, system, seed, *row])
-            for *head, value, n in calibration_rows(answered, last):
-                table.writerow([run, system, seed, *head, f"{value:.6f}", "", "", n])
-        unparsed = sum(a["predicted"] < 0 <= a["answer"] for a in answered)
-        notes.update(questions=len(answered), with_gold=len(gold), splits=splits, unparsed=unparsed)
+            table.writerows([run, system, seed, *row] for row in _with_intervals(figures, options.bootstrap))
+        unparsed = sum(a["predicted"] < 0 <= a["answer"] for a in given)
+        notes.update(questions=len(given), with_gold=len(gold), splits=splits, unparsed=unparsed)
 
 
 def _read(path: Path, option: str, columns: list[str], optional: list[str]) -> list[dict[str, Any]]:
@@ -108,7 +106,7 @@ def _check(answered: list[dict[str, Any]], questions: dict[str, Any], answers: P
 
 def _concepts(answered: list[dict[str, Any]], questions: dict[str, Any], prepared: Path, name: str) -> Any:
     """Return the extractor for UMLS-F: the named one, or the open vocabulary with the run's own terms; None without rationales."""
-    from jmlr.metrics.concepts import committed_terms, extra, extractor, vocabulary
+    from jmlr.metrics.concepts.vocabulary import committed_terms, extra, extractor, vocabulary
 
     if name:
         return extractor(name)
@@ -124,40 +122,33 @@ def _concepts(answered: list[dict[str, Any]], questions: dict[str, Any], prepare
     return vocabulary({**own, **committed_terms()})
 
 
-def _search_rows(
-    search: Path,
-    prepared: Path,
-    questions: dict[str, Any],
-    splits: list[str],
-    number: int,
-    wanted: list[int],
-    notes: dict[str, Any],
-) -> list[Any]:
-    """Return what one search found: of gold passages where they are known, else of the answer's words."""
-    from jmlr.metrics.answer_hit import countable
-    from jmlr.metrics.table import answer_hit_rows, retrieval_rows
+def _searched(
+    search: Path, prepared: Path, questions: dict[str, Any], splits: list[str], start: dict[str, list[str]]
+) -> tuple[dict[str, list[str]], list[Known]]:
+    """Return a search's candidates by question, and what is known of each: gold passages, else the answer's words in the texts.
 
-    graded = {q["dataset"] for q in questions.values() if q["gold_ids"] and q["split"] in splits}
-    gold, worded = set(), set()
-    for q in questions.values():
-        if q["split"] in splits and q["gold_ids"]:
-            gold.add(q["id"])
-        elif q["split"] in splits and q["dataset"] not in graded and countable(q["answer_text"] or ""):
-            worded.add(q["id"])
+    start: the candidates of round 0; empty if this is it
+    """
+    from jmlr.metrics import Known, grades_of
+    from jmlr.metrics.answer_hit import countable
+
+    asked = [q for q in questions.values() if q["split"] in splits]
+    graded = {q["dataset"] for q in asked if q["gold_ids"]}
+    gold = [q for q in asked if q["gold_ids"]]
+    worded = [q for q in asked if q["dataset"] not in graded and countable(q["answer_text"] or "")]
     table = _read(search / "candidates.parquet", "--searches", ["question_id", "ids"], [])
-    ranked = {r["question_id"]: r["ids"] for r in table if r["question_id"] in gold | worded}
-    for question in questions:  # in the order of the table
-        if question in gold | worded and question not in ranked:
-            where = f"{search / 'candidates.parquet'}: question '{question}' of --prepared"
-            raise UserError(f"{where} has no candidates; search again")
-    cut_offs = _cut_offs(ranked, wanted, notes)
-    graded_part = {q: ranked[q] for q in questions if q in gold}
-    worded_part = {q: ranked[q] for q in questions if q in worded}
-    texts = _texts(prepared, {i for ids in worded_part.values() for i in ids})
-    return [
-        *retrieval_rows(graded_part, questions, number, cut_offs),
-        *answer_hit_rows(worded_part, questions, texts, number, cut_offs),
-    ]
+    held = {r["question_id"]: r["ids"] for r in table}
+    wanted = {q["id"] for q in (*gold, *worded)}
+    for id in (q["id"] for q in asked if q["id"] in wanted - held.keys()):  # in the order of the table
+        where = f"{search / 'candidates.parquet'}: question '{id}' of --prepared"
+        raise UserError(f"{where} has no candidates; search again")
+    ranked = {q["id"]: held[q["id"]] for q in (*gold, *worded)}
+    texts = _texts(prepared, {i for q in worded for i in ranked[q["id"]]})
+    facts: dict[str, dict[str, Any]] = {q["id"]: {"ranked": ranked[q["id"]], "gold": grades_of(q)} for q in gold}
+    for id in start.keys() & facts.keys():
+        facts[id]["start"] = start[id]
+    facts |= {q["id"]: {"texts": [texts[p] for p in ranked[q["id"]]], "answer": q["answer_text"]} for q in worded}
+    return ranked, [Known(id, questions[id]["dataset"], questions[id]["split"], own) for id, own in facts.items()]
 
 
 def _texts(prepared: Path, ids: Iterable[str]) -> dict[str, str]:
@@ -183,21 +174,26 @@ def _cut_offs(ranked: dict[str, list[str]], wanted: list[int], notes: dict[str, 
     return [k for k in wanted if k <= depth]
 
 
-def _with_intervals(rows: list[Any], samples: int) -> Iterator[list[Any]]:
+def _with_intervals(rows: list[Row], samples: int) -> Iterator[list[Any]]:
     """Yield the rows of the table; after them, for each number of several datasets, their mean as dataset 'all'."""
     import numpy as np
 
     over: dict[tuple[Any, ...], list[np.ndarray]] = {}
-    for round, dataset, split, metric, k, values, _ in rows:
-        over.setdefault((round, split, metric, k), []).append(np.array(values))
-        yield _row(round, dataset, split, metric, k, over[round, split, metric, k][-1:], samples)
+    for row in rows:
+        *head, values, ids = row
+        if row.whole:
+            yield [*head, f"{values[0]:.6f}", "", "", len(ids)]
+            continue
+        groups = over.setdefault((row.round, row.split, row.metric, row.k), [])
+        groups.append(np.array(values))
+        yield _row(row.round, row.dataset, row.split, row.metric, row.k, groups[-1:], samples)
     for (round, split, metric, k), groups in over.items():
         if len(groups) > 1:
             yield _row(round, "all", split, metric, k, groups, samples)
 
 
 def _row(round: int, dataset: str, split: str, metric: str, k: Any, groups: list[Any], samples: int) -> list[Any]:
-    from jmlr.metrics.interval import interval, mean
+    from jmlr.metrics.statistics.interval import interval, mean
 
     low, high = interval(groups, samples=samples)
     return [round, dataset, split, metric, k, *(f"{v:.6f}" for v in (mean(groups), low, high)), sum(map(len, groups))]

@@ -177,7 +177,7 @@ def _compared(key: tuple[str, str, str], rows: list[dict[str, Any]], samples: in
     import numpy as np
 
     from jmlr.judging.verdicts import counts
-    from jmlr.metrics.interval import interval
+    from jmlr.metrics.statistics.interval import interval
 
     worth = {"a": 1.0, "tie": 0.5, "b": 0.0}
     values = np.array([worth[r["verdict"]] for r in rows if r["verdict"] in worth])
@@ -195,7 +195,7 @@ def _compared(key: tuple[str, str, str], rows: list[dict[str, Any]], samples: in
 
 
 def _agreed(judges: tuple[str, str], pair: tuple[str, str], first: list[Any], second: list[Any]) -> dict[str, Any]:
-    from jmlr.metrics.kappa import cohen_kappa
+    from jmlr.metrics.statistics.kappa import cohen_kappa
 
     both = [(x["verdict"], y["verdict"]) for x, y in zip(first, second, strict=True) if "unparsed" not in (x["verdict"], y["verdict"])]  # fmt: skip
     ours, theirs = [x for x, _ in both], [y for _, y in both]

@@ -99,7 +99,7 @@ def _write(folder: Path, questions: list[str], names: Any, scores: Any, rows: An
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from jmlr.metrics.trec import write_run
+    from jmlr.corpus.trec import write_run
 
     table: dict[str, Any] = {"question_id": questions, "passages": pa.array(rows.astype(np.int32).tolist(), pa.list_(pa.int32())),
              "ids": [list(names[r]) for r in rows], "scores": pa.array(scores.tolist(), pa.list_(pa.float32()))}  # fmt: skip

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from jmlr.metrics.ece import ece, reliability
-from jmlr.metrics.holm import holm
-from jmlr.metrics.interval import wilson
-from jmlr.metrics.mcnemar import mcnemar
-from jmlr.metrics.paired import paired_p
+from jmlr.metrics.statistics.holm import holm
+from jmlr.metrics.statistics.interval import wilson
+from jmlr.metrics.statistics.mcnemar import mcnemar
+from jmlr.metrics.statistics.paired import paired_p
 
 
 def test_mcnemar_is_the_exact_binomial_test():

@@ -7,22 +7,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jmlr.metrics.accuracy import accuracy, unparsed
+from jmlr.corpus.trec import untied, write_qrels, write_run
+from jmlr.metrics.accuracy import accuracy
 from jmlr.metrics.hit import hit
-from jmlr.metrics.mrr import reciprocal_rank
+from jmlr.metrics.mrr import mrr
 from jmlr.metrics.recall import recall
-from jmlr.metrics.trec import untied, write_qrels, write_run
+from jmlr.metrics.unparsed import unparsed
 
 
 def test_accuracy_counts_unparsed_answers_as_wrong_and_apart() -> None:
-    answers, predicted = np.array([0, 1, 2, 0]), np.array([0, 2, -1, -1])
-    assert accuracy(answers, predicted).tolist() == [1, 0, 0, 0]
-    assert unparsed(predicted).tolist() == [0, 0, 1, 1]
+    pairs = [(0, 0), (1, 2), (2, -1), (0, -1)]
+    assert [accuracy(*pair) for pair in pairs] == [1, 0, 0, 0]
+    assert [unparsed(predicted) for _, predicted in pairs] == [0, 0, 1, 1]
 
 
 def test_accuracy_refuses_open_questions() -> None:
     with pytest.raises(ValueError, match="open questions"):
-        accuracy(np.array([-1]), np.array([-1]))
+        accuracy(-1, -1)
 
 
 @pytest.mark.parametrize(
@@ -35,8 +36,8 @@ def test_hit_and_recall_at_k(k: int, hits: float, recalls: float) -> None:
 
 
 def test_reciprocal_rank_is_of_the_first_gold_passage() -> None:
-    assert reciprocal_rank(["a", "b", "c"], {"c", "b"}) == 0.5
-    assert reciprocal_rank(["a", "b", "c"], {"z"}) == 0.0
+    assert mrr(["a", "b", "c"], {"c", "b"}) == 0.5
+    assert mrr(["a", "b", "c"], {"z"}) == 0.0
 
 
 def test_qrels_have_the_four_columns_of_trec(tmp_path: Path) -> None:

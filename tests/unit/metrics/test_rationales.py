@@ -8,10 +8,12 @@ import sys
 
 import pytest
 
+from jmlr.corpus.citations import cited
 from jmlr.corpus.replies import parse_thought
-from jmlr.metrics import table
-from jmlr.metrics.citation import citation_grounded, citation_precision, named
-from jmlr.metrics.concepts import TERMS, committed_terms, extra, extractor, tokens, vocabulary
+from jmlr.metrics import answered, rows
+from jmlr.metrics.citation_grounded import citation_grounded
+from jmlr.metrics.citation_precision import citation_precision
+from jmlr.metrics.concepts.vocabulary import TERMS, committed_terms, extra, extractor, tokens, vocabulary
 from jmlr.metrics.umls_f import umls_f
 from jmlr.runtime.errors import UserError
 
@@ -30,14 +32,12 @@ from jmlr.runtime.errors import UserError
 )
 def test_citations_are_read_in_every_bracketed_form_once_each_and_the_same_by_answer_and_the_metrics(text, numbers):
     assert parse_thought(f"{text}\nAnswer: A", ["x", "y"]).cited == numbers
-    assert table.cited(text) == numbers
+    assert cited(text) == numbers
 
 
 def test_citation_precision_counts_a_number_beyond_the_passages_as_wrong():
-    numbers, read = [1, 2, 9], ["a", "b", "c"]
-    assert named(numbers, read) == ["a", "b"]
-    assert citation_precision(numbers, named(numbers, read), {"b", "c"}) == pytest.approx(1 / 3)
-    assert citation_grounded(numbers, named(numbers, read)) == pytest.approx(2 / 3)
+    assert citation_precision([1, 2, 9], ["a", "b"], {"b", "c"}) == pytest.approx(1 / 3)
+    assert citation_grounded([1, 2, 9], ["a", "b"]) == pytest.approx(2 / 3)
     assert citation_precision([], [], {"b"}) == citation_grounded([], []) == 0
 
 
@@ -109,8 +109,8 @@ def test_rationale_rows_take_the_citations_that_answer_resolved_else_those_of_th
         {**common, "question_id": "q1", "rationale": "malaria [P1]", "citations": [1, 5], "cited_ids": ["h"]},
         {**common, "question_id": "q2", "rationale": "fever [P1]", "citations": None, "cited_ids": None},
     ]
-    rows = {r[3]: r[5] for r in table.rationale_rows(answers, questions, vocabulary(committed_terms()), 0)}
-    assert rows == {
+    figures = {r[3]: r[5] for r in rows(answered(answers, questions, vocabulary(committed_terms())), 0)}
+    assert figures == {
         "citation_grounded": [0.5, 1.0],
         "citation_precision": [0.0, 1.0],
         "umls_f": [pytest.approx(2 / 3), pytest.approx(2 / 3)],
@@ -129,14 +129,14 @@ def test_a_rationale_that_is_empty_or_cites_nothing_counts_as_0_where_the_system
         {**common, "dataset": "closed", "question_id": "q4", "rationale": None, "ids": []},
     ]
     find = vocabulary(committed_terms())
-    assert {r[1:2] + r[3:4]: r[5] for r in table.rationale_rows(answers, questions, find, 0)} == {
+    assert {r[1:2] + r[3:4]: r[5] for r in rows(answered(answers, questions, find), 0)} == {
         ("d", "citation_grounded"): [1.0, 0.0, 0.0],
         ("d", "citation_precision"): [1.0, 0.0],
         ("d", "umls_f"): [1.0, 0.0],
         ("closed", "umls_f"): [0.0],  # nothing was read: nothing could be cited
     }
     unasked = [{**a, "rationale": "", "citations": [], "cited_ids": []} for a in answers]
-    assert list(table.rationale_rows(unasked, questions, find, 0)) == []
+    assert list(rows(answered(unasked, questions, find), 0)) == []
 
 
 @pytest.mark.real

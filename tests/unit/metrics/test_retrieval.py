@@ -10,12 +10,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from jmlr.corpus.trec import topics, write_qrels
 from jmlr.metrics.answer_hit import answer_hit, countable
 from jmlr.metrics.hit import hit
-from jmlr.metrics.mrr import reciprocal_rank
+from jmlr.metrics.mrr import mrr
 from jmlr.metrics.ndcg import ndcg
 from jmlr.metrics.recall import recall
-from jmlr.metrics.trec import topics, write_qrels
 from jmlr.options import SearchOptions
 from jmlr.stages.search import search
 from jmlr.topk import Index
@@ -81,7 +81,7 @@ def test_the_trec_files_of_search_and_evaluate_give_the_same_figures_in_ir_measu
         "R@10": [recall(ranked[q], gold[q], 10) for q in ranked],
         "Success@2": [hit(ranked[q], gold[q], 2) for q in ranked],
         "P@1": [hit(ranked[q], gold[q], 1) for q in ranked],
-        "RR": [reciprocal_rank(ranked[q], gold[q]) for q in ranked],
+        "RR": [mrr(ranked[q], gold[q]) for q in ranked],
     }
     if best == 1:  # a gain of 2^grade - 1 is then the grade
         ours["nDCG(dcg='exp-log2')@10"] = ours["nDCG@10"]

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from jmlr.metrics.table import write_values
+from jmlr.metrics import write_values
 from jmlr.report.load import COLUMNS
 
 SYSTEMS = {

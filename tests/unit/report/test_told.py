@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from conftest import N, metric_rows, values
-from jmlr.metrics.table import write_values
+from jmlr.metrics import write_values
 from jmlr.options import Closed, ReportOptions, TrainOptions
 from jmlr.report.cautions import cautions
 from jmlr.report.finding import sentences

@@ -87,6 +87,7 @@ EDITS = [  # what, module, old text, new text, exactly the kinds of job that run
     ("the contract of top-k", "topk.contract", "CONTRACT = 1", "CONTRACT = 2", SEARCHES),
     ("a file's format", "corpus.formats.json_lines", "def read(", "@same\ndef read(", {"fetch", "prepare"}),
     ("a metric", "metrics.recall", "def recall(", "@same\ndef recall(", {"evaluate"}),
+    ("the agreement of judges", "metrics.statistics.kappa", "def cohen_kappa(", "@same\ndef cohen_kappa(", {"judge"}),
     ("what a run reports", "report.cost", "\nfrom ", "\nprint()\nfrom ", {"report"}),
 ]  # fmt: skip
 

@@ -100,7 +100,7 @@ def test_some_extra_brings_whatever_a_command_imports(command):
         ("jmlr.endpoints.client", "httpx2", "train"),
         ("jmlr.report.page", "jinja2", "data"),
         ("jmlr.corpus.markup", "lxml", "data"),
-        ("jmlr.metrics.table", "pyarrow", "data"),
+        ("jmlr.metrics.hit", "pyarrow", "data"),
         ("jmlr.options", "pydantic", "data"),
         ("jmlr.config", "pydantic", "data"),
     ],

@@ -21,10 +21,10 @@ from typing import Any
 
 import numpy as np
 
-from jmlr.metrics.alpha import krippendorff_alpha
-from jmlr.metrics.holm import holm
-from jmlr.metrics.interval import interval
-from jmlr.metrics.mcnemar import mcnemar
+from jmlr.metrics.statistics.alpha import krippendorff_alpha
+from jmlr.metrics.statistics.holm import holm
+from jmlr.metrics.statistics.interval import interval
+from jmlr.metrics.statistics.mcnemar import mcnemar
 from jmlr.runtime.errors import UserError
 
 CHOICES = ("left", "both", "neither", "right", "unsure")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jmlr.metrics.kappa import cohen_kappa
+from jmlr.metrics.statistics.kappa import cohen_kappa
 
 
 def test_kappa_is_that_of_the_textbook():

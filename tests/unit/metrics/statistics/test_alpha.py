@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from jmlr.metrics.alpha import krippendorff_alpha
+from jmlr.metrics.statistics.alpha import krippendorff_alpha
 
 N = np.nan
 BINARY = [[0, 1, 0, 0, 0, 0, 0, 0, 1, 0], [1, 1, 1, 0, 0, 1, 0, 0, 0, 0]]  # example A: two observers, ten units

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from jmlr.metrics.interval import interval, mean
+from jmlr.metrics.statistics.interval import interval, mean
 
 
 def test_the_interval_of_a_proportion_is_the_normal_one_for_many_questions() -> None:
@@ -46,7 +46,7 @@ def test_the_same_seed_gives_the_same_interval_whatever_fits_in_memory_at_once(m
     whole = interval([values], samples=300, seed=3)
     assert interval([values], samples=300, seed=3) == whole
     assert interval([values], samples=300, seed=4) != whole
-    monkeypatch.setattr("jmlr.metrics.interval.DRAWS_AT_ONCE", 64)
+    monkeypatch.setattr("jmlr.metrics.statistics.interval.DRAWS_AT_ONCE", 64)
     assert interval([values], samples=300, seed=3) == whole
 
 

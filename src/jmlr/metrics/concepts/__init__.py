@@ -1,0 +1,1 @@
+"""What counts as a medical concept, for metrics that compare texts by their concepts."""

@@ -1,0 +1,1 @@
+"""What is said of figures: their intervals, tests of differences, and how far raters agree."""
