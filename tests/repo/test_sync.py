@@ -223,5 +223,6 @@ def test_the_readme_gives_every_target_on_real_text_as_the_page_and_the_log_do()
 
 
 def test_the_tables_of_variants_in_the_pages_are_those_of_the_folders():
+    """Fix: run python docs/tables.py."""
     for name, text in runpy.run_path(str(ROOT / "docs/tables.py"))["pages"]().items():
-        assert (ROOT / name).read_text() == text, f"{name}: run: python docs/tables.py"
+        assert (ROOT / name).read_text() == text, name
