@@ -58,6 +58,7 @@ onstart:
     write_options(workflow.dag.needrun_jobs())
     set_pace(local=workflow.local_exec)
     pass_on_end(lambda: workflow.scheduler.running, local=workflow.local_exec)
+    keep_warm(local=workflow.local_exec, environments=bool(workflow.deployment_settings.deployment_method))
     if not workflow.local_exec:
         requeue_preempted()
 

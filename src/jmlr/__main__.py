@@ -24,6 +24,7 @@ from jmlr.runtime.errors import ConfigError, UserError, full_disk
 from jmlr.runtime.extras import needs
 from jmlr.runtime.told import read_options
 from jmlr.runtime.validation import Word, nearest, one_line
+from jmlr.runtime.warm import run_warm
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -58,7 +59,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.environ.setdefault("TQDM_DISABLE", "1")
     try:
         try:
-            return _called(list(sys.argv[1:] if argv is None else argv))
+            given = list(sys.argv[1:] if argv is None else argv)
+            code = run_warm(given)
+            return _called(given) if code is None else code
         except SystemExit:  # argparse's help
             sys.stdout.flush()
             raise

@@ -19,6 +19,7 @@ ABOVE = {  # the files that stand above the rooms, and what each may import
     "together": {"config", "options", "runtime", "corpus", "models"},
     "checks": {"together", "config", "options", "runtime", "corpus"},
     "__main__": {"__init__", "config", "options", "runtime"},
+    "warm": {"__main__", "runtime"},
 }
 
 

@@ -17,6 +17,7 @@ from jmlr.runtime.preflight import check_jobs, files_of, megabytes, minutes
 from jmlr.runtime.progress import say, set_pace
 from jmlr.runtime.summary import summary
 from jmlr.runtime.told import values, write_options
+from jmlr.runtime.warm import keep_warm
 
 BEGUN = time.monotonic()
 shell.prefix("set -euo pipefail; trap : TERM; ")  # at SIGTERM the shell waits until its stage has saved its state
