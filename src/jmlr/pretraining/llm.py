@@ -52,6 +52,8 @@ def tokenize_documents(
     """Return the documents with their weights, and how many had to be cut to `max_tokens` (0: none); reads a stream of records."""
     documents: list[Document] = []
     cut, stream = 0, iter(records)
+    bos = np.array([] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id], np.int32)
+    eos = np.array([tokenizer.eos_token_id], np.int32)
     while chunk := list(itertools.islice(stream, 256)):
         encoded = tokenizer(
             [r["text"] for r in chunk],
@@ -59,17 +61,15 @@ def tokenize_documents(
             return_offsets_mapping=any(r["targets"] for r in chunk),
         )
         for i, record in enumerate(chunk):
-            ids = encoded["input_ids"][i]
-            weights = (
-                _weights(record, encoded["offset_mapping"][i], context_weight)
-                if record["targets"]
-                else [1.0] * len(ids)
-            )
-            bos = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
-            ids, weights = [*bos, *ids, tokenizer.eos_token_id], [*[0.0] * len(bos), *weights, 1.0]
+            inner = np.array(encoded["input_ids"][i], np.int32)
+            weights = np.ones(len(inner), np.float32)
+            if record["targets"]:
+                weights = _weights(record, encoded["offset_mapping"][i], context_weight)
+            ids = np.concatenate([bos, inner, eos])
+            weights = np.concatenate([np.zeros(len(bos), np.float32), weights, np.ones(1, np.float32)])
             most = max_tokens or len(ids)
             cut += len(ids) > most
-            documents.append(Document(np.array(ids[:most], np.int32), np.array(weights[:most], np.float32)))
+            documents.append(Document(ids[:most].copy(), weights[:most].copy()))
     return documents, cut
 
 
@@ -93,12 +93,14 @@ def steps_for(rows: Sequence[Document], batch: int, steps: int, *, epochs: float
     return steps
 
 
-def _weights(record: dict[str, Any], offsets: Sequence[tuple[int, int]], context_weight: float) -> list[float]:
-    """Return 1 for tokens that touch a target, else `context_weight`."""
-    full = np.zeros(len(record["text"]) + 1, dtype=bool)
+def _weights(record: dict[str, Any], offsets: Sequence[tuple[int, int]], context_weight: float) -> np.ndarray:
+    """Return 1 for tokens that touch a target, else `context_weight`, as float32; a token is the characters [begin, end)."""
+    full = np.zeros(len(record["text"]) + 2, dtype=np.int32)
     for span in record["targets"]:
-        full[span["start"] : span["end"]] = True
-    return [1.0 if full[b:e].any() else context_weight for b, e in offsets]
+        full[1 + span["start"] : 1 + span["end"]] = 1
+    before = np.cumsum(full)  # characters of targets before each place
+    begins, ends = np.array(offsets, np.int64).reshape(-1, 2).T
+    return np.where(before[ends] > before[begins], np.float32(1), np.float32(context_weight))
 
 
 def optimisers(

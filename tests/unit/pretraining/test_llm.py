@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from jmlr.config import Config
 from jmlr.options import PretrainOptions
-from jmlr.pretraining.llm import Document, pack, steps_for
+from jmlr.pretraining.llm import Document, _weights, pack, steps_for
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.manifest import read_manifest
 from jmlr.stages.pretrain import pretrain
@@ -127,3 +127,23 @@ def test_a_model_from_scratch_can_begin_with_induction_heads(tiny, tmp_path):
     changed = options.model_copy(update={"steps": 1, "batch": 4, "induction_heads": True})
     pretrain(tmp_path / "out", tiny / "prepare", 0, changed, [tiny / "world"])
     assert (tmp_path / "out/model.safetensors").is_file()
+
+
+def test_the_weights_of_tokens_are_those_of_the_obvious_way():
+    def obvious(text, targets, offsets):
+        full = np.zeros(len(text), dtype=bool)
+        for span in targets:
+            full[span["start"] : span["end"]] = True
+        return [1.0 if full[b:e].any() else 0.2 for b, e in offsets]
+
+    random, cases = np.random.default_rng(0), 0
+    for _ in range(200):
+        text = "x" * int(random.integers(1, 40))
+        edges = np.sort(random.integers(0, len(text) + 1, 2 * int(random.integers(0, 12)))).reshape(-1, 2)
+        offsets = [(int(b), int(e)) for b, e in edges]  # with gaps, and tokens of no character
+        targets = [dict(zip(("start", "end"), sorted(map(int, random.integers(0, len(text) + 3, 2))), strict=True)) for _ in range(3)]  # fmt: skip
+        found = _weights({"text": text, "targets": targets}, offsets, 0.2)
+        assert found.dtype == np.float32
+        assert found.tolist() == np.array(obvious(text, targets, offsets), np.float32).tolist()
+        cases += len(offsets)
+    assert cases > 500
