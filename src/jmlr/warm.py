@@ -29,7 +29,9 @@ from jmlr.runtime.warm import ACCEPTED, HEADER, PASSED_ON, STAGES, STATUS, VARIA
 
 LIBRARIES = ("torch", "transformers", "peft", "pyarrow.parquet", "pandas")
 MODELS = ("transformers.models.llama.modeling_llama", "transformers.models.bert.modeling_bert", "peft.tuners.lora")
-OURS = ("jmlr.training", "jmlr.models", "jmlr.losses", "jmlr.topk", "jmlr.corpus", "jmlr.runtime")
+OURS = tuple(
+    f"jmlr.{room}" for room in ("pretraining", "training", "inference", "models", "losses", "topk", "corpus", "runtime")
+)
 JEMALLOC = "JE_ARROW_MALLOC_CONF"
 READING_S = 5.0
 PR_SET_NAME, PR_SET_PDEATHSIG = 15, 1
