@@ -21,10 +21,14 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks are for L
 
 # What a job does here instead of a stage's work: it tells of itself, or does what its second argument says.
 JOB = """
-import json, os, signal, sys, threading, time
+import atexit, json, os, signal, sys, threading, time
 def job():
     what = sys.argv[2]
     print("begun", file=sys.stderr, flush=True)
+    if what == "last":
+        atexit.register(lambda: print("last words"))
+        threading.Thread(target=lambda: [time.sleep(0.3), print("of a thread")]).start()
+        return 3
     if what == "fail":
         raise ValueError("the job's own mistake")
     if what == "exit":
@@ -142,6 +146,11 @@ def test_a_failing_job_says_why_once_and_its_exit_code_is_passed_on(warm: Warm) 
     assert err.count("ValueError: the job's own mistake") == 1
     assert "Traceback" in err
     assert warm.run("exit")[::2] == (7, "begun\n")
+
+
+@pytest.mark.parametrize("forked", [True, False])
+def test_a_job_waits_for_its_threads_and_says_its_last_words(warm: Warm, forked: bool) -> None:
+    assert warm.run("last", warm=forked) == (3, "of a thread\nlast words\n", "begun\n")
 
 
 def test_a_job_that_is_killed_takes_the_process_that_waits_with_it(warm: Warm) -> None:
