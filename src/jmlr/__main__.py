@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from jmlr import __version__
 from jmlr.runtime.errors import ConfigError, UserError, full_disk
 from jmlr.runtime.extras import needs
+from jmlr.runtime.stages import STAGES
 from jmlr.runtime.told import read_options
 from jmlr.runtime.validation import Word, nearest, one_line
 from jmlr.runtime.warm import run_warm
@@ -29,19 +30,6 @@ from jmlr.runtime.warm import run_warm
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-STAGES = {
-    "fetch": "bring raw data here: generated, local, from the hub, downloaded",
-    "prepare": "raw files -> passages, questions and reading documents in one schema",
-    "pretrain": "make or continue a language model or a retriever",
-    "encode": "texts -> vectors, by the retriever",
-    "index": "vectors -> an index for exact search",
-    "search": "the best passages of every question",
-    "train": "fine-tune the LLM, jointly with its retriever or without",
-    "answer": "one answer per question, with option scores and the passages used",
-    "evaluate": "answers and candidates -> metrics with confidence intervals",
-    "judge": "language models compare systems' answers in pairs (where the configuration names judges)",
-    "report": "metrics, logs and manifests -> one HTML page and results.csv",
-}
 PEOPLE = {
     "ask": "ask a finished run a question",
     "config": "check a configuration, or write the generated files of config/",

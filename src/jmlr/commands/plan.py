@@ -20,8 +20,6 @@ from jmlr.runtime.misread import read_mapping
 from jmlr.runtime.validation import nearest
 from jmlr.training.budget import steps_in_all
 
-STAGES = ("fetch", "prepare", "pretrain", "encode", "index", "search", "train", "answer", "evaluate", "report")
-
 
 @dataclass(frozen=True)
 class Sizes:
@@ -120,12 +118,21 @@ def jobs(run: Config) -> dict[str, int]:
     """Return how many jobs of each stage the workflow submits for a run."""
     seeds, found, indexed, shards = len(run.seeds), searches(run), searches(run, True), run.shards
     bases = {m for name in run.systems for m in run.models_of(name) if run.models[m].pretrain}
+    judges = {name for name in run.judge.judges if name in run.models and run.models[name].pretrain} - bases
     each = sum(len(run.seeds_of(name)) for name in run.systems)
-    numbers = (
-        len(run.sources_fetched()), 1, len(bases) * seeds, found + indexed * shards, indexed,
-        found * (shards + 1 if shards > 1 else 1), sum(s.rounds for s in run.systems.values()) * seeds, each, each, 1,
-    )  # fmt: skip
-    return dict(zip(STAGES, numbers, strict=True))
+    return {
+        "fetch": len(run.sources_fetched()),
+        "prepare": 1,
+        "pretrain": len(bases) * seeds + len(judges),
+        "encode": found + indexed * shards,
+        "index": indexed,
+        "search": found * (shards + 1 if shards > 1 else 1),
+        "train": sum(s.rounds for s in run.systems.values()) * seeds,
+        "answer": each,
+        "evaluate": each,
+        "judge": int(bool(run.judge.judges)),
+        "report": 1,
+    }
 
 
 def shape(run: Config, name: str, known: dict[str, Any], llm: str = "") -> Shape:
@@ -143,7 +150,7 @@ def shape(run: Config, name: str, known: dict[str, Any], llm: str = "") -> Shape
 
 
 def costs(run: Config, sizes: Sizes, known: dict[str, Any], device: str, llm: str = "") -> list[Line]:
-    """Return the plan stage by stage. Of fetch, prepare, pretrain, evaluate and report only the jobs are told."""
+    """Return the plan stage by stage. Of fetch, prepare, pretrain, evaluate, judge and report only the jobs are told."""
     rate = {k: float(v["value"]) for k, v in {**known["devices"][device], **known["everywhere"]}.items()}
     count, found, indexed, seeds, s = jobs(run), searches(run), searches(run, True), len(run.seeds), sizes
     one_gpu = 1 if s.gpus_per_node else 0

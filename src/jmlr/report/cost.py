@@ -13,8 +13,8 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from jmlr.report.load import Job, Run, System, locate
+from jmlr.runtime.stages import STAGES
 
-STAGES = ("fetch", "prepare", "pretrain", "encode", "index", "search", "train", "answer", "judge", "evaluate")
 REFRESH = ("encode", "index", "search")
 ANSWERING = ("answer", "evaluate")
 PAPER = (  # METHOD section 1: wall hours, GPU hours
@@ -89,10 +89,10 @@ def together(name: str, parts: Iterable[Cost]) -> Cost:
 
 def by_stage(run: Run) -> list[Cost]:
     """Return the cost of each stage over all systems and seeds, in the workflow's order; pre-training by model."""
-    groups: dict[tuple[int, str], list[Job]] = {}
+    groups, order = dict[tuple[int, str], list[Job]](), list(STAGES)
     for job in run.jobs:
         name = f"{job.stage} {job.origin}" if job.stage == "pretrain" and job.origin else job.stage
-        place = STAGES.index(job.stage) if job.stage in STAGES else len(STAGES)
+        place = order.index(job.stage) if job.stage in order else len(order)
         groups.setdefault((place, name), []).append(job)
     return [total(name, jobs) for (_, name), jobs in sorted(groups.items())]
 

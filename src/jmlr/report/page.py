@@ -26,6 +26,7 @@ from jmlr.report.settings import HEADS, settings
 from jmlr.report.significance import Pair, p_value
 from jmlr.report.tables import lines, verdict_line, verdicts
 from jmlr.runtime.errors import UserError
+from jmlr.runtime.stages import STAGES
 from jmlr.runtime.summary import duration
 
 MOST_HITS = 4  # columns of hit@k
@@ -256,6 +257,6 @@ def _environment(jobs: Sequence[Job]) -> dict[str, Any]:
     return {
         "versions": last.get("versions", {}),
         "hardware": last.get("hardware", {}),
-        "codes": {s: codes[s] for s in cost.STAGES if s in codes},
+        "codes": {s: codes[s] for s in STAGES if s in codes},
         "data": {name: digest[:16] for name, digest in data.items()},
     }

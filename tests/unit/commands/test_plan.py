@@ -17,6 +17,7 @@ from jmlr.commands.plan import Sizes, costs, jobs, plan, shape
 from jmlr.config import Config
 from jmlr.models.flops import Shape, training_flops
 from jmlr.runtime.errors import UserError
+from jmlr.runtime.stages import STAGES
 
 ROOT = Path(__file__).resolve().parents[3]
 RATES = yaml.safe_load((ROOT / "docs/slurm/rates.yaml").read_text())
@@ -25,6 +26,7 @@ RUNS = [p for p in sorted((ROOT / "config/runs").glob("*.yaml")) if "run" in yam
 OVERLAYS = {
     "the demo": {},
     "two seeds, three shards": {"seeds": [0, 1], "shards": 3},
+    "a judge that the run makes": {"judge": {"judges": ["llm"], "pairs": [["jmlr", "rag"]]}},
     "closed book only": {"systems": {"closed_book": {"title": "Closed book", "rounds": 2, "train": {"passages": 0}}}},
 }
 
@@ -44,8 +46,12 @@ def test_the_jobs_of_the_plan_are_those_of_the_workflow(tmp_path, name):
     assert planned == of_snakemake("--configfile", str(file))
 
 
+def test_the_plan_counts_every_stage_of_the_workflow_in_its_order():
+    assert list(jobs(Config.load({}))) == list(STAGES), "jobs() in src/jmlr/commands/plan.py: count the stage's jobs"
+
+
 def test_the_jobs_of_the_mini_run_with_shards_too():
-    assert jobs(read_config(ROOT / MINI)) == of_snakemake("--configfile", MINI)
+    assert {k: v for k, v in jobs(read_config(ROOT / MINI)).items() if v} == of_snakemake("--configfile", MINI)
 
 
 @pytest.mark.parametrize(
