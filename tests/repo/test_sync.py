@@ -71,7 +71,7 @@ def test_paths_named_in_the_docs_exist(page):
     assert missing == []
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md"], ids=lambda p: p.name)
 def test_links_in_the_docs_lead_somewhere(page):
     """Fix: Correct the link in the page."""
     links = re.findall(r"\]\((?!https?:|#|mailto:)([^)#]+)", page.read_text())

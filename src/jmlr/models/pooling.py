@@ -8,7 +8,7 @@ Padding stands right of the text whatever the tokenizer's own side: a causal mod
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,22 @@ from torch import Tensor, nn
 from jmlr.models.encoder import read_json, read_tensors, write_json, write_tensors
 from jmlr.runtime.errors import UserError
 
-# In the order in which sentence-transformers puts several of them side by side.
-POOLINGS = ("cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken")
+
+def _weighted(hidden: Tensor, text: Tensor) -> Tensor:
+    weights = text * torch.arange(1.0, hidden.shape[1] + 1, device=hidden.device)[:, None]  # the first token's is 1
+    return (hidden * weights).sum(1) / weights.sum(1)
+
+
+# Each makes [n, H] of hidden states [n, T, H], text bool [n, T, 1], tokens int [n, 1] (how many the text has); in the order in which
+# sentence-transformers puts several of them side by side.
+POOLINGS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+    "cls": lambda hidden, *_: hidden[:, 0],
+    "max": lambda hidden, text, _: hidden.masked_fill(~text, float("-inf")).amax(1),
+    "mean": lambda hidden, text, tokens: (hidden * text).sum(1) / tokens,
+    "mean_sqrt_len_tokens": lambda hidden, text, tokens: (hidden * text).sum(1) / tokens.sqrt(),
+    "weightedmean": lambda hidden, text, _: _weighted(hidden, text),
+    "lasttoken": lambda hidden, _, tokens: hidden.take_along_dim((tokens - 1)[..., None], 1)[:, 0],
+}
 
 
 def pool(hidden: Tensor, text: Tensor, modes: Sequence[str]) -> Tensor:
@@ -30,21 +44,7 @@ def pool(hidden: Tensor, text: Tensor, modes: Sequence[str]) -> Tensor:
         text: bool [n, T], which tokens are the text's: the first ones of each row, at least one.
         modes: of POOLINGS.
     """
-    return torch.cat([_pooled(mode, hidden, text[..., None], text.sum(1, keepdim=True)) for mode in modes], -1)
-
-
-def _pooled(mode: str, hidden: Tensor, text: Tensor, tokens: Tensor) -> Tensor:
-    """Return [n, H] of hidden states [n, T, H]: text bool [n, T, 1], tokens int [n, 1], how many the text has."""
-    if mode == "cls":
-        return hidden[:, 0]
-    if mode == "max":
-        return hidden.masked_fill(~text, float("-inf")).amax(1)
-    if mode == "lasttoken":
-        return hidden.take_along_dim((tokens - 1)[..., None], 1)[:, 0]
-    if mode == "weightedmean":  # the first token weighs 1, the second 2, ...
-        weights = text * torch.arange(1.0, hidden.shape[1] + 1, device=hidden.device)[:, None]
-        return (hidden * weights).sum(1) / weights.sum(1)
-    return (hidden * text).sum(1) / (tokens if mode == "mean" else tokens.sqrt())
+    return torch.cat([POOLINGS[mode](hidden, text[..., None], text.sum(1, keepdim=True)) for mode in modes], -1)
 
 
 def read_pooling(folder: Path) -> tuple[str, ...]:
