@@ -54,13 +54,13 @@ def open_session(tiny: Path, candidates: Path, vectors: Sequence[Path] = (), **c
         previous=None,
         vectors=vectors,
         seed=0,
-        options=options.model_dump(),
-        reading=toy_reading().model_dump(),
-        retrieval=toy_retrieval().model_dump(),
+        options=options,
+        reading=toy_reading(),
+        retrieval=toy_retrieval(),
     )
 
 
 def settings_of(session: Session, **changes: Any) -> StepSettings:
     from jmlr.training.step import StepSettings
 
-    return StepSettings.of({**session.options, **session.reading, **changes})
+    return StepSettings.of({**dict(session.options), **dict(session.reading), **changes})

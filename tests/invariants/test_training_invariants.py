@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 
 import jmlr.inference.parts as parts_module
 from jmlr.runtime.told import values
+from jmlr.training.loop import train_round
 from jmlr.training.session import Session
 from jmlr.training.step import joint_step
 from toys import toy_reading, toy_retrieval, toy_training
@@ -42,9 +43,9 @@ def opened(tiny, candidates, seed=0, **changes):
         candidates=candidates,
         previous=None,
         seed=seed,
-        options=options.model_dump(),
-        reading=toy_reading().model_dump(),
-        retrieval=toy_retrieval().model_dump(),
+        options=options,
+        reading=toy_reading(),
+        retrieval=toy_retrieval(),
     )
     session.llm.double()
     session.retriever.double()
@@ -54,7 +55,7 @@ def opened(tiny, candidates, seed=0, **changes):
 def trajectory(tiny, candidates, scratch, **changes):
     """Train for real; return the figures of all steps and the trained parameters."""
     session = opened(tiny, candidates, **changes)
-    history = session.run(round=1, rounds=1, scratch=scratch, key="", name="train")
+    history = train_round(session, 1, 1, scratch=scratch, key="", name="train")
     trained = {
         f"{kind}.{name}": p.detach().clone()
         for kind, model in (("llm", session.llm), ("retriever", session.retriever))

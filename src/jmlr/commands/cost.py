@@ -111,7 +111,7 @@ def _rates(speed: float) -> dict[str, dict[str, float]]:
 def _memory(run: Config, known: Mapping[str, Any], device: str) -> float:
     """Return the GB that the largest training takes."""
     most = 0.0
-    tokens = forward_tokens(run.train.model_dump(), "cpu" if "no GPU" in device else "cuda")
+    tokens = forward_tokens(run.train, "cpu" if "no GPU" in device else "cuda")
     for name, system in run.systems.items():
         if system.llm in run.models:
             llm = shape(run, system.llm, dict(known))

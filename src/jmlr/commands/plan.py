@@ -199,7 +199,7 @@ def _training(
     most = options.train_passage_tokens or run.retrieval.passage_tokens
     query, passage = (retriever or reader).lengths(run.retrieval.query_tokens, most, fill)
     asked = fill * read.llm_question_tokens + read.llm_answer_tokens
-    steps = steps_in_all(options.model_dump(), questions=sizes.questions - sizes.test_questions, rounds=rounds)
+    steps = steps_in_all(options, questions=sizes.questions - sizes.test_questions, rounds=rounds)
     flops = steps * options.batch * training_flops(
         reader, retriever, recompute=options.gradient_checkpointing, answer=read.llm_answer_tokens,
         prompt=min(asked + options.passages * fill * read.llm_passage_tokens, read.llm_tokens),

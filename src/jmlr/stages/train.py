@@ -60,6 +60,7 @@ def train(
     """
     _check(options, round, rounds, previous, retriever, candidates, vectors, index)
     from jmlr.runtime.distributed import joined
+    from jmlr.training.loop import Schedule, train_round
     from jmlr.training.session import Session
 
     inputs = {"prepared": prepared, "candidates": candidates, "previous": previous, "vectors": vectors, "index": index,
@@ -70,16 +71,16 @@ def train(
         session = Session.open(
             prepared=prepared, llm=llm, retriever=retriever if options.joint else None, previous=previous, vectors=vectors or [],
             candidates=candidates if options.passages or options.joint else None, index=index, seed=seed,
-            options=options.model_dump(), reading=reading.model_dump(), retrieval=retrieval.model_dump())  # fmt: skip
+            options=options, reading=reading, retrieval=retrieval)  # fmt: skip
         _tell(session, prepared, candidates, previous, options)
         name = f"train {out.parts[-4] if len(out.parts) > 3 else out.name} r{round}"
         began = {"llm": llm, "retriever": _origin(previous) or retriever, "seed": seed, "round": round}
         notes.update(llm=llm, retriever=retriever, retriever_origin=began["retriever"], ranks=ranks.size,
                      candidates=str(candidates) if candidates else None, groups=[vars(g) for g in session.groups],
-                     questions=len(session.questions), steps=session.steps(rounds), training_tokens_cut=session.passages.prompter.cut,
+                     questions=len(session.questions), steps=Schedule.of(session, round, rounds).total, training_tokens_cut=session.passages.prompter.cut,
                      reading_check=session.check_reading(name) if options.joint else None)  # fmt: skip
         key = state_key("train", **own, round=round, rounds=rounds)
-        history = session.run(round=round, rounds=rounds, scratch=scratch, key=key, name=name)
+        history = train_round(session, round, rounds, scratch=scratch, key=key, name=name)
         if ranks.rank == 0:
             session.save(folder, history, round)
             _write_cards(folder, prepared, began, *own["options"])

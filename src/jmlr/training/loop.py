@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,19 +13,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from jmlr.inference.questions import Passages, Question
-from jmlr.models.retriever import Retriever
+from jmlr.inference.questions import Question
 from jmlr.runtime import distributed, meter
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.progress import Progress, say
 from jmlr.runtime.seeds import seed_torch
 from jmlr.runtime.signals import InterruptedTrainingError, StopSignal
 from jmlr.training.boards import Boards
-from jmlr.training.live import LiveCandidates
+from jmlr.training.budget import steps_in_all, warmup_steps
 from jmlr.training.optimiser import learning_rate_factor, set_learning_rates
 from jmlr.training.order import batch_at
+from jmlr.training.session import Session
 from jmlr.training.state import load_state, save_state
-from jmlr.training.step import StepSettings, joint_step
+from jmlr.training.step import joint_step
 from jmlr.training.tally import Tally
 from jmlr.training.watch import Watch
 
@@ -38,111 +37,95 @@ class NotFiniteError(UserError):
 
 
 @dataclass(frozen=True)
-class LoopSettings:
-    """What of the configuration the loop needs; fields as in `jmlr.options.TrainOptions`, steps as absolute numbers."""
+class Schedule:
+    """The optimiser steps of one round: from `first` to before `last`, of `total` in all rounds; `warmup` begin the round."""
 
-    first_step: int
-    last_step: int
-    total_steps: int
-    batch: int
-    micro_batch: int
-    warmup_steps: int
-    rank_after_steps: int
-    llm_clip_norm: float
-    retriever_clip_norm: float
-    checkpoint_min: float
+    first: int
+    last: int
+    total: int
+    warmup: int
 
-
-@dataclass
-class Parts:
-    """What is trained, and on what."""
-
-    llm: nn.Module
-    retriever: Retriever | None
-    passages: Passages
-    questions: Sequence[Question]
-    optimiser: torch.optim.Optimizer
-    live: LiveCandidates | None = None
+    @classmethod
+    def of(cls, session: Session, number: int, rounds: int) -> Schedule:
+        """Return a round's share of all steps; rounds count from 1."""
+        total = steps_in_all(session.options, questions=len(session.questions), rounds=rounds)
+        first, last = total * (number - 1) // rounds, total * number // rounds
+        return cls(first, last, total, warmup_steps(session.options, steps=last - first))
 
 
-def train_loop(
-    parts: Parts,
-    step_settings: StepSettings,
-    settings: LoopSettings,
-    *,
-    seed: int,
-    scratch: Path,
-    key: str,
-    name: str,
-    boards: Boards,
+def train_round(
+    session: Session, number: int, rounds: int, *, scratch: Path, key: str, name: str
 ) -> list[dict[str, Any]]:
-    """Train from `first_step` to `last_step` and return one record of figures per step.
+    """Train one round, on one learning-rate schedule over all rounds; return one record of figures per step.
+
+    Args:
+        session: what is trained, on what, and how.
+        number: of the round, from 1.
+        rounds: how many share the steps.
+        scratch: where the state is saved, and looked for.
+        key: digest of all that the training depends on; a state of another key is not taken.
+        name: in messages.
 
     Raises:
         InterruptedTrainingError: one of `jmlr.runtime.signals` came; the state is in `scratch`.
         UserError: a loss or a gradient became NaN or infinite; the state before that step is in `scratch`.
     """
-    begin, history = _resume(parts, settings, scratch, key, name)
-    progress = Progress(name, settings.last_step - settings.first_step, done=begin - settings.first_step)
-    saved = time.monotonic()
-    watch = Watch(name, settings.last_step - settings.first_step)
+    steps, options = Schedule.of(session, number, rounds), session.options
+    begin, history = _resume(session, steps.first, scratch, key, name)
+    progress, watch = (
+        Progress(name, steps.last - steps.first, done=begin - steps.first),
+        Watch(name, steps.last - steps.first),
+    )
     for record in history:
         watch.look(record)
-    parts.llm.train()
-    with StopSignal() as stop, ReadAhead(parts, settings.batch, seed) as ahead:
-        for step in range(begin, settings.last_step):
+    saved = time.monotonic()
+    session.llm.train()
+    boards = Boards(scratch, wandb=options.wandb, name=name)
+    with boards, StopSignal() as stop, ReadAhead(session) as ahead:
+        for step in range(begin, steps.last):
             began = time.perf_counter()
-            factor = learning_rate_factor(
-                step, settings.total_steps, warmup=settings.warmup_steps, since=step - settings.first_step
-            )
-            set_learning_rates(parts.optimiser, factor)
-            ahead.ready(step, settings.last_step)
+            factor = learning_rate_factor(step, steps.total, warmup=steps.warmup, since=step - steps.first)
+            set_learning_rates(session.optimiser, factor)
+            ahead.ready(step, steps.last)
             try:
-                figures, stopping = one_step(parts, step_settings, settings, seed, step, stop)
+                figures, stopping = one_step(session, step, stop)
             except NotFiniteError:
-                _save(parts, scratch, step, key, history)
+                _save(session, scratch, step, key, history)
                 distributed.wait_for_all()
                 raise
-            figures["questions_per_s"] = round(settings.batch / (time.perf_counter() - began), 3)
-            history.append({"step": step + 1, **figures, "llm_learning_rate": parts.optimiser.param_groups[0]["lr"]})
+            figures["questions_per_s"] = round(options.batch / (time.perf_counter() - began), 3)
+            history.append({"step": step + 1, **figures, "llm_learning_rate": session.optimiser.param_groups[0]["lr"]})
             watch.look(figures)
             if step == begin:
-                watch.cut(parts.passages.prompter, "so far")
+                watch.cut(session.passages.prompter, "so far")
             boards.write(step + 1, figures)
             progress.step(1, {k: v for k in SHOWN if (v := figures[k]) is not None})
-            late = time.monotonic() - saved > 60 * settings.checkpoint_min
-            if (late or stopping) and step + 1 < settings.last_step:
-                _save(parts, scratch, step + 1, key, history)
+            late = time.monotonic() - saved > 60 * options.checkpoint_min
+            if (late or stopping) and step + 1 < steps.last:
+                _save(session, scratch, step + 1, key, history)
                 saved = time.monotonic()
                 if stopping:
                     distributed.wait_for_all()  # whoever leaves first must not take rank 0 down while it saves
                     raise InterruptedTrainingError(name, step + 1, scratch)
-    watch.cut(parts.passages.prompter, "in all")
+    watch.cut(session.passages.prompter, "in all")
     return history
 
 
-def one_step(
-    parts: Parts,
-    step_settings: StepSettings,
-    settings: LoopSettings,
-    seed: int,
-    step: int,
-    stop: StopSignal,
-) -> tuple[dict[str, float | None], bool]:
+def one_step(session: Session, step: int, stop: StopSignal) -> tuple[dict[str, float | None], bool]:
     """Make one optimiser step over a batch, shared among ranks, in micro-batches if asked; return its figures, and whether to stop."""
-    llm, retriever, optimiser = parts.llm, parts.retriever, parts.optimiser
-    batch = batch_at(parts.questions, step, settings.batch, seed)
+    llm, retriever, options, seed = session.llm, session.retriever, session.options, session.seed
+    batch, settings = batch_at(session.questions, step, options.batch, seed), session.step_settings
     own = share(batch, distributed.current())
-    size = settings.micro_batch or len(own)
-    rank = retriever is not None and step >= settings.rank_after_steps
+    size = options.micro_batch or len(own)
+    rank = retriever is not None and step >= options.rank_after_steps
     tally = Tally(next(llm.parameters()).device)
     seed_torch(seed, "dropout", step, distributed.current().rank)
     for i in range(0, len(own), size):
         part = own[i : i + size]
-        if parts.live is not None:
-            part = parts.live.renew(part, step_settings)
+        if session.live is not None:
+            part = session.live.renew(part, settings)
         result = joint_step(
-            llm, retriever, parts.passages, part, step_settings, seed, step, rank,
+            llm, retriever, session.passages, part, settings, seed, step, rank,
             backward=_backward(len(part) / len(batch)),
         )  # fmt: skip
         losses = {"loss_lm": result.loss_lm, "loss_rank": result.loss_rank}
@@ -150,15 +133,15 @@ def one_step(
         tally.add(result.figures)
     norms = {}
     for name, model, most in (
-        ("llm", llm, settings.llm_clip_norm),
-        ("retriever", retriever, settings.retriever_clip_norm),
+        ("llm", llm, options.llm_clip_norm),
+        ("retriever", retriever, options.retriever_clip_norm),
     ):
         if model is not None:
             norms[f"{name}_gradient_norm"] = gather_and_clip(model, most)
     values, stopping = tally.read(norms, stop.asked)
     _check_finite(values, step)
-    optimiser.step()
-    optimiser.zero_grad(set_to_none=True)
+    session.optimiser.step()
+    session.optimiser.zero_grad(set_to_none=True)
     known: dict[str, float | None] = {"loss_lm": None, "loss_rank": None, "agreement": None, "hit": None}
     return {**known, **values}, stopping
 
@@ -197,14 +180,14 @@ def _check_finite(values: dict[str, float], step: int) -> None:
             )
 
 
-def _resume(
-    parts: Parts, settings: LoopSettings, scratch: Path, key: str, name: str
-) -> tuple[int, list[dict[str, Any]]]:
+def _resume(session: Session, first: int, scratch: Path, key: str, name: str) -> tuple[int, list[dict[str, Any]]]:
     """Load the newest state, if there is one, on every rank; return the step to go on from and the figures so far."""
-    if settings.batch < distributed.current().size:
-        raise UserError(f"batch {settings.batch} is less than the {distributed.current().size} ranks that share it")
-    about = load_state(scratch, key, parts.llm, parts.retriever, [parts.optimiser])
-    begin, history = (about["step"], about["history"]) if about else (settings.first_step, [])
+    if session.options.batch < distributed.current().size:
+        raise UserError(
+            f"batch {session.options.batch} is less than the {distributed.current().size} ranks that share it"
+        )
+    about = load_state(scratch, key, session.llm, session.retriever, [session.optimiser])
+    begin, history = (about["step"], about["history"]) if about else (first, [])
     meter.carry(about["spent"] if about else {})
     hint = f"is '{scratch}' on a file system that all nodes see?"
     distributed.same_everywhere(begin, "the step to go on from", hint)
@@ -213,22 +196,17 @@ def _resume(
     return begin, history
 
 
-def _save(parts: Parts, scratch: Path, step: int, key: str, history: list[dict[str, Any]]) -> None:
+def _save(session: Session, scratch: Path, step: int, key: str, history: list[dict[str, Any]]) -> None:
     if distributed.current().rank == 0:
         about = {"key": key, "history": history, "spent": meter.spent()}
-        save_state(scratch, step, parts.llm, parts.retriever, [parts.optimiser], about)
-
-
-def write_history(history: Sequence[dict[str, Any]], path: Path, round: int) -> None:
-    """Write one JSON object per step."""
-    path.write_text("".join(json.dumps({"round": round, **record}) + "\n" for record in history))
+        save_state(scratch, step, session.llm, session.retriever, [session.optimiser], about)
 
 
 class ReadAhead:
     """Tokenises the candidates of the next step in a thread while the device computes this one."""
 
-    def __init__(self, parts: Parts, batch: int, seed: int) -> None:
-        self._parts, self._batch, self._seed = parts, batch, seed
+    def __init__(self, session: Session) -> None:
+        self._session = session
         self._pool = ThreadPoolExecutor(1)
         self._waiting: Any = None
 
@@ -240,7 +218,7 @@ class ReadAhead:
 
     def ready(self, step: int, last: int) -> None:
         """Wait until the passages of a step are tokenised, and begin with those of the next."""
-        if self._parts.live is not None:  # which they will be, only the search of the step can tell
+        if self._session.live is not None:  # which they will be, only the search of the step can tell
             return
         if self._waiting is None:
             self._waiting = self._pool.submit(self._read, step)
@@ -249,6 +227,6 @@ class ReadAhead:
             self._waiting = self._pool.submit(self._read, step + 1)
 
     def _read(self, step: int) -> None:
-        batch = batch_at(self._parts.questions, step, self._batch, self._seed)
+        batch = batch_at(self._session.questions, step, self._session.options.batch, self._session.seed)
         own = share(batch, distributed.current())
-        self._parts.passages.read_ahead(row for q in own for row in q.candidates)
+        self._session.passages.read_ahead(row for q in own for row in q.candidates)

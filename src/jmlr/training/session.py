@@ -1,9 +1,10 @@
-"""Everything one training holds: models, data, optimiser. Made from plain options, run for one round, saved as exports."""
+"""Everything one training holds: models, data, optimiser, options. `jmlr.training.loop` trains it; saved as exports."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +21,13 @@ from jmlr.models.colbert import ColbertRetriever
 from jmlr.models.llm import add_adapter, check_context, load_adapter, load_llm, save_adapter
 from jmlr.models.retriever import Retriever, load_retriever
 from jmlr.models.vocabulary import fault, look
+from jmlr.options import ReadingOptions, RetrievalOptions, TrainOptions
 from jmlr.runtime import devices
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.progress import say, warn
 from jmlr.runtime.seeds import seed_torch
-from jmlr.training.boards import Boards
-from jmlr.training.budget import forward_tokens, steps_in_all, warmup_steps
+from jmlr.training.budget import forward_tokens
 from jmlr.training.live import LiveCandidates
-from jmlr.training.loop import LoopSettings, Parts, train_loop, write_history
 from jmlr.training.optimiser import Group, make_optimiser
 from jmlr.training.step import StepSettings
 
@@ -36,7 +36,7 @@ LOOKED_AT = 2000  # passages whose words are looked at
 
 @dataclass
 class Session:
-    """One training: see `open`."""
+    """What is trained, on what, and how: see `open`."""
 
     llm: nn.Module
     retriever: Retriever | None
@@ -44,8 +44,8 @@ class Session:
     questions: Sequence[Question]
     optimiser: torch.optim.Optimizer
     groups: list[Group]
-    options: dict[str, Any]
-    reading: dict[str, Any]
+    options: TrainOptions
+    reading: ReadingOptions
     seed: int
     live: LiveCandidates | None = None
 
@@ -61,9 +61,9 @@ class Session:
         vectors: Sequence[Path] = (),
         index: Path | None = None,
         seed: int,
-        options: dict[str, Any],
-        reading: dict[str, Any],
-        retrieval: dict[str, Any],
+        options: TrainOptions,
+        reading: ReadingOptions,
+        retrieval: RetrievalOptions,
     ) -> Session:
         """Load models and data. `retriever` None means frozen: it is not loaded, the candidates' order stands.
 
@@ -71,16 +71,16 @@ class Session:
         """
         where = devices.device()
         model, tokenizer = adapted_llm(llm, previous, where, seed, options, reading)
-        lengths = {k: retrieval[k] for k in ("query_tokens", "passage_tokens")}
-        encoders = options["retriever_encoders"]
+        lengths = {"query_tokens": retrieval.query_tokens, "passage_tokens": retrieval.passage_tokens}
+        encoders = options.retriever_encoders
         trained = load_retriever(retriever, encoders=encoders, **lengths).to(where) if retriever else None
-        prompter = Prompter(tokenizer, **{k: v for k, v in reading.items() if k != "llm_precision"})
+        prompter = Prompter(tokenizer, **reading.model_dump(exclude={"llm_precision"}))
         table = read_table(prepared / "passages.parquet")
         kept = None
         if vectors and trained is not None:
             tokens = isinstance(getattr(trained, "query", trained), ColbertRetriever)
             kept = KeptPassages.open(vectors, len(table), trained.depth, tokens=tokens)
-        encoded = options["train_passage_tokens"] or retrieval["passage_tokens"]
+        encoded = options.train_passage_tokens or retrieval.passage_tokens
         passages = Passages(table, prompter, trained, encoded, kept)
         questions = read_questions(
             prepared,
@@ -88,12 +88,14 @@ class Session:
             prompter,
             trained,
             split="train",
-            query_options=retrieval["query_options"],
-            query_tokens=retrieval["query_tokens"],
+            query_options=retrieval.query_options,
+            query_tokens=retrieval.query_tokens,
         )
-        options = {**options, "forward_tokens": forward_tokens(options, where.type)}
-        rates = {k: options[k] for k in ("llm_learning_rate", "retriever_learning_rate", "weight_decay")}
-        optimiser, groups = make_optimiser(model, trained, **rates)
+        options = options.model_copy(update={"forward_tokens": forward_tokens(options, where.type)})
+        optimiser, groups = make_optimiser(
+            model, trained, llm_learning_rate=options.llm_learning_rate,
+            retriever_learning_rate=options.retriever_learning_rate, weight_decay=options.weight_decay,
+        )  # fmt: skip
         live = None
         if index is not None and trained is not None:
             live = LiveCandidates.open(index, max(len(q.candidates) for q in questions), trained, len(table))
@@ -102,7 +104,7 @@ class Session:
     @property
     def step_settings(self) -> StepSettings:
         """The options that the joint step needs."""
-        return StepSettings.of({**self.options, **self.reading})
+        return StepSettings.of({**dict(self.options), **dict(self.reading)})
 
     def tell(self) -> None:
         """Say what is trained, and warn where the LLM's tokenizer knows few of the passages' words."""
@@ -121,39 +123,23 @@ class Session:
         report(found, name)
         return {**vars(found), "works": found.works} if found else None
 
-    def steps(self, rounds: int) -> int:
-        """Return the optimiser steps of all rounds together."""
-        return steps_in_all(self.options, questions=len(self.questions), rounds=rounds)
-
-    def run(self, *, round: int, rounds: int, scratch: Path, key: str, name: str) -> list[dict[str, Any]]:
-        """Train one round: its share of all steps, on one learning-rate schedule over all rounds."""
-        total = self.steps(rounds)
-        first, last = total * (round - 1) // rounds, total * round // rounds
-        options = {**self.options, "warmup_steps": warmup_steps(self.options, steps=last - first)}
-        own = {f.name for f in fields(LoopSettings)}
-        loop = LoopSettings(first, last, total, **{k: v for k, v in options.items() if k in own})
-        parts = Parts(self.llm, self.retriever, self.passages, self.questions, self.optimiser, self.live)
-        with Boards(scratch, wandb=self.options["wandb"], name=name) as boards:
-            return train_loop(
-                parts, self.step_settings, loop, seed=self.seed, scratch=scratch, key=key, name=name, boards=boards
-            )
-
     def save(self, folder: Path, history: Sequence[dict[str, Any]], round: int) -> None:
-        """Write the adapter, the retriever if it was trained, and the figures of every step."""
+        """Write the adapter, the retriever if it was trained, and the figures of every step, one JSON object a line."""
         save_adapter(self.llm, folder / "adapter")
         if self.retriever is not None:
             self.retriever.save(folder / "retriever")
-        write_history(history, folder / "metrics.jsonl", round)
+        lines = [json.dumps({"round": round, **record}) for record in history]
+        (folder / "metrics.jsonl").write_text("".join(f"{line}\n" for line in lines))
 
 
 def adapted_llm(
-    llm: str, previous: Path | None, where: torch.device, seed: int, options: dict[str, Any], reading: dict[str, Any]
+    llm: str, previous: Path | None, where: torch.device, seed: int, options: TrainOptions, reading: ReadingOptions
 ) -> tuple[Any, Any]:
     """Load the base model with a fresh adapter, or with that of the round before; return it and its tokenizer."""
-    model, tokenizer = load_llm(llm, precision=reading["llm_precision"], where=where)
-    check_context(model.config, reading["llm_tokens"], llm)
-    half = reading["llm_precision"] == "bfloat16"
-    if half and options["train_modules"] and not (options["train_bf16"] and devices.has_bf16(where)):
+    model, tokenizer = load_llm(llm, precision=reading.llm_precision, where=where)
+    check_context(model.config, reading.llm_tokens, llm)
+    half = reading.llm_precision == "bfloat16"
+    if half and options.train_modules and not (options.train_bf16 and devices.has_bf16(where)):
         raise UserError(
             "train_modules with llm_precision bfloat16 need train_bf16: true, and hardware that has bfloat16: these modules "
             "are held in float32, the others are not"
@@ -163,11 +149,11 @@ def adapted_llm(
         model = load_adapter(model, previous / "adapter", trainable=True)
     else:
         model = add_adapter(
-            model, rank=options["lora_rank"], alpha=options["lora_alpha"], dropout=options["lora_dropout"],
-            targets=options["lora_targets"], modules=options["train_modules"],
+            model, rank=options.lora_rank, alpha=options.lora_alpha, dropout=options.lora_dropout,
+            targets=options.lora_targets, modules=options.train_modules,
         )  # fmt: skip
     lean(model)
-    if options["gradient_checkpointing"]:
+    if options.gradient_checkpointing:
         # newer versions of transformers have the first name, and warn of the second
         enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
         enable({"use_reentrant": False})

@@ -20,7 +20,7 @@ from jmlr.runtime import devices
 from jmlr.runtime.errors import UserError
 from jmlr.training.reference import reference_step
 from jmlr.training.session import Session
-from jmlr.training.step import StepSettings, joint_step
+from jmlr.training.step import joint_step
 from toys import toy_reading, toy_retrieval, toy_training
 
 SMALL = {
@@ -87,13 +87,13 @@ def opened(tiny, candidates, llm, precision="float32", **changes):
     options = toy_training(target="llm_rank", samples=4, sampling_temperature=0.2, **changes)
     return Session.open(
         prepared=tiny / "prepare", llm=str(llm), retriever=str(tiny / "retriever"), candidates=candidates, previous=None, seed=0,
-        options=options.model_dump(), reading=READING.model_copy(update={"llm_precision": precision}).model_dump(),
-        retrieval=toy_retrieval().model_dump(),
+        options=options, reading=READING.model_copy(update={"llm_precision": precision}),
+        retrieval=toy_retrieval(),
     )  # fmt: skip
 
 
 def joint(session, step=joint_step, questions=2):
-    settings = StepSettings.of({**session.options, **session.reading})
+    settings = session.step_settings
     return step(session.llm, session.retriever, session.passages, session.questions[:questions], settings, 0, 0, True)
 
 

@@ -18,7 +18,7 @@ from jmlr.topk import Index, MaxSimIndex
 from jmlr.training.live import LiveCandidates
 from jmlr.training.reference import reference_step
 from jmlr.training.session import Session
-from jmlr.training.step import StepSettings, joint_step
+from jmlr.training.step import joint_step
 from toys import toy_reading, toy_retrieval, toy_training
 
 OPTIONS = toy_training(
@@ -65,7 +65,7 @@ def gradients(session, step):
     """Run one step in float64; return both losses and the gradients of the retriever."""
     session.llm.double()
     session.retriever.double().zero_grad(set_to_none=True)
-    settings = StepSettings.of({**session.options, **session.reading})
+    settings = session.step_settings
     result = step(session.llm, session.retriever, session.passages, session.questions[:3], settings, 0, 5, True)
     (result.loss_lm + result.loss_rank).backward()
     grads = {n: p.grad.clone() for n, p in session.retriever.named_parameters() if p.grad is not None}
@@ -75,7 +75,7 @@ def gradients(session, step):
 def open_colbert(tiny, colbert, candidates, **changes):
     return Session.open(
         prepared=tiny / "prepare", llm=str(tiny / "llm"), retriever=str(colbert), previous=None, candidates=candidates, seed=0,
-        options=OPTIONS.model_dump() | changes, reading=toy_reading().model_dump(), retrieval=RETRIEVAL.model_dump(),
+        options=OPTIONS.model_copy(update=changes), reading=toy_reading(), retrieval=RETRIEVAL,
     )  # fmt: skip
 
 
@@ -141,8 +141,8 @@ def test_the_fast_step_equals_the_twin_for_every_kind_of_retriever(tiny, colbert
     session = Session.open(
         prepared=tiny / "prepare", llm=str(tiny / "llm"), retriever=str(colbert if kind == "colbert" else tiny / "retriever"),
         candidates=candidates, previous=None, seed=0,
-        options=OPTIONS.model_copy(update={"retriever_encoders": encoders}).model_dump(), reading=toy_reading().model_dump(),
-        retrieval=RETRIEVAL.model_dump(),
+        options=OPTIONS.model_copy(update={"retriever_encoders": encoders}), reading=toy_reading(),
+        retrieval=RETRIEVAL,
     )  # fmt: skip
     fast, twin = gradients(session, joint_step), gradients(session, reference_step)
     assert fast[:2] == pytest.approx(twin[:2], rel=1e-9)

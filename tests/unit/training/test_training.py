@@ -177,7 +177,9 @@ def test_a_state_made_on_another_model_is_not_gone_on_from(tiny, candidates, tmp
     shutil.copytree(tiny / "llm", llm)
     settings = {"llm": str(llm), "steps": 2, "checkpoint_min": 1e-9}
     real = loop.one_step
-    monkeypatch.setattr(loop, "one_step", lambda *args: real(*args) if args[4] == 0 else dies())
+    monkeypatch.setattr(
+        loop, "one_step", lambda session, step, stop: real(session, step, stop) if step == 0 else dies()
+    )
     with pytest.raises(KeyboardInterrupt):
         run(tiny, candidates, tmp_path / "out", tmp_path / "scratch", **settings)
     about = json.loads((llm / "manifest.json").read_text())
@@ -196,11 +198,11 @@ def test_a_training_that_becomes_nan_stops_at_the_step_and_keeps_the_state_befor
 
     real, kept = loop.one_step, {}
 
-    def poisoned(parts, *args):
-        if args[3] == 3:
-            kept.update({n: p.detach().clone() for n, p in parts.llm.named_parameters() if p.requires_grad})
+    def poisoned(session, step, stop):
+        if step == 3:
+            kept.update({n: p.detach().clone() for n, p in session.llm.named_parameters() if p.requires_grad})
             monkeypatch.setattr(loop, "joint_step", lambda *a, **k: poison(joint_step(*a, **k)))
-        return real(parts, *args)
+        return real(session, step, stop)
 
     def poison(result):
         return replace(result, loss_lm=result.loss_lm * float("nan"))
