@@ -69,9 +69,8 @@ def train(
     whole: Any = stage_output(out, "train", **own)
     with joined() as ranks, whole if ranks.rank == 0 else nullcontext((out, {})) as (folder, notes):
         session = Session.open(
-            prepared=prepared, llm=llm, retriever=retriever if options.joint else None, previous=previous, vectors=vectors or [],
-            candidates=candidates if options.passages or options.joint else None, index=index, seed=seed,
-            options=options, reading=reading, retrieval=retrieval)  # fmt: skip
+            prepared=prepared, llm=llm, retriever=retriever if options.joint else None, previous=previous, vectors=vectors or [], seed=seed,
+            candidates=candidates if options.passages or options.joint else None, index=index, options=options, reading=reading, retrieval=retrieval)  # fmt: skip
         _tell(session, prepared, candidates, previous, options)
         name = f"train {out.parts[-4] if len(out.parts) > 3 else out.name} r{round}"
         began = {"llm": llm, "retriever": _origin(previous) or retriever, "seed": seed, "round": round}
