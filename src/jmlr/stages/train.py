@@ -69,15 +69,15 @@ def train(
     whole: Any = stage_output(out, "train", **own)
     with joined() as ranks, whole if ranks.rank == 0 else nullcontext((out, {})) as (folder, notes):
         session = Session.open(
-            prepared=prepared, llm=llm, retriever=retriever if options.joint else None, previous=previous, vectors=vectors or [], seed=seed,
-            candidates=candidates if options.passages or options.joint else None, index=index, options=options, reading=reading, retrieval=retrieval)  # fmt: skip
+            prepared=prepared, llm=llm, retriever=retriever if options.joint else None, previous=previous, vectors=vectors or [],
+            candidates=candidates if options.passages or options.joint else None, index=index, options=options, reading=reading,
+            retrieval=retrieval, seed=seed)  # fmt: skip
         _tell(session, prepared, candidates, previous, options)
         name = f"train {out.parts[-4] if len(out.parts) > 3 else out.name} r{round}"
         began = {"llm": llm, "retriever": _origin(previous) or retriever, "seed": seed, "round": round}
-        notes.update(llm=llm, retriever=retriever, retriever_origin=began["retriever"], ranks=ranks.size,
-                     candidates=str(candidates) if candidates else None, groups=[vars(g) for g in session.groups],
-                     questions=len(session.questions), steps=Schedule.of(session, round, rounds).total, training_tokens_cut=session.passages.prompter.cut,
-                     reading_check=session.check_reading(name) if options.joint else None)  # fmt: skip
+        notes.update(llm=llm, retriever=retriever, retriever_origin=began["retriever"], candidates=str(candidates) if candidates else None,
+                     groups=[vars(g) for g in session.groups], steps=Schedule.of(session, round, rounds).total, ranks=ranks.size,
+                     questions=len(session.questions), training_tokens_cut=session.passages.prompter.cut, reading_check=session.check_reading(name))  # fmt: skip
         key = state_key("train", **own, round=round, rounds=rounds)
         history = train_round(session, round, rounds, scratch=scratch, key=key, name=name)
         if ranks.rank == 0:

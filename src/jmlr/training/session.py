@@ -118,7 +118,9 @@ class Session:
             )
 
     def check_reading(self, name: str) -> dict[str, Any] | None:
-        """Measure and say whether the LLM reads its passages, and so whether joint training can work: see `jmlr.inference.reading_check`."""
+        """Measure and say whether the LLM reads its passages, and so whether joint training can work; None where none is planned."""
+        if self.retriever is None:
+            return None
         found = check_reading(self.llm, self.passages, self.questions, seed=self.seed, **self.step_settings.computing)
         report(found, name)
         return {**vars(found), "works": found.works} if found else None
