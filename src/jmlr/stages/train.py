@@ -70,16 +70,16 @@ def train(
     with joined() as ranks, whole if ranks.rank == 0 else nullcontext((out, {})) as (folder, notes):
         session = Session.open(
             prepared=prepared, llm=llm, retriever=retriever if options.joint else None, previous=previous, vectors=vectors or [],
-            candidates=candidates if options.passages or options.joint else None, index=index, options=options, reading=reading,
-            retrieval=retrieval, seed=seed)  # fmt: skip
+            candidates=candidates if options.passages or options.joint else None, index=index, seed=seed, options=options,
+            reading=reading, retrieval=retrieval)  # fmt: skip
         _tell(session, prepared, candidates, previous, options)
         name = f"train {out.parts[-4] if len(out.parts) > 3 else out.name} r{round}"
         began = {"llm": llm, "retriever": _origin(previous) or retriever, "seed": seed, "round": round}
         notes.update(llm=llm, retriever=retriever, retriever_origin=began["retriever"], candidates=str(candidates) if candidates else None,
-                     groups=[vars(g) for g in session.groups], steps=Schedule.of(session, round, rounds).total, ranks=ranks.size,
-                     questions=len(session.questions), training_tokens_cut=session.passages.prompter.cut, reading_check=session.check_reading(name))  # fmt: skip
-        key = state_key("train", **own, round=round, rounds=rounds)
-        history = train_round(session, round, rounds, scratch=scratch, key=key, name=name)
+                     groups=[vars(g) for g in session.groups], questions=len(session.questions), ranks=ranks.size,
+                     steps=Schedule.of(session, round, rounds).total, training_tokens_cut=session.passages.prompter.cut,
+                     reading_check=session.check_reading(name))  # fmt: skip
+        history = train_round(session, round, rounds, scratch=scratch, name=name, key=state_key("train", **own, round=round, rounds=rounds))  # fmt: skip
         if ranks.rank == 0:
             session.save(folder, history, round)
             _write_cards(folder, prepared, began, *own["options"])
