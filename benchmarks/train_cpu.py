@@ -35,7 +35,7 @@ import jmlr.training.step as fast
 from jmlr.corpus.prompt import Prompter
 from jmlr.inference.questions import Question
 from jmlr.losses.llm_rank import llm_rank, sample, scale
-from jmlr.models.adapter import lean
+from jmlr.models.adapter import fuse_lora
 from jmlr.models.dense import DenseRetriever
 from jmlr.models.forward import causal
 from jmlr.models.llm import add_adapter
@@ -126,7 +126,7 @@ class Bench:
         llm = LlamaForCausalLM(config).to(where, torch.bfloat16 if shape.bf16 else torch.float32)
         llm = add_adapter(llm, rank=8, alpha=16, dropout=0.0, targets=["all-linear"], modules=[])
         if contestant.startswith("fast"):
-            lean(llm)
+            fuse_lora(llm)
         width, inner, layers, heads = shape.retriever
         encoder = BertModel(BertConfig(
             vocab_size=2000, hidden_size=width, intermediate_size=inner, num_hidden_layers=layers, num_attention_heads=heads,

@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from jmlr import __version__
 from jmlr.runtime.errors import ConfigError, UserError, full_disk
 from jmlr.runtime.extras import needs
+from jmlr.runtime.job_options import read_options
 from jmlr.runtime.stages import STAGES
-from jmlr.runtime.told import read_options
 from jmlr.runtime.validation import Word, nearest, one_line
 from jmlr.runtime.warm import run_warm
 

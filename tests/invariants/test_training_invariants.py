@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 import jmlr.inference.parts as parts_module
-from jmlr.runtime.told import values
+from jmlr.runtime.job_options import values
 from jmlr.training.loop import train_round
 from jmlr.training.session import Session
 from jmlr.training.step import joint_step

@@ -9,8 +9,8 @@ from jmlr.__main__ import _parse
 from jmlr.config import Config, ConfigError
 from jmlr.options import TrainOptions
 from jmlr.runtime.errors import UserError
+from jmlr.runtime.job_options import values
 from jmlr.runtime.synonyms import SYNONYMS
-from jmlr.runtime.told import values
 
 GPT = {"endpoints": {"gpt": {"base_url": "https://host/v1", "model": "gpt-4", "key_env": "KEY"}}}
 ZERO = {"title": "Z", "llm": "gpt", "rounds": 0, "reading": {"question_prompt": "{question}\n{options}\n"}}

@@ -16,7 +16,7 @@ from jmlr.runtime.preemption import requeue_preempted
 from jmlr.runtime.preflight import check_jobs, files_of, megabytes, minutes
 from jmlr.runtime.progress import say, set_pace
 from jmlr.runtime.summary import summary
-from jmlr.runtime.told import values, write_options
+from jmlr.runtime.job_options import values, write_options
 from jmlr.runtime.warm import keep_warm
 
 BEGUN = time.monotonic()

@@ -159,7 +159,7 @@ def _say_far(search: Path, best: float) -> None:
 def _answerer(row: Row) -> Any:
     """Return what answers a question from passages and prints both: the models are loaded once."""
     if row.endpoint:
-        return lambda *given: _ask_server(row, *given)
+        return lambda *arguments: _ask_server(row, *arguments)
     from jmlr.corpus.prompt import Prompter
     from jmlr.corpus.tables import read_table
     from jmlr.inference.questions import Passages
@@ -172,14 +172,14 @@ def _answerer(row: Row) -> Any:
     prompter = Prompter(tokenizer, **row.reading.model_dump(exclude={"llm_precision"}), **chat)
     table = read_table(row.run / "prepare/passages.parquet") if row.searches else None
     texts = Passages(table, prompter, None, 0)
-    return lambda *given: _ask_model(row, model, prompter, texts, *given)
+    return lambda *arguments: _ask_model(row, model, prompter, texts, *arguments)
 
 
 def _ask_model(
     row: Row, model: Any, prompter: Any, texts: Any, question: str, keys: list[str], options: list[str], found: list[tuple[int, float]]
 ) -> None:  # fmt: skip
     """Answer on this machine: the options by likelihood, or what the model writes."""
-    from jmlr.inference.answering import likeliest, written
+    from jmlr.inference.answering import by_generation, by_likelihood
     from jmlr.models.prefix import write
 
     numbered = row.answer.rationale
@@ -187,15 +187,17 @@ def _ask_model(
     read = prompter.passages(pairs, numbered=numbered) if pairs else []
     record = {"question": question, "options": options}
     if options and row.answer.method == "likelihood":
-        [given] = likeliest(model, prompter, [record], [read], row.answer.model_dump(), lambda _: None)
-        kept = given.read
-        said = [(p, f"{key}. {text}") for p, key, text in zip(given.row()["probabilities"], keys, options, strict=True)]
+        [answer] = by_likelihood(model, prompter, [record], [read], row.answer.model_dump(), lambda _: None)
+        kept = answer.read
+        said = [
+            (p, f"{key}. {text}") for p, key, text in zip(answer.row()["probabilities"], keys, options, strict=True)
+        ]
         reply = "\n".join(f"{p:7.1%}  {line}" for p, line in sorted(said, key=lambda pair: -pair[0]))
     elif options:
-        [given] = written(
+        [answer] = by_generation(
             model, prompter.tokenizer, prompter, [record], [read], row.answer.model_dump(), lambda _: None
         )
-        kept, reply = given.read, f"answer: {given.reply}"
+        kept, reply = answer.read, f"answer: {answer.reply}"
     else:
         asked = prompter.question(question, [])
         kept = prompter.fitting(asked, read[::-1], prompter.llm_answer_tokens)
@@ -215,7 +217,7 @@ def _ask_server(row: Row, question: str, keys: list[str], options: list[str], fo
     """Answer behind a server, which reads the passages uncut."""
     from jmlr.corpus.tables import read_table
     from jmlr.endpoints.client import Client
-    from jmlr.inference.answering import asked
+    from jmlr.inference.answering import from_endpoint
 
     assert row.endpoint
     del keys
@@ -226,8 +228,8 @@ def _ask_server(row: Row, question: str, keys: list[str], options: list[str], fo
         _show(rank, score, table["id"][number].as_py(), text, False)
     record = {"question": question, "options": options}
     client, settings = Client(**row.endpoint), row.answer.model_dump()
-    [given] = asked(client, row.reading.model_dump(), [record], [read], settings, lambda _: None)
-    print(f"answer: {given.reply}")
+    [answer] = from_endpoint(client, row.reading.model_dump(), [record], [read], settings, lambda _: None)
+    print(f"answer: {answer.reply}")
 
 
 def _show(rank: int, score: float, name: str, text: str, cut: bool) -> None:

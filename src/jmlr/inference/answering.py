@@ -1,8 +1,8 @@
 """Three ways to an answer: the likeliest option, what the LLM writes, what an endpoint writes.
 
-    given = likeliest(llm, prompter, records, passages, settings, done)        # [Given], one per question
-    given = written(llm, tokenizer, prompter, records, passages, settings, done)
-    given = asked(client, reading, records, passages, settings, done)
+    answers = by_likelihood(llm, prompter, records, passages, settings, done)        # [Answer], one per question
+    answers = by_generation(llm, tokenizer, prompter, records, passages, settings, done)
+    answers = from_endpoint(client, reading, records, passages, settings, done)
 
 Everywhere: `records` have `question` and `options`; `passages` are those of each question, best first; `settings` has the
 fields of `jmlr.options.AnswerOptions`; `done` is called with the number of questions that were just answered.
@@ -26,7 +26,7 @@ Done = Callable[[int], None]
 
 
 @dataclass(frozen=True)
-class Given:
+class Answer:
     """One answer: the option (-1: unparsed), how many of the passages were in the prompt, and what else there is to keep."""
 
     predicted: int
@@ -42,14 +42,14 @@ class Given:
                 "reply": self.reply, "rationale": self.rationale, "citations": list(self.citations)}  # fmt: skip
 
 
-def likeliest(
+def by_likelihood(
     llm: Any,
     prompter: Prompter,
     records: Sequence[dict[str, Any]],
     passages: Sequence[Sequence[Sequence[int]]],
     settings: Mapping[str, Any],
     done: Done,
-) -> list[Given]:
+) -> list[Answer]:
     """Answer with the option of the highest log-likelihood; of equal ones the first."""
     room = prompter.llm_answer_tokens
     scored = score_options(
@@ -57,7 +57,7 @@ def likeliest(
         room=room, mean=settings["option_score"] == "mean", batch=settings["answer_batch"], done=done,
     )  # fmt: skip
     return [
-        Given(
+        Answer(
             predicted=max(range(len(scores)), key=scores.__getitem__),
             read=prompter.fitting(prompter.question(r["question"], r["options"]), list(read)[::-1], room),
             scores=scores,
@@ -66,7 +66,7 @@ def likeliest(
     ]
 
 
-def written(
+def by_generation(
     llm: Any,
     tokenizer: Any,
     prompter: Prompter,
@@ -74,7 +74,7 @@ def written(
     passages: Sequence[Sequence[Sequence[int]]],
     settings: Mapping[str, Any],
     done: Done,
-) -> list[Given]:
+) -> list[Answer]:
     """Answer with what the LLM writes, greedily: the option alone, or a rationale and then the option.
 
     For a rationale `passages` are numbered ones, see `Prompter.passages`.
@@ -85,23 +85,23 @@ def written(
         question, order = prompter.question(record["question"], record["options"], last_words), list(read)[::-1]
         counts.append(prompter.fitting(question, order, room))
         prompts.append(prompter.prompt(question, order, room))
-    given: list[Given | None] = [None] * len(prompts)
+    answers: list[Answer | None] = [None] * len(prompts)
     for numbers in by_length(prompts, settings["answer_batch"]):
         replies = write(llm, tokenizer, [prompts[i] for i in numbers], room)
         for i, reply in zip(numbers, replies, strict=True):
-            given[i] = understood(prompter.frame.opening + reply, records[i]["options"], counts[i], settings)
+            answers[i] = understood(prompter.frame.opening + reply, records[i]["options"], counts[i], settings)
         done(len(numbers))
-    return [g for g in given if g is not None]
+    return [a for a in answers if a is not None]
 
 
-def asked(
+def from_endpoint(
     client: Client,
     reading: Mapping[str, Any],
     records: Sequence[dict[str, Any]],
     passages: Sequence[Sequence[tuple[str, str]]],
     settings: Mapping[str, Any],
     done: Done,
-) -> list[Given]:
+) -> list[Answer]:
     """Answer with what an endpoint writes; the passages, as (title, text), go uncut."""
     last_words, room = ending(settings)
     prompts = [
@@ -149,12 +149,12 @@ def ending(settings: Mapping[str, Any]) -> tuple[str, int]:
     return settings["generation_prompt"], settings["reply_tokens"]
 
 
-def understood(reply: str, options: Sequence[str], read: int, settings: Mapping[str, Any]) -> Given:
+def understood(reply: str, options: Sequence[str], read: int, settings: Mapping[str, Any]) -> Answer:
     """Return what a reply says behind its thinking, if it has any. Citations are numbers of passages, 1 for the best; some may
     name none that was read.
     """
     said = without_thinking(reply)
     if not settings["rationale"]:
-        return Given(parse_option(said, options), read, reply=reply)
+        return Answer(parse_option(said, options), read, reply=reply)
     thought = parse_thought(said, options)
-    return Given(thought.option, read, reply=reply, rationale=thought.rationale, citations=thought.cited)
+    return Answer(thought.option, read, reply=reply, rationale=thought.rationale, citations=thought.cited)

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from jmlr.corpus.prompt import Prompter, passage_text, query_text
 from jmlr.corpus.tables import read_table
-from jmlr.inference.kept import KeptPassages
+from jmlr.inference.passage_vectors import PassageVectors
 from jmlr.models.retriever import Retriever
 from jmlr.runtime.errors import UserError
 
@@ -43,7 +43,7 @@ class Passages:
     prompter: Prompter
     retriever: Retriever | None
     passage_tokens: int
-    kept: KeptPassages | None = None
+    kept: PassageVectors | None = None
 
     def __post_init__(self) -> None:
         self._read: dict[int, Sequence[int]] = {}

@@ -1,6 +1,6 @@
 """LoRA layers computed in fewer passes over memory; values, parameters and files are peft's own.
 
-    lean(llm)        # once, after the adapter was put on; then use the model as before
+    fuse_lora(llm)        # once, after the adapter was put on; then use the model as before
 
 peft computes W x, A x, B (A x), times the scale, plus: five passes over memory. With gradient, two products and one that adds in place
 do; without (judging), W + s B A is made once for the whole batch and the layer costs what it costs without an adapter. Quantised
@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-def lean(llm: nn.Module) -> int:
+def fuse_lora(llm: nn.Module) -> int:
     """Let every plain LoRA layer of a model compute so; return how many there are."""
     from peft.tuners.lora import Linear
 

@@ -154,7 +154,7 @@ def pretrain_llm(
     about = load_state(scratch, key, llm, None, made) if scratch else None
     begin, tail = (about["step"], about["tail"]) if about else (0, [])
     if about:
-        meter.carry(about["spent"])
+        meter.add_earlier(about["spent"])
         say(f"pretrain llm: goes on from step {begin}")
     progress, saved = Progress("pretrain llm", steps, done=begin), time.monotonic()
     llm.train()

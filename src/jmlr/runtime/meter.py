@@ -7,7 +7,7 @@ FLOPs by the rule 6 N T (Kaplan et al. 2020, arXiv 2001.08361, section 2.1), tak
 more for the activations and 2 N' T for the N' parameters that are trained (N' = N gives 6 N T; LoRA about 4 N T), and
 2 N T once more where activations are recomputed. N leaves embeddings and the head out, as there; attention scores are not counted.
 A stage that goes on after a kill adds what it spent before, and what it had warned of: `spent()` is saved with the state, and
-given back with `carry`.
+given back with `add_earlier`.
 Where several ranks share a training, this rank's tokens count for each: their shares are equal but for padding.
 """
 
@@ -58,7 +58,7 @@ def spent() -> dict[str, Any]:
     return {**found, "models": models, "warnings": list(dict.fromkeys([*_carried.get("warnings", ()), *warned()]))}
 
 
-def carry(earlier: dict[str, Any]) -> None:
+def add_earlier(earlier: dict[str, Any]) -> None:
     """Take over what an earlier attempt had spent when it saved its state."""
     _carried.update(earlier)
 

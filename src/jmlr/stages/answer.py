@@ -68,12 +68,12 @@ def answer(
         progress = Progress("answer", len(records))
         table = (prepared, [u[0] for u in used])
         if endpoint:
-            given = _from_endpoint(endpoint, records, table, options, reading, notes, progress)
+            answers = _from_endpoint(endpoint, records, table, options, reading, notes, progress)
         else:
-            given = _from_model(llm, adapter, records, table, options, reading, notes, progress)
-        rows = [_row(*each) for each in zip(records, used, given, strict=True)]
+            answers = _from_model(llm, adapter, records, table, options, reading, notes, progress)
+        rows = [_row(*each) for each in zip(records, used, answers, strict=True)]
         pq.write_table(pa.Table.from_pylist(rows, schema=_schema(pa)), folder / "answers.parquet")
-        unparsed = sum(g.predicted < 0 for g in given)
+        unparsed = sum(a.predicted < 0 for a in answers)
         if unparsed:
             warn("answer", f"{unparsed} of {len(rows)} replies name no option: unparsed, and counted as wrong")
         notes.update(questions=len(rows), unparsed=unparsed, method=options.method, passages=passages)
@@ -147,7 +147,7 @@ def _from_model(
     """Answer with a model on this machine."""
     from jmlr.corpus.prompt import Prompter
     from jmlr.corpus.tables import read_table
-    from jmlr.inference.answering import likeliest, written
+    from jmlr.inference.answering import by_generation, by_likelihood
     from jmlr.inference.questions import Passages
     from jmlr.models.llm import check_context, load_adapter, load_llm
     from jmlr.runtime.devices import device
@@ -164,11 +164,11 @@ def _from_model(
     else:
         read = [[texts.for_llm(row) for row in rows] for rows in table[1]]
     if options.method == "likelihood":
-        given = likeliest(model, prompter, records, read, settings, progress.step)
+        answers = by_likelihood(model, prompter, records, read, settings, progress.step)
     else:
-        given = written(model, tokenizer, prompter, records, read, settings, progress.step)
+        answers = by_generation(model, tokenizer, prompter, records, read, settings, progress.step)
     notes["cut"] = prompter.cut
-    return given
+    return answers
 
 
 def _from_endpoint(
@@ -183,7 +183,7 @@ def _from_endpoint(
     """Answer with a model behind a server."""
     from jmlr.corpus.tables import read_table
     from jmlr.endpoints.client import Client
-    from jmlr.inference.answering import asked
+    from jmlr.inference.answering import from_endpoint
 
     try:
         checked = EndpointOptions.model_validate(endpoint)
@@ -192,14 +192,14 @@ def _from_endpoint(
     passages = read_table(table[0] / "passages.parquet", ["title", "text"])
     read = [[(passages["title"][row].as_py(), passages["text"][row].as_py()) for row in rows] for rows in table[1]]
     client = Client(**checked.model_dump())
-    given = asked(client, reading.model_dump(), records, read, options.model_dump(), progress.step)
+    answers = from_endpoint(client, reading.model_dump(), records, read, options.model_dump(), progress.step)
     notes["endpoint"] = {
         "base_url": checked.base_url,
         "model": checked.model,
         **client.figures,
         "settings": checked.model_dump(),
     }
-    return given
+    return answers
 
 
 def _found(folder: Path, passages: int) -> dict[str, tuple[list[int], list[str], list[float]]]:
@@ -209,12 +209,12 @@ def _found(folder: Path, passages: int) -> dict[str, tuple[list[int], list[str],
     return {r["question_id"]: (r["passages"][:passages], r["ids"][:passages], r["scores"][:passages]) for r in table}
 
 
-def _row(record: dict[str, Any], used: tuple[list[int], list[str], list[float]], given: Any) -> dict[str, Any]:
-    numbers, ids, scores = (part[: given.read] for part in used)
+def _row(record: dict[str, Any], used: tuple[list[int], list[str], list[float]], answer: Any) -> dict[str, Any]:
+    numbers, ids, scores = (part[: answer.read] for part in used)
     return {
         "question_id": record["id"], "dataset": record["dataset"], "split": record["split"], "answer": record["answer"],
-        **given.row(), "passages": numbers, "ids": ids, "passage_scores": scores,
-        "cited_ids": [ids[n - 1] for n in given.citations if 1 <= n <= len(ids)],
+        **answer.row(), "passages": numbers, "ids": ids, "passage_scores": scores,
+        "cited_ids": [ids[n - 1] for n in answer.citations if 1 <= n <= len(ids)],
     }  # fmt: skip
 
 

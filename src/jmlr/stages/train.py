@@ -107,10 +107,10 @@ def _tell(session: Any, prepared: Path, candidates: Path | None, previous: Path 
 
 
 def _clear(scratch: Path, out: Path) -> None:
-    from jmlr.training.boards import drop_figures, keep
+    from jmlr.training.boards import drop_figures, keep_events
     from jmlr.training.state import drop_states
 
-    keep(scratch, out)
+    keep_events(scratch, out)
     drop_figures(scratch)
     drop_states(scratch)
 

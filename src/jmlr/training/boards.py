@@ -74,7 +74,7 @@ class Boards:
             self._run.log(known, step=step)
 
 
-def keep(scratch: Path, out: Path) -> None:
+def keep_events(scratch: Path, out: Path) -> None:
     """Move the events of a finished training into its output: beside the manifest, not in it, since their bytes tell the time."""
     if (scratch / EVENTS).is_dir():
         shutil.move(scratch / EVENTS, out / EVENTS)

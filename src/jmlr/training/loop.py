@@ -188,7 +188,7 @@ def _resume(session: Session, first: int, scratch: Path, key: str, name: str) ->
         )
     about = load_state(scratch, key, session.llm, session.retriever, [session.optimiser])
     begin, history = (about["step"], about["history"]) if about else (first, [])
-    meter.carry(about["spent"] if about else {})
+    meter.add_earlier(about["spent"] if about else {})
     hint = f"is '{scratch}' on a file system that all nodes see?"
     distributed.same_everywhere(begin, "the step to go on from", hint)
     if about:

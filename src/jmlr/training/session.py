@@ -13,10 +13,10 @@ from torch import nn
 
 from jmlr.corpus.prompt import Prompter
 from jmlr.corpus.tables import read_table
-from jmlr.inference.kept import KeptPassages
+from jmlr.inference.passage_vectors import PassageVectors
 from jmlr.inference.questions import Passages, Question, read_questions
 from jmlr.inference.reading_check import check_reading, report
-from jmlr.models.adapter import lean
+from jmlr.models.adapter import fuse_lora
 from jmlr.models.colbert import ColbertRetriever
 from jmlr.models.llm import add_adapter, check_context, load_adapter, load_llm, save_adapter
 from jmlr.models.retriever import Retriever, load_retriever
@@ -79,7 +79,7 @@ class Session:
         kept = None
         if vectors and trained is not None:
             tokens = isinstance(getattr(trained, "query", trained), ColbertRetriever)
-            kept = KeptPassages.open(vectors, len(table), trained.depth, tokens=tokens)
+            kept = PassageVectors.open(vectors, len(table), trained.depth, tokens=tokens)
         encoded = options.train_passage_tokens or retrieval.passage_tokens
         passages = Passages(table, prompter, trained, encoded, kept)
         questions = read_questions(
@@ -154,7 +154,7 @@ def adapted_llm(
             model, rank=options.lora_rank, alpha=options.lora_alpha, dropout=options.lora_dropout,
             targets=options.lora_targets, modules=options.train_modules,
         )  # fmt: skip
-    lean(model)
+    fuse_lora(model)
     if options.gradient_checkpointing:
         # newer versions of transformers have the first name, and warn of the second
         enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable

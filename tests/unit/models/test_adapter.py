@@ -1,9 +1,9 @@
-"""The lean LoRA layer computes what peft's does, in value and in every gradient."""
+"""The fused LoRA layer computes what peft's does, in value and in every gradient."""
 
 import pytest
 import torch
 
-from jmlr.models.adapter import lean
+from jmlr.models.adapter import fuse_lora
 from jmlr.models.llm import add_adapter
 
 
@@ -44,7 +44,7 @@ def values_and_gradients(llm, train=True):
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
 def test_values_and_gradients_equal_those_of_peft(kind, dropout):
     plain, fast = made(dropout, kind=kind), made(dropout, kind=kind)
-    assert lean(fast) >= 8
+    assert fuse_lora(fast) >= 8
     (v, g), (w, h) = values_and_gradients(plain), values_and_gradients(fast)
     assert torch.allclose(v, w, rtol=0, atol=1e-12)
     assert len(g) == len(h) > 10
@@ -54,7 +54,7 @@ def test_values_and_gradients_equal_those_of_peft(kind, dropout):
 @pytest.mark.parametrize("length", [1, 40])
 def test_values_without_gradient_equal_those_of_peft(length):
     plain, fast = made().eval(), made().eval()
-    lean(fast)
+    fuse_lora(fast)
     with torch.no_grad():
         a, b = (m(input_ids=IDS[:, :length]).logits for m in (plain, fast))
         assert torch.allclose(a, b, rtol=0, atol=1e-12)
@@ -66,6 +66,6 @@ def test_values_without_gradient_equal_those_of_peft(length):
 
 def test_a_base_model_in_bfloat16_with_an_adapter_in_float32_is_left_to_peft():
     plain, fast = made(dtype=torch.bfloat16), made(dtype=torch.bfloat16)
-    lean(fast)
+    fuse_lora(fast)
     with torch.no_grad():
         assert torch.equal(plain(input_ids=IDS).logits, fast(input_ids=IDS).logits)

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from jmlr.corpus.prompt import Prompter
 from jmlr.inference.likelihood import score_options
-from jmlr.models.adapter import lean
+from jmlr.models.adapter import fuse_lora
 from jmlr.models.forward import answer_losses
 from jmlr.models.fresh import train_tokenizer
 from jmlr.models.llm import load_adapter, load_llm, merge_adapter, save_adapter
@@ -136,7 +136,7 @@ def test_a_family_passes_the_joint_step_answers_and_comes_back_from_its_adapter_
     adapted = load_adapter(llm, tmp_path / "adapter", trainable=False)
     expected = option_scores(adapted, tokenizer, tiny)
     assert all(len(s) > 1 and len(set(s)) > 1 for s in expected)
-    lean(adapted)  # training adds in this order
+    fuse_lora(adapted)  # training adds in this order
     assert option_scores(adapted, tokenizer, tiny) == option_scores(session.llm, tokenizer, tiny)
     plain = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(tmp_path / "llm"), tmp_path / "adapter")
     assert option_scores(plain, tokenizer, tiny) == expected
@@ -159,7 +159,7 @@ def test_the_paper_s_adapter_trains_what_it_says_and_comes_back(tiny, candidates
     llm, tokenizer = load_llm(str(tmp_path / "llm"))
     adapted = load_adapter(llm, tmp_path / "adapter", trainable=False)
     expected = option_scores(adapted, tokenizer, tiny)
-    lean(adapted)
+    fuse_lora(adapted)
     assert option_scores(adapted, tokenizer, tiny) == option_scores(session.llm, tokenizer, tiny)
     assert_merged_equals(merge_adapter(adapted), expected, tokenizer, tiny, tmp_path / "merged")
 

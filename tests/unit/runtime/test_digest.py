@@ -79,7 +79,7 @@ EDITS = [  # what, module, old text, new text, exactly the kinds of job that run
     ("a ColBERT", "models.colbert", "class ColbertRetriever(nn.Module):", "class ColbertRetriever(nn.Module):\n    more = 1", LATE_JOBS),
     ("the loss of an answer", "models.forward", "def answer_losses(", "@same\ndef answer_losses(", LLM),
     ("the loading of an LLM", "models.llm", "def load_llm(", "@same\ndef load_llm(", LLM),
-    ("likelihoods", "inference.answering", "def likeliest(", "@same\ndef likeliest(", {"answer"}),
+    ("likelihoods", "inference.answering", "def by_likelihood(", "@same\ndef by_likelihood(", {"answer"}),
     ("an endpoint", "endpoints.client", "class Client:", "class Client:\n    more = 1", {"answer endpoint", "judge"}),
     ("causal pre-training", "pretraining.llm", "def pretrain_llm(", "@same\ndef pretrain_llm(", {"pretrain llm"}),
     ("pre-training of a retriever", "pretraining.retriever", "def pretrain_retriever(", "@same\ndef pretrain_retriever(",

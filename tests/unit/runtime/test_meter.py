@@ -208,7 +208,7 @@ def test_a_manifest_keeps_what_its_stage_warned_of_each_once_with_what_was_said_
         warn("train jmlr", "loss_rank has not fallen")
         saved = meter.spent()
         meter.reset()  # the process is killed, and begins anew
-        meter.carry(saved)
+        meter.add_earlier(saved)
         for _ in range(2):
             warn("train jmlr", "3 passages cut")
     assert capsys.readouterr().err.splitlines()[1] == "train jmlr: warning: loss_rank has not fallen"

@@ -8,7 +8,7 @@ import pytest
 import jmlr.training.boards as boards
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.manifest import stage_output
-from jmlr.training.boards import Boards, drop_figures, keep
+from jmlr.training.boards import Boards, drop_figures, keep_events
 from jmlr.training.state import drop_states
 
 
@@ -59,7 +59,7 @@ def test_the_events_of_a_finished_training_stay_beside_its_output(tmp_path):
     (tmp_path / "scratch/tensorboard").mkdir(parents=True)
     (tmp_path / "scratch/tensorboard/events").write_text("x")
     (tmp_path / "out").mkdir()
-    keep(tmp_path / "scratch", tmp_path / "out")
+    keep_events(tmp_path / "scratch", tmp_path / "out")
     assert (tmp_path / "out/tensorboard/events").read_text() == "x"
 
 
@@ -85,5 +85,5 @@ def test_the_figures_in_a_trainings_output_do_not_keep_it_from_being_replaced(tm
             (folder / "adapter").touch()
         (tmp_path / "scratch/tensorboard").mkdir(parents=True)
         (tmp_path / "scratch/tensorboard/events").touch()
-        keep(tmp_path / "scratch", tmp_path / "out")
+        keep_events(tmp_path / "scratch", tmp_path / "out")
     assert (tmp_path / "out/tensorboard/events").exists()

@@ -1,6 +1,6 @@
 """The passages' vectors where their encoder stays as it is: taken from the disk, so that no passage is encoded in training.
 
-kept = KeptPassages.open([Path("r0/encode/passages-0-of-1")], count=13_061, depth=384, tokens=False)
+kept = PassageVectors.open([Path("r0/encode/passages-0-of-1")], count=13_061, depth=384, tokens=False)
 kept.take([3, 17], queries)     # what retriever.encode gives for passages 3 and 17: [2, D], or [2, T, D] of a ColBERT
 """
 
@@ -20,14 +20,14 @@ from jmlr.topk.vectors import StoredVectors
 
 
 @dataclass(frozen=True)
-class KeptPassages:
+class PassageVectors:
     """Shards as `encode` wrote them, mapped into memory; `starts` [shards] is the row that each begins with."""
 
     shards: Sequence[StoredVectors]
     starts: np.ndarray
 
     @classmethod
-    def open(cls, folders: Sequence[Path], count: int, depth: int, *, tokens: bool) -> KeptPassages:
+    def open(cls, folders: Sequence[Path], count: int, depth: int, *, tokens: bool) -> PassageVectors:
         """Open the shards of all `count` passages, in their order.
 
         depth: of the retriever's vectors; `tokens`: it makes one for each token (ColBERT).
