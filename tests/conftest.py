@@ -12,6 +12,9 @@ import pytest
 
 from checkout import Checkout, failure
 
+# They are plugins; collected for examples in docstrings, two of one name would clash.
+collect_ignore_glob = ["**/conftest.py"]
+
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 

@@ -14,10 +14,13 @@ ROOT = HERE.parents[1]
 PAGE = """\
 # Ablations on the demo
 
-One seed of the demo's small world ([demo.md](demo.md) says what that can show). The rows are `config/runs/demo-ablations.yaml`, the
-figures `docs/demo/ablations.csv`; this page is written by `docs/demo/ablations.py`.
+One seed of the demo's small world ([demo.md](demo.md) says what that can show). The rows are
+`config/runs/demo-ablations.yaml`, the figures `docs/demo/ablations.csv`; `docs/demo/ablations.py` writes this page.
+
+<!-- table begin -->
 
 {table}
+<!-- table end -->
 """
 
 

@@ -202,7 +202,7 @@ def test_the_committed_results_reach_what_the_demo_promises():
 def test_what_the_pages_say_of_the_conventional_road_is_what_the_ablations_found():
     """Fix: Run: python docs/demo/ablations.py, and say in the pages what it found."""
     found = re.search(
-        r"takes ([\d.]+ times) the time and ([\d.]+ times) the FLOPs of JMLR .*? answers ([\d.]+ % \([\d.]+ to [\d.]+\)) right",
+        r"takes ([\d.]+ times) the time and ([\d.]+ times) the FLOPs of JMLR .*? It answers ([\d.]+ % \([\d.]+ to [\d.]+\)) right",
         (ROOT / "docs/ablations.md").read_text(),
     )
     time, flops, accuracy = found.groups()

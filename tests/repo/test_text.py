@@ -60,3 +60,29 @@ def test_the_patterns_catch_what_they_are_for():
     assert not re.search(FORBIDDEN["a path of one machine"], "../data/mnt/x ${HOME}/mnt/x")
     assert re.search(UNSAFE["weights by pickle"], "torch.load(path)")
     assert not re.search(UNSAFE["weights by pickle"], "torch.load(path, weights_only=True)")
+
+
+DATED, PROOFS = "log.md", "topk.md"  # a log is not rewritten; a proof takes the words that it takes
+PROSE = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def prose(text: str) -> list[str]:
+    """Return the lines of a page that are prose: no code, table, heading, picture, nor what a program wrote between comments."""
+    text = re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S)
+    text = re.sub(r"^<!-- [^\n]*begin -->$.*?^<!-- [^\n]*end -->$", "", text, flags=re.M | re.S)
+    return ["" if re.match(r"[|#<!]| {4}", line) else line for line in text.splitlines()]
+
+
+@pytest.mark.parametrize("page", [p for p in PROSE if p.name != DATED], ids=lambda p: p.name)
+def test_prose_is_wrapped(page):
+    """Fix: Wrap the paragraph at 120 characters."""
+    assert [line for line in prose(page.read_text()) if len(line) > 120] == []
+
+
+@pytest.mark.parametrize("page", [p for p in PROSE if p.name not in (DATED, PROOFS)], ids=lambda p: p.name)
+def test_a_sentence_has_at_most_30_words(page):
+    """Fix: Make two sentences of it, or a table; code and links count as one word."""
+    paragraphs = re.split(r"\n\s*\n|\n(?=\s*(?:[-*]|\d+\.) )", "\n".join(prose(page.read_text())))
+    plain = [re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", re.sub(r"`[^`]*`", "code", p)) for p in paragraphs]
+    long = [s for p in plain for s in re.split(r"(?<=[.!?:;])\s+", p) if len(s.split()) > 30]
+    assert long == []

@@ -160,7 +160,7 @@ def _road(run: Run, joint: System, dataset: str, split: str) -> list[str]:
         compute = f" and {theirs.flops / ours.flops:.1f} times the FLOPs" if ours.flops and theirs.flops else ""
         said.append(
             f"The conventional road ({system.title}), pre-training on the corpus and then fine-tuning, takes {theirs.seconds / ours.seconds:.1f} "
-            f"times the time{compute} of {joint.title} from the same base model and answers {answered(run, system)} right; "
+            f"times the time{compute} of {joint.title} from the same base model. It answers {answered(run, system)} right; "
             f"the difference to {joint.title} is {sure}."
         )
     return said
