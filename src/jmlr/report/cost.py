@@ -59,12 +59,17 @@ def total(name: str, jobs: Iterable[Job], share: float = 1.0) -> Cost:
         v for j in jobs for k, v in (j.manifest.get("energy") or {}).items() if k.endswith("_joules") and v is not None
     ]
     return Cost(
-        name, len(jobs),
-        sum(j.seconds for j in jobs) * share, sum(j.cpu_seconds for j in jobs) * share,
-        sum(j.gpu_hours for j in jobs) * share, max((j.peak_bytes for j in jobs), default=0.0),
-        sum(m["tokens_forward"] + m["tokens_gradient"] for m in models) * share, sum(m["flops"] for m in models) * share,
-        sum(told) * share if told else None, _asked(jobs, share),
-    )  # fmt: skip
+        name=name,
+        jobs=len(jobs),
+        seconds=sum(j.seconds for j in jobs) * share,
+        cpu_seconds=sum(j.cpu_seconds for j in jobs) * share,
+        gpu_hours=sum(j.gpu_hours for j in jobs) * share,
+        peak_bytes=max((j.peak_bytes for j in jobs), default=0.0),
+        tokens=sum(m["tokens_forward"] + m["tokens_gradient"] for m in models) * share,
+        flops=sum(m["flops"] for m in models) * share,
+        joules=sum(told) * share if told else None,
+        asked=_asked(jobs, share),
+    )
 
 
 def _asked(jobs: Iterable[Job], share: float) -> Asked | None:
@@ -80,11 +85,17 @@ def together(name: str, parts: Iterable[Cost]) -> Cost:
     told = [c.joules for c in parts if c.joules is not None]
     asked = [astuple(c.asked) for c in parts if c.asked]
     return Cost(
-        name, sum(c.jobs for c in parts), sum(c.seconds for c in parts), sum(c.cpu_seconds for c in parts),
-        sum(c.gpu_hours for c in parts), max((c.peak_bytes for c in parts), default=0.0),
-        sum(c.tokens for c in parts), sum(c.flops for c in parts), sum(told) if told else None,
-        Asked(*map(sum, zip(*asked, strict=True))) if asked else None,
-    )  # fmt: skip
+        name=name,
+        jobs=sum(c.jobs for c in parts),
+        seconds=sum(c.seconds for c in parts),
+        cpu_seconds=sum(c.cpu_seconds for c in parts),
+        gpu_hours=sum(c.gpu_hours for c in parts),
+        peak_bytes=max((c.peak_bytes for c in parts), default=0.0),
+        tokens=sum(c.tokens for c in parts),
+        flops=sum(c.flops for c in parts),
+        joules=sum(told) if told else None,
+        asked=Asked(*map(sum, zip(*asked, strict=True))) if asked else None,
+    )
 
 
 def by_stage(run: Run) -> list[Cost]:

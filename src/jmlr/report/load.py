@@ -119,10 +119,25 @@ class Job:
     round: int | None
     manifest: dict[str, Any]
 
-    def __getattr__(self, name: str) -> float:
-        if name in ("seconds", "cpu_seconds", "gpu_hours", "peak_bytes"):
-            return float(self.manifest.get(name) or 0.0)
-        raise AttributeError(name)
+    @property
+    def seconds(self) -> float:
+        """Wall-clock time."""
+        return float(self.manifest.get("seconds") or 0.0)
+
+    @property
+    def cpu_seconds(self) -> float:
+        """Time of all its threads."""
+        return float(self.manifest.get("cpu_seconds") or 0.0)
+
+    @property
+    def gpu_hours(self) -> float:
+        """Wall-clock time of all GPUs that it had."""
+        return float(self.manifest.get("gpu_hours") or 0.0)
+
+    @property
+    def peak_bytes(self) -> float:
+        """The most resident memory."""
+        return float(self.manifest.get("peak_bytes") or 0.0)
 
 
 @dataclass(frozen=True)

@@ -61,9 +61,10 @@ def pairs(run: Run) -> list[Pair]:
         draws, p_mcnemar = resample(parts), mcnemar(wins, losses)
         p = paired_p(draws)
         at_floor = p <= paired_floor(len(draws))
-        found.append(
-            Pair(a, b, bootstrap(parts), p, p, at_floor, wins, losses, seeds[0], p_mcnemar, p_mcnemar, len(first))
-        )
+        found.append(Pair(
+            first=a, second=b, estimate=bootstrap(parts), p=p, p_holm=p, at_floor=at_floor, first_only=wins, second_only=losses,
+            seed=seeds[0], p_mcnemar=p_mcnemar, p_mcnemar_holm=p_mcnemar, n=len(first),
+        ))  # fmt: skip
     corrected = zip(found, holm([x.p for x in found]), holm([x.p_mcnemar for x in found]), strict=True)
     return [replace(x, p_holm=p, p_mcnemar_holm=q) for x, p, q in corrected]
 

@@ -60,7 +60,10 @@ def lines(run: Run, expected: Expected | None = None) -> list[Line]:
         wanted = expected.of("accuracy", system.name, dataset) if row else None
         before, verdict = (values[0] if values else None), expected.verdict("accuracy", row)
         failed = unparsed(run, system)
-        made.append(Line(system, row, seeds, k, before, after, seconds, failed, wanted, verdict))
+        made.append(Line(
+            system=system, row=row, seeds=seeds, hit_k=k, before=before, after=after, training_s=seconds, unparsed=failed,
+            expected=wanted, verdict=verdict,
+        ))  # fmt: skip
     return made
 
 

@@ -117,9 +117,10 @@ def _questions(sources: dict[str, Path], parts: list[QuestionsOptions], dropped:
     ids: dict[str, str] = {}
     for part in parts:
         reader = QuestionReader(
-            part.source, part.dataset, part.split, part.shares, part.open, ids, split_of(part.split_ids, sources),
-            part.splits, part.choices, Answers(part.answer_index, part.same_text, part.several_answers), part.unusable,
-            part.most_unusable, part.make_ids, part.retrieval,
+            source=part.source, dataset=part.dataset, split=part.split, shares=part.shares, splits=part.splits, open=part.open,
+            retrieval=part.retrieval, choices=part.choices, unusable=part.unusable, most_unusable=part.most_unusable,
+            make_ids=part.make_ids, ids=ids, split_of=split_of(part.split_ids, sources),
+            answers=Answers(part.answer_index, part.same_text, part.several_answers),
         )  # fmt: skip
         fields = Fields(FIELDS, part.fields, part.include, part.exclude, part.clean)
         first, given = FirstFile(fields.known_id), len(found)

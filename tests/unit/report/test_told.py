@@ -14,8 +14,8 @@ from importlib import import_module
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from written_run import N, metric_rows, values
 
-from conftest import N, metric_rows, values
 from jmlr.metrics import write_values
 from jmlr.options import Closed, ReportOptions, TrainOptions
 from jmlr.report.cautions import cautions
