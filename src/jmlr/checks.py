@@ -80,9 +80,9 @@ def checked(data: dict[str, Any], *, contents: bool = True) -> Run:
     if config.prepare.tokenizer and config.prepare.passage_tokens:
         located(config.prepare.tokenizer, "prepare.tokenizer")
     if contents:
+        _check_names(run)
         refused(config, ready)
         _check_splits(config)
-        _check_names(run)
         _check_contents(config, {k: _files(k, s, sources.get(k, "")) for k, s in fetched.items()})
     return run
 

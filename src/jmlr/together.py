@@ -28,6 +28,10 @@ def refused(config: Config, ready: Mapping[str, str]) -> None:
         UserError: in one line that names the key.
     """
     _data(config)
+    for name, path in ready.items():
+        if Path(path).exists():
+            roles = {role for s in config.systems.values() for role in ("llm", "retriever") if getattr(s, role) == name}
+            _model_files(f"models.{name}.path '{path}'", Path(path), roles)
     folders = {name: ModelFolder(Path(path)) for name, path in ready.items() if Path(path).is_dir()}
     for name, system in config.systems.items():
         reading, train, answer = config.reading_options(name), config.train_options(name), config.answer_options(name)
@@ -45,6 +49,18 @@ def refused(config: Config, ready: Mapping[str, str]) -> None:
             allowed = ", ".join(SIMILARITIES)
             where = f"models.{system.retriever}.path '{ready[system.retriever]}'"
             raise UserError(f"config: {where}: its similarity_fn_name is '{similarity}'; allowed: {allowed}")
+
+
+def _model_files(where: str, path: Path, roles: set[str]) -> None:
+    """Refuse what on this machine cannot be a model, or not one for its role."""
+    weights = sorted(p.name for p in path.glob("*.gguf")) if path.is_dir() else []
+    if path.is_file() and path.suffix != ".gguf":
+        raise UserError(f"config: {where}: a file; allowed: the folder of a model, or a .gguf file")
+    if path.is_file() and "retriever" in roles:
+        raise UserError(f"config: {where}: a GGUF file is a language model; allowed: the folder of a retriever")
+    if path.is_dir() and not ModelFolder(path).is_model:
+        hint = f"; it has {', '.join(weights)}: give the file" if weights else "; a model's folder has a config.json"
+        raise UserError(f"config: {where}: no model{hint}")
 
 
 def _llm(key: str, path: str, about: ModelFolder, tokens: int, chat: bool) -> None:

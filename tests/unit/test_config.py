@@ -24,6 +24,10 @@ MODELS = {"llm": {"path": "org/llm"}, "retriever": {"path": "org/retriever"}}
         ({"train": {"stepz": 3}}, "unknown key 'train.stepz' (did you mean 'steps'?)"),
         ({"train": {"num_train_epochs": 3}}, "unknown key 'train.num_train_epochs' (here: epochs)"),
         ({"train": {"target_modules": ["q_proj"]}}, "unknown key 'train.target_modules' (here: lora_targets)"),
+        (
+            {"train": {"gradient_accumulation_steps": 2}},
+            "(here: micro_batch, the questions of one forward pass, not the number",
+        ),
         ({"reading": {"max_seq_length": 512}}, "unknown key 'reading.max_seq_length' (here: llm_tokens)"),
         ({"train": {"steps": "many"}}, "train.steps: Input should be a valid integer"),
         ({"systems": {"a": {"title": "A", "train": {"target": "x"}}}}, "systems.a.train: target"),

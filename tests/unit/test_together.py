@@ -68,6 +68,24 @@ def test_what_a_stage_would_refuse_is_refused_by_the_check(mine: Path, changes: 
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("role", "path", "said"),
+    [
+        ("llm", "weights", r"models.llm.path '.*weights': no model; it has tiny.gguf: give the file"),
+        ("retriever", "weights/tiny.gguf", "models.retriever.path '.*': a GGUF file is a language model"),
+        ("retriever", "notes.txt", "models.retriever.path '.*': a file; allowed: the folder of a model"),
+        ("llm", "empty", "models.llm.path '.*empty': no model; a model's folder has a config.json"),
+    ],
+)
+def test_what_is_no_model_is_refused_before_anything_runs(mine: Path, role: str, path: str, said: str) -> None:
+    for name in ("weights", "empty"):
+        (mine / name).mkdir()
+    (mine / "weights/tiny.gguf").write_bytes(b"GGUF")
+    with pytest.raises(UserError, match=said):
+        checked(run(mine, models={role: {"path": str(mine / path)}}))
+    checked(run(mine, models={"llm": {"path": str(mine / "weights/tiny.gguf")}}))
+
+
 def test_a_key_of_a_server_that_is_not_set_is_refused_by_the_check(mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("JMLR_NO_KEY", raising=False)
     gpt = {"base_url": "https://host/v1", "model": "m", "key_env": "JMLR_NO_KEY"}

@@ -50,7 +50,10 @@ def ask(
     rounds = {"": row.searches[-1:]}
     if compare:
         if len(row.searches) < 2:
-            raise UserError(f"--compare: the retriever of '{system}' was not trained; allowed: a row that trains it")
+            why = "was not trained, or not better on dev than before training"
+            raise UserError(
+                f"--compare: the retriever of '{system}' that answers {why}; allowed: a row that answers by a trained one"
+            )
         rounds = {"before training": row.searches[:1], "after training": row.searches[-1:]}
     answered = _answerer(row)
     for title, searches in rounds.items():

@@ -10,6 +10,7 @@ Example:
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -83,7 +84,7 @@ def init(
             )
     with fresh_file(out) as target:
         target.write_text(_text(data, out), encoding="utf-8")
-    print(f"written    {out}\nnext       snakemake --cores all --configfile {out}")
+    print(f"written    {out}\nnext       in the checkout: snakemake --cores all --configfile {os.path.abspath(out)}")
 
 
 def _corpus(folder: Path, questions: Path) -> dict[str, Any]:
@@ -168,12 +169,12 @@ def _data(
         prepare["corpora"] = [corpus]
     if entry != {"source": "questions", "split": "hash"}:
         prepare["questions"] = [entry]
-    llm, retriever = models
+    llm, retriever = (os.path.abspath(m) if os.path.exists(m) else m for m in models)
     return {
         "run": name,
         "sources": {
-            "documents": {"path": str(folder), **kept, **secret},
-            "questions": {"path": str(questions), **secret},
+            "documents": {"path": os.path.abspath(folder), **kept, **secret},
+            "questions": {"path": os.path.abspath(questions), **secret},
         },
         **({"prepare": prepare} if prepare else {}),
         **({"models": {"llm": {"path": llm}, "retriever": {"path": retriever}}} if llm else {}),

@@ -60,7 +60,7 @@ def write_card(folder: Path, kind: str, about: Mapping[str, Any]) -> None:
     )
     hub = [f"base_model: {base}"] if base and not Path(base).exists() else []
     held = {
-        "base": _first_argument(llm or ""),
+        "base": _first_argument(about["llm"] or ""),
         "dtype": "bfloat16" if about["options"].get("llm_precision") == "bfloat16" else "float32",
     }
     lines = [
@@ -93,8 +93,10 @@ def _name(path: str | None) -> str | None:
 
 
 def _first_argument(llm: str) -> str:
-    """Return what `from_pretrained` is given for a model: its name, or of a GGUF file the folder and the file."""
+    """Return what `from_pretrained` is given for a model: its name, or of a GGUF file the folder and the file; a folder of
+    this machine by its last name alone, behind what the reader puts in."""
     folder, file = gguf_of(llm)
+    folder = f"path/to/{Path(folder).name}" if Path(llm).exists() else folder
     return f'"{folder}"' + "".join(f', {key}="{name}"' for key, name in file.items())
 
 

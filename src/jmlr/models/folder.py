@@ -34,6 +34,12 @@ class ModelFolder:
         return next((v for k in POSITIONS if isinstance(v := self.config.get(k), int) and v > 0), 0)
 
     @property
+    def is_model(self) -> bool:
+        """Whether it has what each kind of model here has: its own configuration, or a list of modules, or two retrievers."""
+        names = ("config.json", "modules.json", "adapter_config.json", "query", "passage")
+        return any((self.folder / name).exists() for name in names)
+
+    @property
     def adapter(self) -> bool:
         """Whether it is an adapter alone."""
         return (self.folder / "adapter_config.json").is_file()

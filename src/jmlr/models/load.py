@@ -98,6 +98,7 @@ def read_gguf(path: str, dtype: Any) -> Any:
     made.load_state_dict(found.state_dict())
     made.generation_config = found.generation_config
     made.name_or_path = path
+    watch("llm", made)
     return made.eval()
 
 

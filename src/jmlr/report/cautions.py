@@ -9,11 +9,16 @@ Manifests hold no text of the data, so nothing of it comes from here.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+import string
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from jmlr.report.finding import falls
 from jmlr.report.load import Job, Run
+
+LETTERS = string.ascii_uppercase
+FEWEST, NEARLY = 10, 0.9  # questions, and the share of them that makes an answer no choice
 
 
 @dataclass(frozen=True)
@@ -32,7 +37,29 @@ def cautions(run: Run) -> list[Caution]:
         for text in job.manifest.get("warnings") or ():
             groups.setdefault((job.stage, job.origin, re.sub(r"[\d.,]+", "#", text)), []).append((job, text))
     found = [Caution(_where(run, [job for job, _ in own]), own[0][1], len(own)) for own in groups.values()]
-    return [*(Caution("report", text) for text in falls(run)), *found]
+    return [*(Caution("report", text) for text in [*falls(run), *one_sided(run)]), *found]
+
+
+def one_sided(run: Run) -> Iterator[str]:
+    """Tell of systems that choose one option nearly always, and far more often than it is right: their accuracy says nothing of reading."""
+    for system in run.systems:
+        for seed in run.seeds_of(system.name):
+            answers = run.answers[system.name, seed]
+            chosen = [
+                (p, g) for p, g, s in zip(answers.predicted, answers.gold, answers.splits, strict=True) if s == "test"
+            ]
+            option, times = Counter(p for p, _ in chosen).most_common(1)[0] if chosen else (-1, 0)
+            right = sum(g == option for _, g in chosen)
+            if (
+                len(chosen) >= FEWEST
+                and option >= 0
+                and times >= NEARLY * len(chosen)
+                and times - right > len(chosen) / 5
+            ):
+                yield (
+                    f"{system.title}, seed {seed}, chose option {LETTERS[option]} for {times} of {len(chosen)} test questions, "
+                    f"of which it is right for {right}: its accuracy says nothing of reading"
+                )
 
 
 def unheard(run: Run) -> int:

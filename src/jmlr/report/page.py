@@ -115,9 +115,13 @@ def _earlier(system: System, rounds: dict[int, int]) -> str:
     for number in sorted({*rounds.values()}):
         seeds = [str(seed) for seed, n in rounds.items() if n == number]
         told.append(
-            f"{'the retriever before training' if number == 0 else f'round {number}'} (seed {', '.join(seeds)})"
+            f"{'the retriever before training' if number == 0 else f'that of round {number}'} with the language model after "
+            f"round {max(number, 1)} of {system.rounds} (seed {', '.join(seeds)})"
         )
-    return f"{system.title}: not the last round answered, but the best on the dev split, {' and '.join(told)}."
+    return (
+        f"{system.title}: not the last retriever answered, but the best on the dev split: {' and '.join(told)}. "
+        "A language model that answers before the last round has had fewer steps than the table's time tells."
+    )
 
 
 def _templates() -> Environment:

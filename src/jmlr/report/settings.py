@@ -122,14 +122,17 @@ def _origin(run: Run, name: str, role: str, users: list[System]) -> str:
             return _made(_options(job))
     if any(name == s.name for s in run.systems):
         return f"as trained by {run.system(name).title}"
-    key = "llm" if role == "language model" else "retriever_origin"
-    own = [j.manifest.get("notes") or {} for j in run.jobs if j.origin in {name, *(s.name for s in users)}]
-    for notes in own:
-        if role == "language model" and isinstance(server := notes.get("endpoint"), dict):
-            return f"{server.get('model')}, behind a server"
-        if path := notes.get(key) or (notes.get("retriever") if role == "retriever" else None):
-            return path if not Path(path).is_absolute() and not path.startswith(".") else Path(path).name
-    return "not said"
+    mine = [j for j in run.jobs if j.origin in {name, *(s.name for s in users)}]
+    servers = [s for j in mine if isinstance(s := (j.manifest.get("notes") or {}).get("endpoint"), dict)]
+    if role == "language model" and servers:
+        return f"{servers[0].get('model')}, behind a server"
+    # What encoded for a later round is what was trained, so the first in line are those who say what they began from.
+    keys = ["llm"] if role == "language model" else ["retriever_origin", "retriever"]
+    told = [path for key in keys for j in sorted(mine, key=lambda j: j.round or 0)
+            if (path := (j.manifest.get("notes") or {}).get(key))]  # fmt: skip
+    if not told:
+        return "not said"
+    return told[0] if not Path(told[0]).is_absolute() and not told[0].startswith(".") else Path(told[0]).name
 
 
 def _made(options: Mapping[str, Any]) -> str:

@@ -44,8 +44,16 @@ SYNONYMS = {  # theirs -> ours, the first that there is where it stands
 }
 
 
+DIFFERENCES = {  # where ours is not the same thing under another name
+    "gradient_accumulation_steps": "the questions of one forward pass, not the number of passes",
+    "warmup_ratio": "a number of steps",
+    "save_steps": "minutes",
+}
+
+
 def here(name: str, known: Iterable[str]) -> str | None:
     """Return what another library's option is called among the `known` names, which may begin with '--'; None where there is none."""
-    ours = SYNONYMS.get(name.removeprefix("--").replace("-", "_"), ())
+    theirs = name.removeprefix("--").replace("-", "_")
     places = {k.removeprefix("--").replace("-", "_"): k for k in known}
-    return next((places[o] for o in ours if o in places), None)
+    ours = next((places[o] for o in SYNONYMS.get(theirs, ()) if o in places), None)
+    return f"{ours}, {DIFFERENCES[theirs]}" if ours and theirs in DIFFERENCES else ours

@@ -101,7 +101,7 @@ def test_what_was_found_before_training_and_after_stands_side_by_side(
     ask(QUESTION, run, options=["fever", "rash"], compare=True)
     said = capsys.readouterr().out
     assert said.index("== before training") < said.index("== after training") or "== before" in said
-    with pytest.raises(UserError, match="the retriever of 'plain' was not trained"):
+    with pytest.raises(UserError, match="the retriever of 'plain' that answers was not trained"):
         ask(QUESTION, run, "plain", compare=True)
 
 

@@ -17,6 +17,7 @@ from jmlr.models.forward import answer_losses
 from jmlr.models.llm import add_adapter, load_llm, save_adapter
 from jmlr.models.prefix import write
 from jmlr.options import AnswerOptions, PretrainOptions
+from jmlr.runtime import meter
 from jmlr.runtime.errors import UserError
 from jmlr.stages.answer import answer
 from jmlr.stages.pretrain import pretrain
@@ -200,6 +201,7 @@ def write_gguf(file: Path, model, tokenizer, *, template: str = TEMPLATE) -> Pat
 
 
 def test_a_gguf_file_is_a_model_with_its_tokenizer_that_trains_and_is_saved(tmp_path):
+    meter.reset()
     llm, tokenizer = load_llm(str(saved(tmp_path / "llm", **SIZES, num_key_value_heads=2)))
     file = write_gguf(tmp_path / "model.gguf", llm, tokenizer)
     for precision in ("bfloat16", "float32"):
@@ -219,6 +221,7 @@ def test_a_gguf_file_is_a_model_with_its_tokenizer_that_trains_and_is_saved(tmp_
     adapted = add_adapter(read, rank=2, alpha=2, dropout=0.0, targets=["all-linear"], modules=["embed_tokens"])
     answer_losses(adapted, [[2, 7]], [[8]]).sum().backward()
     assert adapted.get_input_embeddings().weight.grad.abs().sum() > 0
+    assert meter.counts()["llm"]["tokens_gradient"] == 3  # what it computed is counted as any model's
 
 
 def test_a_gguf_file_that_cannot_be_read_is_one_line(tmp_path, monkeypatch):

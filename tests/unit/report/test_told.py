@@ -171,6 +171,25 @@ def test_models_settings_and_what_differs_from_the_defaults_are_told(folders, tm
     )
 
 
+def test_a_system_that_chooses_one_option_nearly_always_is_told(folders):
+    assert [c.text for c in cautions(read(folders)) if "chose option" in c.text] == []
+    answer_all(folders, "rag", 0)
+    told = [c.text for c in cautions(read(folders)) if "chose option" in c.text]
+    assert len(told) == 2
+    assert told[0].startswith("RAG, seed 0, chose option A for 40 of 40 test questions, of which it is right for 0: ")
+    answer_all(folders, "rag", 1)  # right each time: no fault
+    assert [c.text for c in cautions(read(folders)) if "chose option" in c.text] == []
+
+
+def test_the_base_retriever_of_a_system_is_not_the_one_that_was_trained(folders):
+    first, later = (f for f in folders.trainings if "jmlr" in f.parts and "seed0" in f.parts)
+    change(later, notes={"retriever": "results/small/jmlr/seed0/r1/train/retriever", "retriever_origin": "org/base"})
+    change(first, notes={"retriever": "org/base", "retriever_origin": "org/base"})
+    run = read(folders)
+    run.jobs.reverse()
+    assert {m.origin for m in settings(run, {}).models if m.role == "retriever"} == {"org/base"}
+
+
 def test_epochs_stand_where_no_steps_are_given(folders):
     arguments = folders.arguments()
     systems = {n: {**s, "train": {**s["train"], "steps": None, "epochs": 3.0}} for n, s in arguments["systems"].items()}
@@ -180,16 +199,21 @@ def test_epochs_stand_where_no_steps_are_given(folders):
 
 
 def test_a_round_that_answered_though_it_is_not_the_last_is_named(folders, tmp_path):
-    assert "not the last round answered" not in made(folders, tmp_path)
+    assert "not the last retriever answered" not in made(folders, tmp_path)
     for folder, number in zip([f for f in folders.answers if "jmlr" in f.parts], (0, 1), strict=True):
         change(folder, notes={"round": number})
     run = read(folders)
     assert [run.answering(s) for s in run.systems] == [{}, {}, {0: 0, 1: 1}]
-    told = "not the last round answered, but the best on the dev split, the retriever before training (seed 0) and round 1 (seed 1)."
-    assert f"JMLR: {told}" in made(folders, tmp_path)
+    told = (
+        "the retriever before training with the language model after round 1 of 2 (seed 0) and that of round 1 with the "
+        "language model after round 1 of 2 (seed 1)."
+    )
+    page = made(folders, tmp_path)
+    assert f"JMLR: not the last retriever answered, but the best on the dev split: {told}" in page
+    assert "fine-tuned with the same number of steps" not in page
     for folder in folders.answers:
         change(folder, notes={"round": 2} if "jmlr" in folder.parts else {})
-    assert "not the last round answered" not in made(folders, tmp_path)
+    assert "not the last retriever answered" not in made(folders, tmp_path)
 
 
 def test_warnings_of_all_jobs_are_told_once_with_where_they_came_from(folders, tmp_path):
