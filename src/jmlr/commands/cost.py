@@ -14,7 +14,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from jmlr.commands.plan import Sizes, costs, shape, total
+from jmlr.commands.plan import Sizes, costs, shape, shapes, total
 from jmlr.config import Config
 from jmlr.models.flops import Shape
 from jmlr.runtime.duration import duration
@@ -40,7 +40,11 @@ def said_cost(run: Config, prepared: Path) -> Iterator[str]:
         prepared: its tables, as `prepare` made them
     """
     try:
-        known = {"models": _shapes(run), "everywhere": {}, "devices": {"here": {}}}
+        known = {
+            "models": shapes(m.path for m in run.models.values() if m.path),
+            "everywhere": {},
+            "devices": {"here": {}},
+        }
     except UserError as error:
         yield f"cost       not told: {error}"
         return
@@ -67,19 +71,6 @@ def _fill(run: Config, prepared: Path) -> float:
     texts = pq.read_table(prepared / "passages.parquet", columns=["text"])["text"][:SAMPLE].to_pylist()
     words = sum(len(text.split()) for text in texts) / max(1, len(texts))
     return min(1.0, TOKENS_A_WORD * words / run.reading.llm_passage_tokens)
-
-
-def _shapes(run: Config) -> dict[str, Any]:
-    """Return the configurations of the run's ready-made models, by their paths."""
-    from transformers import AutoConfig
-
-    from jmlr.models.load import gguf_of, pretrained
-
-    found = {}
-    for path in dict.fromkeys(m.path for m in run.models.values() if m.path):
-        folder, file = gguf_of(path)
-        found[path.rstrip("/")] = pretrained(AutoConfig, folder, "configuration of", **file).to_dict()
-    return found
 
 
 def _speed(bf16: bool) -> tuple[str, float]:

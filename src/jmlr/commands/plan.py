@@ -8,6 +8,7 @@ over a rate of the named device; every rate says whether it was measured, and wh
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,7 +88,10 @@ def plan(
         raise UserError(f"--passages {passages}, --questions {questions}, --nodes {nodes}: all are 1 or more")
     sizes = Sizes(passages, questions, test_questions, options, fill, nodes, gpus_per_node)
     run = Config.load(read_mapping(config, "CONFIG"))
-    lines = costs(run, sizes, known, device, llm)
+    here = shapes(
+        p for m in run.models.values() if (p := m.path or (m.pretrain.init if m.pretrain else "")) and Path(p).exists()
+    )
+    lines = costs(run, sizes, {**known, "models": {**known["models"], **here}}, device, llm)
     lines.append(total(lines))
     print(f"{'stage':10}{'jobs':>6}{'hours':>10}{'GPU hours':>11}{'GB':>10}")
     print(
@@ -147,6 +151,23 @@ def shape(run: Config, name: str, known: dict[str, Any], llm: str = "") -> Shape
     if key is None:
         raise UserError(f"models.{name} '{path}': unknown shape{nearest(path, known['models'])}; add it to the rates")
     return Shape.of(known["models"][key])
+
+
+def shapes(paths: Iterable[str]) -> dict[str, Any]:
+    """Return the configurations of ready-made models, by their paths: folders, hub names, or GGUF files.
+
+    Raises:
+        UserError: one cannot be read.
+    """
+    from transformers import AutoConfig
+
+    from jmlr.models.load import gguf_of, pretrained
+
+    found = {}
+    for path in dict.fromkeys(paths):
+        folder, file = gguf_of(path)
+        found[path.rstrip("/")] = pretrained(AutoConfig, folder, "configuration of", **file).to_dict()
+    return found
 
 
 def costs(run: Config, sizes: Sizes, known: dict[str, Any], device: str, llm: str = "") -> list[Line]:
