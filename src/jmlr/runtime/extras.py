@@ -18,7 +18,7 @@ DISTRIBUTION = "jmlr-replication"  # on PyPI the name `jmlr` is another's
 # What each extra lets us import.
 MODULES = {
     "data": ("datasets", "jinja2", "lxml", "pyarrow", "pydantic", "regex", "tokenizers", "xxhash", "yaml"),
-    "train": ("filelock", "httpx2", "peft", "safetensors", "torch", "transformers"),
+    "train": ("filelock", "httpx2", "peft", "safetensors", "threadpoolctl", "torch", "transformers"),
     "report": ("matplotlib",),
     "workflow": ("snakemake",),
 }
