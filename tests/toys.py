@@ -40,23 +40,35 @@ JOINT = toy_training(
 )
 
 
-def open_session(tiny: Path, candidates: Path, vectors: Sequence[Path] = (), **changes: Any) -> Session:
-    """Open the joint training of the tiny world's models."""
+def open_session(
+    tiny: Path,
+    candidates: Path,
+    *,
+    llm: Path | None = None,
+    retriever: Path | None = None,
+    vectors: Sequence[Path] = (),
+    seed: int = 0,
+    options: TrainOptions = JOINT,
+    reading: ReadingOptions | None = None,
+    retrieval: RetrievalOptions | None = None,
+    **changes: Any,
+) -> Session:
+    """Open the joint training of the tiny world's models, or of others; `changes` of the training's options."""
     from jmlr.training.session import Session
 
-    options = JOINT.model_copy(update=changes)
+    options = options.model_copy(update=changes)
     joint = options.target != "frozen"
     return Session.open(
         prepared=tiny / "prepare",
-        llm=str(tiny / "llm"),
-        retriever=str(tiny / "retriever") if joint else None,
+        llm=str(llm or tiny / "llm"),
+        retriever=str(retriever or tiny / "retriever") if joint else None,
         candidates=candidates,
         previous=None,
         vectors=vectors,
-        seed=0,
+        seed=seed,
         options=options,
-        reading=toy_reading(),
-        retrieval=toy_retrieval(),
+        reading=reading or toy_reading(),
+        retrieval=retrieval or toy_retrieval(),
     )
 
 

@@ -17,36 +17,16 @@ from safetensors.torch import load_file
 import jmlr.inference.parts as parts_module
 from jmlr.runtime.job_options import values
 from jmlr.training.loop import train_round
-from jmlr.training.session import Session
 from jmlr.training.step import joint_step
-from toys import toy_reading, toy_retrieval, toy_training
+from toys import JOINT, open_session, toy_reading, toy_retrieval
 
-OPTIONS = toy_training(
-    target="llm_rank",
-    steps=4,
-    batch=8,
-    samples=4,
-    sampling_temperature=0.2,
-    llm_learning_rate=1e-2,
-    retriever_learning_rate=1e-3,
-)
+OPTIONS = JOINT.model_copy(update={"steps": 4, "batch": 8, "retriever_learning_rate": 1e-3})
 LOSSES = ("loss_lm", "loss_rank")
 
 
 def opened(tiny, candidates, seed=0, **changes):
     """Open a session in float64, so that what is left of a difference is an error, not rounding."""
-    options = OPTIONS.model_copy(update=changes)
-    session = Session.open(
-        prepared=tiny / "prepare",
-        llm=str(tiny / "llm"),
-        retriever=str(tiny / "retriever"),
-        candidates=candidates,
-        previous=None,
-        seed=seed,
-        options=options,
-        reading=toy_reading(),
-        retrieval=toy_retrieval(),
-    )
+    session = open_session(tiny, candidates, seed=seed, options=OPTIONS, **changes)
     session.llm.double()
     session.retriever.double()
     return session

@@ -159,12 +159,15 @@ def shapes(paths: Iterable[str]) -> dict[str, Any]:
     Raises:
         UserError: one cannot be read.
     """
+    wanted = list(dict.fromkeys(paths))
+    if not wanted:
+        return {}
     from transformers import AutoConfig
 
     from jmlr.models.load import gguf_of, pretrained
 
     found = {}
-    for path in dict.fromkeys(paths):
+    for path in wanted:
         folder, file = gguf_of(path)
         found[path.rstrip("/")] = pretrained(AutoConfig, folder, "configuration of", **file).to_dict()
     return found

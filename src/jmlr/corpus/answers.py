@@ -63,7 +63,7 @@ def options_of(value: Any, where: str) -> Options | None:
         value = _parsed(value, where) if value.strip() else None
     absent = _is_null
     if isinstance(value, list):
-        value, absent = {_letter(n): text for n, text in enumerate(value)}, _is_nothing
+        value, absent = {letter(n): text for n, text in enumerate(value)}, _is_nothing
     if not isinstance(value, dict | None):
         raise UnusableError(where, f"'options' is {type(value).__name__}; allowed: an object of letters, or a list")
     named = [(str(key).strip(), text) for key, text in (value or {}).items()]
@@ -104,7 +104,8 @@ def _checked(named: list[tuple[str, Any]], columns: int, where: str) -> Options:
     return options
 
 
-def _letter(number: int) -> str:
+def letter(number: int) -> str:
+    """Return what an option is called: A to Z, from then on its number from 1."""
     return string.ascii_uppercase[number] if number < MOST_OPTIONS else str(number + 1)
 
 

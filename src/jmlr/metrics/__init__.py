@@ -113,9 +113,9 @@ def rows(questions: Iterable[Known], round: int, cut_offs: Iterable[int] = ()) -
     groups: dict[tuple[str, str], list[Known]] = {}
     for question in questions:
         groups.setdefault((question.dataset, question.split), []).append(question)
+    metrics = [(name, *metric(name)) for name in names()]
     for (dataset, split), members in groups.items():
-        for name in names():
-            file, needed = metric(name)
+        for name, file, needed in metrics:
             own = [q for q in members if q.facts.keys() >= {*needed} - {"k"}]
             for k in (cut_offs if "k" in needed else ("",)) if own else ():
                 told = [{n: k if n == "k" else q.facts[n] for n in needed} for q in own]

@@ -30,9 +30,10 @@ from jmlr.runtime import meter
 from jmlr.runtime.devices import autocast
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.progress import Progress, say
-from jmlr.runtime.seeds import seed_torch, stream
+from jmlr.runtime.seeds import seed_torch
 from jmlr.runtime.signals import InterruptedTrainingError, StopSignal
 from jmlr.training.optimiser import learning_rate_factor, set_learning_rates
+from jmlr.training.order import batch_at
 from jmlr.training.state import load_state, save_state
 
 FLOOR = 0.05
@@ -162,7 +163,7 @@ def pretrain_llm(
         for step in range(begin, steps):
             seed_torch(seed, "pretrain", step)
             factor = learning_rate_factor(step, steps, warmup=warmup_steps, since=step, floor=FLOOR)
-            rows = [documents[i] for i in draw(len(documents), step, batch, seed if shuffle else None)]
+            rows = batch_at(documents, step, batch, seed if shuffle else None)
             loss, target_loss = one_step(llm, rows, made, factor, bf16)
             if not math.isfinite(loss):
                 raise UserError(
@@ -214,22 +215,3 @@ def weighted_loss(
     kept = weights[:, 1:][counted]
     full = kept == 1
     return (losses * kept).sum() / kept.sum(), (losses.detach() * full).sum() / full.sum().clamp(min=1)
-
-
-def draw(n: int, step: int, batch: int, seed: int | None) -> list[int]:
-    """Return the row numbers of a step: in order where `seed` is None, else by a fresh permutation each epoch."""
-    rows = []
-    for place in range(step * batch, (step + 1) * batch):
-        epoch, position = divmod(place, n)
-        rows.append(position if seed is None else int(_shuffled(n, seed, epoch)[position]))
-    return rows
-
-
-_orders: dict[tuple[int, int, int], np.ndarray] = {}
-
-
-def _shuffled(n: int, seed: int, epoch: int) -> np.ndarray:
-    if (n, seed, epoch) not in _orders:
-        _orders.clear()
-        _orders[n, seed, epoch] = np.random.default_rng(stream(seed, "epoch", epoch)).permutation(n)
-    return _orders[n, seed, epoch]

@@ -4,7 +4,7 @@
 Nothing here trains, scores or imports torch.
 
 Here: what is shown, and the page it stands on.
-May import: metrics, runtime.
+May import: corpus, metrics, runtime.
 """
 
 from jmlr.runtime.extras import require

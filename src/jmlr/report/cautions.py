@@ -9,15 +9,15 @@ Manifests hold no text of the data, so nothing of it comes from here.
 from __future__ import annotations
 
 import re
-import string
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from jmlr.corpus.answers import letter
 from jmlr.report.finding import falls
 from jmlr.report.load import Job, Run
+from jmlr.report.pool import headline
 
-LETTERS = string.ascii_uppercase
 FEWEST, NEARLY = 10, 0.9  # questions, and the share of them that makes an answer no choice
 
 
@@ -42,11 +42,12 @@ def cautions(run: Run) -> list[Caution]:
 
 def one_sided(run: Run) -> Iterator[str]:
     """Tell of systems that choose one option nearly always, and far more often than it is right: their accuracy says nothing of reading."""
+    split = headline(run)[1]
     for system in run.systems:
         for seed in run.seeds_of(system.name):
             answers = run.answers[system.name, seed]
             chosen = [
-                (p, g) for p, g, s in zip(answers.predicted, answers.gold, answers.splits, strict=True) if s == "test"
+                (p, g) for p, g, s in zip(answers.predicted, answers.gold, answers.splits, strict=True) if s == split
             ]
             option, times = Counter(p for p, _ in chosen).most_common(1)[0] if chosen else (-1, 0)
             right = sum(g == option for _, g in chosen)
@@ -57,7 +58,7 @@ def one_sided(run: Run) -> Iterator[str]:
                 and times - right > len(chosen) / 5
             ):
                 yield (
-                    f"{system.title}, seed {seed}, chose option {LETTERS[option]} for {times} of {len(chosen)} test questions, "
+                    f"{system.title}, seed {seed}, chose option {letter(option)} for {times} of {len(chosen)} {split} questions, "
                     f"of which it is right for {right}: its accuracy says nothing of reading"
                 )
 

@@ -75,8 +75,7 @@ def run_warm(argv: Sequence[str]) -> int | None:
         return None
     if os.isatty(2) or not threads_told():
         return None
-    early: list[int] = []
-    asked = _Asked(early)
+    asked = _Asked()
     ignored = [n for n in PASSED_ON if signal.getsignal(n) is signal.SIG_IGN]
     before = {n: signal.signal(n, asked.pass_on) for n in PASSED_ON if n not in ignored}
     try:
@@ -89,7 +88,7 @@ def run_warm(argv: Sequence[str]) -> int | None:
         for name, handler in before.items():
             signal.signal(name, handler)
         if asked.connection is None:  # nothing has begun: the signals are this process's own
-            for number in early:
+            for number in asked.early:
                 os.kill(os.getpid(), number)
     if status is None:
         print(f"jmlr {argv[0]}: the process that ran it ({VARIABLE}) has died; begin again", file=sys.stderr)
@@ -100,8 +99,8 @@ def run_warm(argv: Sequence[str]) -> int | None:
 class _Asked:
     """Passes signals on to the job, in the order they came; those that come before it has begun, when it has."""
 
-    def __init__(self, early: list[int]) -> None:
-        self.early = early
+    def __init__(self) -> None:
+        self.early: list[int] = []
         self.connection: socket.socket | None = None
 
     def pass_on(self, number: int, _: Any) -> None:

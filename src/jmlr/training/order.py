@@ -1,25 +1,28 @@
-"""Which questions a step sees: a fresh permutation each epoch, which a resumed run repeats."""
+"""Which questions or documents a step sees: a fresh permutation each epoch, which a resumed run repeats."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 
-from jmlr.inference.questions import Question
 from jmlr.runtime.seeds import stream
 
+T = TypeVar("T")
 
-def batch_at(questions: Sequence[Question], step: int, batch: int, seed: int) -> list[Question]:
-    """Return the questions of optimiser step `step`: a fresh permutation each epoch, made from the seed alone.
+
+def batch_at(items: Sequence[T], step: int, batch: int, seed: int | None) -> list[T]:
+    """Return the items of optimiser step `step`: a fresh permutation each epoch, made from the seed alone; in their order where
+    `seed` is None.
 
     Nothing has to be saved to go on after a kill. Epochs run on without a gap: a batch may hold the end of one and the
     beginning of the next.
     """
     chosen = []
     for place in range(step * batch, (step + 1) * batch):
-        epoch, position = divmod(place, len(questions))
-        chosen.append(questions[int(_permutation(len(questions), seed, epoch)[position])])
+        epoch, position = divmod(place, len(items))
+        chosen.append(items[position if seed is None else int(_permutation(len(items), seed, epoch)[position])])
     return chosen
 
 

@@ -19,9 +19,8 @@ from jmlr.models.llm import load_adapter, load_llm, merge_adapter, save_adapter
 from jmlr.runtime import devices
 from jmlr.runtime.errors import UserError
 from jmlr.training.reference import reference_step
-from jmlr.training.session import Session
 from jmlr.training.step import joint_step
-from toys import toy_reading, toy_retrieval, toy_training
+from toys import open_session, toy_reading, toy_training
 
 SMALL = {
     "hidden_size": 32,
@@ -85,11 +84,8 @@ def candidates(tiny, tmp_path_factory):
 
 def opened(tiny, candidates, llm, precision="float32", **changes):
     options = toy_training(target="llm_rank", samples=4, sampling_temperature=0.2, **changes)
-    return Session.open(
-        prepared=tiny / "prepare", llm=str(llm), retriever=str(tiny / "retriever"), candidates=candidates, previous=None, seed=0,
-        options=options, reading=READING.model_copy(update={"llm_precision": precision}),
-        retrieval=toy_retrieval(),
-    )  # fmt: skip
+    reading = READING.model_copy(update={"llm_precision": precision})
+    return open_session(tiny, candidates, llm=llm, options=options, reading=reading)
 
 
 def joint(session, step=joint_step, questions=2):

@@ -17,9 +17,8 @@ from jmlr.stages.train import train
 from jmlr.topk import Index, MaxSimIndex
 from jmlr.training.live import LiveCandidates
 from jmlr.training.reference import reference_step
-from jmlr.training.session import Session
 from jmlr.training.step import joint_step
-from toys import toy_reading, toy_retrieval, toy_training
+from toys import open_session, toy_reading, toy_retrieval, toy_training
 
 OPTIONS = toy_training(
     target="llm_rank", steps=4, batch=3, samples=4, sampling_temperature=0.2, retriever_learning_rate=1e-2
@@ -72,18 +71,15 @@ def gradients(session, step):
     return result.loss_lm.item(), result.loss_rank.item(), grads
 
 
-def open_colbert(tiny, colbert, candidates, **changes):
-    return Session.open(
-        prepared=tiny / "prepare", llm=str(tiny / "llm"), retriever=str(colbert), previous=None, candidates=candidates, seed=0,
-        options=OPTIONS.model_copy(update=changes), reading=toy_reading(), retrieval=RETRIEVAL,
-    )  # fmt: skip
+def open_kind(tiny, retriever, candidates, **changes):
+    return open_session(tiny, candidates, retriever=retriever, options=OPTIONS, retrieval=RETRIEVAL, **changes)
 
 
 @pytest.mark.parametrize("encoders", ["shared", "query_only"])
 def test_live_candidates_of_a_colbert_are_those_of_an_exact_search_and_follow_it(
     tiny, colbert, candidates, tmp_path, encoders
 ):
-    session = open_colbert(tiny, colbert, candidates, retriever_encoders=encoders)
+    session = open_kind(tiny, colbert, candidates, retriever_encoders=encoders)
     retriever, table = session.retriever, session.passages.table
     rows = [session.passages.for_retriever(row) for row in range(len(table))]
     tokens, offsets = retriever.encode_all(rows, "passage", batch_tokens=4096)
@@ -103,7 +99,7 @@ def test_live_candidates_of_a_colbert_are_those_of_an_exact_search_and_follow_it
 
 
 def test_live_candidates_refuse_the_index_of_another_kind_of_retriever(tiny, colbert, candidates, tmp_path):
-    late = open_colbert(tiny, colbert, candidates).retriever
+    late = open_kind(tiny, colbert, candidates).retriever
     dense = load_retriever(str(tiny / "retriever"))
     Index.build(torch.zeros(9, 16)).save(tmp_path / "dense/index")
     MaxSimIndex.build(torch.zeros(9, 96), range(10)).save(tmp_path / "late/index")
@@ -119,7 +115,7 @@ def test_live_candidates_refuse_the_index_of_another_kind_of_retriever(tiny, col
 
 
 def test_a_colbert_trains_with_live_candidates(tiny, colbert, candidates, tmp_path):
-    session = open_colbert(tiny, colbert, candidates)
+    session = open_kind(tiny, colbert, candidates)
     rows = [session.passages.for_retriever(row) for row in range(len(session.passages.table))]
     tokens, offsets = session.retriever.encode_all(rows, "passage", batch_tokens=4096)
     MaxSimIndex.build(tokens, offsets).save(tmp_path / "index/index")
@@ -138,12 +134,8 @@ def test_a_colbert_trains_with_live_candidates(tiny, colbert, candidates, tmp_pa
 @pytest.mark.parametrize("encoders", ["shared", "separate", "query_only"])
 @pytest.mark.parametrize("kind", ["dense", "colbert"])
 def test_the_fast_step_equals_the_twin_for_every_kind_of_retriever(tiny, colbert, candidates, kind, encoders):
-    session = Session.open(
-        prepared=tiny / "prepare", llm=str(tiny / "llm"), retriever=str(colbert if kind == "colbert" else tiny / "retriever"),
-        candidates=candidates, previous=None, seed=0,
-        options=OPTIONS.model_copy(update={"retriever_encoders": encoders}), reading=toy_reading(),
-        retrieval=RETRIEVAL,
-    )  # fmt: skip
+    retriever = colbert if kind == "colbert" else None
+    session = open_kind(tiny, retriever, candidates, retriever_encoders=encoders)
     fast, twin = gradients(session, joint_step), gradients(session, reference_step)
     assert fast[:2] == pytest.approx(twin[:2], rel=1e-9)
     assert fast[2].keys() == twin[2].keys()
