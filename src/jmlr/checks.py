@@ -152,7 +152,7 @@ def _check_contents(config: Config, held: Mapping[str, Files | None]) -> None:
             if wrong := unreadable(files, pattern, format):
                 raise UserError(f"config: {key}: {wrong}")
             here = [f for f in taken.values() if f]
-            if here and not any(map(_holds_text, here)):
+            if here and not any(map(holds_text, here)):
                 what = "it is empty" if len(taken) == 1 else f"all {len(taken)} files that it takes are empty"
                 raise UserError(f"config: {key}: '{pattern}' of source '{source}': {what}")
 
@@ -183,7 +183,8 @@ def _entries(config: Config) -> Iterator[tuple[str, str, str, str]]:
             yield f"models.{name}.pretrain.tokenizer", source, file, ""
 
 
-def _holds_text(path: Path) -> bool:
+def holds_text(path: Path) -> bool:
+    """Tell whether anything but white space stands in a file; raise UserError if it cannot be read."""
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as f:
             return any(block.strip() for block in iter(lambda: f.read(1 << 16), b""))

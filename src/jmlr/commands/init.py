@@ -9,6 +9,7 @@ Example:
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import tempfile
@@ -20,16 +21,17 @@ from typing import Any
 
 import yaml
 
-from jmlr.checks import checked
+from jmlr.checks import checked, holds_text
 from jmlr.commands.cost import said_cost
 from jmlr.config import Config
 from jmlr.corpus.formats import format_of, unreadable
 from jmlr.corpus.guess import QUESTION, delimiter, has, passage_fields, question_fields
 from jmlr.corpus.quotes import closest, hidden, quoted
-from jmlr.corpus.records import Reading, read_records
+from jmlr.corpus.records import EmptyError, Reading, read_records
 from jmlr.corpus.texts import DOCUMENTS
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.files import existing, files_below, fresh_file
+from jmlr.runtime.progress import named_as_given
 
 LOOKED_AT = 200  # records of a table whose columns are looked at
 SAMPLE = 2000  # texts whose tokens and languages are counted
@@ -77,7 +79,9 @@ def init(
         data = _data(name, folder, questions, corpus, entry, (llm, retriever), private)
         checked(data)
         with tempfile.TemporaryDirectory() as place:
-            told = _tried(data, folder, questions, Path(place))
+            links = {"documents": folder, "questions": questions}
+            with named_as_given({_link(Path(place) / k, given): given for k, given in links.items()}):
+                told = _tried(data, folder, questions, Path(place))
             run = Config.load(data)
             print(
                 "\n".join([*told, *_read_by(run, Path(place) / "prepared"), *said_cost(run, Path(place) / "prepared")])
@@ -94,13 +98,14 @@ def _corpus(folder: Path, questions: Path) -> dict[str, Any]:
         UserError: nothing there can be read, or a table's text is in no column that we know.
     """
     files = {n: p for n, p in files_below(folder).items() if p.resolve() != questions.resolve()}
-    kinds = Counter(format_of(n) for n in files if not unreadable([n]))
-    if not kinds:
-        raise UserError(f"'{folder}': {unreadable(files) or 'it holds no files of documents'}")
-    tables = [n for n in files if not unreadable([n]) and format_of(n) not in DOCUMENTS]
+    if unread := unreadable(files) or ("" if files else "it holds no files of documents"):
+        raise UserError(f"'{folder}': {unread}")
+    if not any(map(holds_text, files.values())):
+        raise UserError(f"'{folder}': {'it is empty' if len(files) == 1 else f'all its {len(files)} files are empty'}")
+    tables = [n for n in files if format_of(n) not in DOCUMENTS]
     if not tables:
         return {"source": "documents"}
-    if len(kinds) > 1 and len(tables) < sum(kinds.values()):
+    if len(tables) < len(files):
         raise UserError(
             f"'{folder}': documents and tables ({quoted(tables[0])}) side by side; put the tables elsewhere"
         )
@@ -118,21 +123,15 @@ def _questions(file: Path) -> dict[str, Any]:
     Raises:
         UserError: there is no column of questions, or none of answers.
     """
+    entry: dict[str, Any] = {"source": "questions"}
+    if file.is_dir():
+        raise UserError(f"--questions '{file}' is a folder; allowed: a table (.csv, .tsv, .json, .jsonl, .parquet)")
     if wrong := unreadable([file.name]):
         raise UserError(f"--questions: {wrong}")
-    entry: dict[str, Any] = {"source": "questions"}
     if format_of(file.name) in DOCUMENTS:
         raise UserError(f"--questions '{file}' is a document; allowed: a table (.csv, .tsv, .json, .jsonl, .parquet)")
     if file.suffix.lower() in (".csv", ".tsv", ".tab"):
-        first = file.read_bytes()[: 1 << 16]
-        try:
-            first.decode("utf-8")
-        except UnicodeDecodeError as error:
-            if error.start < len(first) - 4:
-                entry["encoding"] = "cp1252"
-        parts = delimiter(first.decode("cp1252", "replace").splitlines()[0] if first.strip() else "")
-        if parts != ("," if file.suffix.lower() == ".csv" else "\t"):
-            entry["delimiter"] = "tab" if parts == "\t" else parts
+        entry |= _cells(file)
     columns = _columns(file, entry)
     fields = question_fields(columns)
     for ours in ("question", "answer"):
@@ -150,11 +149,33 @@ def _questions(file: Path) -> dict[str, Any]:
     return {**entry, **({"fields": fields} if fields else {})}
 
 
+def _cells(file: Path) -> dict[str, str]:
+    """Return how the text of a table is read, as far as it is not UTF-8 with the delimiter of its ending: by its beginning."""
+    with file.open("rb") as opened:
+        first = opened.read(1 << 16)
+    entry: dict[str, str] = {}
+    if first.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        entry["encoding"] = "utf-16"
+    try:
+        first.decode("utf-8")
+    except UnicodeDecodeError as error:
+        if error.start < len(first) - 4:  # else the last character is cut
+            entry.setdefault("encoding", "cp1252")
+    text = first.decode(entry.get("encoding", "utf-8"), "replace")
+    parts = delimiter(text.splitlines()[0] if text.strip() else "")
+    if parts != ("," if file.suffix.lower() == ".csv" else "\t"):
+        entry["delimiter"] = "tab" if parts == "\t" else parts
+    return entry
+
+
 def _columns(file: Path, given: Mapping[str, Any]) -> list[str]:
     """Return the names of a table's columns, in the order in which they first stand."""
     reading = Reading(**{k: v for k, v in given.items() if k in ("encoding", "delimiter")})
     records = islice(read_records(file, reading), LOOKED_AT)
-    return list(dict.fromkeys(key for record in records for key in record.fields))
+    try:
+        return list(dict.fromkeys(key for record in records for key in record.fields))
+    except EmptyError as error:
+        raise UserError(f"{error.where}: no records") from None
 
 
 def _data(
@@ -229,9 +250,14 @@ def _tried(data: dict[str, Any], folder: Path, questions: Path, place: Path) -> 
     return told
 
 
+def _link(held: Path, given: Path) -> Path:
+    """Return where the temporary folder of a source has what was given: a folder as itself, a file in it."""
+    return held if given.is_dir() else held / given.name
+
+
 def _kinds(folder: Path) -> str:
     names = list(files_below(folder))
-    kinds = Counter(format_of(n) if not unreadable([n]) else "unread" for n in names)
+    kinds = Counter(map(format_of, names))
     return f"{len(names):,} files ({', '.join(f'{n:,} {k}' for k, n in kinds.most_common())})"
 
 

@@ -79,13 +79,14 @@ class Fields:
             UserError: it is missing or empty where it is required, or no text.
         """
         value, theirs = only(self.value(record, name)), self.mapping.get(name, name)
+        where = self.place(record.where, name)
         if required and value is None and not _has(record.fields, theirs):
             fix = _inside(record, theirs) or _joined(record, theirs) or f"'fields' can rename {name}"
             said = f"no field '{theirs}'{closest(theirs, record.fields)}; {fix}"
             raise RecordError(record.where, said, _missing(theirs))
-        text = as_text(value, record.where, f"'{name}'")
+        text = as_text(value, where, f"'{name}'")
         if required and not text:
-            raise RecordError(record.where, f"'{name}' is empty")
+            raise RecordError(where, f"'{name}' is empty")
         return text
 
     def id(self, record: Record, name: str = "id") -> str:
@@ -108,7 +109,16 @@ class Fields:
         value = self.value(record, name)
         if value is None or value == "":
             return []
-        return [as_text(v, record.where, f"'{name}'") for v in (value if isinstance(value, list) else [value])]
+        where = self.place(record.where, name)
+        return [as_text(v, where, f"'{name}'") for v in (value if isinstance(value, list) else [value])]
+
+    def place(self, where: str, name: str) -> str:
+        """Return the place of a field in a record for messages: with its own name, where that is not ours.
+
+        >>> Fields(["answer"], {"answer": "key"}).place("exam.csv: line 3", "answer")
+        "exam.csv: line 3, field 'key'"
+        """
+        return f"{where}, field '{self.mapping[name]}'" if name in self.mapping else where
 
 
 def as_text(value: Any, where: str, name: str) -> str:

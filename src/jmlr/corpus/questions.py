@@ -199,7 +199,7 @@ class QuestionReader:
         split = tried(self._split, record, fields, key) if id or not self.split_of else None
         if unusable and self.unusable == "error":
             said = f"{unusable.what}; 'unusable: drop' lists such questions and goes on"
-            self.faults.add(RecordError(where, said, unusable.kind))
+            self.faults.add(RecordError(unusable.where, said, unusable.kind))
         if self.faults.count > before:
             return None
         if unusable:
@@ -234,20 +234,22 @@ class QuestionReader:
         return id
 
     def _options_and_answer(self, record: Record, fields: Fields, where: str) -> tuple[list[str], int, str]:
-        options = options_of(list(self.choices) if self.choices else fields.value(record, "options"), where)
+        given = list(self.choices) if self.choices else fields.value(record, "options")
+        options = options_of(given, where if self.choices else fields.place(where, "options"))
         answer, answer_text = fields.value(record, "answer"), fields.text(record, "answer_text")
+        there = fields.place(where, "answer")
         if options:
-            index = self.answers.right(options, answer, answer_text, where)
+            index = self.answers.right(options, answer, answer_text, there)
             return options.texts, index, options.texts[index]
         if self.retrieval and not answer_text and answer in (None, ""):
             return [], -1, ""
         if not self.open:
             raise UnusableError(where, "no options; allowed: at least two in 'options', or 'open: true'", "no options")
-        words = [answer_text] if answer_text else words_of(answer, where)
+        words = [answer_text] if answer_text else words_of(answer, there)
         if not words:
             what = "an open question without an answer"
-            raise UnusableError(where, f"{what}; allowed: a text in 'answer'", what)
-        return [], -1, self.answers.one_of(words, where)
+            raise UnusableError(there, f"{what}; allowed: a text in 'answer'", what)
+        return [], -1, self.answers.one_of(words, there)
 
     def _split(self, record: Record, fields: Fields, key: str) -> str:
         if self.split_of and (own := fields.id(record)) in self.split_of:

@@ -126,10 +126,10 @@ def _records(path: Path, reading: Reading | None, name: str, within: str) -> Ite
 
 
 class EmptyError(UserError):
-    """A file without records; `fix` says what to do."""
+    """A file without records, `where` it is, and under which name; `fix` says what to do."""
 
     def __init__(self, where: str, name: str, document: bool) -> None:
-        self.name = name
+        self.where, self.name = where, name
         self.fix = "fetch the source again, or let 'file' match others only"
         if document:
             self.fix += "; 'skip_empty: true' passes over documents of a corpus without text (headings alone are none)"

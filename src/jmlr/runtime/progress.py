@@ -11,7 +11,8 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from jmlr.runtime.duration import duration
 from jmlr.runtime.errors import UserError
@@ -19,6 +20,7 @@ from jmlr.runtime.errors import UserError
 TERMINAL_S, LOG_S = 5.0, 60.0
 
 _muted = False
+_given: dict[str, str] = {}  # path -> what a person calls it
 _warned: dict[str, None] = {}  # texts, each once, in the order they were said
 
 
@@ -32,10 +34,33 @@ def say(text: str) -> None:
     """Print one line to standard error at once."""
     if _muted:
         return
+    text = _as_given(text)
     # The reader may be gone: a scheduler's signal ends the `tee` of a rule's shell line before the stage, which then
     # still has its state to save.
     with contextlib.suppress(OSError):
         print(text, file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def named_as_given(names: Mapping[Path, Path]) -> Iterator[None]:
+    """Let what is said and raised as a UserError inside name files as a person gave them, not where a copy or link lies.
+
+    Args:
+        names: path of a file or folder -> what it stands for; no path lies in another
+    """
+    _given.update({str(path): str(given) for path, given in names.items()})
+    try:
+        yield
+    except UserError as error:
+        raise UserError(_as_given(str(error))) from None
+    finally:
+        _given.clear()
+
+
+def _as_given(text: str) -> str:
+    for path, given in _given.items():
+        text = text.replace(path, given)
+    return text
 
 
 def warn(name: str, text: str) -> None:

@@ -269,7 +269,7 @@ def _counts(asked: list[Row]) -> dict[str, dict[str, int]]:
     for question in asked:
         for key in ("dataset", "split"):
             if not re.fullmatch(r"[\w.+-]{1,64}", question[key]):
-                what = f"{key} {quoted(question[key])} is no name; allowed: letters, digits and ._+-, at most 64"
+                what = f"{key} {quoted(question[key])} of question {quoted(question['id'])} is no name; allowed: letters, digits and ._+-, at most 64"
                 raise UserError(f"prepare: {what}; does 'fields' name the right field?")
         counts.setdefault(question["dataset"], Counter())[question["split"]] += 1
     return {dataset: dict(c) for dataset, c in counts.items()}

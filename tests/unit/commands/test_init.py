@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import tempfile
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -132,3 +134,77 @@ def test_what_cannot_be_read_and_what_is_there_already_is_one_line(tmp_path: Pat
         with pytest.raises(UserError, match=said):
             init(folder, questions=given, out=tmp_path / out)
     assert (tmp_path / "there.yaml").read_text() == "run: mine\n"
+
+
+EXAM = "id,question,a,b,c,key\n" + "".join(f"q{n},Which drug for {n}?,drug {n},rest,surgery,A\n" for n in range(40))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        (
+            "exam.csv",
+            EXAM + "q99,what,a,b,c,Z\n",
+            "exam.csv: line 42: question 'q99', field 'key': answer 'Z' is none of",
+        ),
+        ("exam.csv", EXAM + "q99,what,a,b,c,\n", "exam.csv: line 42: question 'q99', field 'key': no answer"),
+        (
+            "exam.csv",
+            EXAM + "q99,what,a,,c,A\n",
+            "exam.csv: line 42: question 'q99', field 'a, b, c': option 'B' is empty",
+        ),
+        (
+            "exam.csv",
+            EXAM.replace("question", "Stem") + "q99,,a,b,c,A\n",
+            "exam.csv: line 42, field 'Stem': 'question' is empty",
+        ),
+        ("exam.csv", EXAM + EXAM.splitlines()[1], "question 'q0': the id was there before (exam.csv: line 2)"),
+        ("exam.csv", EXAM + "q99,what\n", "exam.csv: line 42: 2 columns, but the header has 6"),
+        ("exam.csv", "", "exam.csv: no records"),
+        ("docs/a.txt", b"caf\xe9", "docs/a.txt: line 1: not UTF-8"),
+        ("docs/a.xml", "<a><b></a>", "docs/a.xml: malformed XML at line 1"),
+        ("docs/a.pdf", "%PDF", "'docs': 'a.pdf': '.pdf' is not read"),
+        ("docs/a.txt.gz", "x", "docs/a.txt.gz"),
+        ("table/a.csv", "id,text\n1,one\n1,two\n", "table/a.csv: line 3: id '1' was there before"),
+        ("table/a.csv", "id,text\n1,one\n2,\n", "table/a.csv: line 3: 'text' is empty"),
+        ("table/a.txt", " \n", "'table': it is empty"),
+    ],
+)
+def test_a_fault_in_the_files_names_them_as_given_with_line_and_field(
+    tmp_path: Path, notes: Path, monkeypatch, name: str, content: str | bytes, said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    notes.rename("docs")
+    Path("exam.csv").write_text(EXAM)
+    Path("table").mkdir()
+    Path(name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    temporary = tempfile.mkdtemp(dir=tmp_path)
+    monkeypatch.setattr(tempfile, "tempdir", temporary)
+    with pytest.raises(UserError) as caught:
+        init(Path("table" if name.startswith("table") else "docs"), questions=Path("exam.csv"), out=Path("my.yaml"))
+    assert said in str(caught.value)
+    assert temporary not in str(caught.value)
+    assert not Path("my.yaml").exists()
+
+
+def test_what_is_passed_over_is_told_of_the_file_that_was_given(
+    tmp_path: Path, notes: Path, monkeypatch, capsys
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("exam.csv").write_text(EXAM)
+    with zipfile.ZipFile("books.zip", "w") as archive:
+        archive.writestr("a.txt", "The drug is given for the disease.")
+        archive.writestr("a.pdf", "%PDF")
+    init(Path("books.zip"), questions=Path("exam.csv"), out=Path("my.yaml"))
+    told = [line for line in capsys.readouterr().err.splitlines() if "passed over" in line]
+    assert {line.partition(":")[0] for line in told} == {"books.zip"}
+
+
+def test_a_table_in_utf_16_is_read_as_that_and_a_folder_is_no_table(tmp_path: Path, notes: Path) -> None:
+    exam = tmp_path / "exam.tsv"
+    exam.write_bytes(EXAM.replace(",", "\t").encode("utf-16"))  # as Excel saves "Unicode text"
+    init(notes, questions=exam, out=tmp_path / "my.yaml")
+    [entry] = yaml.safe_load((tmp_path / "my.yaml").read_text())["prepare"]["questions"]
+    assert entry["encoding"] == "utf-16"
+    with pytest.raises(UserError, match="is a folder; allowed: a table"):
+        init(notes, questions=notes, out=tmp_path / "other.yaml")

@@ -127,8 +127,8 @@ def test_a_required_text_is_refused_if_it_is_none(value: Any, said: str) -> None
 
 
 def test_a_field_of_nothing_is_empty_and_not_missing() -> None:
-    for fields in (Fields(KNOWN), Fields(KNOWN, {"text": "body"})):
-        with pytest.raises(UserError, match=r"^f: line 1: 'text' is empty$"):
+    for fields, place in ((Fields(KNOWN), ""), (Fields(KNOWN, {"text": "body"}), ", field 'body'")):
+        with pytest.raises(UserError, match=rf"^f: line 1{place}: 'text' is empty$"):
             fields.text(record(text=None, body=None), "text", required=True)
 
 
