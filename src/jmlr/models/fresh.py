@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from jmlr.models import attention
 from jmlr.models.colbert import ColbertRetriever
 from jmlr.models.dense import DenseRetriever
 from jmlr.models.load import every_row_learns, pretrained, quiet
@@ -56,6 +57,7 @@ def fresh_model(architecture: dict[str, Any], tokenizer: Any, embedding_std: flo
     from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
 
     quiet()
+    attention.install()
     settings = dict(architecture)
     kind = settings.pop("model_type", None)
     if kind is None:

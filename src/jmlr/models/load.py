@@ -12,6 +12,7 @@ import struct
 import warnings
 from typing import Any
 
+from jmlr.models import attention
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.extras import how_to_install
 from jmlr.runtime.meter import watch
@@ -33,6 +34,7 @@ def pretrained(kind: Any, path: str, what: str, **settings: Any) -> Any:
     from safetensors import SafetensorError
 
     quiet()
+    attention.install()
     try:
         model = kind.from_pretrained(path, **settings)
         watch("llm" if what == "language model" else what, model)
