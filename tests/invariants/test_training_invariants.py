@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-import jmlr.inference.parts as parts_module
+import jmlr.models.parts as parts_module
 from jmlr.runtime.job_options import values
 from jmlr.training.loop import train_round
 from jmlr.training.step import joint_step

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from jmlr.inference.parts import computed_in_parts
 from jmlr.inference.questions import Passages, Question
 from jmlr.models.forward import answer_losses
+from jmlr.models.parts import computed_in_parts
 from jmlr.runtime.devices import autocast
 
 

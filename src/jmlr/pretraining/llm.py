@@ -24,6 +24,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from jmlr.models.forward import hidden_states, logits_of
+from jmlr.models.parts import in_parts
 from jmlr.models.tensors import pad_right
 from jmlr.pretraining.muon import Muon
 from jmlr.runtime import meter
@@ -32,6 +33,7 @@ from jmlr.runtime.errors import UserError
 from jmlr.runtime.progress import Progress, say
 from jmlr.runtime.seeds import seed_torch
 from jmlr.runtime.signals import InterruptedTrainingError, StopSignal
+from jmlr.training.budget import tokens_at_once
 from jmlr.training.optimiser import learning_rate_factor, set_learning_rates
 from jmlr.training.order import batch_at
 from jmlr.training.state import load_state, save_state
@@ -187,22 +189,32 @@ def pretrain_llm(
 def one_step(
     llm: nn.Module, rows: Sequence[Document], made: Sequence[torch.optim.Optimizer], factor: float, bf16: bool
 ) -> tuple[float, float]:
-    """Make one optimiser step at `factor` times the peak learning rates; return the loss, and that on targets."""
+    """Make one optimiser step at `factor` times the peak learning rates; return the loss, and that on targets.
+
+    The loss is the weighted mean over the batch's tokens. Its gradient is added up over parts of alike length: little padding, and
+    memory for a part alone.
+    """
     for optimiser in made:
         set_learning_rates(optimiser, factor)
-    loss, target_loss = weighted_loss(llm, rows, next(llm.parameters()).device, bf16)
-    loss.backward()
+    where = next(llm.parameters()).device
+    weight = sum(float(d.weights[1:].sum(dtype=np.float64)) for d in rows)
+    targets = sum(int((d.weights[1:] == 1).sum()) for d in rows)
+    loss = target_loss = torch.zeros((), device=where)
+    for part in in_parts([len(d.ids) for d in rows], tokens_at_once(where.type)):
+        summed, on_targets = loss_sums(llm, [rows[i] for i in part], where, bf16)
+        (summed / weight).backward()
+        loss, target_loss = loss + summed.detach(), target_loss + on_targets
     nn.utils.clip_grad_norm_(llm.parameters(), 1.0)
     for optimiser in made:
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
-    return loss.item(), target_loss.item()
+    return loss.item() / weight if weight else math.nan, target_loss.item() / max(targets, 1)
 
 
-def weighted_loss(
+def loss_sums(
     llm: nn.Module, rows: Sequence[Document], where: torch.device, bf16: bool
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the weighted mean loss of a batch, and the mean over tokens of full weight; the head sees only weighted tokens."""
+    """Return the weighted sum of the tokens' losses, and the sum over tokens of full weight; the head sees only weighted tokens."""
     ids = pad_right([d.ids.tolist() for d in rows], where)
     weights = torch.zeros(ids.shape)
     for i, d in enumerate(rows):
@@ -213,5 +225,4 @@ def weighted_loss(
         logits = logits_of(llm, hidden_states(llm, ids)[:, :-1][counted])
     losses = F.cross_entropy(logits.float(), ids[:, 1:][counted], reduction="none")
     kept = weights[:, 1:][counted]
-    full = kept == 1
-    return (losses * kept).sum() / kept.sum(), (losses.detach() * full).sum() / full.sum().clamp(min=1)
+    return (losses * kept).sum(), (losses.detach() * (kept == 1)).sum()

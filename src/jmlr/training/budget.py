@@ -28,6 +28,11 @@ def warmup_steps(options: TrainOptions, *, steps: int) -> int:
     return min(MOST_WARMUP, steps // 10) if options.warmup_steps is None else options.warmup_steps
 
 
+def tokens_at_once(kind: str) -> int:
+    """Return the most tokens, padding included, that one forward pass should compute on a device of this kind, "cpu" or another."""
+    return CPU_TOKENS if kind == "cpu" else GPU_TOKENS
+
+
 def forward_tokens(options: TrainOptions, kind: str) -> int:
-    """Return the most tokens, padding included, that one forward pass computes on a device of this kind, "cpu" or another."""
-    return options.forward_tokens or (CPU_TOKENS if kind == "cpu" else GPU_TOKENS)
+    """Return the same where a training may say otherwise."""
+    return options.forward_tokens or tokens_at_once(kind)

@@ -20,12 +20,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from jmlr.inference.parts import computed_in_parts, in_parts
 from jmlr.inference.passage_losses import passage_losses
 from jmlr.inference.questions import Passages, Question
 from jmlr.losses import options_of, target
 from jmlr.losses.llm_rank import agreement, sample, scale
 from jmlr.models.forward import answer_losses
+from jmlr.models.parts import computed_in_parts, in_parts
 from jmlr.models.retriever import Retriever
 from jmlr.models.tensors import at_least_float32
 from jmlr.runtime.devices import autocast

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
 
 from jmlr.config import Config
 from jmlr.options import PretrainOptions
-from jmlr.pretraining.llm import Document, _weights, pack, steps_for
+from jmlr.pretraining.llm import Document, _weights, one_step, pack, steps_for
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.manifest import read_manifest
 from jmlr.stages.pretrain import pretrain
@@ -147,3 +148,31 @@ def test_the_weights_of_tokens_are_those_of_the_obvious_way():
         assert found.tolist() == np.array(obvious(text, targets, offsets), np.float32).tolist()
         cases += len(offsets)
     assert cases > 500
+
+
+@pytest.mark.parametrize("together", [8, 10_000])
+def test_a_step_in_parts_has_the_loss_and_the_gradient_of_the_whole_batch(tiny, monkeypatch, together):
+    """Documents of uneven length and weight: the weighted mean over all tokens of the batch, whatever computes at once."""
+    monkeypatch.setattr("jmlr.pretraining.llm.tokens_at_once", lambda kind: together)
+    llm = AutoModelForCausalLM.from_pretrained(tiny / "llm").double()
+    draw = np.random.default_rng(0)
+    rows = [
+        Document(draw.integers(5, 90, n).astype(np.int32), draw.choice([0, 0.25, 1], n).astype(np.float32))
+        for n in (3, 17, 9, 9, 4)
+    ]
+    loss, target_loss = one_step(llm, rows, [], 1.0, False)
+    found = {name: p.grad.clone() for name, p in llm.named_parameters()}
+    llm.zero_grad()
+    losses, weights = [], []
+    for row in rows:
+        logits = llm(input_ids=torch.tensor(row.ids)[None].long()).logits[0, :-1]
+        losses.append(torch.nn.functional.cross_entropy(logits, torch.tensor(row.ids[1:]).long(), reduction="none"))
+        weights.append(torch.tensor(row.weights[1:]))
+    each, weight = torch.cat(losses), torch.cat(weights)
+    expected = (each * weight).sum() / weight.sum()
+    expected.backward()
+    torch.nn.utils.clip_grad_norm_(llm.parameters(), 1.0)
+    assert loss == pytest.approx(expected.item(), rel=1e-6)
+    assert target_loss == pytest.approx(each[weight == 1].mean().item(), rel=1e-6)
+    for name, p in llm.named_parameters():
+        assert torch.allclose(found[name], p.grad, atol=1e-7), name

@@ -5,8 +5,8 @@ import random
 import pytest
 import torch
 
-from jmlr.inference import parts
-from jmlr.inference.parts import computed_in_parts, in_parts
+from jmlr.models import parts
+from jmlr.models.parts import computed_in_parts, in_parts
 from jmlr.training.tally import Tally
 
 
