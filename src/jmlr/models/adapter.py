@@ -9,8 +9,7 @@ layers, several adapters at once and variants of LoRA are left to peft.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from functools import cache
 from typing import Any
 
 import torch
@@ -22,22 +21,42 @@ def fuse_lora(llm: nn.Module) -> int:
     """Let every plain LoRA layer of a model compute so; return how many there are."""
     from peft.tuners.lora import Linear
 
-    layers = [m for m in llm.modules() if isinstance(m, Linear) and type(m.get_base_layer()) is nn.Linear]
+    layers = [m for m in llm.modules() if type(m) is Linear and type(m.get_base_layer()) is nn.Linear]
     for layer in layers:
-        layer.forward = partial(_forward, layer, layer.forward)  # type: ignore[method-assign]
+        layer.__class__ = _fused()
     return len(layers)
 
 
-def _forward(layer: Any, plain: Callable[..., Tensor], x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+@cache
+def _fused() -> type:
+    """Return peft's LoRA layer with another forward pass."""
+    from peft.tuners.lora import Linear
+
+    class FusedLinear(Linear):
+        def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+            if args or kwargs or not _usual(self, x):
+                return super().forward(x, *args, **kwargs)
+            return _forward(self, x)
+
+    return FusedLinear
+
+
+def _usual(layer: Any, x: Tensor) -> bool:
+    """Tell whether a layer has one plain adapter, and all is of one type or becomes so by autocast."""
+    active = layer.active_adapters
+    if len(active) != 1 or active[0] not in layer.lora_A or active[0] in layer.lora_variant:
+        return False
+    if layer.disable_adapters or layer.merged or layer.lora_bias[active[0]]:
+        return False
+    one_type = x.dtype == layer.get_base_layer().weight.dtype == layer.lora_A[active[0]].weight.dtype
+    return one_type or torch.is_autocast_enabled(x.device.type)
+
+
+def _forward(layer: Any, x: Tensor) -> Tensor:
     """Return W x + s B A x: x [..., in] -> [..., out]."""
-    base, active = layer.get_base_layer(), layer.active_adapters
-    usual = len(active) == 1 and active[0] in layer.lora_A and active[0] not in layer.lora_variant
-    if not usual or layer.disable_adapters or layer.merged or args or kwargs:
-        return plain(x, *args, **kwargs)
-    a, b = layer.lora_A[active[0]].weight, layer.lora_B[active[0]].weight
-    scale, dropout = layer.scaling[active[0]], layer.lora_dropout[active[0]]
-    if not x.dtype == base.weight.dtype == a.dtype or layer.lora_bias[active[0]]:
-        return plain(x)
+    base, name = layer.get_base_layer(), layer.active_adapters[0]
+    a, b = layer.lora_A[name].weight, layer.lora_B[name].weight
+    scale, dropout = layer.scaling[name], layer.lora_dropout[name]
     rows, (outer, inner) = x.numel() // x.shape[-1], base.weight.shape
     exact = not torch.is_autocast_enabled(x.device.type)  # a bfloat16 sum of W and B A would lose most of B A
     still = not (layer.training and isinstance(dropout, nn.Dropout) and dropout.p > 0)
