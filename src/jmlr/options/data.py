@@ -120,6 +120,11 @@ class QuestionsOptions(_ReadOptions):
         dict, "split, or dataset/split -> expected number of usable questions; those not named are not checked"
     )
     open: bool = option(False, "questions without options (a term, a short answer) are allowed")
+    distractors: Count = option(
+        0,
+        "make open questions multiple choice, with so many answers of other questions of the same gold section (else "
+        "subject) as wrong options; where there are too few, a question stays open",
+    )
     retrieval: bool = option(
         False, "questions without options and without an answer are allowed: they count for retrieval alone"
     )
@@ -208,7 +213,7 @@ class PrepareOptions(Closed):
         0.0, "drop passages this similar to one before (Jaccard of 5-word shingles, MinHash; 0.7 to 1); 0: no check"
     )
     decontaminate: DecontaminateOptions = option(DecontaminateOptions, "no test question in what is learnt from")
-    seed: Count = option(0, "seed of the cloze documents")
+    seed: Count = option(0, "seed of the cloze documents and of distractors")
 
     def known_splits(self) -> set[str]:
         """Return the splits that the questions can be of, as far as the options tell; nothing where records say their own."""

@@ -59,7 +59,7 @@ def prepare(out: Path, fetched: list[Path], options: PrepareOptions, prompts: Pr
         def dropped(row: Row) -> None:
             table_of_dropped.add({**row, "id": known_as(row["id"]), "test_id": known_as(row["test_id"])})
 
-        asked, notes["private"] = _questions(sources, options.questions, dropped), private
+        asked, notes["private"] = _questions(sources, options.questions, options.seed, dropped), private
         asked, notes["repeated"] = _repeats(asked, options.repeated == "once", dropped)
         tests = _tests(asked, options.decontaminate)
         asked = _without_tests(asked, tests, options.decontaminate, dropped)
@@ -101,13 +101,16 @@ def _records(sources: dict[str, Path], part: Any, pattern: str = "") -> Iterator
     return adapted(records, getattr(part, "adapter", ""))
 
 
-def _questions(sources: dict[str, Path], parts: list[QuestionsOptions], dropped: Callable[[Row], None]) -> list[Row]:
+def _questions(
+    sources: dict[str, Path], parts: list[QuestionsOptions], seed: int, dropped: Callable[[Row], None]
+) -> list[Row]:
     """Return the questions of all entries; list the unusable ones.
 
     Raises:
         UserError: what is wrong with which record, or another number of questions than expected.
     """
     from jmlr.corpus.answers import Answers
+    from jmlr.corpus.distractors import multiple_choice
     from jmlr.corpus.fields import Fields
     from jmlr.corpus.judgements import read_judgements
     from jmlr.corpus.questions import FIELDS, QuestionReader
@@ -117,7 +120,7 @@ def _questions(sources: dict[str, Path], parts: list[QuestionsOptions], dropped:
     ids: dict[str, str] = {}
     for part in parts:
         reader = QuestionReader(
-            source=part.source, dataset=part.dataset, split=part.split, shares=part.shares, splits=part.splits, open=part.open,
+            source=part.source, dataset=part.dataset, split=part.split, shares=part.shares, splits=part.splits, open=part.open or part.distractors > 0,
             retrieval=part.retrieval, choices=part.choices, unusable=part.unusable, most_unusable=part.most_unusable,
             make_ids=part.make_ids, ids=ids, split_of=split_of(part.split_ids, sources),
             answers=Answers(part.answer_index, part.same_text, part.several_answers),
@@ -126,6 +129,11 @@ def _questions(sources: dict[str, Path], parts: list[QuestionsOptions], dropped:
         first, given = FirstFile(fields.known_id), len(found)
         judged = read_judgements(part.qrels, sources, part.split, part.splits) if part.qrels else None
         found += reader.read_files(_files(sources, part, first, judged, fields.known_id), fields)
+        if part.distractors:
+            found[given:], still_open = multiple_choice(found[given:], part.distractors, seed)
+            if still_open:
+                why = f"no {part.distractors} other answers in their section or subject ('distractors')"
+                warn("prepare", f"{part.source}: {still_open:,} questions stay open: {why}")
         for question in found[given:]:
             question["gold_check"] = part.gold_check
         _say_passed_over(part.source, first.passed_over, judged.unjudged if judged else 0)
