@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -75,12 +76,20 @@ GPU_SHAPE = Shape(
 )
 
 
+class Wordless(SimpleNamespace):
+    """The tokenizer of prompts without words of their own."""
+
+    def __call__(self, texts: list[str], **_: Any) -> dict[str, list[list[int]]]:
+        """Return no tokens."""
+        return {"input_ids": [[] for _ in texts]}
+
+
 class Texts:
     """Passages of random tokens, in the place of `jmlr.inference.questions.Passages`."""
 
     def __init__(self, shape: Shape, rng: np.random.Generator, count: int) -> None:
         self.kept = None
-        tokenizer = SimpleNamespace(bos_token_id=1, eos_token_id=2)
+        tokenizer = Wordless(bos_token_id=1, eos_token_id=2)
         reading = ReadingOptions(answer_prompt="", llm_tokens=8192)
         self.prompter = Prompter(tokenizer, **reading.model_dump(exclude={"llm_precision"}))
         self._llm = [tokens(rng, shape.passage_tokens, shape.vocabulary) for _ in range(count)]
@@ -137,16 +146,10 @@ class Bench:
         count = shape.batch * shape.candidates
         texts = Texts(shape, rng, count)
         rows = rng.permutation(count).reshape(shape.batch, shape.candidates).tolist()
+        v, asked, answered = shape.vocabulary, shape.question_tokens, shape.answer_tokens
+        scores, draw = [0.0] * shape.candidates, partial(tokens, rng)
         batch = [
-            Question(
-                n,
-                tokens(rng, (10, 40), 2000),
-                tokens(rng, shape.question_tokens, shape.vocabulary),
-                [*tokens(rng, shape.answer_tokens, shape.vocabulary), 2],
-                row,
-                [0.0] * shape.candidates,
-                frozenset(),
-            )
+            Question(n, draw((10, 40), 2000), draw(asked, v), [*draw(answered, v), 2], row, scores, frozenset())
             for n, row in enumerate(rows)
         ]
         options = {
@@ -154,8 +157,6 @@ class Bench:
             "target": "llm_rank",
             "samples": shape.samples,
             "passages": shape.passages,
-        }
-        options |= {
             "llm_answer_tokens": 16,
             "forward_tokens": 16384 if shape.bf16 else 2048,  # parts that fit the cache of a CPU
             "train_bf16": shape.bf16 or "bf16" in contestant,
@@ -253,10 +254,10 @@ def phases(seconds: dict[str, float]) -> Iterator[None]:
     kept = {name: getattr(fast, name) for name in PHASES}
 
     def timed(name: str) -> Callable[..., Any]:
-        def call(*arguments: Any) -> Any:
+        def call(*arguments: Any, **named: Any) -> Any:
             start = time.perf_counter()
             try:
-                return kept[name](*arguments)
+                return kept[name](*arguments, **named)
             finally:
                 synchronize()
                 seconds[name] = seconds.get(name, 0.0) + time.perf_counter() - start
