@@ -40,11 +40,11 @@ real: .venv/.workflow  ## the same on real text: OpenStax textbooks, or offline 
 	  || { [ -n "$(DATA)" ] || echo "make: without a network, or for RUN=pubmedqa: make real DATA=FOLDER (docs/reproduce.md#real-text says what it holds)"; exit 1; }
 	@echo; cat results/$(RUN)/report/table.txt; echo; echo "report: $(CURDIR)/results/$(RUN)/report/report.html"
 
-test: .venv/.test  ## all tests, on the CPU, two files at once; ARGS="-k topk" for some
-	@python -m pytest -n 2 --dist loadfile $(ARGS)
+test: .venv/.test  ## all tests, on the CPU, two files at once, the longest first; ARGS="-k topk" for some
+	@python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 quick: .venv/.test  ## the tests that take under two minutes together: no SLURM, no whole workflow, no real data
-	@python -m pytest -n 2 --dist loadfile -q -m "not slow and not real and not gpu" src tests/repo tests/unit $(ARGS)
+	@python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -q -m "not slow and not real and not gpu" src tests/repo tests/unit $(ARGS)
 
 lint: .venv/.lint  ## style, types, the workflow's own linter, dead links of the documentation
 	ruff check .

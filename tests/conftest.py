@@ -17,6 +17,20 @@ collect_ignore_glob = ["**/conftest.py"]
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
+# Folders and files of tests that take minutes. They begin first, so that no process works on alone when the others are done.
+LONG = ("slurm/", "native/", "repo/test_recipes", "invariants/", "workflow/", "unit/training/")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first; make hands files out in this order."""
+    here = Path(__file__).parent
+
+    def place(item: pytest.Item) -> int:
+        name = os.path.relpath(item.path, here)
+        return next((i for i, long in enumerate(LONG) if name.startswith(long)), len(LONG))
+
+    items.sort(key=place)
+
 
 @pytest.fixture(scope="session")
 def data() -> Path:
