@@ -13,8 +13,8 @@ from typing import Any
 from jmlr.corpus.answers import options_of
 from jmlr.options import AnswerOptions, ReadingOptions, RetrievalOptions
 from jmlr.runtime.errors import UserError
-from jmlr.runtime.files import existing
-from jmlr.runtime.manifest import NAME, answering_round, belonging, last_training, read_manifest
+from jmlr.runtime.finished import answered, answering_round, last_training, made, model_of, part
+from jmlr.runtime.manifest import NAME, read_manifest
 
 FAR = 0.01  # share of the run's own questions that may score lower than a question that is near the corpus
 
@@ -43,7 +43,7 @@ def ask(
     Example:
         jmlr ask "Which finding is expected on examination?" --options '["fokzum", "sannom", "taklim", "podfed"]'
     """
-    row = _row(existing(run, "--run"), system, seed)
+    row = _row(run, system, seed)
     choices = options_of(options, "--options") if options is not None else None
     texts = choices.texts if choices else []
     count = passages or row.passages
@@ -55,11 +55,12 @@ def ask(
                 f"--compare: the retriever of '{system}' that answers {why}; allowed: a row that answers by a trained one"
             )
         rounds = {"before training": row.searches[:1], "after training": row.searches[-1:]}
-    answered = _answerer(row)
-    for title, searches in rounds.items():
-        found = _found(run, searches[0], question, texts, count) if searches and count else []
+    there = {title: [_search(run, s) for s in searches if count] for title, searches in rounds.items()}
+    answer = _answerer(row)
+    for title, searches in there.items():
+        found = _found(run, searches[0], question, texts, count) if searches else []
         print(f"== {title}" if title else "", end="\n" if title else "")
-        answered(question, choices.keys if choices else [], texts, found)
+        answer(question, choices.keys if choices else [], texts, found)
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,8 @@ class Row:
         adapter: what was trained; None: the model as it is
         reading, answer: how it reads and answers
         passages: how many it reads (K)
-        searches: of the retriever before training and after; of one that stays as it is, one; none for a closed book
+        searches: of the retriever before training and after, as manifests name them; of one that stays as it is, one; none
+            for a closed book
     """
 
     run: Path
@@ -83,7 +85,7 @@ class Row:
     reading: ReadingOptions
     answer: AnswerOptions
     passages: int
-    searches: list[Path]
+    searches: list[str]
 
 
 def _row(run: Path, system: str, seed: int) -> Row:
@@ -103,19 +105,29 @@ def _row(run: Path, system: str, seed: int) -> Row:
                 f"'{folder / 'answer'}' does not say who answered: it was made by an earlier version; answer again"
             )
         reading = ReadingOptions(**{k: settings[k] for k in ReadingOptions.model_fields if k in settings})
-        searches = [Path(belonging(run, s)) for s in notes["searches"]]
-        llm, endpoint = belonging(run, notes.get("llm", "")), notes.get("endpoint", {}).get("settings")
+        answered(run, system, seed)
+        searches = notes["searches"]
+        llm, endpoint = model_of(run, notes.get("llm", "")), notes.get("endpoint", {}).get("settings")
         return Row(run, llm, endpoint, None, reading, answer, notes["passages"], searches)
     trained = last_training(run, system, seed)
     manifest = read_manifest(trained)
     options = manifest["options"]
     reading = ReadingOptions(**{k: options[k] for k in ReadingOptions.model_fields if k in options})
     first = read_manifest(folder / "r1/train")["notes"]["candidates"]
-    searches = [Path(belonging(run, first))] if first else []
+    searches = [first] if first else []
     if (trained / "retriever").is_dir() and answering_round(run, system, seed) != 0:
-        searches.append(trained.parent / "search")
-    llm = belonging(run, manifest["notes"]["llm"])
+        searches.append(str(trained.parent.relative_to(run) / "search"))
+    llm = model_of(run, manifest["notes"]["llm"])
     return Row(run, llm, None, trained / "adapter", reading, answer, options["passages"], searches)
+
+
+def _search(run: Path, name: str) -> Path:
+    """Return a search that a manifest names; raise UserError if it is not there, or something that a question needs beside it."""
+    search = part(run, name)
+    part(run, read_manifest(search)["notes"]["index"])
+    model_of(run, read_manifest(made(run, search.parent / "encode/questions"))["notes"]["retriever"])
+    made(run, run / "prepare")
+    return search
 
 
 def _found(run: Path, search: Path, question: str, options: list[str], count: int) -> list[tuple[int, float]]:
@@ -126,13 +138,11 @@ def _found(run: Path, search: Path, question: str, options: list[str], count: in
     from jmlr.models.retriever import load_retriever
     from jmlr.topk.stored import StoredVectors, open_stored, search_stored
 
-    index = Path(belonging(run, read_manifest(search)["notes"]["index"]))
+    index = part(run, read_manifest(search)["notes"]["index"])
     encoded = read_manifest(search.parent / "encode/questions")
     settings = encoded["options"]
     retrieval = RetrievalOptions(**{k: settings[k] for k in RetrievalOptions.model_fields if k in settings})
-    retriever = load_retriever(
-        belonging(run, encoded["notes"]["retriever"]), query_tokens=retrieval.query_tokens
-    ).eval()
+    retriever = load_retriever(model_of(run, encoded["notes"]["retriever"]), query_tokens=retrieval.query_tokens).eval()
     with torch.no_grad():
         ids = retriever.tokenize([query_text(question, options, retrieval.query_options)], kind="query")
         vectors, offsets = retriever.encode_all(ids, "query", batch_tokens=1)

@@ -10,16 +10,9 @@ import shutil
 from pathlib import Path
 
 from jmlr.runtime.errors import UserError
-from jmlr.runtime.files import existing, fresh_directory
-from jmlr.runtime.manifest import (
-    answering_round,
-    belonging,
-    last_training,
-    list_outputs,
-    read_manifest,
-    tell_private,
-    written_by,
-)
+from jmlr.runtime.files import fresh_directory
+from jmlr.runtime.finished import answering_round, last_training, made, model_of
+from jmlr.runtime.manifest import belonging, list_outputs, read_manifest, tell_private, written_by
 from jmlr.runtime.progress import say
 
 
@@ -57,7 +50,7 @@ def export(
     manifest = read_manifest(trained)
     notes = manifest["notes"]
     with fresh_directory(out, lambda folder: written_by("export", folder)) as folder:
-        _merged(folder / "llm", belonging(run, notes["llm"]), trained / "adapter", bf16)
+        _merged(folder / "llm", model_of(run, notes["llm"]), trained / "adapter", bf16)
         origin = notes.get("retriever_origin", notes["retriever"])
         about = {"llm": belonging(run, notes["llm"]), "retriever": belonging(run, origin) if origin else origin}
         about |= {k: manifest[k] for k in ("seed", "options", "code")}
@@ -104,8 +97,7 @@ def _merged(out: Path, llm: str, adapter: Path, bf16: bool) -> None:
 def _write_beir(out: Path, run: Path) -> None:
     from jmlr.corpus.beir import write_beir
 
-    for name in ("passages", "questions"):
-        existing(run / f"prepare/{name}.parquet", "--run")
+    made(run, run / "prepare")
     with fresh_directory(out, lambda folder: written_by("export", folder)) as folder:
         counts = write_beir(folder, run / "prepare")
         list_outputs("export", folder)

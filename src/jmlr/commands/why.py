@@ -13,6 +13,7 @@ from pathlib import Path
 
 from jmlr.runtime.digest import PACKAGE, parts_of
 from jmlr.runtime.errors import UserError
+from jmlr.runtime.files import existing
 from jmlr.runtime.manifest import NAME, read_manifest
 from jmlr.runtime.reach import Source
 
@@ -28,7 +29,7 @@ def why(folder: Path, /) -> None:
     Example:
         jmlr why results/demo
     """
-    made = sorted(p.parent for p in folder.rglob(NAME)) if folder.is_dir() else []
+    made = sorted(p.parent for p in existing(folder, "FOLDER").rglob(NAME))
     if not made:
         raise UserError(f"'{folder}' holds no {NAME}: give a run's folder, or that of an output, e.g. results/demo")
     source = Source(PACKAGE)

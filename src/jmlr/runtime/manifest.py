@@ -174,30 +174,6 @@ def state_key(
     return hashlib.sha256(json.dumps(known).encode()).hexdigest()
 
 
-def answering_round(run: Path, system: str, seed: int) -> int | None:
-    """Return the round whose retriever `answer` chose on the dev split (train.keep_best); None where it chose none."""
-    folder = run / system / f"seed{seed}" / "answer"
-    found = read_manifest(folder)["notes"].get("round") if (folder / NAME).is_file() else None
-    return None if found is None else int(found)
-
-
-def last_training(run: Path, system: str, seed: int) -> Path:
-    """Return the training that answers: of the round that `answer` chose (round 0 is answered by the LLM of 1), else the last.
-
-    Raises:
-        UserError: there is none.
-    """
-    folders = sorted(run.glob(f"{system}/seed{seed}/r*/train"), key=lambda p: int(p.parent.name[1:]))
-    folders = [f for f in folders if (f / NAME).is_file()]
-    if not folders:
-        known = sorted({p.parts[-5] for p in run.glob("*/seed*/r*/train/manifest.json")})
-        raise UserError(
-            f"'{run}' holds no finished training of system '{system}' with seed {seed} (finished systems: {', '.join(known) or 'none; run the workflow first'})"
-        )
-    chosen = answering_round(run, system, seed)
-    return next((f for f in folders if chosen is not None and f.parent.name == f"r{max(chosen, 1)}"), folders[-1])
-
-
 def tell_private(command: str, out: Path, run: Path) -> None:
     """Say that what a command wrote holds texts of the run's private sources, where it has any."""
     fetched = [p.parent for p in sorted(run.glob(f"fetch/*/{NAME}"))]

@@ -31,8 +31,10 @@ def read_mapping(file: Path, what: str) -> dict[str, Any]:
     Raises:
         UserError: it is not there, no UTF-8, no YAML, no mapping, or is read otherwise than it looks; in one line.
     """
+    if existing(file, what).is_dir():
+        raise UserError(f"{what}: '{file}' is a folder; allowed: a YAML file")
     try:
-        data = yaml.safe_load(existing(file, what).read_text(encoding="utf-8"))
+        data = yaml.safe_load(file.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from jmlr.__main__ import main
 from jmlr.commands.ask import ask
 from jmlr.options import AnswerOptions, EncodeOptions, EndpointOptions, IndexOptions, SearchOptions
 from jmlr.runtime.errors import UserError
-from jmlr.runtime.manifest import answering_round, last_training, read_manifest
+from jmlr.runtime.finished import answering_round, last_training
+from jmlr.runtime.manifest import read_manifest
 from jmlr.stages.answer import answer
 from jmlr.stages.encode import encode
 from jmlr.stages.index import index
@@ -108,7 +110,7 @@ def test_what_was_found_before_training_and_after_stands_side_by_side(
 def test_a_row_that_was_not_trained_answers_too(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ask(QUESTION, run, "plain")
     assert "answer: " in capsys.readouterr().out
-    with pytest.raises(UserError, match="no finished training of system 'nobody'"):
+    with pytest.raises(UserError, match="system 'nobody' with seed 0 is not trained yet"):
         ask(QUESTION, run, "nobody")
 
 
@@ -148,3 +150,66 @@ def test_a_question_far_from_the_corpus_is_said_to_be_so(
 def test_options_that_are_none_are_one_line(run: Path, capsys: pytest.CaptureFixture[str], options: Any) -> None:
     assert main(["ask", QUESTION, "--run", str(run), "--options", json.dumps(options)]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def copied(run: Path, folder: Path) -> Path:
+    """Return a copy of the run, without the row of another test."""
+    return shutil.copytree(run, folder / "half", ignore=shutil.ignore_patterns("gpt"))
+
+
+GO_ON = "go on with `snakemake --cores all --configfile FILE` in the checkout"
+
+
+@pytest.mark.parametrize(
+    ("lost", "said"),
+    [
+        (["*/seed0"], f"'jmlr' with seed 0 is not trained yet; no system of it is finished yet; {GO_ON}"),
+        (["jmlr"], f"'jmlr' with seed 0 is not trained yet; finished: plain seed0; {GO_ON}"),
+        (["jmlr/seed0/r1/search"], "r1/search' yet, or it was not copied; finished: jmlr seed0, plain seed0"),
+        (["jmlr/seed0/r1/index"], "there is no '"),
+        (["jmlr/seed0/r1/encode/questions"], "there is no '"),
+        (["jmlr/seed0/r1/train/adapter/adapter_model.safetensors"], "is not whole: it lacks 'adapter/adapter_model"),
+        (["jmlr/seed0/r1/train/retriever"], "is not whole: it lacks 'retriever/"),
+        (["prepare/passages.parquet"], "is not whole: it lacks 'passages.parquet'; copy it again, or remove"),
+        (["*"], "is no run: it holds no stage's output"),
+    ],
+)
+def test_a_run_that_is_not_finished_or_not_whole_is_one_line_that_says_how_to_go_on(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], lost: list[str], said: str
+) -> None:
+    half = copied(run, tmp_path)
+    for path in [found for pattern in lost for found in half.glob(pattern)]:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    assert main(["ask", QUESTION, "--run", str(half)]) == 2
+    captured = capsys.readouterr()
+    assert said in captured.err
+    assert captured.err.count("\n") == 1
+    assert not captured.out
+
+
+def test_a_model_that_the_run_made_and_that_is_gone_is_no_name_on_the_hub(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    half = copied(run, tmp_path)
+    for manifest in half.glob("*/seed0/*/manifest.json"):
+        made = json.loads(manifest.read_text())
+        made["notes"]["llm"] = "llm/seed0/pretrain"
+        manifest.write_text(json.dumps(made))
+    assert main(["ask", QUESTION, "--run", str(half), "--system", "plain"]) == 2
+    said = capsys.readouterr().err
+    assert "the model 'llm/seed0/pretrain' is not there yet, or was not copied; finished: jmlr seed0" in said
+    assert "Repo id" not in said
+
+
+def test_a_training_that_goes_on_answers_by_its_last_round_and_says_so(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    half = copied(run, tmp_path)
+    shutil.rmtree(half / "jmlr/seed0/answer")
+    shutil.rmtree(half / "retriever")  # what was before training is not needed
+    assert main(["ask", QUESTION, "--run", str(half)]) == 0
+    assert "has not answered yet: its last finished round, 1, is taken" in capsys.readouterr().err
+    assert main(["ask", QUESTION, "--run", str(half), "--compare"]) == 2
+    captured = capsys.readouterr()
+    assert "retriever/seed0/r0/search' yet" in captured.err
+    assert not captured.out, "nothing is shown by halves"

@@ -176,16 +176,35 @@ def test_a_run_without_gold_or_without_prepare_is_one_line(tiny, tmp_path):
     pq.write_table(bare, tmp_path / "run/prepare/questions.parquet")
     with pytest.raises(UserError, match="no question has a gold passage"):
         export(tmp_path / "out", tmp_path / "run", beir=True)
-    with pytest.raises(UserError, match=r"--run: there is no '.*nowhere/prepare/passages.parquet'"):
+    with pytest.raises(UserError, match=r"--run: there is no '.*nowhere'"):
         export(tmp_path / "out", tmp_path / "nowhere", beir=True)
     assert not (tmp_path / "out").exists()
 
 
 def test_a_run_without_a_finished_training_is_one_line(run, tmp_path):
-    with pytest.raises(
-        UserError, match=r"no finished training of system 'jmlr' with seed 0 \(finished systems: closed\)"
-    ):
-        export(tmp_path / "out", run)
+    half = tmp_path / "half"
+    shutil.copytree(run, half)
+    for lost, system, said in [
+        (
+            "none",
+            "jmlr",
+            "system 'jmlr' with seed 0 is not trained yet; no system of it is finished yet; trained, without",
+        ),
+        (
+            "none",
+            "closde",
+            r"is not trained yet \(did you mean 'closed'\?\); .* answers: closed seed0; go on with `snakemake",
+        ),
+        (
+            "train/adapter/adapter_model.safetensors",
+            "closed",
+            "is not whole: it lacks 'adapter/adapter_model.safetensors'",
+        ),
+    ]:
+        (half / "closed/seed0/r1" / lost).unlink(missing_ok=True)
+        with pytest.raises(UserError, match=said) as caught:
+            export(tmp_path / "out", half, system)
+        assert "\n" not in str(caught.value)
     assert not (tmp_path / "out").exists()
 
 

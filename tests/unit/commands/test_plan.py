@@ -191,3 +191,8 @@ def test_a_file_that_is_no_configuration_is_one_line_that_names_it(tmp_path, con
     assert "\n" not in str(error.value)
     with pytest.raises(UserError, match=f"x.yaml.*{said}"):
         read_config(tmp_path / "x.yaml")
+
+
+def test_a_folder_in_place_of_a_configuration_is_said_to_be_one(tmp_path):
+    with pytest.raises(UserError, match=r"CONFIG: '.*' is a folder; allowed: a YAML file"):
+        plan(tmp_path, passages=10, questions=10)

@@ -59,3 +59,14 @@ def test_an_output_of_before_says_so(run, capsys):
 def test_a_folder_without_outputs_is_one_line(tmp_path, capsys):
     assert main(["why", str(tmp_path / "nothing")]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("folder", "said"), [("gone", "FOLDER: there is no 'gone'"), (".", "'.' holds no manifest.json: give a run's")]
+)
+def test_a_folder_that_is_not_there_or_no_run_is_one_line(tmp_path, monkeypatch, capsys, folder, said):
+    monkeypatch.chdir(tmp_path)
+    assert main(["why", folder]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1

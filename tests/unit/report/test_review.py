@@ -163,13 +163,23 @@ def test_pages_of_private_texts_say_so(folders, tmp_path, capsys):
     assert "kit/pages holds texts of notes, which must not leave this machine (private)" in said
 
 
+def test_a_system_that_has_not_answered_is_one_line_that_says_which_have(folders, tmp_path, capsys):
+    shutil.copytree(folders.base, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run/rag")
+    assert main(["review", "make", "--run", str(tmp_path / "run"), "--out", str(tmp_path / "kit")]) == 2
+    said = capsys.readouterr().err
+    assert "system 'rag' with seed 0 has not answered yet; finished: " in said
+    assert "jmlr seed0" in said
+    assert said.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["make", "--systems", "jmlr"], "two different systems"),
         (["make", "--reviewers", "a/b"], "letters, digits"),
         (["make", "--questions", "-3"], "--questions -3: allowed: a number of questions, or 0 for all"),
-        (["make", "--run", "nowhere"], "there is no 'nowhere/jmlr/seed0/answer/answers.parquet'"),
+        (["make", "--run", "nowhere"], "--run: there is no 'nowhere'"),
         (["merge"], "there is no 'review/key/key.json'"),
         (["mrege"], "invalid choice"),
     ],

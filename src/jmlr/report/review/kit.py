@@ -25,6 +25,7 @@ from markupsafe import Markup
 
 from jmlr.report.load import read_parquet
 from jmlr.runtime.errors import UserError
+from jmlr.runtime.finished import answered, made
 from jmlr.runtime.manifest import read_manifest
 from jmlr.runtime.seeds import python_random, stream
 
@@ -88,7 +89,8 @@ def make_kit(
     Raises:
         UserError: a folder is missing, or the systems have no question with options in common.
     """
-    answers = [_answers(run / name / f"seed{seed}" / "answer" / "answers.parquet") for name in systems]
+    answers = [_answers(answered(run, name, seed) / "answers.parquet") for name in systems]
+    made(run, run / "prepare")
     common = [i for i in answers[0] if i in answers[1] and answers[0][i]["answer"] >= 0]
     if not common:
         raise UserError(f"review: {systems[0]} and {systems[1]} have no question with options in common in '{run}'")
