@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <memory>
 #include <vector>
@@ -14,27 +15,14 @@
 #include "guess.h"
 #include "panel_bounds.h"
 #include "topk.h"
+#include "worker.h"
 
 namespace jmlr {
 
 constexpr size_t kStreamingQueries = 2;     // up to here one row at a time beats tiles
 constexpr size_t kTileRows = 96;            // rows scored before their scores are filtered: fits L2 beside a panel
-constexpr size_t kChunkRows = 768;          // rows claimed at a time
 constexpr size_t kPanelBytes = 512u << 10;  // of the panels taken past all rows together: they stay in L2
 constexpr size_t kFew = 64;                 // where one row of so many is allowed, exact scores are cheaper than a scan
-
-// All that one thread needs for a block of queries.
-struct Worker {
-  std::vector<CandidateList> lists;  // by query
-  std::vector<Reaching> reaching;    // by query, of a range search
-  AlignedBuffer<float> floor;        // by padded query slot: what a row's upper end must reach
-  AlignedBuffer<float> scores;       // [kTileRows, panel width]
-  AlignedBuffer<float> lifted;       // [kTileRows, dim], of rows that a scan would take for zero
-  float residual[kTileRows] = {};    // of a tile's rows, as the filter reads them
-  float norm[kTileRows] = {};        // -inf for a row that must not be let in
-  std::vector<Hit> hits;
-  SearchCounts counts;
-};
 
 // One block of queries against the whole index.
 class BlockSearch {
@@ -45,7 +33,9 @@ class BlockSearch {
         kernel_(options.kernels.scan[static_cast<int>(index_.storage)]),
         filter_(options.kernels.filter),
         rescore_(options.kernels.rescore),
+        raise_(options.kernels.raise),
         lift_(options.kernels.lift),
+        tile_rows_(kernel_.sieve != nullptr && count > kStreamingQueries ? kSievedRows : kTileRows),
         streaming_(count <= kStreamingQueries),
         lifted_(lifts(index.max_norm)),
         scale_(query_scales(queries, count, index.dim, index.max_norm)),
@@ -112,18 +102,20 @@ class BlockSearch {
   // Calls finish(workers, counts, q) for every query, once the workers' lists hold all that may be wanted.
   template <class Finish>
   SearchCounts run(Team& team, bool guess, const Finish& finish) {
-    std::vector<Worker> workers(team.threads());
-    for (Worker& worker : workers) prepare(worker);
+    std::vector<Worker> workers;
+    for (size_t t = 0; t < team.threads(); ++t) {
+      workers.emplace_back(block_, k_, thresholds_ != nullptr, tile_rows_, kernel_.lanes, lifted_ ? index_.dim : 0);
+    }
     // With many queries every thread takes some panels past all rows: a query then has one list, whose floor rises
     // faster than those of a list per thread. With few, threads share the rows, so that memory is read once: the more
-    // bytes a row has, the more queries it takes to pay for reading them again.
+    // bytes a row has, the more queries it takes to pay for reading them again, and for tiles it never pays.
     const size_t panels = block_.panels().size();
     const size_t bytes = index_.storage == Storage::float32 ? 4 : index_.storage == Storage::bfloat16 ? 2 : 1;
-    const bool by_panel = panels >= bytes * team.threads();
+    const bool by_panel = kernel_.sieve == nullptr && panels >= bytes * team.threads();
     // A sample reads memory once more, which is what limits the streaming path.
     if (guess && wants(Way::scan) && !streaming_) {
       const std::vector<float> guessed =
-          guess_floors(index_, kernel_, lifted_ ? lift_ : nullptr, block_, k_, selection_, team);
+          guess_floors(index_, kernel_, raise_, lifted_ ? lift_ : nullptr, block_, k_, selection_, team);
       for (size_t q = 0; q < guessed.size(); ++q) {
         if (ways_[q] == Way::scan) raise_floor(floors_[q], unscaled(guessed[q], q));
       }
@@ -131,7 +123,8 @@ class BlockSearch {
     const size_t held = kPanelBytes / (2 * kernel_.lanes * 4 * block_.panels()[0].view.unit_count);
     const size_t taken = by_panel ? std::clamp(held, size_t{1}, (panels - 1) / team.threads() + 1) : panels;
     const size_t chunks = wants(Way::scan) || wants(Way::exact) ? (index_.rows + kChunkRows - 1) / kChunkRows : 0;
-    const size_t held_chunks = by_panel ? chunks / 4 + 1 : 1;  // quarters: nobody waits long for the last
+    // Nobody waits long for the last, and the first rows of a chunk are fetched during the one before.
+    const size_t held_chunks = by_panel ? chunks / 4 + 1 : std::min(chunks / (8 * team.threads()) + 1, size_t{8});
     const size_t parts = (chunks + held_chunks - 1) / held_chunks;
     const Visits visits(chunks);
     WorkQueue work(parts * ((panels + taken - 1) / taken), 1);
@@ -141,7 +134,8 @@ class BlockSearch {
         const size_t last = std::min((unit % parts + 1) * held_chunks, chunks);
         for (size_t chunk = unit % parts * held_chunks; chunk < last && !team.stopping(me); ++chunk) {
           const size_t row = visits[chunk] * kChunkRows;
-          scan(workers[me], row, std::min(row + kChunkRows, index_.rows), from, std::min(from + taken, panels));
+          const size_t next = chunk + 1 < last ? visits[chunk + 1] * kChunkRows : index_.rows;
+          scan(workers[me], row, std::min(row + kChunkRows, index_.rows), next, from, std::min(from + taken, panels));
         }
       }
     });
@@ -191,125 +185,130 @@ class BlockSearch {
     }
   }
 
-  void prepare(Worker& worker) const {
-    worker.lists.resize(block_.count());
-    for (CandidateList& list : worker.lists) list.reset(k_);
-    if (thresholds_ != nullptr) worker.reaching.resize(block_.count());
-    const size_t width = 2 * kernel_.lanes;
-    worker.floor = AlignedBuffer<float>(width);
-    worker.scores = AlignedBuffer<float>(kTileRows * width);
-    worker.hits.resize(kTileRows * width);
-    if (lifted_) worker.lifted = AlignedBuffer<float>(kTileRows * index_.dim);
+  // Rows [begin, end), a chunk at most, against panels [from, to); row `next` is where the scan will go on.
+  void scan(Worker& worker, size_t begin, size_t end, size_t next, size_t from, size_t to) {
+    worker.rows.describe(index_, selection_, lifted_ ? lift_ : nullptr, begin, end - begin);
+    note_floors(worker, from, to);
+    for (size_t first = begin; first < end; first += tile_rows_) {
+      const size_t count = std::min(tile_rows_, end - first);
+      const bool last = first + count == end;
+      const size_t after = last ? next : first + count;
+      if (!selection_.bars(first, first + count)) scan_rows(worker, first, count, after, from, to);
+      if (!last && !streaming_ && !worker.nominees.many()) continue;
+      worker.nominees.hand_on([&](size_t q, const Candidate& candidate) { push(worker, q, candidate); });
+      note_floors(worker, from, to);
+    }
   }
 
-  // Rows [begin, end) against panels [from, to).
-  void scan(Worker& worker, size_t begin, size_t end, size_t from, size_t to) {
-    const std::vector<QueryBlock::Panel>& panels = block_.panels();
-    for (size_t first = begin; first < end; first += kTileRows) {
-      const size_t count = std::min(kTileRows, end - first);
-      if (selection_.bars(first, first + count)) continue;
-      describe(worker, first, count);
-      for (size_t p = from; p < to; ++p) {
-        if (bounds_[p].any_scanned)
-          scan_tile(worker, p, block_ahead(worker, first, count, end, p - from, to - from), first);
-        if (!bounds_[p].any_exact) continue;
-        for (size_t q = panels[p].first; q < panels[p].first + panels[p].count; ++q) {
-          if (ways_[q] == Way::exact) scan_exactly(worker, q, first, first + count);
-        }
+  void scan_rows(Worker& worker, size_t first, size_t count, size_t next, size_t from, size_t to) {
+    if (lifted_) lift_(index_.vectors + first * index_.dim, count * index_.dim, worker.lifted.data());
+    for (size_t p = from; p < to; ++p) {
+      const RowBlock rows = block_ahead(worker, first, count, next, p - from, to - from);
+      if (bounds_[p].any_scanned) scan_tile(worker, p, first, rows);
+      if (bounds_[p].any_exact) scan_exactly(worker, block_.panels()[p], first, first + count);
+    }
+  }
+
+  // What the filter is told of panels [from, to).
+  void note_floors(Worker& worker, size_t from, size_t to) const {
+    for (size_t p = from; p < to; ++p) {
+      const QueryBlock::Panel& panel = block_.panels()[p];
+      float* const floor = worker.floor.data() + p * 2 * kernel_.lanes;
+      for (size_t j = 0; j < panel.view.width; ++j) {
+        const bool wanted = j < panel.count && ways_[panel.first + j] == Way::scan;
+        floor[j] = wanted ? bounds_[p].scan_floor(j, floors_[panel.first + j].load(std::memory_order_relaxed))
+                          : std::numeric_limits<float>::infinity();
       }
     }
   }
 
-  // What the scan and the filter are told of rows [first, first + count).
-  void describe(Worker& worker, size_t first, size_t count) const {
-    if (lifted_) {
-      lift_(index_.vectors + first * index_.dim, count * index_.dim, worker.lifted.data());
-      lift_(index_.norm + first, count, worker.norm);
-    } else {
-      std::copy_n(index_.norm + first, count, worker.norm);
-    }
-    // A larger bound is a bound, and what is as good as nothing would become subnormal in the filter, which is slow.
-    const float least = std::min(index_.max_norm * (lifted_ ? kLift : 1.0f), 1.0f) * 0x1p-60f;
-    for (size_t row = 0; row < count; ++row) worker.norm[row] = std::max(worker.norm[row], least);
-    if (index_.residual != nullptr) {
-      for (size_t row = 0; row < count; ++row) worker.residual[row] = std::max(index_.residual[first + row], least);
-    }
-    for (size_t r = 0; selection_.shared != nullptr && r < count; ++r) {
-      if (selection_.bars(first + r, first + r + 1)) worker.norm[r] = kNoFloor;
-    }
-    const Copies* const copies = known_copies(index_.copies);
-    if (copies == nullptr || !copies->any(first, count)) return;
-    for (size_t r = 0; r < count; ++r) {
-      if (copies->is_copy(first + r)) worker.norm[r] = kNoFloor;
-    }
-  }
-
-  // Rows [first, first + count), and for panel `part` of `parts` its share of the tile that follows.
-  RowBlock block_ahead(const Worker& worker, size_t first, size_t count, size_t end, size_t part, size_t parts) const {
+  // Rows [first, first + count), and for panel `part` of `parts` its share of the tile that begins with row `next`.
+  RowBlock block_ahead(const Worker& worker, size_t first, size_t count, size_t next, size_t part, size_t parts) const {
     RowBlock rows = index_.block(first, count);
-    const size_t next = std::min(kTileRows, end - first - count) * rows.stride;
-    const size_t begin = next * part / parts / 64 * 64;
-    rows.ahead = static_cast<const char*>(rows.codes) + count * rows.stride + begin;
-    rows.ahead_bytes = next * (part + 1) / parts - begin;
+    const RowBlock ahead = index_.block(next, std::min(tile_rows_, index_.rows - next));
+    const size_t bytes = ahead.count * ahead.stride;
+    const size_t begin = bytes * part / parts / 64 * 64;
+    rows.ahead = static_cast<const char*>(ahead.codes) + begin;
+    rows.ahead_bytes = bytes * (part + 1) / parts - begin;
     if (lifted_) rows.codes = worker.lifted.data();
     return rows;
   }
 
-  void scan_tile(Worker& worker, size_t p, const RowBlock& rows, size_t first) {
+  void scan_tile(Worker& worker, size_t p, size_t begin, const RowBlock& rows) {
     const QueryBlock::Panel& panel = block_.panels()[p];
-    {
-      const SubnormalsAreZero environment;
-      kernel_.scan(panel.view, rows, worker.scores.data());
-    }
-    for (size_t j = 0; j < panel.view.width; ++j) {
-      const bool wanted = j < panel.count && ways_[panel.first + j] == Way::scan;
-      worker.floor[j] = wanted ? bounds_[p].scan_floor(j, floors_[panel.first + j].load(std::memory_order_relaxed))
-                               : std::numeric_limits<float>::infinity();
-    }
-    nominate(worker, p, first, rows.count);
-  }
-
-  void nominate(Worker& worker, size_t p, size_t first, size_t count) {
-    const QueryBlock::Panel& panel = block_.panels()[p];
-    const float* const residual = worker.residual;
-    const float* const norm = worker.norm;
-    const float* residual_weight = bounds_[p].residual_weight;
-    const float* norm_weight = bounds_[p].norm_weight;
+    const size_t first = begin - worker.rows.begin;  // of the tile, in the chunk
     const size_t width = panel.view.width;
-    FilterTerms terms{worker.scores.data(), count,       width,   residual,           norm,
-                      residual_weight,      norm_weight, nullptr, worker.floor.data()};
-    if (width == 1) {  // the streaming path: scores are [1, count]
-      terms = {worker.scores.data(), 1,      count, residual_weight, norm_weight, residual, norm,
-               worker.floor.data(),  nullptr};
-    }
-    const size_t found = filter_(terms, worker.hits.data());
+    const float* const norm = worker.rows.norm + first;
+    const float* const floor = worker.floor.data() + p * 2 * kernel_.lanes;
+    const size_t found = nominate(worker, p, rows, worker.rows.residual + first, norm, floor);
     worker.counts.nominated += found;
+    Pairs pairs;
     for (size_t h = 0; h < found; ++h) {
       const size_t row = width == 1 ? worker.hits[h].j : worker.hits[h].i;
       const size_t j = width == 1 ? 0 : worker.hits[h].j;
-      if (worker.floor[j] == std::numeric_limits<float>::infinity()) continue;  // not wanted, but its score was NaN
-      if (norm[row] == kNoFloor) continue;                                      // barred, but there is no floor
+      if (floor[j] == std::numeric_limits<float>::infinity()) continue;  // not wanted, but its score was NaN
+      if (norm[row] == kNoFloor) continue;                               // barred, but there is no floor
       const size_t q = panel.first + j;
-      if (selection_.restricts() && !selection_.allows(q, first + row)) continue;  // it must not raise the floor
-      const float floor = floors_[q].load(std::memory_order_relaxed);
-      const bool refine = fine_.count() != 0 && floor > kNoFloor;  // before there is a floor nothing can be ruled out
-      const ErrorBound& bound = refine ? fine_.bound(q) : block_.bound(q);
-      const float score = refine ? rescan(q, first + row) : worker.scores[row * width + j];
-      const float error = bound.residual_weight * residual[row] + bound.norm_weight * norm[row] + bound.constant;
-      const float high = unscaled(score + error, q);
-      if (high < floor) continue;
-      push(worker, q, {unscaled(score - error, q), high, static_cast<int64_t>(first + row), false});
+      if (selection_.restricts() && !selection_.allows(q, begin + row)) continue;
+      pairs.add(q, first + row, worker.scores[row * width + j]);
+      if (pairs.full()) look_again(worker, pairs);
     }
+    look_again(worker, pairs);
   }
 
-  // The row's codes are still in cache: looking at them again with the finer query rules most of the tile's hits out.
-  float rescan(size_t q, size_t row) const {
-    const size_t stride = code_stride(index_.storage, index_.dim);
-    float score;
-    kernel_.scan(fine_.panels()[q].view,
-                 {index_.codes + row * stride, stride, 1, index_.scale != nullptr ? index_.scale + row : nullptr},
-                 &score);
-    return score;
+  // Leaves the scores of hits in worker.scores.
+  size_t nominate(Worker& worker, size_t p, const RowBlock& rows, const float* residual, const float* norm,
+                  const float* floor) const {
+    const QueryPanel& panel = block_.panels()[p].view;
+    const float *const u = bounds_[p].residual_weight, *const v = bounds_[p].norm_weight;
+    float* const scores = worker.scores.data();
+    const FilterTerms terms{scores, rows.count, panel.width, residual, norm, u, v, nullptr, floor};
+    {
+      const SubnormalsAreZero environment;
+      if (kernel_.sieve != nullptr && panel.width >= kernel_.lanes) {
+        return kernel_.sieve(panel, rows, terms, scores, worker.hits.data());
+      }
+      kernel_.scan(panel, rows, scores);
+    }
+    if (panel.width > 1) return filter_(terms, worker.hits.data());  // else the streaming path: scores are [1, count]
+    return filter_({scores, 1, rows.count, u, v, residual, norm, floor, nullptr}, worker.hits.data());
+  }
+
+  // From scores to candidates. The rows' codes are still in cache: the second digit of the queries, where they have
+  // one, rules most of the nominees out.
+  void look_again(Worker& worker, Pairs& pairs) const {
+    const ChunkRows& rows = worker.rows;
+    const QueryBlock& last = fine_.count() != 0 ? fine_ : block_;
+    if (fine_.count() != 0) score_again(rows.begin, pairs);
+    for (size_t i = 0; i < pairs.count; ++i) {
+      const size_t q = pairs.query[i], row = pairs.row[i];
+      const ErrorBound& bound = last.bound(q);
+      const float error =
+          bound.residual_weight * rows.residual[row] + bound.norm_weight * rows.norm[row] + bound.constant;
+      const float high = unscaled(pairs.score[i] + error, q);
+      if (high < floors_[q].load(std::memory_order_relaxed)) continue;
+      const auto number = static_cast<int64_t>(rows.begin + row);
+      worker.nominees.add(q, {unscaled(pairs.score[i] - error, q), high, number, false});
+    }
+    pairs.count = 0;
+  }
+
+  void score_again(size_t begin, Pairs& pairs) const {
+    SecondDigits digits[kPairs];
+    for (size_t i = 0; i < pairs.count; ++i) {
+      const RowBlock row = index_.block(begin + pairs.row[i], 1);
+      const QueryPanel& query = fine_.panels()[pairs.query[i]].view;
+      digits[i] = {&query, row.codes, *row.scale};
+      if (kernel_.add_second == nullptr) kernel_.scan(query, row, pairs.score + i);
+    }
+    if (kernel_.add_second != nullptr) kernel_.add_second(digits, pairs.count, pairs.score);
+  }
+
+  // Rows [first, last) against the queries of a panel that want it.
+  void scan_exactly(Worker& worker, const QueryBlock::Panel& panel, size_t first, size_t last) {
+    for (size_t q = panel.first; q < panel.first + panel.count; ++q) {
+      if (ways_[q] == Way::exact) scan_exactly(worker, q, first, last);
+    }
   }
 
   // Rows [first, last), as far as query q may have them.
@@ -378,7 +377,9 @@ class BlockSearch {
   const Kernel kernel_;
   const FilterFn filter_;
   const RescoreFn rescore_;
+  const RaiseFn raise_;
   const LiftFn lift_;
+  const size_t tile_rows_;
   const bool streaming_;
   const bool lifted_;
   std::vector<double> scale_;  // of the scan's scores, by query

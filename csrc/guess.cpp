@@ -12,7 +12,7 @@ namespace jmlr {
 namespace {
 
 constexpr size_t kTileRows = 96;
-constexpr size_t kGroupRows = 8;             // sampled rows that only the highest of their scores stands for
+constexpr size_t kGroupRows = 32;            // sampled rows, at most, that only the highest of their scores stands for
 constexpr size_t kMostSampled = 512u << 20;  // scores: a float for each group of them is kept, 256 MiB
 
 // Sampled rows side by side, as a scan reads them.
@@ -67,15 +67,11 @@ class SampledTile {
   bool barred_[kTileRows] = {};
 };
 
-// Writes the highest score of each group of a tile, for every query of the panel: [kTileRows / kGroupRows, width]; -inf
-// where all rows are barred.
-void highest_of(const float* scores, size_t width, float* highest) {
-  for (size_t r = 0; r < kTileRows; r += kGroupRows, highest += width) {
-    std::copy(scores, scores + width, highest);
-    for (size_t i = 0; i < kGroupRows; ++i, scores += width) {
-      for (size_t j = 0; j < width; ++j) highest[j] = std::max(highest[j], scores[j]);
-    }
-  }
+// The larger, the less there is to look through; but few of the `rank` best rows may share a group.
+size_t group_rows(size_t rows, size_t rank) {
+  size_t held = kGroupRows;
+  while (held > 8 && rows / held < 16 * rank) held /= 2;
+  return held;
 }
 
 // For each query of a panel a value that at least `rank` groups reach and few more: halves an interval, for all queries
@@ -110,7 +106,7 @@ void reached_by(const float* highest, size_t groups, size_t width, size_t rank, 
 
 size_t sample_stride(Storage storage, const Kernel& kernel) {
   // The wider the bounds, and the cheaper the products, the more a floor is worth.
-  return storage == Storage::float32 ? 64 : kernel.tiled ? 8 : 16;
+  return storage == Storage::float32 ? 64 : kernel.sieve != nullptr ? 8 : 16;
 }
 
 // By the finaliser of SplitMix64 (Steele, Lea and Flood, 2014).
@@ -121,15 +117,16 @@ size_t sampled_row(size_t i, size_t stride) {
   return i * stride + (lot ^ lot >> 31) % stride;
 }
 
-std::vector<float> guess_floors(const IndexView& index, const Kernel& kernel, LiftFn lift, const QueryBlock& block,
-                                size_t k, const Selection& selection, Team& team) {
+std::vector<float> guess_floors(const IndexView& index, const Kernel& kernel, RaiseFn raise, LiftFn lift,
+                                const QueryBlock& block, size_t k, const Selection& selection, Team& team) {
   size_t stride = sample_stride(index.storage, kernel);
   while (index.rows / stride * block.count() > kMostSampled) stride *= 2;
   // Of the k best rows about k / stride are in the sample; many more (four standard deviations) would be a rare case.
   const double expected = static_cast<double>(k) / static_cast<double>(stride);
   const auto rank = static_cast<size_t>(expected + 4.0 * std::sqrt(expected) + 4.0);
   const size_t tiles = index.rows / (stride * kTileRows);
-  const size_t groups = tiles * (kTileRows / kGroupRows);
+  const size_t held = group_rows(tiles * kTileRows, rank);
+  const size_t groups = tiles * (kTileRows / held);
   if (groups < 4 * rank) return {};  // the best rows would share groups, and a floor far too low is work for nothing
 
   const std::vector<QueryBlock::Panel>& panels = block.panels();
@@ -147,7 +144,11 @@ std::vector<float> guess_floors(const IndexView& index, const Kernel& kernel, Li
         const QueryPanel& panel = panels[p].view;
         kernel.scan(panel, rows, scores.data());
         tile.bar(selection, panels[p], scores.data());
-        highest_of(scores.data(), panel.width, highest.data() + offset[p] + t * (kTileRows / kGroupRows) * panel.width);
+        for (size_t r = 0; r < kTileRows; r += held) {
+          float* const peaks = highest.data() + offset[p] + (t * kTileRows + r) / held * panel.width;
+          std::fill_n(peaks, panel.width, kNoFloor);
+          raise(scores.data() + r * panel.width, held, panel.width, peaks);
+        }
       }
     }
   });

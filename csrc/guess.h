@@ -25,7 +25,7 @@ size_t sampled_row(size_t i, size_t stride);
 // at equal distances would meet a comb with none of its teeth or all. Only rows that a query may have count; since the
 // lot does not ask which they are, their share of the sample is that of the whole. `lift` is null where rows need not
 // be lifted.
-std::vector<float> guess_floors(const IndexView& index, const Kernel& kernel, LiftFn lift, const QueryBlock& block,
-                                size_t k, const Selection& selection, Team& team);
+std::vector<float> guess_floors(const IndexView& index, const Kernel& kernel, RaiseFn raise, LiftFn lift,
+                                const QueryBlock& block, size_t k, const Selection& selection, Team& team);
 
 }  // namespace jmlr

@@ -60,6 +60,22 @@ struct Hit {
 // Writes at most ni * nj hits, in ascending (i, j), and returns how many.
 using FilterFn = size_t (*)(const FilterTerms&, Hit* hits);
 
+constexpr size_t kSievedRows = 384;
+
+// Scan and filter in one, of at most kSievedRows rows and a panel no narrower than the kernel's lanes: floor_j is
+// given, `terms.scores` is not. Afterwards `scores` holds those of the hits alone.
+using SieveFn = size_t (*)(const QueryPanel&, const RowBlock&, const FilterTerms&, float* scores, Hit* hits);
+
+// A row of codes and a query with two digits, in a panel of width 1.
+struct SecondDigits {
+  const QueryPanel* query;
+  const void* codes;
+  float scale;  // of the row
+};
+
+// int8 only: scores[n] += what the second digit of query n adds to its score with row n.
+using AddSecondFn = void (*)(const SecondDigits* pairs, size_t count, float* scores);
+
 // out[n] = the contract's score of (query, rows[n]): float64, in index order, rounded once. NaN-free inputs.
 using RescoreFn = void (*)(const float* query, const float* const* rows, size_t count, size_t dim, float* out);
 
@@ -81,8 +97,9 @@ struct Kernel {
   const char* isa = nullptr;
   size_t lanes = 0;  // queries per vector
   ScanFn scan = nullptr;
-  bool narrow = false;  // takes narrow panels too
-  bool tiled = false;   // by a unit for matrices: products are cheap beside all else
+  bool narrow = false;               // takes narrow panels too
+  SieveFn sieve = nullptr;           // where there is a unit for matrices: products are cheap beside all else
+  AddSecondFn add_second = nullptr;  // where it is faster than a scan of the row with both digits
 };
 
 struct Kernels {

@@ -84,6 +84,44 @@ struct Int8 : TileInt8 {
   }
 };
 
+// TileTest, with all that belongs to the queries side by side.
+template <class Op, size_t kWidth>
+class Test {
+ public:
+  Test(const QueryPanel& panel, const RowBlock& rows, const FilterTerms& terms)
+      : row_scale_(rows.scale), a_(terms.a), b_(terms.b) {
+    for (size_t v = 0; v < kVectors; ++v) {
+      u_[v] = _mm512_loadu_ps(terms.u + v * kLanes);
+      v_[v] = _mm512_loadu_ps(terms.v + v * kLanes);
+      floor_[v] = _mm512_loadu_ps(terms.floor_j + v * kLanes);
+      scale_[v] = _mm512_loadu_ps(panel.scale + v * kLanes);
+      offset_[v] = _mm512_loadu_si512(panel.offset + v * kLanes);
+    }
+  }
+  uint32_t operator()(const float* stored, size_t r) const {
+    const __m512 a = _mm512_set1_ps(a_[r]), b = _mm512_set1_ps(b_[r]);
+    uint32_t passed = 0;
+    for (size_t v = 0; v < kVectors; ++v) {
+      __m512 upper = _mm512_loadu_ps(stored + v * kLanes);
+      if constexpr (Op::kInteger) {
+        const __m512 dot = _mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_castps_si512(upper), offset_[v]));
+        upper = _mm512_mul_ps(_mm512_mul_ps(dot, scale_[v]), _mm512_set1_ps(row_scale_[r]));
+      }
+      upper = _mm512_fmadd_ps(b, v_[v], _mm512_fmadd_ps(a, u_[v], upper));
+      passed |= static_cast<uint32_t>(_mm512_cmp_ps_mask(upper, floor_[v], _CMP_NLT_UQ)) << (v * kLanes);
+    }
+    return passed;
+  }
+
+ private:
+  static constexpr size_t kLanes = 16, kVectors = kWidth / kLanes;
+  const float* row_scale_;
+  const float* a_;
+  const float* b_;
+  __m512 u_[kVectors], v_[kVectors], floor_[kVectors], scale_[kVectors];
+  __m512i offset_[kVectors];
+};
+
 void scan_bfloat16(const QueryPanel& panel, const RowBlock& rows, float* scores) {
   if (panel.width < kTileQueries) return avx512::kernels().scan[1].scan(panel, rows, scores);
   scan_tiles<TileRegisters, TileBfloat16>(panel, rows, scores);
@@ -96,8 +134,14 @@ void scan_int8(const QueryPanel& panel, const RowBlock& rows, float* scores) {
 
 }  // namespace
 
-Kernel bfloat16_kernel() { return {"avx512amx", kTileQueries, scan_bfloat16, true, true}; }
-Kernel int8_kernel() { return {"avx512amx", kTileQueries, scan_int8, true, true}; }
+Kernel bfloat16_kernel() {
+  const SieveFn sieve = sieve_tiles<TileRegisters, TileBfloat16, Test>;
+  return {"avx512amx", kTileQueries, scan_bfloat16, true, sieve};
+}
+Kernel int8_kernel() {
+  const SieveFn sieve = sieve_tiles<TileRegisters, Int8, Test>;
+  return {"avx512amx", kTileQueries, scan_int8, true, sieve, avx512vnni::int8_kernel().add_second};
+}
 
 }  // namespace jmlr::avx512amx
 

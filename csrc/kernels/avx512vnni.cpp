@@ -80,8 +80,33 @@ void scan(const QueryPanel& panel, const RowBlock& rows, float* scores) {
   }
 }
 
+// Four pairs side by side; the last again where there are fewer.
+void add_second(const SecondDigits* pairs, size_t count, float* scores) {
+  for (size_t n = 0; n < count; n += 4) {
+    const char *row[4], *query[4];
+    __m512i sum[4];
+    alignas(16) int32_t dot[4];
+    for (size_t i = 0; i < 4; ++i) {
+      const SecondDigits& pair = pairs[n + i < count ? n + i : count - 1];
+      row[i] = static_cast<const char*>(pair.codes);
+      query[i] = static_cast<const char*>(pair.query->low);
+      sum[i] = _mm512_setzero_si512();
+    }
+    for (size_t d = 0; d < 4 * pairs->query->unit_count; d += 64) {
+      for (size_t i = 0; i < 4; ++i) {
+        sum[i] = _mm512_dpbusd_epi32(sum[i], _mm512_loadu_si512(row[i] + d), _mm512_load_si512(query[i] + d));
+      }
+    }
+    _mm_store_si128(reinterpret_cast<__m128i*>(dot), add_lanes(sum));
+    for (size_t i = 0; i < 4 && n + i < count; ++i) {
+      const QueryPanel& panel = *pairs[n + i].query;
+      scores[n + i] += static_cast<float>(dot[i] - panel.low_offset) * panel.low_scale * pairs[n + i].scale;
+    }
+  }
+}
+
 }  // namespace
 
-Kernel int8_kernel() { return {"avx512vnni", Int8::kLanes, scan, true}; }
+Kernel int8_kernel() { return {"avx512vnni", Int8::kLanes, scan, true, nullptr, add_second}; }
 
 }  // namespace jmlr::avx512vnni

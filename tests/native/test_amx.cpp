@@ -24,9 +24,12 @@ void scan_int8(const jmlr::QueryPanel& panel, const jmlr::RowBlock& rows, float*
 }
 
 jmlr::Kernels emulated() {
+  using jmlr::TileBfloat16, jmlr::TileInt8, jmlr::TileTest;
   jmlr::Kernels kernels = jmlr::scalar::kernels();
-  kernels.scan[1] = {"emulated AMX", jmlr::kTileQueries, scan_bfloat16, false, true};
-  kernels.scan[2] = {"emulated AMX", jmlr::kTileQueries, scan_int8, false, true};
+  kernels.scan[1] = {"emulated AMX", jmlr::kTileQueries, scan_bfloat16, false,
+                     jmlr::sieve_tiles<EmulatedTiles, TileBfloat16, TileTest>};
+  kernels.scan[2] = {"emulated AMX", jmlr::kTileQueries, scan_int8, false,
+                     jmlr::sieve_tiles<EmulatedTiles, TileInt8, TileTest>};
   return kernels;
 }
 
@@ -133,6 +136,64 @@ int differences() {
   return different;
 }
 
+// Of one panel: the sieve's hits and their scores against those of a scan and a filter.
+int unlike_scan_and_filter(const jmlr::Kernels& kernels, size_t s, const jmlr::QueryPanel& panel,
+                           const jmlr::RowBlock& rows, std::mt19937& random) {
+  std::uniform_real_distribution<float> weight(0.0f, 0.1f);
+  std::vector<float> a(rows.count), b(rows.count), u(panel.width), v(panel.width), floor(panel.width);
+  for (auto* values : {&a, &b, &u, &v}) {
+    for (float& value : *values) value = weight(random);
+  }
+  std::vector<float> scores(rows.count * panel.width), sieved(scores);
+  kernels.scan[s].scan(panel, rows, scores.data());
+  for (size_t j = 0; j < panel.width; ++j) {  // some let all in, some none, most a few
+    floor[j] = j % 8 == 0   ? -jmlr::kLargest
+               : j % 8 == 1 ? jmlr::kInfinity
+                            : scores[random() % rows.count * panel.width + j];
+  }
+  const jmlr::FilterTerms terms{scores.data(), rows.count, panel.width, a.data(),    b.data(),
+                                u.data(),      v.data(),   nullptr,     floor.data()};
+  std::vector<jmlr::Hit> expected(scores.size()), hits(scores.size());
+  expected.resize(kernels.filter(terms, expected.data()));
+  hits.resize(kernels.scan[s].sieve(panel, rows, terms, sieved.data(), hits.data()));
+  int wrong = hits.size() != expected.size();
+  for (size_t h = 0; wrong == 0 && h < hits.size(); ++h) {
+    const size_t at = hits[h].i * panel.width + hits[h].j;
+    wrong = hits[h].i != expected[h].i || hits[h].j != expected[h].j ||
+            std::memcmp(&scores[at], &sieved[at], sizeof(float)) != 0;
+  }
+  return wrong;
+}
+
+int unlike_sieves() {
+  std::vector<jmlr::Kernels> tried{emulated()};
+  const std::vector<std::string> isas = jmlr::available_isas();
+  if (std::find(isas.begin(), isas.end(), "avx512amx") != isas.end()) {
+    tried.push_back(jmlr::select_kernels("avx512amx"));
+  }
+  std::mt19937 random(5);
+  int cases = 0, wrong = 0;
+  for (const jmlr::Kernels& kernels : tried) {
+    for (const auto storage : {jmlr::Storage::bfloat16, jmlr::Storage::int8}) {
+      const auto s = static_cast<size_t>(storage);
+      for (const size_t rows : std::initializer_list<size_t>{1, 16, 31, 33, 48, 100, jmlr::kSievedRows}) {
+        for (const size_t dim : {1, 64, 100, 768}) {
+          const Matrix x = random_matrix(random, rows * dim, false), q = random_matrix(random, 48 * dim, false);
+          const Coded coded = encoded(storage, x, dim);
+          const jmlr::QueryBlock block(storage, kernels.scan[s], q.data(), 48, dim, false,
+                                       std::vector<double>(48, 1.0));
+          for (const jmlr::QueryBlock::Panel& panel : block.panels()) {
+            wrong += unlike_scan_and_filter(kernels, s, panel.view, coded.view.block(0, rows), random);
+            ++cases;
+          }
+        }
+      }
+    }
+  }
+  std::printf("%d panels sieved, %d unlike a scan and a filter\n", cases, wrong);
+  return wrong;
+}
+
 }  // namespace
 
-int main() { return wrong_answers() + differences() != 0; }
+int main() { return wrong_answers() + differences() + unlike_sieves() != 0; }

@@ -66,6 +66,9 @@ def test_the_tile_kernels_give_the_reference_bits_in_emulation_and_the_emulation
     cases = re.search(r"(\d+) cases by emulation, 0 wrong", done.stdout)
     assert cases, done.stdout
     assert int(cases[1]) >= 300
+    sieved = re.search(r"(\d+) panels sieved, 0 unlike a scan and a filter", done.stdout)
+    assert sieved, done.stdout
+    assert int(sieved[1]) >= 100
     compared = re.search(r"(\d+) scores of the processor's, 0 different", done.stdout)
     assert compared or "no AMX here" in done.stdout, done.stdout
     assert not compared or int(compared[1]) >= 100_000
