@@ -113,11 +113,8 @@ def _best(prepared: Path, searches: list[Path], notes: dict[str, Any]) -> int:
         say(f"answer: the last round answers: no question of '{SPLIT}' tells which is best (train.keep_best)")
         return chosen
     say(f"answer: round {chosen} answers, the best by {found}")
-    if chosen == 0:
-        warn(
-            "answer",
-            f"no round of training was as good as the retriever before it ({found}); lower retriever_learning_rate",
-        )
+    if told := found.in_vain():
+        warn("answer", f"{told}; lower retriever_learning_rate")
     return chosen
 
 

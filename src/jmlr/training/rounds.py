@@ -16,9 +16,10 @@ from pathlib import Path
 from jmlr.corpus.tables import read_table
 from jmlr.metrics.answer_hit import answer_hit, countable
 from jmlr.metrics.hit import hit
+from jmlr.metrics.statistics.mcnemar import mcnemar
 
 SPLIT = "dev"
-FALL, FEWEST = 0.05, 20  # a fall that is told: so great, on so many questions
+CHANCE = 0.05  # a fall is told whose p-value is lower
 
 
 @dataclass(frozen=True)
@@ -27,18 +28,46 @@ class Hits:
 
     Attributes:
         what: "hit@1": it is gold; "answer hit@1": the answer's words stand in it; "": there is nothing to go by.
-        values: shares in [0, 1], of rounds 0, 1, ...; none where there is nothing to go by.
-        n: questions.
+        marks: [rounds, questions]: 1.0 where it is right, else 0.0; none where there is nothing to go by.
     """
 
     what: str
-    values: list[float]
-    n: int
+    marks: list[list[float]]
+
+    @property
+    def values(self) -> list[float]:
+        """Shares in [0, 1], of rounds 0, 1, ..."""
+        return [sum(own) / len(own) for own in self.marks]
+
+    @property
+    def n(self) -> int:
+        """How many questions there are."""
+        return len(self.marks[0]) if self.marks else 0
+
+    def change(self, before: int, after: int) -> tuple[int, int]:
+        """Return how many questions were lost between two rounds, and how many were won."""
+        pairs = list(zip(self.marks[before], self.marks[after], strict=True))
+        return sum(a > b for a, b in pairs), sum(a < b for a, b in pairs)
+
+    def fell(self, before: int, after: int) -> bool:
+        """Tell whether more were lost than won, by more than chance makes: the sign test, as few questions as there may be."""
+        lost, won = self.change(before, after)
+        return lost > won and mcnemar(lost, won) < CHANCE
 
     @property
     def best(self) -> int:
         """The round with the highest share, of equals the last one; the last where there is nothing to go by."""
         return max(range(len(self.values)), key=lambda r: (self.values[r], r)) if self.values else -1
+
+    def in_vain(self) -> str:
+        """Return a clause that tells that no round was as good as the retriever before training; "" where one was."""
+        if self.best != 0 or len(self.marks) < 2:
+            return ""
+        nearest = max(range(1, len(self.marks)), key=lambda r: self.values[r])
+        lost, won = self.change(0, nearest)
+        chance = "" if self.fell(0, nearest) else ", which may be chance"
+        counts = f"round {nearest} lost {lost:,} questions and won {won:,}{chance}"
+        return f"no round of training was as good as the retriever before it ({self}; {counts})"
 
     def __str__(self) -> str:
         return f"{self.what} on {self.n} questions of {SPLIT}: " + ", ".join(f"{v:.1%}" for v in self.values)
@@ -50,11 +79,10 @@ def fall(prepared: Path, before: Path, after: Path) -> str:
     Measured on the questions of train and dev, of which there are more; a fall that chance makes is not told.
     """
     found = hits(prepared, [before, after], ("train", SPLIT))
-    if found.n < FEWEST or found.values[0] - found.values[1] < FALL:
+    if not found.marks or not found.fell(0, 1):
         return ""
-    return (
-        f"{found.what} of {found.n} questions of train and dev fell from {found.values[0]:.1%} to {found.values[1]:.1%}"
-    )
+    (start, end), (lost, won) = found.values, found.change(0, 1)
+    return f"{found.what} of train and dev fell from {start:.1%} to {end:.1%} ({lost:,} questions lost, {won:,} won of {found.n:,})"
 
 
 def hits(prepared: Path, searches: Sequence[Path], splits: Sequence[str] = (SPLIT,)) -> Hits:
@@ -64,14 +92,14 @@ def hits(prepared: Path, searches: Sequence[Path], splits: Sequence[str] = (SPLI
     graded = {q["id"]: set(q["gold_ids"]) for q in asked if q["gold_ids"]}
     worded = {} if graded else {q["id"]: text for q in asked if countable(text := _answer(q))}
     if not (graded or worded):
-        return Hits("", [], 0)
+        return Hits("", [])
     first = [_first(search, {*graded, *worded}) for search in searches]
     if graded:
-        values = [_mean([hit([found[q]], gold, 1) for q, gold in graded.items()]) for found in first]
+        marks = [[hit([found[q]], gold, 1) for q, gold in graded.items()] for found in first]
     else:
         texts = _texts(prepared, {i for found in first for i in found.values()})
-        values = [_mean([answer_hit([texts[found[q]]], text, 1) for q, text in worded.items()]) for found in first]
-    return Hits("hit@1" if graded else "answer hit@1", values, len(graded or worded))
+        marks = [[answer_hit([texts[found[q]]], text, 1) for q, text in worded.items()] for found in first]
+    return Hits("hit@1" if graded else "answer hit@1", marks)
 
 
 def _answer(question: dict[str, object]) -> str:
@@ -94,7 +122,3 @@ def _texts(prepared: Path, ids: set[str]) -> dict[str, str]:
     table = ds.dataset(prepared / "passages.parquet", format="parquet")
     found = table.to_table(columns=["id", "text"], filter=pc.field("id").isin(sorted(ids)))
     return dict(zip(found["id"].to_pylist(), found["text"].to_pylist(), strict=True))
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
