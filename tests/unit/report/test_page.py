@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(PROGRAM is None, reason="no chromium or google-chrome on PATH"),
 ]
-AXE = os.environ.get("JMLR_AXE", "")  # axe.min.js of the npm package axe-core
+AXE = Path(__file__).resolve().parents[3] / ".axe/axe.min.js"
 INCH, MARGIN_MM = 96, 14  # CSS pixels; of `@page` in page.css
 PAPERS = {"A4": 210 / 25.4, "Letter": 8.5}  # inches
 # The contrast of a text with what is painted behind it (WCAG 2.2, 1.4.3): the least over all elements with text of their own.
@@ -127,7 +126,7 @@ def test_questions_are_filtered_by_who_is_right_by_the_place_of_gold_and_by_word
         assert page.evaluate("document.querySelectorAll('#list details').length") == 40
 
 
-@pytest.mark.skipif(not AXE, reason="JMLR_AXE names no axe.min.js: `npm pack axe-core`")
+@pytest.mark.skipif(not AXE.with_name(".made").is_file(), reason="no .axe: `make axe` brings axe-core")
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_no_violation(file, tmp_path, scheme):
     with Browser(PROGRAM, tmp_path) as page:
@@ -135,7 +134,7 @@ def test_axe_finds_no_violation(file, tmp_path, scheme):
             wear(page, width, scheme)
             page.open(file)
             page.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; }); 0")
-            page.evaluate(Path(AXE).read_text() + "; 0")
+            page.evaluate(AXE.read_text() + "; 0")
             told = "found.violations.map((v) => `${v.id}: ${v.nodes[0].html}`)"
             page.evaluate(f"axe.run().then((found) => {{ window.found = {told}; }}); 0")
             page.until("window.found !== undefined")
