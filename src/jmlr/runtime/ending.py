@@ -12,6 +12,8 @@ from typing import Any
 from jmlr.runtime.preemption import jobs_here
 from jmlr.runtime.progress import say
 
+GOES_ON = ("PENDING", "CONFIGURING", "RUNNING", "SUSPENDED", "REQUEUED")  # states of a job that `scancel` ends
+
 
 def pass_on_end(running: Callable[[], Iterable[Any]], *, local: bool) -> None:
     """From now on, do so at SIGTERM, after what was done at it before.
@@ -21,6 +23,7 @@ def pass_on_end(running: Callable[[], Iterable[Any]], *, local: bool) -> None:
         local: they run on this machine, not on a cluster
     """
     before = signal.getsignal(signal.SIGTERM)
+    others = set() if local else set(jobs_here())  # of an earlier call or another run: not ours to end
 
     def end(number: int, frame: Any) -> None:
         if callable(before):
@@ -28,9 +31,10 @@ def pass_on_end(running: Callable[[], Iterable[Any]], *, local: bool) -> None:
         jobs = list(running())
         logs = "".join(f"\n  {job.name}: {', '.join(job.log)}" for job in jobs if not job.is_group())
         if not local:
-            ids = " ".join(job for job, state in jobs_here().items() if state in ("RUNNING", "PENDING"))
-            what = "killed, it leaves them running; to end them now: scancel"
-            say(f"asked to end: waits for {len(jobs)} jobs of the cluster; {what} {ids}{logs}")
+            ids = " ".join(job for job, state in jobs_here().items() if state in GOES_ON and job not in others)
+            end_them = f"scancel {ids}" if ids else "scancel and the ids that `squeue --me` shows"
+            what = f"killed, it leaves them running; to end them now: {end_them}"
+            say(f"asked to end: waits for {len(jobs)} jobs of the cluster; {what}{logs}")
             return
         say(f"asked to end: so are the {len(jobs)} jobs that run; a training saves its state first{logs}")
         for stage in stages():
