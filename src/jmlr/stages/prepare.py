@@ -120,7 +120,8 @@ def _questions(
     ids: dict[str, str] = {}
     for part in parts:
         reader = QuestionReader(
-            source=part.source, dataset=part.dataset, split=part.split, shares=part.shares, splits=part.splits, open=part.open or part.distractors > 0,
+            source=part.source, dataset=part.dataset, split=part.split, shares=part.shares,
+            splits=() if part.distractors else part.splits, open=part.open or part.distractors > 0,
             retrieval=part.retrieval, choices=part.choices, unusable=part.unusable, most_unusable=part.most_unusable,
             make_ids=part.make_ids, ids=ids, split_of=split_of(part.split_ids, sources),
             answers=Answers(part.answer_index, part.same_text, part.several_answers),
@@ -130,7 +131,8 @@ def _questions(
         judged = read_judgements(part.qrels, sources, part.split, part.splits) if part.qrels else None
         found += reader.read_files(_files(sources, part, first, judged, fields.known_id), fields)
         if part.distractors:
-            found[given:], still_open = multiple_choice(found[given:], part.distractors, seed)
+            made, still_open = multiple_choice(found[given:], part.distractors, seed)
+            found[given:] = [q for q in made if not part.splits or q["split"] in part.splits]
             if still_open:
                 why = f"no {part.distractors} other answers in their section or subject ('distractors')"
                 warn("prepare", f"{part.source}: {still_open:,} questions stay open: {why}")

@@ -217,3 +217,28 @@ def test_an_adapter_that_is_not_there_is_said_before_anything_is_read(tmp_path: 
     folder = fetched(tmp_path, questions=b"{")
     with pytest.raises(UserError, match=r"adapter 'miraje': no such adapter .did you mean 'mirage'"):
         run(folder, corpora=[{"source": "world", "file": "passages.jsonl", "adapter": "miraje"}])
+
+
+def test_a_glossary_becomes_multiple_choice_with_terms_of_all_splits(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fields = {"options": None, "gold_ids": [], "gold_section": "m1"}
+    splits = {"a": "test", "b": "train", "c": "train", "d": "dev"}
+    asked = [{**QUESTIONS[0], **fields, "id": t, "answer": t, "split": s} for t, s in splits.items()]
+    alone = {**QUESTIONS[0], **fields, "id": "e", "answer": "e", "split": "test", "gold_section": "m2"}
+    settings = {
+        "source": "world",
+        "file": "questions.jsonl",
+        "distractors": 3,
+        "splits": ["test"],
+        "gold_check": "warn",
+    }
+    table = run(fetched(tmp_path, questions=[*asked, alone]), questions=[settings])["questions"].to_pylist()
+    assert [q["id"] for q in table] == ["a", "e"]
+    assert sorted(table[0]["options"]) == [*"abcd"]
+    assert table[0]["options"][table[0]["answer"]] == "a"
+    assert table[1]["options"] == []
+    assert (
+        "1 questions stay open: no 3 other answers in their section or subject ('distractors')"
+        in capsys.readouterr().err
+    )
