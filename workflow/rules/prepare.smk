@@ -14,7 +14,7 @@ rule prepare:
         mem_mb=lambda wildcards, attempt: megabytes("prepare", 2000, attempt),
         runtime=lambda wildcards, attempt: minutes("prepare", 60, attempt),
     params:
-        code=stage_digest("prepare"),
+        code=lambda w: stage_digest("prepare", cfg.prepared()),
         values=lambda w: values(counted("prepare", cfg.prepared(), *cfg.practice_prompts())),
         options="logs/{run}/prepare.options.yaml",
     message:

@@ -1,4 +1,4 @@
-"""`jmlr why`: which functions, classes and constants have changed since the outputs of a run were made.
+"""`jmlr why`: which functions, classes and constants have changed since the outputs of a run were made, so that stages run again.
 
 Every manifest holds a digest of each definition that its stage reached with the options chosen (`jmlr.runtime.digest`); here
 they are held against those of the code as it is.
@@ -19,9 +19,7 @@ from jmlr.runtime.reach import Source
 
 
 def why(folder: Path, /) -> None:
-    """Say which definitions have changed since a run's outputs were made, and so make stages run again.
-
-    What a configuration or an input changes, `snakemake --dry-run` says; this is about the code.
+    """Say which code has changed since a run's outputs were made; what a configuration or an input changes, `snakemake -n` says.
 
     Args:
         folder: of a run, or of one output

@@ -1,4 +1,4 @@
-"""How passages, a question and an answer become the tokens that a language model reads (METHOD: "Prompt").
+"""How passages, a question and an answer become the tokens that a language model reads (docs/llm_rank.md, steps 5 and 7).
 
     [bos] passage_K ... passage_1 question "Answer:" | answer [eos]
 

@@ -24,7 +24,7 @@ def passage_losses(
     forward_tokens: int,
     bf16: bool,
 ) -> Tensor:
-    """Return the loss of each question's answer given one passage at a time: [B, S], nats per token (METHOD 3.5).
+    """Return the loss of each question's answer given one passage at a time: [B, S], nats per token (docs/llm_rank.md, step 5).
 
     Without dropout, whatever mode the LLM is in: a loss measures the passage, not the mask.
 

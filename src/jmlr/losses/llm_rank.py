@@ -1,4 +1,4 @@
-"""LLM-Rank: the retriever's scores learn the order of the LLM's losses (JMLR, arXiv 2402.17887; METHOD 3.3, 3.4, 3.6).
+"""LLM-Rank: the retriever's scores learn the order of the LLM's losses (JMLR, arXiv 2402.17887; docs/llm_rank.md, steps 3, 4, 6).
 
 scaled = scale(scores)                                    # [B, C] in [-1, 1]
 picked = sample(scaled, S, temperature, noise)            # [B, S] column numbers
@@ -15,7 +15,7 @@ SCALED = True
 
 
 def scale(scores: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Scale each question's scores to [-1, 1]: 2 (s - min) / (max - min) - 1 (METHOD 3.3).
+    """Scale each question's scores to [-1, 1]: 2 (s - min) / (max - min) - 1 (docs/llm_rank.md, step 3).
 
     Args:
         scores: [B, C].
@@ -38,7 +38,7 @@ def scale(scores: Tensor, mask: Tensor | None = None) -> Tensor:
 def sample(
     scaled: Tensor, samples: int, temperature: float, noise: Tensor, mask: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Draw S of C passages without replacement with probabilities softmax(scaled / temperature) (METHOD 3.4).
+    """Draw S of C passages without replacement with probabilities softmax(scaled / temperature) (docs/llm_rank.md, step 4).
 
     Adding Gumbel noise and taking the S largest is the same as drawing one after another (Vieira 2014; Kool et al. 2019).
 
@@ -60,7 +60,7 @@ def sample(
 
 
 def llm_rank(scores: Tensor, losses: Tensor, mask: Tensor) -> Tensor:
-    """Return the mean over pairs of BCE(sigmoid(s_i - s_j), [L_i < L_j]) (METHOD 3.6).
+    """Return the mean over pairs of BCE(sigmoid(s_i - s_j), [L_i < L_j]) (docs/llm_rank.md, step 6).
 
     A pair with equal losses carries no signal and is left out; the mean is taken over the pairs of each question, then over all
     questions, where one without a signal counts as 0: so the loss of a batch is the mean of the losses of its parts.

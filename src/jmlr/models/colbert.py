@@ -1,4 +1,4 @@
-"""ColBERT: one vector per token, score = sum over query tokens of the best passage token (METHOD 3.2; Khattab and Zaharia 2020).
+"""ColBERT: one vector per token, score = sum over query tokens of the best passage token (docs/llm_rank.md, step 2; Khattab and Zaharia 2020).
 
 Read from checkpoints of ColBERTv2 (architecture HF_ColBERT, with artifact.metadata) and from PyLate directories, written as
 the latter. How texts are read is theirs: a marker after the first token ([Q], [D]); queries cut and filled up with [MASK] to

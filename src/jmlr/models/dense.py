@@ -1,4 +1,4 @@
-"""Dense retrievers: one vector per text, score = inner product (METHOD 3.2).
+"""Dense retrievers: one vector per text, score = inner product (docs/llm_rank.md, step 2).
 
 Read from and written to sentence-transformers directories, whose configuration files are honoured: pooling, the layers behind
 it, similarity, truncation, prompts, longest text. A plain Hugging Face encoder gets mean pooling, a plain decoder its last

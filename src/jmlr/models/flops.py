@@ -67,7 +67,7 @@ class Shape:
 
 def training_flops(llm: Shape, retriever: Shape | None, *, prompt: float, judged: float, answer: float, samples: int,
                    candidates: int, passage: float, query: float, recompute: bool) -> float:  # fmt: skip
-    """Return the operations of one question of the joint step (METHOD 3), or of plain fine-tuning without a retriever.
+    """Return the operations of one question of the joint step (docs/llm_rank.md), or of plain fine-tuning without a retriever.
 
     Args:
         llm: that answers; its own weights are frozen, so the backward pass costs no more than the forward one

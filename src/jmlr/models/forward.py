@@ -1,4 +1,4 @@
-"""What a causal language model is asked in training and answering: hidden states, logits, the loss of answers (METHOD 3.5, 3.7).
+"""What a causal language model is asked in training and answering: hidden states, logits, the loss of answers (docs/llm_rank.md, steps 5 and 7).
 
 losses = answer_losses(llm, prompts, answers)        # [n], mean cross-entropy of each answer's tokens
 """
@@ -68,7 +68,7 @@ def answer_token_losses(
 
 
 def answer_losses(llm: nn.Module, prompts: Sequence[list[int]], answers: Sequence[list[int]]) -> Tensor:
-    """Return the mean cross-entropy of each answer given its prompt: float32 [n] (METHOD 3.5)."""
+    """Return the mean cross-entropy of each answer given its prompt: float32 [n] (docs/llm_rank.md, step 5)."""
     losses, rows = answer_token_losses(llm, prompts, answers)
     counts = torch.tensor([len(a) for a in answers]).to(losses.device, non_blocking=True)
     return torch.zeros(len(answers), device=losses.device, dtype=losses.dtype).index_add(0, rows, losses) / counts

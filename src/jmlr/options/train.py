@@ -16,7 +16,7 @@ else:
 
 
 class TrainOptions(Closed):
-    """Options of `train`: one system's fine-tuning. The defaults suit a pretrained model; METHOD letters in brackets."""
+    """Options of `train`: one system's fine-tuning. The defaults suit a pretrained model; the paper's letters in brackets."""
 
     target: Target = option("frozen", "what the retriever learns from the LLM's losses")
     passages: Count = option(3, "passages given to the LLM (K); 0: closed book")

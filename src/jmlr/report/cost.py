@@ -17,7 +17,7 @@ from jmlr.runtime.stages import STAGES
 
 REFRESH = ("encode", "index", "search")
 ANSWERING = ("answer", "evaluate")
-PAPER = (  # METHOD section 1: wall hours, GPU hours
+PAPER = (  # the paper's wall hours and GPU hours
     ("JMLR-13B", 37.0, 148.0),
     ("pre-training, then fine-tuning", 144.0, None),
     ("Meditron-70B", None, 42630.0),

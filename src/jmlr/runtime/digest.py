@@ -42,6 +42,7 @@ RECORDS = {
     "jmlr.runtime.job_options",
     "jmlr.runtime.validation",
     "jmlr.training.boards",
+    "jmlr.training.rounds:fall",
     "jmlr.training.watch",
     "jmlr.runtime.manifest:",
     *(
@@ -77,6 +78,8 @@ VARIANTS: dict[str, tuple[str, Test]] = {
 # Folders of variants: what is imported by name counts where the option names its file, without its slow twin.
 FOLDERS = {"jmlr.losses": "target"}
 TWIN = "reference"
+# Modules of variants: a public function counts where the options name it.
+NAMED = {"jmlr.corpus.adapters": "adapters"}
 OPTIONS = ("target", "live_candidates", "objective", "induction_heads", "method")
 
 
@@ -92,6 +95,8 @@ def chosen(*options: Any, **more: Any) -> dict[str, Any]:
     {'target': 'pdist', 'live_candidates': False, 'retriever': 'dense'}
     """
     found = {k: getattr(o, k) for o in options for k in OPTIONS if hasattr(o, k)}
+    if entries := [e for o in options if hasattr(o, "corpora") for e in (*o.corpora, *o.questions)]:
+        found["adapters"] = tuple(sorted({e.adapter for e in entries}))
     found |= {k: v for k, v in more.items() if v != ""}
     return {**found, "retriever": "none"} if found.get("target") == "frozen" else found  # it loads none
 
@@ -198,5 +203,7 @@ def _skipped(begin: str, target: str, options: Mapping[str, Any]) -> bool:
     if folder in FOLDERS and name in (file, "*"):
         option = FOLDERS[folder]
         return option in options and options[option] != file
+    if module in NAMED and name not in ("", "*") and not name.startswith("_") and not begin.startswith(f"{module}:"):
+        return NAMED[module] in options and name not in options[NAMED[module]]
     option, test = VARIANTS.get(target, ("", bool))
     return option in options and VARIANTS.get(begin, ("",))[0] != option and not test(options[option])

@@ -1,4 +1,4 @@
-"""Stage `search`: the C best passages of every question (METHOD 3.1), exactly; whole, or by shards of the passages.
+"""Stage `search`: the C best passages of every question (docs/llm_rank.md, step 1), exactly; whole, or by shards of the passages.
 
 A shard searches its rows of the index; `--parts` puts the shards' results together. Neither the number of shards nor
 their order changes a bit of what comes out.

@@ -1,4 +1,4 @@
-"""One optimiser, two learning rates, and a table that shows which parameter got which (METHOD section 4)."""
+"""One optimiser, two learning rates, and a table that shows which parameter got which."""
 
 from __future__ import annotations
 

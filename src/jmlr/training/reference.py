@@ -1,4 +1,4 @@
-"""The joint step's slow, obvious twin: METHOD section 3 line by line, one passage at a time, whole logits, plain loops.
+"""The joint step's slow, obvious twin: docs/llm_rank.md line by line, one passage at a time, whole logits, plain loops.
 
 Written to be believed, not to be used: tests compare `joint_step` with it, in both losses and in every gradient, and the
 benchmark measures what batching saves. It shares with the fast step only the models, the prompt and the random draws.
@@ -39,7 +39,7 @@ def reference_step(
             signal = rank_one_question(llm, passages, question, scores, settings, seed, step)
             if signal is not None:
                 losses_rank.append(signal)
-        # METHOD 3.7: the K passages with the highest scores; in the paper's order the best stands last.
+        # docs/llm_rank.md, step 7: the K passages with the highest scores; in the paper's order the best stands last.
         best = sorted(range(len(scores)), key=lambda c: (-scores[c].item(), c))[: settings.passages]
         if settings.passage_order == "best_last":
             best = best[::-1]
@@ -54,7 +54,7 @@ def reference_step(
 
 
 def score_one_by_one(retriever: Retriever | None, passages: Passages, question: Question) -> list[Tensor]:
-    """Return s_c for every candidate, each passage encoded and scored alone (METHOD 3.2)."""
+    """Return s_c for every candidate, each passage encoded and scored alone (docs/llm_rank.md, step 2)."""
     if retriever is None:
         return [torch.tensor(-float(c)) for c in range(len(question.candidates))]  # the index's order stands
     query = retriever.encode([question.query], "query")
@@ -74,7 +74,7 @@ def rank_one_question(
     seed: int,
     step: int,
 ) -> Tensor | None:
-    """Return the retriever's loss of one question; None where no pair of sampled passages carries a signal (METHOD 3.3 to 3.6)."""
+    """Return the retriever's loss of one question; None where no pair of sampled passages carries a signal (docs/llm_rank.md, steps 3 to 6)."""
     low, high = min(scores, key=Tensor.item), max(scores, key=Tensor.item)
     apart = low.item() < high.item()
     learns = target(settings.target)

@@ -1,4 +1,4 @@
-"""One joint training step, readable from top to bottom (METHOD section 3; the paper's Algorithm).
+"""One joint training step, readable from top to bottom (docs/llm_rank.md; the paper's Algorithm).
 
     result = joint_step(llm, retriever, passages, batch, settings, seed, step, rank=True)
     (result.loss_lm + settings.rank_weight * result.loss_rank).backward()
@@ -132,7 +132,7 @@ def judge_and_rank(
     step: int,
     figures: dict[str, tuple[Tensor, int]],
 ) -> Tensor:
-    """Return the retriever's loss of a batch: sample, judge, compare (METHOD 3.3 to 3.6).
+    """Return the retriever's loss of a batch: sample, judge, compare (docs/llm_rank.md, steps 3 to 6).
 
     Args:
         scores: [B, C] of the candidates, without gradient, on the host.
@@ -168,7 +168,7 @@ def judge_and_rank(
 def score_candidates(
     retriever: Retriever, passages: Passages, batch: Sequence[Question], settings: StepSettings
 ) -> tuple[Tensor, Tensor]:
-    """Return the scores [B, C] of all candidates and their mask, on the host: passages are chosen there (METHOD 3.2)."""
+    """Return the scores [B, C] of all candidates and their mask, on the host: passages are chosen there (docs/llm_rank.md, step 2)."""
     most = max(len(q.candidates) for q in batch)
     columns = torch.arange(most).expand(len(batch), most)
     counts = torch.tensor([len(q.candidates) for q in batch])
@@ -289,7 +289,7 @@ def read_and_answer(
     settings: StepSettings,
     backward: Backward | None,
 ) -> Tensor:
-    """Return the mean loss of the questions' answers given their K passages, with gradient to the LLM (METHOD 3.7)."""
+    """Return the mean loss of the questions' answers given their K passages, with gradient to the LLM (docs/llm_rank.md, step 7)."""
     prompts = [
         passages.prompter.prompt(q.prompt, [passages.for_llm(r) for r in rows], settings.llm_answer_tokens)
         for q, rows in zip(batch, read, strict=True)

@@ -10,7 +10,7 @@ from jmlr.losses.pdist import pdist
 
 
 def by_hand(scores, losses):
-    """METHOD 3.6, pair by pair."""
+    """docs/llm_rank.md, step 6, pair by pair."""
     terms = []
     for i, j in itertools.combinations(range(len(scores)), 2):
         if losses[i] == losses[j]:

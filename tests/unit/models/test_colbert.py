@@ -125,7 +125,7 @@ def test_pylate_itself_gives_our_vectors_before_and_after_our_export(folder, req
 
 
 def test_scores_and_their_gradient_equal_plain_loops_over_tokens(pylate_folder):
-    """METHOD 3.2, one query and one passage at a time, no padding, no mask."""
+    """docs/llm_rank.md, step 2, one query and one passage at a time, no padding, no mask."""
     ours = load_retriever(str(pylate_folder)).double().eval()
     queries, passages = ours.tokenize(QUERIES, kind="query"), ours.tokenize(TEXTS, kind="passage")
     ours.scores(queries, passages, EVERY).square().sum().backward()

@@ -41,7 +41,7 @@ FAMILIES = {
     "cohere": {**GROUPED, "logit_scale": 0.25},
     "granite": {**GROUPED, "logits_scaling": 4.0},
 }
-# The paper's: every projection and the head get an adapter, embeddings and norms are trained in full (METHOD section 4).
+# The paper's: every projection and the head get an adapter, embeddings and norms are trained in full.
 PAPER = {
     "lora_rank": 128, "lora_alpha": 256, "lora_dropout": 0.05,
     "lora_targets": ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", "lm_head"],

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from edited import Edited
-from jmlr.options import AnswerOptions, PretrainOptions, TrainOptions
+from jmlr.options import AnswerOptions, PrepareOptions, PretrainOptions, TrainOptions
 from jmlr.options.base import Closed, option
 from jmlr.runtime.definitions import parse
 from jmlr.runtime.digest import FOLDERS, PACKAGE, RECORDS, VARIANTS, chosen, counted, parts_of, stage_digest
@@ -17,7 +17,8 @@ from jmlr.runtime.reach import ROOT
 DENSE, LATE = {"retriever": "dense"}, {"retriever": "colbert"}
 JOBS: dict[str, tuple[str, dict[str, Any]]] = {
     "fetch": ("fetch", {}),
-    "prepare": ("prepare", {}),
+    "prepare": ("prepare", chosen(PrepareOptions())),
+    "prepare mirage": ("prepare", {"adapters": ("", "mirage")}),
     "pretrain llm": ("pretrain", chosen(PretrainOptions())),
     "pretrain retriever": ("pretrain", chosen(PretrainOptions(objective="inverse_cloze"), **DENSE)),
     "pretrain colbert": ("pretrain", chosen(PretrainOptions(objective="inverse_cloze"), **LATE)),
@@ -64,6 +65,10 @@ EDITS = [  # what, module, old text, new text, exactly the kinds of job that run
     ("help of an option", "options.train", "of the adapter", "of LoRA's adapter", set()),
     ("an option that changes nothing", "options.train", "    wandb: str", '    more: bool = option(False, "")\n    wandb: str', set()),
     ("a property of options", "options.train", 'self.target != "frozen"', 'self.target not in ("frozen", "")', {*TRAIN, "report"}),
+    ("an adapter that no entry names", "corpus.adapters", "def headqa(", "@same\ndef headqa(", set()),
+    ("an adapter that is new", "corpus.adapters", "def headqa(", "def more(record):\n    yield record\n\n\ndef headqa(", set()),
+    ("an adapter of one run", "corpus.adapters", "def mirage(", "@same\ndef mirage(", {"prepare mirage"}),
+    ("the warning that a retriever got worse", "training.rounds", "FALL, FEWEST = 0.05", "FALL, FEWEST = 0.06", set()),
     ("a function that nothing uses", "models.colbert", "\ndef is_", "\ndef more():\n    return 1\n\n\ndef is_", set()),
     ("an import that nothing uses", "training.session", "import torch\n", "import torch\nimport jmlr.report.page\n", set()),
     ("a loss", "losses.llm_rank", "def llm_rank(", "@same\ndef llm_rank(", LLM_RANK),
@@ -85,7 +90,7 @@ EDITS = [  # what, module, old text, new text, exactly the kinds of job that run
     ("pre-training of a retriever", "pretraining.retriever", "def pretrain_retriever(", "@same\ndef pretrain_retriever(",
      {"pretrain retriever", "pretrain colbert"}),
     ("the contract of top-k", "topk.contract", "CONTRACT = 1", "CONTRACT = 2", SEARCHES),
-    ("a file's format", "corpus.formats.json_lines", "def read(", "@same\ndef read(", {"fetch", "prepare"}),
+    ("a file's format", "corpus.formats.json_lines", "def read(", "@same\ndef read(", {"fetch", "prepare", "prepare mirage"}),
     ("a metric", "metrics.recall", "def recall(", "@same\ndef recall(", {"evaluate"}),
     ("the agreement of judges", "metrics.statistics.kappa", "def cohen_kappa(", "@same\ndef cohen_kappa(", {"judge"}),
     ("what a run reports", "report.cost", "\nfrom ", "\nprint()\nfrom ", {"report"}),
