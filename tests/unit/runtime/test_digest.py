@@ -68,7 +68,7 @@ EDITS = [  # what, module, old text, new text, exactly the kinds of job that run
     ("an adapter that no entry names", "corpus.adapters", "def headqa(", "@same\ndef headqa(", set()),
     ("an adapter that is new", "corpus.adapters", "def headqa(", "def more(record):\n    yield record\n\n\ndef headqa(", set()),
     ("an adapter of one run", "corpus.adapters", "def mirage(", "@same\ndef mirage(", {"prepare mirage"}),
-    ("the warning that a retriever got worse", "training.rounds", "FALL, FEWEST = 0.05", "FALL, FEWEST = 0.06", set()),
+    ("the warning that a retriever got worse", "training.rounds", "def fall(", "@same\ndef fall(", set()),
     ("a function that nothing uses", "models.colbert", "\ndef is_", "\ndef more():\n    return 1\n\n\ndef is_", set()),
     ("an import that nothing uses", "training.session", "import torch\n", "import torch\nimport jmlr.report.page\n", set()),
     ("a loss", "losses.llm_rank", "def llm_rank(", "@same\ndef llm_rank(", LLM_RANK),
