@@ -28,7 +28,7 @@ constexpr size_t kFew = 64;                 // where one row of so many is allow
 class BlockSearch {
  public:
   BlockSearch(const IndexView& index, const float* queries, size_t count, const Wanted& wanted,
-              const SearchOptions& options)
+              const SearchOptions& options, Team& team)
       : index_(view_for(index.scanned(), wanted, options.selection)),
         kernel_(options.kernels.scan[static_cast<int>(index_.storage)]),
         filter_(options.kernels.filter),
@@ -39,9 +39,9 @@ class BlockSearch {
         streaming_(count <= kStreamingQueries),
         lifted_(lifts(index.max_norm)),
         scale_(query_scales(queries, count, index.dim, index.max_norm)),
-        block_(index_.storage, kernel_, queries, count, index.dim, streaming_, scale_),
+        block_(index_.storage, kernel_, queries, count, index.dim, streaming_, scale_, &team),
         fine_(index_.storage, kernel_, queries, streaming_ || index_.storage != Storage::int8 ? 0 : count, index.dim,
-              true, scale_),
+              true, scale_, &team),
         k_(wanted.k),
         thresholds_(wanted.thresholds),
         negated_(wanted.negated),

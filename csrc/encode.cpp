@@ -10,10 +10,6 @@
 namespace jmlr {
 namespace {
 
-struct Loss {
-  double residual, code_norm;  // |x - y| and |y|
-};
-
 Loss encode_bfloat16(const float* x, size_t dim, uint16_t* codes) {
   double residual = 0.0;
   double norm = 0.0;
@@ -147,7 +143,8 @@ void encode_rows(Storage storage, const float* rows, size_t count, size_t dim, u
 
 namespace {
 constexpr size_t kRowsAtOnce = 256;  // encoded or checked by a thread before it asks for more
-}
+constexpr size_t kShared = 64;       // queries: fewer are coded sooner than threads wake
+}  // namespace
 
 std::optional<std::pair<size_t, size_t>> first_nonfinite(const float* rows, size_t count, size_t dim, Team& team) {
   std::atomic<size_t> part_found{count};  // the first part that has one begins there
@@ -211,8 +208,8 @@ void normalise_rows(float* rows, size_t count, size_t dim, Team& team) {
 }
 
 QueryBlock::QueryBlock(Storage storage, const Kernel& kernel, const float* queries, size_t count, size_t dim,
-                       bool streaming, const std::vector<double>& scale)
-    : queries_(queries), count_(count), dim_(dim), bounds_(count), zero_(count) {
+                       bool streaming, const std::vector<double>& scale, Team* team)
+    : queries_(queries), storage_(storage), count_(count), dim_(dim), bounds_(count), zero_(count) {
   const size_t units = padded_units(storage, dim);
   const size_t full = streaming ? 1 : 2 * kernel.lanes;
   size_t slots = 0;  // queries with padding
@@ -224,71 +221,83 @@ QueryBlock::QueryBlock(Storage storage, const Kernel& kernel, const float* queri
     slots += width;
   }
   units_ = AlignedBuffer<uint32_t>(slots * units);
-  std::fill(units_.data(), units_.data() + units_.size(), 0u);
   scale_ = AlignedBuffer<float>(slots);
   offset_ = AlignedBuffer<int32_t>(slots);
-  std::fill(scale_.data(), scale_.data() + slots, 0.0f);
-  std::fill(offset_.data(), offset_.data() + slots, 0);
   if (streaming && storage == Storage::bfloat16) exact_ = AlignedBuffer<float>(slots * units * 2);
   if (streaming && storage == Storage::int8) low_ = AlignedBuffer<uint32_t>(slots * units);
-
-  std::vector<uint32_t> packed(units);
-  std::vector<double> wide(dim);
-  std::vector<float> scaled(dim);
-  size_t slot = 0;
-  for (Panel& panel : panels_) {
-    uint32_t* panel_units = units_.data() + slot * units;
-    panel.view.units = panel_units;
-    panel.view.scale = scale_.data() + slot;
-    panel.view.offset = offset_.data() + slot;
-    for (size_t j = 0; j < panel.count; ++j) {
-      const float* const q = scaled.data();
-      const double flushed = scale_query(query(panel.first + j), dim, scale[panel.first + j], scaled.data());
-      const double norm = norm_of(query(panel.first + j), dim) * scale[panel.first + j];
-      zero_[panel.first + j] = norm == 0.0;
-      Loss loss{0.0, norm};
-      std::fill(packed.begin(), packed.end(), 0u);
-      if (storage == Storage::float32) {
-        std::memcpy(packed.data(), q, dim * sizeof(float));
-      } else if (storage == Storage::bfloat16) {
-        loss = encode_bfloat16(q, dim, reinterpret_cast<uint16_t*>(packed.data()));
-        if (streaming) {
-          float* exact = exact_.data() + slot * units * 2;
-          std::fill(exact, exact + units * 2, 0.0f);
-          std::copy(q, q + dim, exact);
-          panel.view.exact = exact;
-          loss = {0.0, norm};
-        }
-      } else {
-        std::copy(q, q + dim, wide.begin());
-        auto* digits = reinterpret_cast<int8_t*>(packed.data());
-        const float step = scale_of(q, dim);
-        int32_t sum;
-        loss = encode_int8(wide.data(), dim, step, digits, &sum);
-        scale_[slot + j] = step;
-        offset_[slot + j] = 128 * sum;
-        if (streaming) {
-          for (size_t d = 0; d < dim; ++d) wide[d] -= static_cast<double>(step) * digits[d];
-          auto* low = reinterpret_cast<int8_t*>(low_.data() + slot * units);
-          std::fill(low, low + units * 4, int8_t{0});
-          panel.view.low_scale = step / 254.0f < kLeastScale ? 0.0f : step / 254.0f;
-          const Loss second = encode_int8(wide.data(), dim, panel.view.low_scale, low, &sum);
-          loss = {second.residual, loss.code_norm + second.code_norm};
-          panel.view.low = low;
-          panel.view.low_offset = 128 * sum;
-        }
-      }
-      Rounding rounding = rounding_of(storage, dim);
-      if (storage == Storage::float32) rounding.absolute = lost_subnormals(dim, norm);
-      bounds_[panel.first + j] = bound_of(rounding, dim, norm, loss.code_norm, loss.residual + flushed);
-      const size_t side_by_side = !streaming && panel.view.width < kernel.lanes ? 2 : 1;
-      for (size_t u = 0; u < units; ++u) {
-        const size_t at = u / side_by_side * panel.view.width + j;
-        panel_units[at * side_by_side + u % side_by_side] = packed[u];
-      }
-    }
-    slot += panel.view.width;
+  WorkQueue work(panels_.size(), 1);
+  const auto encode = [&](size_t) {
+    for (size_t p, end; work.claim(&p, &end);) encode_panel(panels_[p], p * full, kernel.lanes, streaming, scale);
+  };
+  if (team != nullptr && count >= kShared) {
+    team->run(encode);
+  } else {
+    encode(0);
   }
+}
+
+void QueryBlock::encode_panel(Panel& panel, size_t slot, size_t lanes, bool streaming,
+                              const std::vector<double>& scale) {
+  const size_t units = panel.view.unit_count, width = panel.view.width;
+  uint32_t* const panel_units = units_.data() + slot * units;
+  panel.view.units = panel_units;
+  panel.view.scale = scale_.data() + slot;
+  panel.view.offset = offset_.data() + slot;
+  std::fill_n(panel_units, width * units, 0u);
+  std::fill_n(scale_.data() + slot, width, 0.0f);
+  std::fill_n(offset_.data() + slot, width, 0);
+  std::vector<uint32_t> packed(units);
+  std::vector<float> scaled(dim_);
+  const size_t side_by_side = !streaming && width < lanes ? 2 : 1;
+  for (size_t j = 0; j < panel.count; ++j) {
+    const size_t q = panel.first + j;
+    const double flushed = scale_query(query(q), dim_, scale[q], scaled.data());
+    const double norm = norm_of(query(q), dim_) * scale[q];
+    zero_[q] = norm == 0.0;
+    std::fill(packed.begin(), packed.end(), 0u);
+    const auto [residual, code_norm] = encode_query(panel.view, slot + j, scaled.data(), norm, streaming, packed);
+    Rounding rounding = rounding_of(storage_, dim_);
+    if (storage_ == Storage::float32) rounding.absolute = lost_subnormals(dim_, norm);
+    bounds_[q] = bound_of(rounding, dim_, norm, code_norm, residual + flushed);
+    for (size_t u = 0; u < units; ++u) {
+      const size_t at = u / side_by_side * width + j;
+      panel_units[at * side_by_side + u % side_by_side] = packed[u];
+    }
+  }
+}
+
+Loss QueryBlock::encode_query(QueryPanel& view, size_t slot, const float* q, double norm, bool streaming,
+                              std::vector<uint32_t>& packed) {
+  const size_t units = view.unit_count;
+  if (storage_ == Storage::float32) {
+    std::memcpy(packed.data(), q, dim_ * sizeof(float));
+    return {0.0, norm};
+  }
+  if (storage_ == Storage::bfloat16) {
+    const Loss loss = encode_bfloat16(q, dim_, reinterpret_cast<uint16_t*>(packed.data()));
+    if (!streaming) return loss;
+    float* const exact = exact_.data() + slot * units * 2;
+    std::fill(exact, exact + units * 2, 0.0f);
+    std::copy(q, q + dim_, exact);
+    view.exact = exact;
+    return {0.0, norm};
+  }
+  std::vector<double> wide(q, q + dim_);
+  auto* const digits = reinterpret_cast<int8_t*>(packed.data());
+  const float step = scale_of(q, dim_);
+  int32_t sum;
+  const Loss first = encode_int8(wide.data(), dim_, step, digits, &sum);
+  scale_[slot] = step;
+  offset_[slot] = 128 * sum;
+  if (!streaming) return first;
+  for (size_t d = 0; d < dim_; ++d) wide[d] -= static_cast<double>(step) * digits[d];
+  auto* const low = reinterpret_cast<int8_t*>(low_.data() + slot * units);
+  std::fill(low, low + units * 4, int8_t{0});
+  view.low_scale = step / 254.0f < kLeastScale ? 0.0f : step / 254.0f;
+  const Loss second = encode_int8(wide.data(), dim_, view.low_scale, low, &sum);
+  view.low = low;
+  view.low_offset = 128 * sum;
+  return {second.residual, first.code_norm + second.code_norm};
 }
 
 }  // namespace jmlr

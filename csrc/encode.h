@@ -47,12 +47,16 @@ std::vector<double> query_scales(const float* queries, size_t count, size_t dim,
 // rounded once to float32. Rows of zeros stay as they are. Throws Interrupted.
 void normalise_rows(float* rows, size_t count, size_t dim, Team& team);
 
-// Queries made ready for one kernel, each multiplied by its scale. Panels are as wide as the kernel likes, or 1 for the
-// streaming path.
+struct Loss {
+  double residual, code_norm;  // |x - y| and |y| of a vector x with code y
+};
+
+// Queries made ready for one kernel, each multiplied by its scale, by all threads of a team if there is one. Panels are
+// as wide as the kernel likes, or 1 for the streaming path.
 class QueryBlock {
  public:
   QueryBlock(Storage storage, const Kernel& kernel, const float* queries, size_t count, size_t dim, bool streaming,
-             const std::vector<double>& scale);
+             const std::vector<double>& scale, Team* team = nullptr);
 
   struct Panel {
     size_t first;  // first query
@@ -61,16 +65,21 @@ class QueryBlock {
   };
   const std::vector<Panel>& panels() const { return panels_; }
   const ErrorBound& bound(size_t query) const { return bounds_[query]; }
-  bool is_zero(size_t query) const { return zero_[query]; }
+  bool is_zero(size_t query) const { return zero_[query] != 0; }
   const float* query(size_t i) const { return queries_ + i * dim_; }
   size_t count() const { return count_; }
 
  private:
+  void encode_panel(Panel& panel, size_t slot, size_t lanes, bool streaming, const std::vector<double>& scale);
+  Loss encode_query(QueryPanel& view, size_t slot, const float* q, double norm, bool streaming,
+                    std::vector<uint32_t>& packed);
+
   const float* queries_;
+  Storage storage_;
   size_t count_, dim_;
   std::vector<Panel> panels_;
   std::vector<ErrorBound> bounds_;
-  std::vector<bool> zero_;
+  std::vector<char> zero_;  // not vector<bool>, for threads write neighbours
   AlignedBuffer<uint32_t> units_, low_;
   AlignedBuffer<float> scale_, exact_;
   AlignedBuffer<int32_t> offset_;

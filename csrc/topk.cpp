@@ -32,7 +32,7 @@ void by_block(const IndexView& index, const float* queries, size_t count, size_t
     here.selection = options.selection.from(first);
     if (thresholds != nullptr) wanted.thresholds = turned(thresholds + first, held, options.largest, reach);
     const float* part = turned(queries + first * index.dim, held * index.dim, options.largest, room);
-    BlockSearch block(index, part, held, wanted, here);
+    BlockSearch block(index, part, held, wanted, here, team);
     search(block, team, first);
   }
 }
