@@ -6,6 +6,7 @@ import json
 import os
 import random
 import re
+import signal
 import subprocess
 import threading
 import time
@@ -214,3 +215,36 @@ def test_the_cores_of_the_login_node_do_not_bound_the_threads_of_jobs(clone: Che
     assert done.returncode != 0
     line = "train: 3 threads, but a node of partition 'main' has 2 cores; set set-threads"
     assert line in done.stdout + done.stderr
+
+
+def test_a_snakemake_that_is_asked_to_end_names_its_jobs_and_leaves_them(clone: Checkout):
+    """Snakemake waits for them; killed, they go on, until `scancel` as it was offered ends them."""
+    stage = clone.folder / "src/jmlr/stages/prepare.py"
+    stage.write_text(
+        stage.read_text().replace("    sources = {", "    __import__('time').sleep(600)\n    sources = {", 1)
+    )
+    other = clone.run("sbatch", "--parsable", "--output=/dev/null", "--wrap=sleep 600").stdout.strip()
+    command = ["snakemake", "--profile", "slurm", "--configfile", MINI, *SOON, "--", "results/mini/prepare"]
+    with subprocess.Popen(
+        command, cwd=clone.folder, env=clone.environment, text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    ) as running:
+        late = threading.Timer(120, running.kill)
+        late.start()
+        said, offered, left = list[str](), list[str](), list[str]()
+        assert running.stderr is not None
+        for line in running.stderr:
+            said.append(line)
+            if "has been submitted with SLURM jobid" in line and "rule_prepare" in line:
+                running.send_signal(signal.SIGTERM)
+            if found := re.search(r"to end them now: (scancel( \d+)+)$", line):
+                offered = found[1].split()
+                left = clone.run("squeue", "--noheader", "--format=%i").stdout.split()
+                running.kill()
+        late.cancel()
+    assert offered, "".join(said)[-3000:]
+    [job] = offered[1:]
+    assert sorted(left) == sorted([job, other])
+    assert job in clone.run("squeue", "--noheader", "--format=%i").stdout.split(), "killed, it leaves them running"
+    clone.run(*offered)
+    clone.run("scancel", other)
+    assert "CANCELLED" in clone.run("scontrol", "show", "job", job).stdout
