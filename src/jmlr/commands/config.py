@@ -84,6 +84,8 @@ def _variables(run: Config, file: Path) -> None:
 def read_config(file: Path, *, contents: bool = False) -> Config:
     """Read and check one configuration file, with `contents` all that it names too; every fault is one line that names the file."""
     data = read_mapping(file, "--check")
+    if not data:
+        raise UserError(f"{file}: it holds no keys, and Snakemake takes no such file; allowed: at least 'run: NAME'")
     try:
         if not contents:
             return Config.load(data)

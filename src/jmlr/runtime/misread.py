@@ -41,7 +41,7 @@ def read_mapping(file: Path, what: str) -> dict[str, Any]:
         raise UserError(f"{file}{where}: not YAML: {getattr(error, 'problem', error)}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{file}: cannot be read as text in UTF-8: {' '.join(str(error).split())}") from None
-    if not isinstance(data or {}, dict):
+    if data is not None and not isinstance(data, dict):
         raise UserError(f"{file}: a mapping of keys is wanted, not {type(data).__name__}")
     refuse_misread([file])
     return data or {}

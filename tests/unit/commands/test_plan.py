@@ -179,6 +179,7 @@ def test_a_plan_of_a_file_that_yaml_reads_otherwise_than_it_looks_is_refused(tmp
     [
         (b"a: [1,2\nb: }\n", "line 2: not YAML"),
         (b"just words", "a mapping of keys is wanted"),
+        (b"[]", "a mapping of keys is wanted"),
         (b"\x89PNG\x00\xff", "as text in UTF-8"),
     ],
 )
@@ -196,3 +197,10 @@ def test_a_file_that_is_no_configuration_is_one_line_that_names_it(tmp_path, con
 def test_a_folder_in_place_of_a_configuration_is_said_to_be_one(tmp_path):
     with pytest.raises(UserError, match=r"CONFIG: '.*' is a folder; allowed: a YAML file"):
         plan(tmp_path, passages=10, questions=10)
+
+
+@pytest.mark.parametrize("content", ["", "# run: mine\n", "---\n"])
+def test_a_configuration_without_keys_is_refused_as_snakemake_does(tmp_path, content):
+    (tmp_path / "x.yaml").write_text(content)
+    with pytest.raises(UserError, match=r"x.yaml: it holds no keys, and Snakemake takes no such file"):
+        read_config(tmp_path / "x.yaml")
