@@ -34,6 +34,11 @@ struct Nominee {
 
 class Nominees {
  public:
+  // So many at once that nothing grows while rows are scanned.
+  Nominees() {
+    held_.reserve(kMany);
+    order_.reserve(kMany);
+  }
   void add(size_t query, const Candidate& candidate) { held_.push_back({static_cast<uint32_t>(query), candidate}); }
   bool many() const { return held_.size() >= kMany; }  // a floor may have to rise before more come
 

@@ -162,7 +162,7 @@ int wrong_without_memory() {
   const size_t dim = 8;
   std::mt19937 random(3);
   std::normal_distribution<float> normal;
-  Matrix x(2000 * dim), q(12 * dim);
+  Matrix x(1600 * dim), q(4 * dim);  // several chunks of rows, and enough queries to share them
   for (float& value : x) value = normal(random);
   for (float& value : q) value = normal(random);
   const Result expected = reference(x, q, dim, 5);
