@@ -28,7 +28,7 @@ from jmlr.models.parts import in_parts
 from jmlr.models.tensors import pad_right
 from jmlr.pretraining.muon import Muon
 from jmlr.runtime import meter
-from jmlr.runtime.devices import autocast
+from jmlr.runtime.devices import autocast, no_subnormals
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.progress import Progress, say
 from jmlr.runtime.seeds import seed_torch
@@ -161,7 +161,7 @@ def pretrain_llm(
         say(f"pretrain llm: goes on from step {begin}")
     progress, saved = Progress("pretrain llm", steps, done=begin), time.monotonic()
     llm.train()
-    with StopSignal() as stop:
+    with StopSignal() as stop, no_subnormals():
         for step in range(begin, steps):
             seed_torch(seed, "pretrain", step)
             factor = learning_rate_factor(step, steps, warmup=warmup_steps, since=step, floor=FLOOR)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -57,3 +59,13 @@ def autocast(where: torch.device, wanted: bool) -> torch.autocast:
 @functools.cache
 def _say_float32(kind: str) -> None:
     say(f"device: this {kind} has no fast bfloat16; computing in float32")
+
+
+@contextmanager
+def no_subnormals() -> Iterator[None]:
+    """Take subnormal numbers for zero on this thread and those it starts: a trained attention has many, and CPUs are slow with them."""
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from jmlr.inference.questions import Question
 from jmlr.runtime import distributed, meter
+from jmlr.runtime.devices import no_subnormals
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.progress import Progress, say
 from jmlr.runtime.seeds import seed_torch
@@ -81,7 +82,7 @@ def train_round(
     saved = time.monotonic()
     session.llm.train()
     boards = Boards(scratch, wandb=options.wandb, name=name)
-    with boards, StopSignal() as stop, ReadAhead(session) as ahead:
+    with boards, StopSignal() as stop, ReadAhead(session) as ahead, no_subnormals():
         for step in range(begin, steps.last):
             began = time.perf_counter()
             factor = learning_rate_factor(step, steps.total, warmup=steps.warmup, since=step - steps.first)

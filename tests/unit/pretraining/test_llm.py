@@ -176,3 +176,18 @@ def test_a_step_in_parts_has_the_loss_and_the_gradient_of_the_whole_batch(tiny, 
     assert target_loss == pytest.approx(each[weight == 1].mean().item(), rel=1e-6)
     for name, p in llm.named_parameters():
         assert torch.allclose(found[name], p.grad, atol=1e-7), name
+
+
+def test_subnormals_are_zero_while_a_model_is_trained_and_not_after(tiny, tmp_path, monkeypatch):
+    seen = []
+    kept = one_step
+
+    def looked(*given):
+        seen.append((torch.tensor(1e-39) * 1.0).item())
+        return kept(*given)
+
+    monkeypatch.setattr("jmlr.pretraining.llm.one_step", looked)
+    options = PretrainOptions(init=str(tiny / "llm"), steps=2, max_tokens=64, batch=2)
+    pretrain(tmp_path / "out", tiny / "prepare", 0, options)
+    assert seen == [0.0, 0.0]
+    assert (torch.tensor(1e-39) * 1.0).item() > 0
