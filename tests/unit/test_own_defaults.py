@@ -31,7 +31,7 @@ def test_sources_and_two_models_are_a_whole_run_at_a_pretrained_models_rates() -
 def test_no_toy_value_of_the_demo_reaches_a_run_of_ones_own() -> None:
     demo, own = Config.load({}), Config.load(MINE)
     for section, keys in {
-        "train": ("llm_learning_rate", "retriever_learning_rate", "steps", "forward_tokens"),
+        "train": ("llm_learning_rate", "retriever_learning_rate", "steps"),
         "reading": ("llm_passage_tokens", "llm_tokens", "answer_form"),
         "prepare": ("passage_words", "corpora", "questions"),
     }.items():
