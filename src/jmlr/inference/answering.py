@@ -18,7 +18,7 @@ from jmlr.corpus.prompt import Prompter, chat_message, frame
 from jmlr.corpus.replies import parse_option, parse_thought, without_thinking
 from jmlr.endpoints.client import Client
 from jmlr.inference.likelihood import probabilities, score_options
-from jmlr.models.llm import context_of
+from jmlr.models.forward import context_of
 from jmlr.models.prefix import by_length, write
 from jmlr.runtime.errors import UserError
 

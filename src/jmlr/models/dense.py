@@ -147,7 +147,7 @@ class DenseRetriever(nn.Module):
         """Return one vector per token list: [n, D], with gradient where enabled."""
         del kind, width  # the prompt is in the tokens already, and a vector has no tokens to pad
         where = next(self.encoder.parameters()).device
-        ids = pad_right(rows, where)
+        ids = pad_right(rows, where, self.max_tokens)
         mask = torch.arange(ids.shape[1], device=where) < torch.tensor([len(r) for r in rows], device=where)[:, None]
         hidden = self.mix(layers_of(self.encoder, ids, mask)) if self.mix else hidden_of(self.encoder, ids, mask)
         vectors = self.layers(pool(hidden, mask, self.pooling))[:, : self.truncate or None]

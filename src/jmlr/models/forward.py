@@ -20,6 +20,13 @@ def causal(llm: nn.Module) -> Any:
     return llm.get_base_model() if hasattr(llm, "get_base_model") else llm  # type: ignore[operator]
 
 
+def context_of(config: Any) -> int | None:
+    """Return how many positions a model has; None where it has no bound. Models of several parts keep it with that for text."""
+    text = config.get_text_config(decoder=True)
+    known = (getattr(text, name, None) for name in ("max_position_embeddings", "n_positions", "max_seq_len"))
+    return next((most for most in known if isinstance(most, int) and most > 0), None)
+
+
 def hidden_states(llm: nn.Module, ids: Tensor) -> Tensor:
     """Return the last hidden states [n, T, H] of a causal model without its head (adapters in place)."""
     return causal(llm).get_decoder()(input_ids=ids, use_cache=False).last_hidden_state
@@ -58,7 +65,8 @@ def answer_token_losses(
         (losses float32 [tokens], rows int64 [tokens]).
     """
     where = next(llm.parameters()).device
-    ids = pad_right([p + a for p, a in zip(prompts, answers, strict=True)], where)
+    texts = [p + a for p, a in zip(prompts, answers, strict=True)]
+    ids = pad_right(texts, where, context_of(causal(llm).config))
     rows = torch.tensor([i for i, a in enumerate(answers) for _ in a]).to(where, non_blocking=True)
     places = torch.tensor([len(p) + j for p, a in zip(prompts, answers, strict=True) for j in range(len(a))]).to(
         where, non_blocking=True

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from jmlr.models.forward import causal, head
+from jmlr.models.forward import causal, context_of, head
 from jmlr.models.load import every_row_learns, forget_tokens_beyond_the_file, gguf_of, is_gguf, pretrained, read_gguf
 from jmlr.models.tensors import at_least_float32
 from jmlr.runtime.devices import has_bf16
@@ -199,13 +199,6 @@ def probe(llm: nn.Module) -> Tensor:
 def agree(one: Tensor, other: Tensor) -> bool:
     """Tell whether two forms of one model give the same logits, but for rounding in their own precision."""
     return one.shape == other.shape and bool((one - other).abs().max() <= 1e-3 * one.abs().max())
-
-
-def context_of(config: Any) -> int | None:
-    """Return how many positions a model has; None where it has no bound. Models of several parts keep it with that for text."""
-    text = config.get_text_config(decoder=True)
-    known = (getattr(text, name, None) for name in ("max_position_embeddings", "n_positions", "max_seq_len"))
-    return next((most for most in known if isinstance(most, int) and most > 0), None)
 
 
 def check_context(config: Any, tokens: int, llm: str, what: str = "llm_tokens") -> None:

@@ -23,7 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from jmlr.models.forward import hidden_states, logits_of
+from jmlr.models.forward import causal, context_of, hidden_states, logits_of
 from jmlr.models.parts import in_parts
 from jmlr.models.tensors import pad_right
 from jmlr.pretraining.muon import Muon
@@ -39,6 +39,7 @@ from jmlr.training.order import batch_at
 from jmlr.training.state import load_state, save_state
 
 FLOOR = 0.05
+HEAD_GRAIN = 128  # tokens: the head computes multiples of it, so that its shapes come again (jmlr.models.parts)
 
 
 @dataclass(frozen=True)
@@ -215,14 +216,16 @@ def loss_sums(
     llm: nn.Module, rows: Sequence[Document], where: torch.device, bf16: bool
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the weighted sum of the tokens' losses, and the sum over tokens of full weight; the head sees only weighted tokens."""
-    ids = pad_right([d.ids.tolist() for d in rows], where)
+    ids = pad_right([d.ids.tolist() for d in rows], where, context_of(causal(llm).config))
     weights = torch.zeros(ids.shape)
     for i, d in enumerate(rows):
         weights[i, : len(d.weights)] = torch.from_numpy(d.weights)
-    weights = weights.to(where)
-    counted = weights[:, 1:] > 0
+    weights = weights[:, 1:].flatten()
+    places = weights.nonzero()[:, 0]
+    kept = weights[places]
+    surplus = (0, -len(places) % HEAD_GRAIN)  # place 0 once more, with weight 0
+    places, kept = F.pad(places, surplus).to(where), F.pad(kept, surplus).to(where)
     with autocast(where, bf16):
-        logits = logits_of(llm, hidden_states(llm, ids)[:, :-1][counted])
-    losses = F.cross_entropy(logits.float(), ids[:, 1:][counted], reduction="none")
-    kept = weights[:, 1:][counted]
+        logits = logits_of(llm, hidden_states(llm, ids)[:, :-1].flatten(0, 1)[places])
+    losses = F.cross_entropy(logits.float(), ids[:, 1:].flatten()[places], reduction="none")
     return (losses * kept).sum(), (losses.detach() * (kept == 1)).sum()

@@ -14,17 +14,17 @@ from torch import Tensor
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 
 
-def orthogonalise(matrix: Tensor, steps: int = 5) -> Tensor:
-    """Return the nearest (nearly) orthogonal matrix by five Newton-Schulz steps in bfloat16: [m, n] -> [m, n]."""
+def orthogonalise(matrices: Tensor, steps: int = 5) -> Tensor:
+    """Return the nearest (nearly) orthogonal matrices by five Newton-Schulz steps in bfloat16: [k, m, n] -> [k, m, n]."""
     a, b, c = COEFFICIENTS
-    x = matrix.bfloat16()
-    tall = x.shape[0] > x.shape[1]
-    x = x.T if tall else x
-    x = x / x.norm().clamp(min=1e-7)
+    x = matrices.bfloat16()
+    tall = x.shape[-2] > x.shape[-1]
+    x = x.mT if tall else x
+    x = x / x.norm(dim=(-2, -1), keepdim=True).clamp(min=1e-7)
     for _ in range(steps):
-        square = x @ x.T
-        x = a * x + (b * square + c * square @ square) @ x
-    return x.T if tall else x
+        square = x @ x.mT
+        x = torch.baddbmm(x, torch.baddbmm(square, square, square, beta=b, alpha=c), x, beta=a)
+    return x.mT if tall else x
 
 
 class Muon(torch.optim.Optimizer):
@@ -35,15 +35,19 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
-        """Make one step."""
+        """Make one step; matrices of one shape are made orthogonal together."""
         del closure
         for group in self.param_groups:
-            for p in group["params"]:
-                if p.grad is None:
-                    continue
-                state = self.state[p]
-                if not state:
-                    state["momentum"] = torch.zeros_like(p)
-                momentum = state["momentum"].lerp_(p.grad, 1 - group["momentum"])
-                update = orthogonalise(p.grad.lerp(momentum, group["momentum"]))
-                p.add_(update.to(p.dtype), alpha=-group["lr"] * max(1, p.shape[0] / p.shape[1]) ** 0.5)
+            moved = [p for p in group["params"] if p.grad is not None]
+            for rows, columns in {tuple(p.shape): None for p in moved}:
+                alike = [p for p in moved if p.shape == (rows, columns)]
+                updates = orthogonalise(torch.stack([self._averaged(p, group["momentum"]) for p in alike]))
+                for p, update in zip(alike, updates, strict=True):
+                    p.add_(update.to(p.dtype), alpha=-group["lr"] * max(1, rows / columns) ** 0.5)
+
+    def _averaged(self, p: Tensor, momentum: float) -> Tensor:
+        """Return the gradient averaged with those before it, as Nesterov's momentum has it."""
+        state = self.state[p]
+        if not state:
+            state["momentum"] = torch.zeros_like(p)
+        return p.grad.lerp(state["momentum"].lerp_(p.grad, 1 - momentum), momentum)

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from jmlr.models.retriever import OneEncoder
-from jmlr.runtime.devices import autocast
+from jmlr.runtime.devices import autocast, no_subnormals
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.progress import Progress
 from jmlr.runtime.seeds import python_random, seed_torch
@@ -29,6 +29,7 @@ def sentences(text: str) -> list[str]:
     return [s for s in SENTENCE_END.split(text) if s.strip()]
 
 
+@no_subnormals()
 def pretrain_retriever(
     retriever: OneEncoder,
     passages: Sequence[str],

@@ -7,6 +7,7 @@ import torch
 
 from jmlr.models import parts
 from jmlr.models.parts import computed_in_parts, in_parts
+from jmlr.models.tensors import filled_up
 from jmlr.training.tally import Tally
 
 
@@ -20,6 +21,28 @@ def test_every_text_is_in_one_part_within_the_limits(most):
         assert len(part) == 1 or len(part) * longest <= most
         assert sum(longest - lengths[i] for i in part) <= parts.PADDING_TOKENS
     assert max(map(len, found)) > 1 or most <= 300
+
+
+def test_the_shapes_of_parts_come_again():
+    """Each new shape is compiled on a CPU: 400 batches of random lengths have few, and little more to compute than their tokens."""
+    draw, shapes, computed, tokens, made = random.Random(0), set(), 0, 0, 0
+    for _ in range(400):
+        lengths = [draw.randint(60, 150) for _ in range(32)]
+        for part in in_parts(lengths, 2048):
+            shapes.add((len(part), filled_up(max(lengths[i] for i in part))))
+            computed += len(part) * filled_up(max(lengths[i] for i in part))
+            made += 1
+        tokens += sum(lengths)
+    assert len(shapes) < 60 < 1000 < made
+    assert computed < 1.25 * tokens
+
+
+@pytest.mark.parametrize("length", [*range(1, 300), 511, 512, 513, 8191])
+def test_a_text_is_filled_up_by_an_eighth_at_most_and_not_beyond_what_the_model_takes(length):
+    assert length <= filled_up(length) <= length + max(0, length // 8)
+    assert filled_up(length, length) == length
+    assert filled_up(length, length - 1) == length
+    assert filled_up(length, 0) == length
 
 
 def test_rows_come_back_in_the_order_of_the_texts():

@@ -14,6 +14,7 @@ from transformers import AutoModelForCausalLM
 from jmlr.config import Config
 from jmlr.options import PretrainOptions
 from jmlr.pretraining.llm import Document, _weights, one_step, pack, steps_for
+from jmlr.runtime.devices import no_subnormals
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.manifest import read_manifest
 from jmlr.stages.pretrain import pretrain
@@ -191,3 +192,13 @@ def test_subnormals_are_zero_while_a_model_is_trained_and_not_after(tiny, tmp_pa
     pretrain(tmp_path / "out", tiny / "prepare", 0, options)
     assert seen == [0.0, 0.0]
     assert (torch.tensor(1e-39) * 1.0).item() > 0
+
+
+def test_a_caller_that_takes_subnormals_for_zero_still_does_after_a_training():
+    torch.set_flush_denormal(True)
+    try:
+        with no_subnormals():
+            pass
+        assert (torch.tensor(1e-39) * 1.0).item() == 0.0
+    finally:
+        torch.set_flush_denormal(False)
