@@ -1,6 +1,6 @@
 """`jmlr plan`: what a run submits to a cluster, and how long, on how many GPUs and with how many bytes, before anything runs.
 
-jmlr plan docs/slurm/paper.yaml --passages 25000000 --questions 200000 --test-questions 5000 --nodes 2
+jmlr plan docs/slurm/paper.yaml --corpus-passages 25000000 --all-questions 200000 --test-questions 5000 --nodes 2
 
 The jobs are counted from the configuration exactly as the workflow makes them. Hours are operations (jmlr.models.flops)
 over a rate of the named device; every rate says whether it was measured, and where, or assumed, and why.
@@ -49,14 +49,14 @@ class Line:
 def plan(
     config: Path,
     /,
-    passages: int,
-    questions: int,
+    corpus_passages: int,
+    all_questions: int,
     rates: Path | None = None,
     device: str = "h100",
     nodes: int = 1,
     gpus_per_node: int = 4,
     test_questions: int = 0,
-    options: int = 4,
+    question_options: int = 4,
     fill: float = 1.0,
     llm: str = "",
 ) -> None:
@@ -64,19 +64,19 @@ def plan(
 
     Args:
         config: configuration of the run
-        passages: in the corpus
-        questions: of all splits: each is encoded and searched in every round
+        corpus_passages: how many there are
+        all_questions: of all splits: each is encoded and searched in every round
         rates: measured and assumed rates, and the shapes of known models; none: docs/slurm/rates.yaml of the checkout
         device: whose rates count: a key of `devices` in the rates
         nodes: that one training runs on
         gpus_per_node: of each of them; 0 for a machine without
         test_questions: those that are answered
-        options: that a question offers
+        question_options: that one offers
         fill: share of the limits of tokens that texts fill on average; 1 is the upper bound
         llm: take this model for the run's LLMs: a key of `models` in the rates
 
     Example:
-        jmlr plan config/runs/paper-7b.yaml --passages 1000000 --questions 12000
+        jmlr plan config/runs/paper-7b.yaml --corpus-passages 1000000 --all-questions 12000
     """
     rates = rates or checkout_file("docs/slurm/rates.yaml")
     known = read_mapping(rates, "--rates")
@@ -84,9 +84,10 @@ def plan(
         raise UserError(f"--rates '{rates}': no mapping 'devices'; docs/slurm/rates.yaml has one")
     if device not in known["devices"]:
         raise UserError(f"--device '{device}'{nearest(device, known['devices'])}; rates: {rates}")
-    if min(passages, questions, nodes) < 1:
-        raise UserError(f"--passages {passages}, --questions {questions}, --nodes {nodes}: all are 1 or more")
-    sizes = Sizes(passages, questions, test_questions, options, fill, nodes, gpus_per_node)
+    if min(corpus_passages, all_questions, nodes) < 1:
+        given = f"--corpus-passages {corpus_passages}, --all-questions {all_questions}, --nodes {nodes}"
+        raise UserError(f"{given}: all are 1 or more")
+    sizes = Sizes(corpus_passages, all_questions, test_questions, question_options, fill, nodes, gpus_per_node)
     run = Config.load(read_mapping(config, "CONFIG"))
     here = shapes(
         p for m in run.models.values() if (p := m.path or (m.pretrain.init if m.pretrain else "")) and Path(p).exists()

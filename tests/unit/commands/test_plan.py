@@ -121,7 +121,7 @@ def test_the_shape_of_a_continued_model_is_that_of_the_model_it_was_continued_fr
 
 @pytest.mark.parametrize("path", RUNS, ids=lambda p: p.stem)
 def test_every_committed_run_can_be_planned(path, capsys):
-    given = ["--passages", "1000000", "--questions", "200000", "--test-questions", "5000"]
+    given = ["--corpus-passages", "1000000", "--all-questions", "200000", "--test-questions", "5000"]
     assert main(["plan", str(path), *given, "--rates", str(ROOT / "docs/slurm/rates.yaml")]) == 0
     assert re.search(r"^search +\d+ +\d+\.\d", capsys.readouterr().out, re.M)
 
@@ -144,7 +144,7 @@ def test_every_rate_says_where_it_comes_from():
 
 
 def test_the_command_prints_the_plan_and_its_rates(capsys):
-    given = ["docs/slurm/paper.yaml", "--passages", "25000000", "--questions", "200000", "--nodes", "2"]
+    given = ["docs/slurm/paper.yaml", "--corpus-passages", "25000000", "--all-questions", "200000", "--nodes", "2"]
     assert main(["plan", str(ROOT / given[0]), *given[1:], "--rates", str(ROOT / "docs/slurm/rates.yaml")]) == 0
     text = capsys.readouterr().out
     assert "train" in text
@@ -160,7 +160,7 @@ def test_the_command_prints_the_plan_and_its_rates(capsys):
     ],
 )
 def test_a_wrong_request_is_one_line(capsys, arguments, message):
-    given = [str(ROOT / "docs/slurm/paper.yaml"), "--passages", "10", "--questions", "10", *arguments]
+    given = [str(ROOT / "docs/slurm/paper.yaml"), "--corpus-passages", "10", "--all-questions", "10", *arguments]
     assert main(["plan", *given, "--rates", str(ROOT / "docs/slurm/rates.yaml")]) == 2
     error = capsys.readouterr().err
     assert message in error
@@ -169,7 +169,7 @@ def test_a_wrong_request_is_one_line(capsys, arguments, message):
 
 def test_a_plan_of_a_file_that_yaml_reads_otherwise_than_it_looks_is_refused(tmp_path, capsys):
     (tmp_path / "run.yaml").write_text("run: mine\ntrain: {steps: 5}\ntrain: {batch: 4}\n")
-    given = ["--passages", "10", "--questions", "10", "--rates", str(ROOT / "docs/slurm/rates.yaml")]
+    given = ["--corpus-passages", "10", "--all-questions", "10", "--rates", str(ROOT / "docs/slurm/rates.yaml")]
     assert main(["plan", str(tmp_path / "run.yaml"), *given]) == 2
     assert "run.yaml, line 3: 'train' stands in line 2 already, which would not count" in capsys.readouterr().err
 
@@ -188,7 +188,7 @@ def test_a_file_that_is_no_configuration_is_one_line_that_names_it(tmp_path, con
     (tmp_path / "x.yaml").write_bytes(content)
     files = {"config": ROOT / "config/config.yaml", "rates": ROOT / "docs/slurm/rates.yaml", which: tmp_path / "x.yaml"}
     with pytest.raises(UserError, match=f"x.yaml.*{said}") as error:
-        plan(files["config"], passages=10, questions=10, rates=files["rates"])
+        plan(files["config"], corpus_passages=10, all_questions=10, rates=files["rates"])
     assert "\n" not in str(error.value)
     with pytest.raises(UserError, match=f"x.yaml.*{said}"):
         read_config(tmp_path / "x.yaml")
@@ -196,7 +196,7 @@ def test_a_file_that_is_no_configuration_is_one_line_that_names_it(tmp_path, con
 
 def test_a_folder_in_place_of_a_configuration_is_said_to_be_one(tmp_path):
     with pytest.raises(UserError, match=r"CONFIG: '.*' is a folder; allowed: a YAML file"):
-        plan(tmp_path, passages=10, questions=10)
+        plan(tmp_path, corpus_passages=10, all_questions=10)
 
 
 @pytest.mark.parametrize("content", ["", "# run: mine\n", "---\n"])
