@@ -114,7 +114,7 @@ def command(tiny, candidates, folder, **changes):
     (folder / "options.yaml").write_text(values(OPTIONS.model_copy(update=changes), toy_reading(), toy_retrieval()))
     return [
         *("train", "--out", folder / "out", "--prepared", tiny / "prepare", "--llm", tiny / "llm", "--seed", "0"),
-        *("--scratch", folder / "scratch", "--retriever", tiny / "retriever", "--candidates", candidates),
+        *("--scratch", folder / "scratch", "--retriever", tiny / "retriever", "--search", candidates),
         *("--options", folder / "options.yaml"),
     ]
 

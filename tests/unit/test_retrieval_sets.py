@@ -132,12 +132,12 @@ def test_a_retrieval_set_beside_answered_questions_is_searched_and_measured_but_
     search(tmp_path / "search", prepared, SearchOptions(candidates=5), tmp_path / "index", tmp_path / "questions")
     options = toy_training(steps=1, batch=2, passages=2, samples=3)
     train(tmp_path / "train", prepared, str(tiny / "llm"), 0, tmp_path / "scratch", options, toy_reading(), retrieval,
-          retriever=retriever, candidates=tmp_path / "search")  # fmt: skip
+          retriever=retriever, search=tmp_path / "search")  # fmt: skip
     assert read_manifest(tmp_path / "train")["notes"]["questions"] == len(
         [q for q in pq.read_table(prepared / "questions.parquet").to_pylist() if q["split"] == "train" and q["options"]]
     )
     answer(tmp_path / "answer", prepared, AnswerOptions(), toy_reading(), str(tiny / "llm"),
-           candidates=[tmp_path / "search"], passages=2)  # fmt: skip
+           searches=[tmp_path / "search"], passages=2)  # fmt: skip
     answered = pq.read_table(tmp_path / "answer/answers.parquet")["dataset"].to_pylist()
     assert set(answered) == {"world"}
     evaluate(tmp_path / "evaluate", prepared, tmp_path / "answer", "r", "jmlr", 0, EvaluateOptions(retrieval_k=[1, 5]),

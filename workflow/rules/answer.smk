@@ -24,7 +24,7 @@ rule answer:
         ),
         llm=lambda w: words("--llm", model(cfg.systems[w.system].llm, w.seed)),
         trained=lambda w, input: words("--trained", input.trained),
-        candidates=lambda w, input: words("--candidates", input.candidates),
+        candidates=lambda w, input: words("--searches", input.candidates),
         passages=lambda w: cfg.train_options(w.system).passages,
         values=lambda w: values(
             counted("answer", cfg.answer_options(w.system), cfg.reading_options(w.system)),

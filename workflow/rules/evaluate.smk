@@ -24,4 +24,4 @@ rule evaluate:
         "Test: accuracy and retrieval of {wildcards.system}, seed {wildcards.seed}, with 95 % intervals over questions"
     shell:
         "OMP_NUM_THREADS={threads} jmlr evaluate --out {output} --prepared {input.prepared} --answers {input.answers}"
-        " {params.searches} --run {wildcards.run} --system {wildcards.system} --seed {wildcards.seed} --options {params.options} 2> >(tee -i {log} >&2)"
+        " {params.searches} --name {wildcards.run} --system {wildcards.system} --seed {wildcards.seed} --options {params.options} 2> >(tee -i {log} >&2)"

@@ -47,7 +47,7 @@ rule report:
     message:
         "Report: one page and one table of all systems and seeds"
     shell:
-        "OMP_NUM_THREADS={threads} jmlr report --out {params.out} --run {wildcards.run} --prepared {input.prepared}"
+        "OMP_NUM_THREADS={threads} jmlr report --out {params.out} --name {wildcards.run} --prepared {input.prepared}"
         " --evaluations {input.evaluations} --answers {input.answers} --trainings {input.trainings}"
         " --costs {input.costs} {params.expected} {params.judged}"
         " {params.again} {params.commit} --options {params.options} 2> >(tee -i {log} >&2)"

@@ -35,7 +35,7 @@ rule train:
         code=lambda w: stage_digest("train", cfg.train_options(w.system), retriever=KINDS[w.system]),
         llm=lambda w: words("--llm", model(cfg.systems[w.system].llm, w.seed)),
         retriever=lambda w: words("--retriever", training_retriever(w.system, w.seed, int(w.round))),
-        candidates=lambda w, input: words("--candidates", input.candidates),
+        candidates=lambda w, input: words("--search", input.candidates),
         previous=lambda w, input: words("--previous", input.previous),
         vectors=lambda w, input: words("--vectors", input.vectors),
         index=lambda w, input: words("--index", input.index),

@@ -50,4 +50,5 @@ class Muon(torch.optim.Optimizer):
         state = self.state[p]
         if not state:
             state["momentum"] = torch.zeros_like(p)
+        assert p.grad is not None
         return p.grad.lerp(state["momentum"].lerp_(p.grad, 1 - momentum), momentum)

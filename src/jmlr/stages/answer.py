@@ -28,7 +28,7 @@ def answer(
     llm: str = "",
     endpoint: dict[str, Any] | None = None,
     trained: list[Path] | None = None,
-    candidates: list[Path] | None = None,
+    searches: list[Path] | None = None,
     passages: int = 0,
 ) -> None:
     """Answer the questions of the chosen splits: answers.parquet.
@@ -41,14 +41,14 @@ def answer(
         llm: the base language model: folder or hub name
         endpoint: an OpenAI-compatible server in its place, as in the configuration's section endpoints
         trained: outputs of `train` of rounds 1, 2, ..., or of one, whose adapter is put on it; none: the model as it is
-        candidates: outputs of `search` of rounds 0, 1, ..., or of one; none for a closed book
+        searches: outputs of `search` of rounds 0, 1, ..., or of one; none for a closed book
         passages: passages given to the LLM (K); the best stands last, next to the question
 
     Example:
         jmlr answer --out my/answers --prepared results/demo/prepare --llm results/demo/llm/seed0/pretrain --trained my/rag \\
-            --candidates results/demo/retriever/seed0/r0/search --passages 3
+            --searches results/demo/retriever/seed0/r0/search --passages 3
     """
-    rounds, adapters = candidates or [], trained or []
+    rounds, adapters = searches or [], trained or []
     _check(options, llm, endpoint, adapters, rounds, passages)
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -90,10 +90,10 @@ def _check(
 ) -> None:
     """Refuse options that need an input which was not given, or that do not go together."""
     if len(rounds) > 1 and len(adapters) != len(rounds) - 1:
-        given = f"--candidates of {len(rounds)} rounds, --trained of {len(adapters)}"
+        given = f"--searches of {len(rounds)} rounds, --trained of {len(adapters)}"
         raise UserError(f"{given}; allowed: rounds 0 to n have a search each, 1 to n a training, or one of each")
     if passages and not rounds:
-        raise UserError(f"--passages {passages}: give --candidates, or --passages 0 for a closed book")
+        raise UserError(f"--passages {passages}: give --searches, or --passages 0 for a closed book")
     if bool(llm) == bool(endpoint):
         raise UserError("give either --llm or --endpoint")
     if endpoint and (adapters or options.method != "generate"):

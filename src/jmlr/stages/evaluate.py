@@ -29,7 +29,7 @@ def evaluate(
     out: Path,
     prepared: Path,
     answers: Path,
-    run: str,
+    name: str,
     system: str,
     seed: int,
     options: EvaluateOptions,
@@ -41,13 +41,13 @@ def evaluate(
         out: folder to make: metrics.csv, per_question.parquet (the values behind every mean), qrels.trec, topics.tsv
         prepared: output of `prepare`
         answers: output of `answer`
-        run: name of the run, for the table
+        name: of the run, for the table
         system: name of the system, for the table
         seed: of the training, for the table
         searches: outputs of `search`, of rounds 0, 1, ...; none for a closed-book system
 
     Example:
-        jmlr evaluate --out my/metrics --prepared results/demo/prepare --answers my/answers --run mine --system rag --seed 1
+        jmlr evaluate --out my/metrics --prepared results/demo/prepare --answers my/answers --name mine --system rag --seed 1
     """
     from jmlr.corpus.trec import topics, write_qrels, write_topics
     from jmlr.metrics import answered, grades_of, rows, write_values
@@ -79,7 +79,7 @@ def evaluate(
         with (folder / "metrics.csv").open("w", newline="", encoding="utf-8") as f:
             table = csv.writer(f, lineterminator="\n")
             table.writerow(COLUMNS)
-            table.writerows([run, system, seed, *row] for row in _with_intervals(figures, options.bootstrap))
+            table.writerows([name, system, seed, *row] for row in _with_intervals(figures, options.bootstrap))
         unparsed = sum(a["predicted"] < 0 <= a["answer"] for a in given)
         notes.update(questions=len(given), with_gold=len(gold), splits=splits, unparsed=unparsed)
 

@@ -38,7 +38,7 @@ STAGES: dict[str, tuple[type[Closed], ...]] = {
 
 def report(
     out: Path,
-    run: str,
+    name: str,
     prepared: Path,
     evaluations: list[Path],
     answers: list[Path],
@@ -55,7 +55,7 @@ def report(
 
     Args:
         out: folder to make
-        run: name of the run
+        name: of the run
         prepared: output of `prepare`
         evaluations: outputs of `evaluate`, of every system and seed
         answers: outputs of `answer`, of every system and seed (.../{system}/seed{seed}/answer)
@@ -68,7 +68,7 @@ def report(
         commit: of the checkout, where git knows one
 
     Example:
-        jmlr report --out my/report --run mine --prepared results/demo/prepare --evaluations results/demo/rag/seed0/evaluate \\
+        jmlr report --out my/report --name mine --prepared results/demo/prepare --evaluations results/demo/rag/seed0/evaluate \\
             --answers results/demo/rag/seed0/answer --options logs/demo/report.options.yaml
     """
     from jmlr.report.expected import read_expected
@@ -86,12 +86,12 @@ def report(
     }
     with stage_output(out, "report", inputs=inputs, options=[options]) as (folder, notes):
         folders = [*(costs or []), *([judge] if judge else [])]
-        read = read_run(run, systems, prepared, evaluations, answers, trainings or [], folders)
+        read = read_run(name, systems, prepared, evaluations, answers, trainings or [], folders)
         read = replace(read, pooled=pooled_rows(read))
         wanted = read_expected(expected).within(datasets(read))
         made = (again or options.command, commit or "")
-        for name, text in _files(read, options, wanted, judge, made).items():
-            (folder / name).write_text(text, encoding="utf-8")
+        for file, text in _files(read, options, wanted, judge, made).items():
+            (folder / file).write_text(text, encoding="utf-8")
         notes["rows"] = len(read.rows) + len(read.pooled)
 
 

@@ -9,7 +9,7 @@ Several ranks share one training: `torchrun --nproc-per-node=2 -m jmlr train ...
 
 Example:
     jmlr train --out my/rag --prepared results/demo/prepare --llm results/demo/llm/seed0/pretrain --seed 1 --scratch my/scratch \\
-        --candidates results/demo/retriever/seed0/r0/search --target frozen --steps 100
+        --search results/demo/retriever/seed0/r0/search --target frozen --steps 100
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def train(
     round: int = 1,
     rounds: int = 1,
     retriever: str | None = None,
-    candidates: Path | None = None,
+    search: Path | None = None,
     previous: Path | None = None,
     vectors: list[Path] | None = None,
     index: Path | None = None,
@@ -53,29 +53,29 @@ def train(
         round: which round this is, from 1
         rounds: how many rounds share the steps
         retriever: the retriever to train; the base one in round 1, else that of the round before
-        candidates: output of `search`; none for a closed book
+        search: output of `search`; none for a closed book
         previous: output of `train` of the round before
         vectors: outputs of `encode` for the passages, where their encoder stays as it is: none is encoded again
         index: output of `index` of this round; for --live-candidates only
     """
-    _check(options, round, rounds, previous, retriever, candidates, vectors, index)
+    _check(options, round, rounds, previous, retriever, search, vectors, index)
     from jmlr.runtime.distributed import joined
     from jmlr.training.loop import Schedule, train_round
     from jmlr.training.session import Session
 
-    inputs = {"prepared": prepared, "candidates": candidates, "previous": previous, "vectors": vectors, "index": index,
+    inputs = {"prepared": prepared, "candidates": search, "previous": previous, "vectors": vectors, "index": index,
               "llm": Path(llm), "retriever": Path(retriever) if retriever else None}  # fmt: skip
     own: Any = {"inputs": inputs, "options": (options, reading, retrieval), "variants": _kind(retriever), "seed": seed}
     whole: Any = stage_output(out, "train", **own)
     with joined() as ranks, whole if ranks.rank == 0 else nullcontext((out, {})) as (folder, notes):
         session = Session.open(
             prepared=prepared, llm=llm, retriever=retriever if options.joint else None, previous=previous, vectors=vectors or [],
-            candidates=candidates if options.passages or options.joint else None, index=index, seed=seed, options=options,
+            candidates=search if options.passages or options.joint else None, index=index, seed=seed, options=options,
             reading=reading, retrieval=retrieval)  # fmt: skip
-        _tell(session, prepared, candidates, previous, options)
+        _tell(session, prepared, search, previous, options)
         name = f"train {out.parts[-4] if len(out.parts) > 3 else out.name} r{round}"
         began = {"llm": llm, "retriever": _origin(previous) or retriever, "seed": seed, "round": round}
-        notes.update(llm=llm, retriever=retriever, retriever_origin=began["retriever"], candidates=str(candidates) if candidates else None,
+        notes.update(llm=llm, retriever=retriever, retriever_origin=began["retriever"], candidates=str(search) if search else None,
                      groups=[vars(g) for g in session.groups], questions=len(session.questions), ranks=ranks.size,
                      steps=Schedule.of(session, round, rounds).total, training_tokens_cut=session.passages.prompter.cut,
                      reading_check=session.check_reading(name))  # fmt: skip
@@ -93,14 +93,14 @@ def _kind(retriever: str | None) -> dict[str, str]:
     return {"retriever": ModelFolder(Path(retriever)).retriever if retriever else ""}
 
 
-def _tell(session: Any, prepared: Path, candidates: Path | None, previous: Path | None, options: TrainOptions) -> None:
+def _tell(session: Any, prepared: Path, search: Path | None, previous: Path | None, options: TrainOptions) -> None:
     """Say what is trained, and warn where the round before made the retriever worse: this one goes on from it."""
     session.tell()
     from jmlr.training.rounds import fall
 
     told = read_manifest(previous)["notes"]["candidates"] if previous else ""
     before = Path(belonging(run_of(previous) or previous.parent, told)) if previous and told else None
-    fell = fall(prepared, before, candidates) if before and candidates and options.joint and before.is_dir() else ""
+    fell = fall(prepared, before, search) if before and search and options.joint and before.is_dir() else ""
     if fell:
         fix = f"lower retriever_learning_rate ({options.retriever_learning_rate:g}), or set prior_weight"
         warn("train", f"{fell} in the round before: the retriever forgets what it knew; {fix}")
@@ -127,17 +127,17 @@ def _check(
     rounds: int,
     previous: Path | None,
     retriever: str | None,
-    candidates: Path | None,
+    search: Path | None,
     vectors: list[Path] | None,
     index: Path | None,
 ) -> None:
     """Refuse options that need an input which was not given, or the other way round."""
     if not 1 <= round <= rounds or (round > 1) != (previous is not None):
         raise UserError(f"--round {round} of --rounds {rounds}: rounds count from 1, and a later one needs --previous")
-    if options.joint and (retriever is None or candidates is None):
-        raise UserError(f"--target {options.target} trains a retriever: give --retriever and --candidates")
-    if options.passages and candidates is None:
-        raise UserError(f"--passages {options.passages}: give --candidates, or --passages 0 for a closed book")
+    if options.joint and (retriever is None or search is None):
+        raise UserError(f"--target {options.target} trains a retriever: give --retriever and --search")
+    if options.passages and search is None:
+        raise UserError(f"--passages {options.passages}: give --search, or --passages 0 for a closed book")
     if vectors and not options.keeps_passages:
         raise UserError("--vectors are those of a passage encoder that stays as it is: --retriever-encoders query_only")
     if options.live_candidates and (not options.joint or index is None):

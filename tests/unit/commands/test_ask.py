@@ -47,7 +47,7 @@ def run(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     before = searched(folder / "retriever/seed0/r0", prepared, str(tiny / "retriever"))
     options = toy_training(target="llm_rank", steps=2, batch=2, passages=2, samples=3)
     train(own / "r1/train", prepared, llm, 0, folder / "scratch", options, READING, RETRIEVAL,
-          retriever=str(tiny / "retriever"), candidates=before)  # fmt: skip
+          retriever=str(tiny / "retriever"), search=before)  # fmt: skip
     after = searched(own / "r1", prepared, str(own / "r1/train/retriever"))
     answer(
         own / "answer",
@@ -56,10 +56,10 @@ def run(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         READING,
         llm,
         trained=[own / "r1/train"],
-        candidates=[before, after],
+        searches=[before, after],
         passages=2,
     )
-    answer(folder / "plain/seed0/answer", prepared, AnswerOptions(), READING, llm, candidates=[before], passages=2)
+    answer(folder / "plain/seed0/answer", prepared, AnswerOptions(), READING, llm, searches=[before], passages=2)
     return folder
 
 
@@ -120,9 +120,7 @@ def test_a_row_behind_a_server_is_asked_there(
     settings = EndpointOptions(base_url=server.url, model="m", cache=str(tmp_path / "cache")).model_dump()
     before = run / "retriever/seed0/r0/search"
     shown = toy_reading(question_prompt="{question}\n{options}\n")
-    answer(
-        run / "gpt/seed0/answer", run / "prepare", WRITTEN, shown, endpoint=settings, candidates=[before], passages=1
-    )
+    answer(run / "gpt/seed0/answer", run / "prepare", WRITTEN, shown, endpoint=settings, searches=[before], passages=1)
     ask(QUESTION, run, "gpt", options={"A": "fever", "B": "rash"})
     said = capsys.readouterr().out
     assert said.count("passage 1 ") == 1

@@ -20,7 +20,7 @@ NUMBERS = re.compile(r"\d+\.\d")
 
 
 def read(folders):
-    run = read_run(**{"name" if k == "run" else k: v for k, v in folders.arguments().items()})
+    run = read_run(**folders.arguments())
     return replace(run, pooled=pooled_rows(run))
 
 

@@ -35,7 +35,7 @@ hit:
 
 
 def read(folders):
-    run = read_run(**{"name" if k == "run" else k: v for k, v in folders.arguments().items()})
+    run = read_run(**folders.arguments())
     return replace(run, pooled=pooled_rows(run))
 
 
@@ -152,7 +152,7 @@ def test_the_conventional_road_is_set_beside_joint_training(folders):
             models={"llm": {**models["llm"], "flops": 300}},
         )
         arguments["costs"].append(folder)
-    run = read_run(**{"name" if k == "run" else k: v for k, v in arguments.items()})
+    run = read_run(**arguments)
     run = replace(run, pooled=pooled_rows(run))
     road, ours = cost.of_system(run, run.system("closed_book")), cost.of_system(run, run.system("jmlr"))
     assert (road.continued.seconds, road.base.seconds) == (60.0, 12.0)  # the model it went on from is its base
@@ -193,9 +193,7 @@ def test_requests_tokens_and_price_of_servers_are_counted_by_system_and_stage(fo
     (judge / "summary.json").write_text(json.dumps({"rubric": "a", "judges": {}, "comparisons": [], "agreement": []}))
 
     arguments = folders.arguments()
-    run = read_run(
-        **{"name" if k == "run" else k: v for k, v in {**arguments, "costs": [*arguments["costs"], judge]}.items()}
-    )
+    run = read_run(**{**arguments, "costs": [*arguments["costs"], judge]})
     systems = {c.system.name: c.all.asked for c in cost.by_system(run)}
     assert systems == {"closed_book": None, "rag": cost.Asked(31, 10, 20_000, 1_500, 0.75), "jmlr": None}
     stages = {c.name: c.asked for c in cost.by_stage(run)}

@@ -29,7 +29,7 @@ from jmlr.stages.report import report
 
 
 def read(folders):
-    run = read_run(**{"name" if k == "run" else k: v for k, v in folders.arguments().items()})
+    run = read_run(**folders.arguments())
     return replace(run, pooled=pooled_rows(run))
 
 
@@ -193,7 +193,7 @@ def test_the_base_retriever_of_a_system_is_not_the_one_that_was_trained(folders)
 def test_epochs_stand_where_no_steps_are_given(folders):
     arguments = folders.arguments()
     systems = {n: {**s, "train": {**s["train"], "steps": None, "epochs": 3.0}} for n, s in arguments["systems"].items()}
-    run = read_run(**{"name" if k == "run" else k: v for k, v in {**arguments, "systems": systems}.items()})
+    run = read_run(**{**arguments, "systems": systems})
     cells = [dict(zip(HEADS, cells, strict=True)) for _, cells in settings(run, {}).trainings]
     assert [c["steps"] for c in cells] == ["3 epochs"] * 3
 

@@ -52,7 +52,7 @@ class Folders:
     def arguments(self) -> dict:
         """Return the arguments of `report` but for out and options."""
         names = ("prepared", "evaluations", "answers", "trainings", "costs")
-        return {"run": "small", "systems": SYSTEMS, **{n: getattr(self, n) for n in names}}
+        return {"name": "small", "systems": SYSTEMS, **{n: getattr(self, n) for n in names}}
 
 
 def manifest(folder: Path, stage: str, **more: object) -> None:

@@ -78,7 +78,7 @@ def frame() -> set[str]:
 
 def run_train(tiny: Path, found: Path, out: Path) -> tuple[str, dict[str, Any]]:
     train(out / "r1", tiny / "prepare", str(tiny / "llm"), 0, out / "s", TRAINING, READING, RETRIEVAL,
-          retriever=str(tiny / "retriever"), candidates=found)  # fmt: skip
+          retriever=str(tiny / "retriever"), search=found)  # fmt: skip
     return "train", chosen(TRAINING, retriever="dense")
 
 
@@ -98,7 +98,7 @@ def run_index(tiny: Path, found: Path, out: Path) -> tuple[str, dict[str, Any]]:
 
 
 def run_answer(tiny: Path, found: Path, out: Path) -> tuple[str, dict[str, Any]]:
-    answer(out / "a", tiny / "prepare", ANSWERING, READING, llm=str(tiny / "llm"), candidates=[found], passages=2)
+    answer(out / "a", tiny / "prepare", ANSWERING, READING, llm=str(tiny / "llm"), searches=[found], passages=2)
     return "answer", chosen(ANSWERING, endpoint=False)
 
 

@@ -44,7 +44,7 @@ def endpoint(server: Any, tmp_path: Path, **more: Any) -> dict[str, Any]:
 
 
 def test_the_likeliest_option_is_chosen_and_the_passages_are_kept(tiny, candidates, tmp_path):
-    rows = run(tiny, tmp_path / "out", llm=str(tiny / "llm"), candidates=[candidates], passages=3)
+    rows = run(tiny, tmp_path / "out", llm=str(tiny / "llm"), searches=[candidates], passages=3)
     assert len(rows) == 8
     for r in rows:
         assert r["predicted"] == max(range(len(r["scores"])), key=r["scores"].__getitem__)
@@ -56,7 +56,7 @@ def test_the_likeliest_option_is_chosen_and_the_passages_are_kept(tiny, candidat
 
 def test_only_passages_that_stood_in_the_prompt_are_kept(tiny, candidates, tmp_path):
     reading = toy_reading(llm_tokens=80)
-    rows = run(tiny, tmp_path / "out", llm=str(tiny / "llm"), candidates=[candidates], passages=4, reading=reading)
+    rows = run(tiny, tmp_path / "out", llm=str(tiny / "llm"), searches=[candidates], passages=4, reading=reading)
     dropped = read_manifest(tmp_path / "out")["notes"]["cut"]["dropped_passages"]
     assert dropped > 0
     assert sum(4 - len(r["passages"]) for r in rows) == dropped
@@ -64,7 +64,7 @@ def test_only_passages_that_stood_in_the_prompt_are_kept(tiny, candidates, tmp_p
 
 
 def test_what_an_untaught_model_writes_is_unparsed_and_said(tiny, candidates, tmp_path, capsys):
-    rows = run(tiny, tmp_path / "out", llm=str(tiny / "llm"), candidates=[candidates], passages=2, options=WRITTEN)
+    rows = run(tiny, tmp_path / "out", llm=str(tiny / "llm"), searches=[candidates], passages=2, options=WRITTEN)
     unparsed = sum(r["predicted"] == -1 for r in rows)
     assert unparsed > 0
     assert all(r["scores"] == r["probabilities"] == [] for r in rows)
@@ -74,7 +74,7 @@ def test_what_an_untaught_model_writes_is_unparsed_and_said(tiny, candidates, tm
 
 def test_an_endpoint_gets_the_papers_prompt_and_its_letter_is_read(tiny, candidates, tmp_path, server):
     server.talk = lambda prompt: "B" if "B. " in prompt else "?"
-    rows = run(tiny, tmp_path / "out", endpoint=endpoint(server, tmp_path), candidates=[candidates], passages=2, options=WRITTEN, reading=SHOWN)  # fmt: skip
+    rows = run(tiny, tmp_path / "out", endpoint=endpoint(server, tmp_path), searches=[candidates], passages=2, options=WRITTEN, reading=SHOWN)  # fmt: skip
     assert [r["predicted"] for r in rows] == [1] * 8
     assert all(r["reply"] == "B" and len(r["ids"]) == 2 for r in rows)
     texts = pq.read_table(tiny / "prepare/passages.parquet")["text"].to_pylist()
@@ -98,7 +98,7 @@ def test_a_second_run_asks_an_endpoint_nothing(tiny, tmp_path, server):
 def test_a_rationale_is_kept_with_the_passages_it_cites(tiny, candidates, tmp_path, server):
     server.talk = lambda prompt: "The passage says so [P2].\nAnother does not exist [P9].\nAnswer: A"
     options = AnswerOptions(method="generate", rationale=True)
-    rows = run(tiny, tmp_path / "out", endpoint=endpoint(server, tmp_path), candidates=[candidates], passages=3, options=options, reading=SHOWN)  # fmt: skip
+    rows = run(tiny, tmp_path / "out", endpoint=endpoint(server, tmp_path), searches=[candidates], passages=3, options=options, reading=SHOWN)  # fmt: skip
     for r in rows:
         assert r["predicted"] == 0
         assert r["rationale"] == "The passage says so [P2].\nAnother does not exist [P9]."
@@ -120,7 +120,7 @@ def test_a_local_model_thinks_with_numbered_passages(tiny, candidates, tmp_path,
 
     monkeypatch.setattr("jmlr.inference.answering.write", fake)
     options = AnswerOptions(method="generate", rationale=True, rationale_tokens=40, answer_batch=3)
-    rows = run(tiny, tmp_path / "out", llm=str(tiny / "llm"), candidates=[candidates], passages=2, options=options)
+    rows = run(tiny, tmp_path / "out", llm=str(tiny / "llm"), searches=[candidates], passages=2, options=options)
     assert len(prompts) == 8
     assert all(r["predicted"] == 1 and r["cited_ids"] == r["ids"][:1] for r in rows)
 
@@ -142,7 +142,7 @@ def test_a_cap_that_is_reached_leaves_no_answers_and_keeps_the_replies(tiny, tmp
         ({"endpoint": {"model": "m"}}, "only --method generate"),
         ({"endpoint": {"model": "m"}, "options": WRITTEN}, "--endpoint: base_url: Field required"),
         ({"endpoint": {"model": "m", "base_ulr": "x"}, "options": WRITTEN}, r"did you mean 'base_url'\?"),
-        ({"llm": "x", "passages": 2}, "give --candidates"),
+        ({"llm": "x", "passages": 2}, "give --searches"),
         ({"llm": "x", "options": AnswerOptions(splits=["nowhere"])}, "no question with options in splits nowhere"),
     ],
 )
@@ -157,7 +157,7 @@ def test_a_question_without_candidates_is_refused(tiny, candidates, tmp_path):
     table = pq.read_table(candidates / "candidates.parquet")
     pq.write_table(table.slice(0, 2), tmp_path / "candidates.parquet")
     with pytest.raises(UserError, match="has no candidates; search again"):
-        run(tiny, tmp_path / "out", llm=str(tiny / "llm"), candidates=[tmp_path], passages=2)
+        run(tiny, tmp_path / "out", llm=str(tiny / "llm"), searches=[tmp_path], passages=2)
 
 
 def test_the_manifest_names_the_key_and_never_holds_it(tiny, tmp_path, server, monkeypatch):
@@ -168,5 +168,5 @@ def test_the_manifest_names_the_key_and_never_holds_it(tiny, tmp_path, server, m
 
 
 def test_rounds_without_a_training_each_are_refused(tiny, candidates, tmp_path):
-    with pytest.raises(UserError, match="--candidates of 3 rounds, --trained of 1; allowed: rounds 0 to n"):
-        run(tiny, tmp_path / "out", llm=str(tiny / "llm"), candidates=[candidates] * 3, trained=[tmp_path], passages=1)
+    with pytest.raises(UserError, match="--searches of 3 rounds, --trained of 1; allowed: rounds 0 to n"):
+        run(tiny, tmp_path / "out", llm=str(tiny / "llm"), searches=[candidates] * 3, trained=[tmp_path], passages=1)

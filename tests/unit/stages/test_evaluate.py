@@ -59,7 +59,7 @@ def given(tmp_path: Path) -> dict[str, Any]:
         "out": tmp_path / "out",
         "prepared": write(tmp_path / "prepare/questions.parquet", prepared),
         "answers": write(tmp_path / "answer/answers.parquet", table),
-        "run": "r", "system": "jmlr", "seed": 0,
+        "name": "r", "system": "jmlr", "seed": 0,
         "options": EvaluateOptions(retrieval_k=[1, 2, 5], bootstrap=200),
         "searches": searches,
     }  # fmt: skip

@@ -125,7 +125,7 @@ def test_a_colbert_trains_with_live_candidates(tiny, colbert, candidates, tmp_pa
         out, options = tmp_path / f"live-{live}", OPTIONS.model_copy(update={"live_candidates": live})
         train(
             out, tiny / "prepare", str(tiny / "llm"), 0, tmp_path / "s", options, toy_reading(), RETRIEVAL, retriever=str(colbert),
-            candidates=candidates, index=tmp_path / "index" if live else None,
+            search=candidates, index=tmp_path / "index" if live else None,
         )  # fmt: skip
         found.append((out / "retriever/model.safetensors").read_bytes())
     assert found[0] != found[1]  # candidates.parquet's are others
@@ -153,7 +153,7 @@ def test_two_rounds_of_a_colbert_with_separate_encoders_go_on_from_each_other(ti
     for number in (1, 2):
         out = tmp_path / f"r{number}/train"
         train(out, tiny / "prepare", str(tiny / "llm"), 0, tmp_path / "scratch", options, toy_reading(), RETRIEVAL,
-              round=number, rounds=2, retriever=str(retriever), candidates=candidates, previous=previous)  # fmt: skip
+              round=number, rounds=2, retriever=str(retriever), search=candidates, previous=previous)  # fmt: skip
         before, after = (load_retriever(str(p), encoders="separate") for p in (retriever, out / "retriever"))
         for part in ("query", "passage"):
             old, new = before.get_submodule(part).state_dict(), after.get_submodule(part).state_dict()

@@ -113,7 +113,7 @@ def run(tiny, candidates, out, scratch, llm=None, index=None, **changes):
         toy_reading(),
         toy_retrieval(),
         retriever=str(tiny / "retriever"),
-        candidates=candidates,
+        search=candidates,
         index=index,
     )
     return {**load_file(out / "adapter/adapter_model.safetensors"), **load_file(out / "retriever/model.safetensors")}
@@ -284,7 +284,7 @@ def test_muon_equals_the_one_of_torch():
 
 
 def test_a_joint_target_without_candidates_is_refused(tiny, tmp_path):
-    with pytest.raises(UserError, match="--candidates"):
+    with pytest.raises(UserError, match="--search"):
         train(
             tmp_path / "out",
             tiny / "prepare",
@@ -359,7 +359,7 @@ def test_stored_vectors_of_passages_give_the_scores_and_gradients_that_encoding_
 def test_no_steps_leave_the_llm_as_it_is(tiny, candidates, tmp_path):
     train(
         tmp_path / "out", tiny / "prepare", str(tiny / "llm"), 0, tmp_path / "s",
-        JOINT.model_copy(update={"steps": 0, "target": "frozen"}), toy_reading(), toy_retrieval(), candidates=candidates,
+        JOINT.model_copy(update={"steps": 0, "target": "frozen"}), toy_reading(), toy_retrieval(), search=candidates,
     )  # fmt: skip
     adapter = load_file(tmp_path / "out/adapter/adapter_model.safetensors")
     changes = [v for k, v in adapter.items() if "lora_B" in k]
