@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from jmlr.__main__ import main
-from jmlr.runtime.warm import ACCEPTED, HEADER, PASSED_ON, STAGES, STATUS, VARIABLE, identity, peer, threads_told
+from jmlr.runtime.warm import ACCEPTED, HEADER, PASSED_ON, STATUS, VARIABLE, WITH_MODELS, identity, peer, threads_told
 
 LIBRARIES = ("torch", "transformers", "peft", "pyarrow.parquet", "pandas")
 MODELS = ("transformers.models.llama.modeling_llama", "transformers.models.bert.modeling_bert", "peft.tuners.lora")
@@ -203,7 +203,7 @@ def load() -> dict[str, str]:
     before = dict(os.environ)
     alone = {} if JEMALLOC in os.environ else {JEMALLOC: "background_thread:false"}
     os.environ.update(alone)  # else pyarrow's second allocator, which nothing uses, starts a thread when it is loaded
-    names = [*LIBRARIES, *MODELS, *(f"jmlr.stages.{stage}" for stage in STAGES)]
+    names = [*LIBRARIES, *MODELS, *(f"jmlr.stages.{stage}" for stage in WITH_MODELS)]
     for package in OURS:
         found = importlib.import_module(package)
         names += [f"{package}.{m.name}" for m in pkgutil.iter_modules(found.__path__)]

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 VARIABLE = "JMLR_WARM"
-STAGES = ("pretrain", "encode", "train", "answer")  # the stages with models
+WITH_MODELS = ("pretrain", "encode", "train", "answer")  # the stages with models
 THREADS = ("OMP_NUM_THREADS", "GOTO_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "NUMEXPR_NUM_THREADS")  # fmt: skip
 # What Snakemake and shells set for each job, and no library reads when it is imported; all else must agree.
 FREE = {*THREADS, VARIABLE, "_", "PWD", "OLDPWD", "SHLVL", "TMP", "TMPDIR", "TEMP", "TEMPDIR"}
@@ -71,7 +71,7 @@ def keep_warm(*, local: bool, environments: bool = False) -> None:
 def run_warm(argv: Sequence[str]) -> int | None:
     """Let the process that has the libraries run a stage, and return its exit code; None: nothing has begun, nor will."""
     path = os.environ.get(VARIABLE, "0")
-    if path == "0" or not argv or argv[0] not in STAGES or {"-h", "--help"} & set(argv):
+    if path == "0" or not argv or argv[0] not in WITH_MODELS or {"-h", "--help"} & set(argv):
         return None
     if os.isatty(2) or not threads_told():
         return None

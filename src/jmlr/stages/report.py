@@ -24,7 +24,7 @@ from jmlr.options import (
 from jmlr.runtime.manifest import stage_output
 
 # Whose defaults a stage's manifest is compared with: the options in the stage's signature.
-STAGES: dict[str, tuple[type[Closed], ...]] = {
+OPTIONS: dict[str, tuple[type[Closed], ...]] = {
     "prepare": (PrepareOptions, PromptOptions),
     "pretrain": (PretrainOptions,),
     "encode": (EncodeOptions, RetrievalOptions),
@@ -132,5 +132,5 @@ def _defaults() -> dict[str, dict[str, Any]]:
     """Return the default of every option of every stage, as manifests write them."""
     return {
         stage: {key: value for kind in kinds for key, value in kind.model_construct().model_dump(mode="json").items()}
-        for stage, kinds in STAGES.items()
+        for stage, kinds in OPTIONS.items()
     }

@@ -121,7 +121,7 @@ def test_a_p_value_at_the_floor_of_the_bootstrap_is_a_bound(folders, tmp_path):
 
 # --------------------------------------------------------------------------------------------------- settings, warnings
 def test_the_defaults_that_a_report_compares_with_are_those_of_the_stages_signatures():
-    for name, kinds in stage.STAGES.items():
+    for name, kinds in stage.OPTIONS.items():
         function = getattr(import_module(f"jmlr.stages.{name}"), name)
         hints = typing.get_type_hints(function)
         given = {

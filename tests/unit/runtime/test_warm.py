@@ -54,7 +54,7 @@ SERVER = (
     JOB
     + """
 import jmlr.warm as w
-w.main, w.LIBRARIES, w.MODELS, w.OURS, w.STAGES = job, sys.argv[3:], (), (), ()
+w.main, w.LIBRARIES, w.MODELS, w.OURS, w.WITH_MODELS = job, sys.argv[3:], (), (), ()
 sys.exit(w._main(int(sys.argv[1]), sys.argv[2]))
 """
 )
