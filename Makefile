@@ -24,7 +24,6 @@ help:  ## list the targets
 
 demo: .venv/.workflow  ## the whole workflow on the embedded demo: a few minutes; SEEDS="0 1 2" for three seeds
 	@snakemake --cores $(CORES) --quiet host reason --config seeds='[$(subst $(space),$(comma),$(strip $(SEEDS)))]'
-	@echo; cat results/demo/report/table.txt; echo; echo "report: $(CURDIR)/results/demo/report/report.html"
 
 demo-docs:  ## the demo with three seeds, then README's table and picture, docs/demo/ and the expected values from that run; needs chromium
 	@command -v chromium google-chrome >/dev/null || { echo "make: no chromium or google-chrome on PATH, which takes the picture"; exit 1; }
@@ -38,7 +37,6 @@ real: .venv/.workflow  ## the same on real text: OpenStax textbooks, or offline 
 	  --configfile config/runs/$(RUN).yaml $(if $(DATA),$(wildcard config/offline/$(RUN).yaml)) \
 	  --config seeds='[$(subst $(space),$(comma),$(strip $(SEEDS)))]' \
 	  || { [ -n "$(DATA)" ] || echo "make: without a network, or for RUN=pubmedqa: make real DATA=FOLDER (docs/reproduce.md#real-text says what it holds)"; exit 1; }
-	@echo; cat results/$(RUN)/report/table.txt; echo; echo "report: $(CURDIR)/results/$(RUN)/report/report.html"
 
 test: .venv/.test  ## all tests, on the CPU, two files at once, the longest first; ARGS="-k topk" for some
 	@python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)

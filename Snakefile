@@ -65,3 +65,9 @@ onstart:
 
 onsuccess:
     print(summary(RUN, BEGUN))
+
+
+onerror:
+    print(
+        "Once that is fixed, or to go on: the same command again. What is finished stays; trainings go on where they saved."
+    )

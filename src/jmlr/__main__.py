@@ -237,7 +237,7 @@ def _add(group: Any, name: str, kind: Any, default: Any, text: str, positional: 
     else:
         spec |= {"type": kind, "metavar": kind.__name__.upper()}
     if positional:
-        group.add_argument(name, **{k: v for k, v in spec.items() if k != "default"})
+        group.add_argument(name, **{k: v for k, v in {**spec, "metavar": name.upper()}.items() if k != "default"})
     else:
         group.add_argument("--" + name.replace("_", "-"), dest=name, required=required, **spec)
 
@@ -257,7 +257,8 @@ def _json(text: str) -> Any:
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
-        raise argparse.ArgumentTypeError(f"not JSON ({error}): {text!r}") from None
+        such = """such as '["a", "b"]' or '{"A": "a", "B": "b"}'"""
+        raise argparse.ArgumentTypeError(f"not JSON ({error}): {text!r}; JSON is {such}") from None
 
 
 def _plain(value: Any) -> Any:

@@ -66,6 +66,9 @@ def _model_files(where: str, path: Path, roles: set[str]) -> None:
 def _llm(key: str, path: str, about: ModelFolder, tokens: int, chat: bool) -> None:
     if about.adapter:
         raise UserError(f"config: {key} '{path}': an adapter, not a model; merge it into its base model first")
+    if about.encoder:
+        what = f"{key} '{path}': {about.encoder} is no causal language model, and writes no answer"
+        raise UserError(f"config: {what}; allowed: one for generation (...ForCausalLM)")
     if about.context and tokens > about.context:
         what = f"reading.llm_tokens is {tokens:,}, and '{path}' reads at most {about.context:,}"
         raise UserError(f"config: {what} ({key}); allowed: up to {about.context}")

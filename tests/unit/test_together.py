@@ -44,6 +44,8 @@ def run(mine: Path, **changes: Any) -> dict[str, Any]:
         ({"prepare": {"passage_tokens": 128}}, "prepare.passage_tokens is 128; allowed: with a prepare.tokenizer"),
         ({"prepare": {"passage_tokens": 9, "tokenizer": "./none"}}, "prepare.tokenizer: there is no './none'"),
         ({"models": {"llm": {"path": "{adapter}"}}}, "models.llm.path '.*': an adapter, not a model"),
+        ({"models": {"llm": {"path": "{bert}"}}}, "models.llm.path '.*bert': BertModel is no causal language model"),
+        ({"run": "own/.."}, "run: a name has letters, digits, '_', '-' and '.'"),
         ({"models": {"llm": {"path": "{short}"}}}, "reading.llm_tokens is 2,048, and '.*short' reads at most 1,024"),
         ({"models": {"llm": {"path": "{long}"}}, "answer": {"chat": True}}, "answer.chat: '.*long' has no chat template"),
         ({"models": {"retriever": {"path": "{far}"}}}, "models.retriever.path '.*': its similarity_fn_name is 'euclidean'"),
@@ -53,6 +55,7 @@ def run(mine: Path, **changes: Any) -> dict[str, Any]:
 def test_what_a_stage_would_refuse_is_refused_by_the_check(mine: Path, changes: dict[str, Any], said: str) -> None:
     places = {
         "adapter": model(mine, "adapter", adapter_config__json={}),
+        "bert": model(mine, "bert", config__json={"architectures": ["BertModel"], "max_position_embeddings": 512}),
         "short": model(mine, "short", config__json={"n_positions": 1024}),
         "long": model(mine, "long", config__json={"max_position_embeddings": 4096}),
         "far": model(

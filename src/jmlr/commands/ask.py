@@ -43,6 +43,8 @@ def ask(
     Example:
         jmlr ask "Which finding is expected on examination?" --options '["fokzum", "sannom", "taklim", "podfed"]'
     """
+    if not question.strip():
+        raise UserError("QUESTION is empty")
     row = _row(run, system, seed)
     choices = options_of(options, "--options") if options is not None else None
     texts = choices.texts if choices else []

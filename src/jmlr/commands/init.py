@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
@@ -47,6 +47,8 @@ TINY = """
 #   retriever: {path: sentence-transformers/all-MiniLM-L6-v2}
 """
 
+DROPPED = {"unusable": "drop", "most_unusable": 0.2}  # of a small table one question is more than the usual 3 %
+
 
 def init(
     folder: Path,
@@ -57,6 +59,7 @@ def init(
     retriever: str = "",
     name: str = "own",
     private: bool = False,
+    unusable: Literal["error", "drop"] = "error",
 ) -> None:
     """Look into documents and questions of one's own, and write a run file that reads them.
 
@@ -68,14 +71,17 @@ def init(
         retriever: the same of the retriever
         name: name of the run and of its folder under results/
         private: the texts must not leave this machine, and nothing of them is quoted
+        unusable: questions that cannot be used end it, or are left out and listed, up to a fifth of a split
     """
     if out.exists():
         raise UserError(f"--out '{out}' is there already; give another name, or remove it")
+    if (held := Path("results", name)).exists():
+        raise UserError(f"--name '{name}': '{held}' is another run's already; give another name, or remove that folder")
     if bool(llm) != bool(retriever):
         raise UserError("give both --llm and --retriever, or neither")
     with hidden(private):
         corpus = _corpus(existing(folder, "FOLDER"), questions)
-        entry = _questions(existing(questions, "--questions"))
+        entry = _questions(existing(questions, "--questions")) | (DROPPED if unusable == "drop" else {})
         data = _data(name, folder, questions, corpus, entry, (llm, retriever), private)
         checked(data)
         with tempfile.TemporaryDirectory() as place:
@@ -244,6 +250,10 @@ def _tried(data: dict[str, Any], folder: Path, questions: Path, place: Path) -> 
     told += [f"questions  {questions}: {len(asked):,}, {options}; {gold:,} name their passage; "
              + ", ".join(f"{s} {n:,}" for s, n in splits.items()),
              f"fields     {_fields(data)}"]  # fmt: skip
+    if not splits.get("train"):
+        raise UserError(
+            f"--questions '{questions}': none of {len(asked):,} is for training; allowed: more, or a column 'split'"
+        )
     if min(splits.get(s, 0) for s in ("train", "dev", "test")) < 10:
         few = ", ".join(s for s in ("train", "dev", "test") if splits.get(s, 0) < 10)
         told.append(f"warning    fewer than ten questions in {few}: what is measured there may be chance")

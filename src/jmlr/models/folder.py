@@ -52,6 +52,13 @@ class ModelFolder:
         return not known and any(str(kind).endswith("ForCausalLM") for kind in kinds)
 
     @property
+    def encoder(self) -> str:
+        """The architecture that it says it is, if that cannot write a text: 'BertModel'; "" if it can, or does not say."""
+        kinds = [str(kind) for kind in self.config.get("architectures") or []]
+        writes = ("ForCausalLM", "LMHead", "ForConditionalGeneration")
+        return "" if any(part in kind for kind in kinds for part in writes) else ", ".join(kinds)
+
+    @property
     def retriever(self) -> str:
         """The kind of its retriever, or of its two (query/ and passage/): "dense" or "colbert"; "" where it is no folder."""
         if (self.folder / "query").is_dir() and (self.folder / "passage").is_dir():

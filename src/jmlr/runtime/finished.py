@@ -39,6 +39,8 @@ def unfinished(run: Path, what: str) -> UserError:
     Raises:
         UserError: there is no such folder, or it is no run's.
     """
+    if not run.exists() and (others := sorted(p.parent.name for p in Path("results").glob("*/prepare"))):
+        raise UserError(f"--run: there is no '{run}'; runs here: {', '.join(f'results/{name}' for name in others)}")
     if not existing(run, "--run").is_dir() or not any(any(run.glob("*/" * n + NAME)) for n in range(1, DEEPEST)):
         raise UserError(f"--run: '{run}' is no run: it holds no stage's output; allowed: a folder such as results/demo")
     return UserError(f"'{run}': {what}; {finished(run)}; {_go_on(run)}")

@@ -20,11 +20,18 @@ def summary(run: str, begun: float) -> str:
         run: folder of the run; every manifest.json under it is one job
         begun: when this call of the workflow began, by time.monotonic()
     """
-    jobs = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(Path(run).rglob(NAME))]
+    paths = sorted(Path(run).rglob(NAME))
+    jobs = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
     seconds, gpu_hours = (sum(job[key] for job in jobs) for key in ("seconds", "gpu_hours"))
     peak, stage = max(((job["peak_bytes"], job["stage"]) for job in jobs), default=(0, "none"))
-    page = Path(run, "report", "report.html")
-    lines = [f"report: {page}"] if page.is_file() else []
+    folder = Path(run, "report")
+    made = (folder / NAME).stat().st_mtime if (folder / NAME).is_file() else 0.0
+    fresh = made and all(path.stat().st_mtime <= made for path in paths)  # what is older is not this run's any more
+    lines = (
+        [(folder / "table.txt").read_text(encoding="utf-8"), f"report: {(folder / 'report.html').absolute()}"]
+        if fresh
+        else []
+    )
     return "\n".join([
         *lines,
         f"cost: {duration(time.monotonic() - begun)} of wall time for this call; the run's {len(jobs)} jobs: {duration(seconds)}"

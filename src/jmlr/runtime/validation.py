@@ -14,6 +14,7 @@ from jmlr.runtime.synonyms import here
 if TYPE_CHECKING:
     from pydantic import BaseModel, ValidationError
 
+NAMES = "[A-Za-z0-9][A-Za-z0-9_.-]*"  # the pattern of names in options
 Word = NewType("Word", str)  # a list of them is given as words of the command line, or as one JSON list
 
 
@@ -40,6 +41,8 @@ def one_line(error: ValidationError, model: type[BaseModel]) -> str:
             lines.append(f"unknown key '{path}'{nearest(str(fault['loc'][-1]), _keys_at(model, fault['loc'][:-1]))}")
         else:
             message = fault["msg"].removeprefix("Value error, ")
+            if fault["type"] == "string_pattern_mismatch" and NAMES in fault["ctx"]["pattern"]:
+                message = "a name has letters, digits, '_', '-' and '.', and begins with a letter or digit"
             given = "" if fault["type"] in ("value_error", "missing") else f" (given: {fault['input']!r})"
             lines.append(f"{path + ': ' if path else ''}{message}{given}")
     return "; ".join(lines)

@@ -185,6 +185,21 @@ def test_a_run_that_is_not_finished_or_not_whole_is_one_line_that_says_how_to_go
     assert not captured.out
 
 
+def test_an_empty_question_no_question_and_no_run_say_what_to_give(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "results/mine/prepare").mkdir(parents=True)
+    for given, said in (
+        ([" ", "--run", str(run)], "QUESTION is empty"),
+        ([], "arguments are required: QUESTION"),
+        ([QUESTION], "--run: there is no 'results/demo'; runs here: results/mine"),
+        ([QUESTION, "--run", str(run), "--options", "A, B"], """JSON is such as '["a", "b"]' or"""),
+    ):
+        assert main(["ask", *given]) == 2
+        assert said in capsys.readouterr().err
+
+
 def test_a_model_that_the_run_made_and_that_is_gone_is_no_name_on_the_hub(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

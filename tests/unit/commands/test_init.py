@@ -45,7 +45,7 @@ def test_the_docs_own_data_gives_a_run_that_states_sources_and_how_they_are_read
 ) -> None:
     monkeypatch.chdir(ROOT)
     out = tmp_path / "my.yaml"
-    init(Path("docs/own/documents"), questions=Path("docs/own/exam.csv"), out=out)
+    init(Path("docs/own/documents"), questions=Path("docs/own/exam.csv"), out=out, name="docs")
     data = yaml.safe_load(out.read_text())
     assert set(data) == {"run", "sources", "prepare"}, "rates, tokens and systems are defaults"
     assert data["prepare"]["questions"] == [
@@ -61,6 +61,37 @@ def test_the_docs_own_data_gives_a_run_that_states_sources_and_how_they_are_read
         "GB of memory",
     ):
         assert part in said
+
+
+def test_a_name_whose_results_are_there_is_refused_since_the_workflow_would_replace_them(
+    tmp_path: Path, notes: Path, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "results/own").mkdir(parents=True)
+    exam = table(tmp_path / "exam.csv", "id;Stem;A;B;C;Key")
+    with pytest.raises(UserError, match="--name 'own': 'results/own' is another run's already; give another name"):
+        init(notes, questions=exam)
+    assert not (tmp_path / "my.yaml").exists()
+    init(notes, questions=exam, name="other")
+
+
+def test_questions_that_cannot_be_used_end_it_or_are_left_out(tmp_path: Path, notes: Path, capsys) -> None:
+    exam = table(tmp_path / "exam.csv", "id;Stem;A;B;C;Key")
+    exam.write_text(exam.read_text() + "q99;Which drug for n\u00ba 99?;drug 99;rest;surgery;Z\n")
+    with pytest.raises(UserError, match="'unusable: drop' lists such questions"):
+        init(notes, questions=exam, out=tmp_path / "my.yaml")
+    init(notes, questions=exam, out=tmp_path / "my.yaml", unusable="drop")
+    assert "40, 40 with 3 options" in capsys.readouterr().out
+    assert yaml.safe_load((tmp_path / "my.yaml").read_text())["prepare"]["questions"][0]["unusable"] == "drop"
+
+
+def test_questions_of_which_none_is_for_training_are_refused(tmp_path: Path, notes: Path) -> None:
+    exam = table(tmp_path / "exam.csv", "id;Stem;A;B;C;Key;split")
+    exam.write_text(
+        "\n".join(line if n == 0 else f"{line};test" for n, line in enumerate(exam.read_text().splitlines()))
+    )
+    with pytest.raises(UserError, match="none of 40 is for training; allowed: more, or a column 'split'"):
+        init(notes, questions=exam, out=tmp_path / "my.yaml")
 
 
 def test_a_table_from_excel_without_ids_is_read_by_what_it_is(tmp_path: Path, notes: Path, capsys) -> None:

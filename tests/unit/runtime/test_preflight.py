@@ -217,3 +217,17 @@ def test_the_summary_counts_every_job_of_the_run(tmp_path):
         "cost: 1 min 30 s of wall time for this call; the run's 2 jobs: 1 h 00 min of computing, 1.00 GPU hours, "
         "peak memory 2.0 GiB (answer)"
     )
+
+
+def test_the_summary_shows_the_table_unless_something_was_made_after_it(tmp_path):
+    for name in ("answer", "report"):
+        (tmp_path / name).mkdir()
+        manifest = {"stage": name, "seconds": 1, "gpu_hours": 0.0, "peak_bytes": 1 << 30}
+        (tmp_path / name / "manifest.json").write_text(json.dumps(manifest))
+    (tmp_path / "report/table.txt").write_text("JMLR 78.8\n")
+    os.utime(tmp_path / "answer/manifest.json", (1, 1))
+    first, _, page, cost = summary(str(tmp_path), time.monotonic()).splitlines()
+    assert (first, page) == ("JMLR 78.8", f"report: {tmp_path}/report/report.html")
+    assert cost.startswith("cost: ")
+    os.utime(tmp_path / "report/manifest.json", (0, 0))
+    assert summary(str(tmp_path), time.monotonic()).startswith("cost: ")
