@@ -122,7 +122,7 @@ def test_a_module_says_in_one_line_which_extra_it_needs(module, missing, extra):
         ("prepare --help", "lxml"),
         ("encode --out o --prepared p --retriever r --part passages", "torch"),
         ("encode --out o --prepared p --retriever r --part passages", "pyarrow"),
-        ("report --out o --run r --prepared p --evaluations e --answers a --systems {}", "jinja2"),
+        ("report --out o --name r --prepared p --evaluations e --answers a --systems {}", "jinja2"),
         (f"plan {ROOT / 'config/config.yaml'}", "yaml"),
     ],
 )
