@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-POSITIONS = ("max_position_embeddings", "n_positions", "max_seq_len")  # as jmlr.models.forward.context_of
+POSITIONS = ("max_position_embeddings", "n_positions", "max_seq_len")  # of any model, by its configuration
 SIMILARITIES = ("cosine", "dot", "MaxSim")  # of dense retrievers (jmlr.models.dense), of ColBERTs
 
 

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from jmlr.models.folder import POSITIONS
 from jmlr.models.tensors import at_least_float32, pad_right
 
 
@@ -23,7 +24,7 @@ def causal(llm: nn.Module) -> Any:
 def context_of(config: Any) -> int | None:
     """Return how many positions a model has; None where it has no bound. Models of several parts keep it with that for text."""
     text = config.get_text_config(decoder=True)
-    known = (getattr(text, name, None) for name in ("max_position_embeddings", "n_positions", "max_seq_len"))
+    known = (getattr(text, name, None) for name in POSITIONS)
     return next((most for most in known if isinstance(most, int) and most > 0), None)
 
 
