@@ -17,6 +17,8 @@ import torch
 from torch import Tensor
 
 from jmlr.models.load import every_row_learns, pretrained
+from jmlr.models.parts import round_number
+from jmlr.models.tensors import filled_up
 from jmlr.runtime.errors import UserError
 
 KINDS = ("query", "passage")
@@ -161,11 +163,12 @@ def is_lower_case(folder: Path) -> bool:
 
 
 def batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
-    """Yield the numbers of all texts, the longest first, in batches of at most `batch_tokens` padded tokens."""
+    """Yield the numbers of all texts, the longest first, in batches of round numbers, at most `batch_tokens` tokens as filled up, or one text."""
     order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
     begin = 0
     while begin < len(order):
-        batch = order[begin : begin + max(1, batch_tokens // lengths[order[begin]])]
+        number = round_number(max(1, batch_tokens // filled_up(lengths[order[begin]])))
+        batch = order[begin : begin + number]
         yield batch
         begin += len(batch)
 

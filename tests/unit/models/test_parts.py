@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from jmlr.models import parts
+from jmlr.models.encoder import batches
 from jmlr.models.parts import computed_in_parts, in_parts
 from jmlr.models.tensors import filled_up
 from jmlr.training.tally import Tally
@@ -35,6 +36,14 @@ def test_the_shapes_of_parts_come_again():
         tokens += sum(lengths)
     assert len(shapes) < 60 < 1000 < made
     assert computed < 1.25 * tokens
+
+
+@pytest.mark.parametrize("most", [1, 500, 8192])
+def test_batches_hold_every_text_once_and_no_more_tokens_than_allowed_as_they_are_filled_up(most):
+    lengths = random.Random(1).choices(range(1, 300), k=500)
+    found = list(batches(lengths, most))
+    assert sorted(i for batch in found for i in batch) == list(range(500))
+    assert all(len(b) == 1 or len(b) * filled_up(max(lengths[i] for i in b)) <= most for b in found)
 
 
 @pytest.mark.parametrize("length", [*range(1, 300), 511, 512, 513, 8191])
