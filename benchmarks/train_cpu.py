@@ -42,6 +42,7 @@ from jmlr.models.forward import causal
 from jmlr.models.llm import add_adapter
 from jmlr.options import ReadingOptions, TrainOptions
 from jmlr.runtime.devices import has_bf16
+from jmlr.runtime.precision import Precision
 from jmlr.training.optimiser import make_optimiser
 from jmlr.training.reference import answer_loss, reference_step
 
@@ -64,7 +65,7 @@ class Shape:
     passage_tokens: tuple[int, int]
     question_tokens: tuple[int, int]
     answer_tokens: tuple[int, int]
-    bf16: bool = False
+    precision: Precision = "float32"
 
 
 SHAPES = (
@@ -72,7 +73,7 @@ SHAPES = (
     Shape("7 M", (256, 688, 4, 4, 4), 16000, (128, 512, 2, 2), 8, 30, 10, 5, (60, 128), (40, 120), (2, 8)),
 )
 GPU_SHAPE = Shape(
-    "1B", (2048, 8192, 16, 32, 8), 128256, (384, 1536, 6, 12), 8, 30, 10, 7, (100, 512), (100, 300), (2, 8), bf16=True
+    "1B", (2048, 8192, 16, 32, 8), 128256, (384, 1536, 6, 12), 8, 30, 10, 7, (100, 512), (100, 300), (2, 8), "bfloat16"
 )
 
 
@@ -132,7 +133,7 @@ class Bench:
             vocab_size=shape.vocabulary, hidden_size=width, intermediate_size=inner, num_hidden_layers=layers, num_attention_heads=heads,
             num_key_value_heads=kv, max_position_embeddings=8192, tie_word_embeddings=True,
         )  # fmt: skip
-        llm = LlamaForCausalLM(config).to(where, torch.bfloat16 if shape.bf16 else torch.float32)
+        llm = LlamaForCausalLM(config).to(where, getattr(torch, shape.precision))
         llm = add_adapter(llm, rank=8, alpha=16, dropout=0.0, targets=["all-linear"], modules=[])
         if contestant.startswith("fast"):
             fuse_lora(llm)
@@ -158,8 +159,8 @@ class Bench:
             "samples": shape.samples,
             "passages": shape.passages,
             "llm_answer_tokens": 16,
-            "forward_tokens": 16384 if shape.bf16 else 2048,  # parts that fit the cache of a CPU
-            "train_bf16": shape.bf16 or "bf16" in contestant,
+            "forward_tokens": 16384 if shape.precision == "bfloat16" else 2048,  # parts that fit the cache of a CPU
+            "train_precision": "bfloat16" if "bf16" in contestant else shape.precision,
             "passage_order": "best_last",
         }
         settings = fast.StepSettings.of(options)
@@ -211,7 +212,7 @@ class Bench:
 
     def precision(self) -> torch.autocast:
         """Return the precision that the shape asks for."""
-        return fast.autocast(next(self.llm.parameters()).device, self.shape.bf16)
+        return fast.autocast(next(self.llm.parameters()).device, self.shape.precision)
 
     def model_flops(self) -> dict[str, float]:
         """Return the operations that the method needs, by phase; padding and recomputation not counted.
@@ -281,7 +282,8 @@ def synchronize() -> None:
 
 def measure(shape: Shape, where: str) -> dict[str, Any]:
     """Return the figures of one shape."""
-    names = [name for name in CONTESTANTS if name != "fast bf16" or (has_bf16(torch.device(where)) and not shape.bf16)]
+    beside = shape.precision == "float32" and has_bf16(torch.device(where))
+    names = [name for name in CONTESTANTS if name != "fast bf16" or beside]
     made = {name: Bench.make(shape, where, name) for name in names}
     seconds: dict[str, list[float]] = {name: [] for name in names}
     losses: dict[str, float] = {}
@@ -311,14 +313,14 @@ def measure(shape: Shape, where: str) -> dict[str, Any]:
         "phase_s": shares,
         "model_flops": flops,
         "flops_per_s": sum(flops.values()) / medians["fast"],
-        "ceiling_flops_per_s": ceiling(where, shape.bf16),
+        "ceiling_flops_per_s": ceiling(where, shape.precision),
     }
 
 
-def ceiling(where: str, bf16: bool) -> float:
+def ceiling(where: str, precision: Precision) -> float:
     """Return the floating-point operations per second of large matrix products on this device: the best of ten."""
     n = 8192 if where == "cuda" else 2048
-    x = torch.randn(n, n, device=where, dtype=torch.bfloat16 if bf16 else torch.float32)
+    x = torch.randn(n, n, device=where, dtype=getattr(torch, precision))
     best = 0.0
     for _ in range(10):
         synchronize()
@@ -332,11 +334,7 @@ def ceiling(where: str, bf16: bool) -> float:
 def peak(shape: Shape, where: str, contestant: str) -> int:
     """Return the peak of memory of one step above what stands before it, measured in a process of its own."""
     words = [sys.executable, __file__, "--peak", shape.name, "--contestant", contestant, "--where", where]
-    env = {
-        **os.environ,
-        "MALLOC_MMAP_THRESHOLD_": "1048576",
-        "MALLOC_TRIM_THRESHOLD_": "1048576",
-    }  # what is freed goes back at once
+    env = os.environ | {f"MALLOC_{what}_THRESHOLD_": "1048576" for what in ("MMAP", "TRIM")}  # what is freed goes back
     return int(subprocess.run(words, check=True, capture_output=True, text=True, env=env).stdout.split()[-1])
 
 

@@ -52,7 +52,7 @@ def paper_hours() -> float:
 def late() -> str:
     """Return what the plan says of the paper's run with its ColBERT, for passages as long as MedRAG's snippets are (MEAN_TOKENS)."""
     rates, run = yaml.safe_load((HERE / "rates.yaml").read_text()), read_config(HERE.parents[1] / RUN)
-    sizes = Sizes(CORPUS, QUESTIONS, TESTED, 4, MEAN_TOKENS / run.retrieval.passage_tokens, 1, 4)
+    sizes = Sizes(CORPUS, QUESTIONS, TESTED, 4, MEAN_TOKENS / run.retrieval.retriever_passage_tokens, 1, 4)
     lines = {x.stage: x for x in costs(run, sizes, rates, "h100")}
     held, gpus = (lines["encode"].bytes + lines["index"].bytes) / 1e12, total(list(lines.values())).gpu_hours
     each, every = (float(f"{lines['search'].hours * n:.2g}") for n in (1, run.shards))

@@ -77,7 +77,7 @@ def checked(data: dict[str, Any], *, contents: bool = True) -> Run:
     }
     kinds = retriever_kinds(config, ready, pretrained)
     run = Run(config, sources, ready, pretrained, kinds, review, list(warned(config, ready)) if contents else [])
-    if config.prepare.tokenizer and config.prepare.passage_tokens:
+    if config.prepare.tokenizer and config.prepare.chunk_tokens:
         located(config.prepare.tokenizer, "prepare.tokenizer")
     if contents:
         _check_names(run)

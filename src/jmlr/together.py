@@ -38,9 +38,9 @@ def refused(config: Config, ready: Mapping[str, str]) -> None:
         path, about = ready.get(system.llm, ""), folders.get(system.llm)
         if reading.llm_precision == "4bit" and path.endswith(".gguf"):
             raise UserError(f"config: systems.{name}: '{path}' with llm_precision 4bit; allowed: float32, bfloat16")
-        if reading.llm_precision == "bfloat16" and train.train_modules and not train.train_bf16:
+        if reading.llm_precision == "bfloat16" and train.train_modules and train.train_precision == "float32":
             raise UserError(
-                f"config: systems.{name}: train_modules with llm_precision bfloat16; allowed: with train_bf16: true"
+                f"config: systems.{name}: train_modules with llm_precision bfloat16; allowed: with train_precision bfloat16"
             )
         if about:
             _llm(f"models.{system.llm}.path", path, about, reading.llm_tokens, answer.chat)
@@ -81,9 +81,9 @@ def _data(config: Config) -> None:
     from jmlr.corpus.splits import check_shares
 
     p = config.prepare
-    if p.passage_tokens and not p.tokenizer:
+    if p.chunk_tokens and not p.tokenizer:
         raise UserError(
-            f"config: prepare.passage_tokens is {p.passage_tokens}; allowed: with a prepare.tokenizer that counts them"
+            f"config: prepare.chunk_tokens is {p.chunk_tokens}; allowed: with a prepare.tokenizer that counts them"
         )
     for n, part in enumerate(p.questions):
         if part.split == "hash":

@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 HELD: dict[str, dict[str, Any]] = json.loads((ROOT / "tests/repo/resolved.json").read_text())
 # Changed since, and meant: what is cut by tokens is not cut by words, and 0 is 2,048 tokens on a CPU, 16,384 on a GPU.
 OWN = ("sources.", "models.", "systems.", "prepare.corpora", "prepare.questions", "prepare.documents")
-MEANT = {"train.forward_tokens": 0, "prepare.passage_words": 160}
+MEANT = {"train.forward_tokens": 0, "prepare.chunk_words": 160}
 
 
 def flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:

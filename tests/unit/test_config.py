@@ -1,3 +1,4 @@
+import importlib
 from pathlib import Path
 from typing import Any
 
@@ -5,12 +6,12 @@ import pytest
 import yaml
 
 from jmlr import options
-from jmlr.__main__ import _parse
+from jmlr.__main__ import _parse, home
 from jmlr.config import Config, ConfigError
 from jmlr.options import TrainOptions
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.job_options import values
-from jmlr.runtime.synonyms import SYNONYMS
+from jmlr.runtime.synonyms import FORMER, SYNONYMS
 
 GPT = {"endpoints": {"gpt": {"base_url": "https://host/v1", "model": "gpt-4", "key_env": "KEY"}}}
 ZERO = {"title": "Z", "llm": "gpt", "rounds": 0, "reading": {"question_prompt": "{question}\n{options}\n"}}
@@ -28,7 +29,10 @@ MODELS = {"llm": {"path": "org/llm"}, "retriever": {"path": "org/retriever"}}
             {"train": {"gradient_accumulation_steps": 2}},
             "(here: micro_batch, the questions of one forward pass, not the number",
         ),
-        ({"reading": {"max_seq_length": 512}}, "unknown key 'reading.max_seq_length' (here: llm_tokens)"),
+        (
+            {"reading": {"max_seq_length": 512}},
+            "unknown key 'reading.max_seq_length' (here: llm_tokens, of prompt and answer together)",
+        ),
         ({"train": {"steps": "many"}}, "train.steps: Input should be a valid integer"),
         ({"systems": {"a": {"title": "A", "train": {"target": "x"}}}}, "systems.a.train: target"),
         ({"systems": {"a": {"title": "A", "llm": "lm"}}}, "systems.a: no model 'lm' (did you mean 'llm'?)"),
@@ -83,7 +87,7 @@ def stage(options: TrainOptions, out: Path = Path(), systems: dict[str, Any] | N
 
 def test_options_written_into_a_file_are_read_back_as_they_were(tmp_path):
     options = TrainOptions(
-        target="pdist", lora_targets=["q_proj", "it's", "2:00:00", "no", "1e-5", "{a}\n", "\u2028é"], train_bf16=True,
+        target="pdist", lora_targets=["q_proj", "it's", "2:00:00", "no", "1e-5", "{a}\n", "\u2028é"], train_precision="float32",
         rank_weight=0.25, llm_learning_rate=1e-05, weight_decay=1e22,
     )  # fmt: skip
     systems = {"b": {"rounds": 0}, "a": {"title": "RAG: é", "010": None}}
@@ -95,9 +99,9 @@ def test_options_written_into_a_file_are_read_back_as_they_were(tmp_path):
 
 
 def test_what_stands_on_the_command_line_wins_over_the_file(tmp_path):
-    (tmp_path / "o.yaml").write_text("steps: 7\nbatch: 3\ntrain_bf16: true\n")
-    given = _parse("train", stage, ["--steps", "9", "--options", str(tmp_path / "o.yaml"), "--no-train-bf16"])
-    assert (given["options"].steps, given["options"].batch, given["options"].train_bf16) == (9, 3, False)
+    (tmp_path / "o.yaml").write_text("steps: 7\nbatch: 3\nkeep_best: true\n")
+    given = _parse("train", stage, ["--steps", "9", "--options", str(tmp_path / "o.yaml"), "--no-keep-best"])
+    assert (given["options"].steps, given["options"].batch, given["options"].keep_best) == (9, 3, False)
 
 
 @pytest.mark.parametrize(("text", "said"), [
@@ -300,7 +304,70 @@ def test_the_demo_has_three_splits_and_no_other():
         Config.load({"answer": {"splits": ["tset"]}})
 
 
-def test_what_a_synonym_stands_for_is_an_option():
+SWITCH = "bfloat16 for true, float32 for false"
+QUERY = "of a passage; retriever_query_tokens, of a query"
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        ("prepare.passage_words", "chunk_words"),
+        ("prepare.overlap_words", "chunk_overlap_words"),
+        ("prepare.passage_tokens", "chunk_tokens"),
+        ("prepare.overlap_tokens", "chunk_overlap_tokens"),
+        ("models.llm.pretrain.bf16", f"pretrain_precision, {SWITCH}"),
+        ("retrieval.query_tokens", "retriever_query_tokens"),
+        ("retrieval.passage_tokens", f"retriever_passage_tokens, {QUERY}"),
+        ("encode.encode_bf16", f"encode_precision, {SWITCH}"),
+        ("train.train_bf16", f"train_precision, {SWITCH}"),
+        ("train.train_passage_tokens", "retriever_train_passage_tokens"),
+        ("train.bf16", f"train_precision, {SWITCH}"),
+        ("train.fp16", "train_precision, bfloat16 or float32, since nothing computes in float16"),
+        ("encode.bf16", f"encode_precision, {SWITCH}"),
+        ("reading.bf16", f"llm_precision, {SWITCH}"),
+        ("reading.load_in_4bit", "llm_precision, 4bit for true"),
+        ("retrieval.max_seq_length", f"retriever_passage_tokens, {QUERY}"),
+    ],
+)
+def test_a_former_name_and_hugging_face_s_are_answered_with_today_s(key, said):
+    data: Any = 1
+    for part in reversed(key.split(".")):
+        data = {part: data}
+    with pytest.raises(ConfigError) as error:
+        Config.load(data)
+    assert f"unknown key '{key}' (here: {said})" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+TRAIN = "train --out o --prepared p --llm m --seed 0 --scratch s"
+ENCODE = "encode --out o --prepared p --retriever r --part questions"
+
+
+@pytest.mark.parametrize(
+    ("line", "option", "said"),
+    [
+        (TRAIN, "--train-bf16", f"--train-precision, {SWITCH}"),
+        (TRAIN, "--no-train-bf16", f"--train-precision, {SWITCH}"),
+        (TRAIN, "--bf16", f"--train-precision, {SWITCH}"),
+        (TRAIN, "--query-tokens", "--retriever-query-tokens"),
+        (TRAIN, "--train-passage-tokens", "--retriever-train-passage-tokens"),
+        (ENCODE, "--no-encode-bf16", f"--encode-precision, {SWITCH}"),
+        ("prepare --out o --fetched f", "--passage-tokens", "--chunk-tokens"),
+        ("pretrain --out o --prepared p --seed 0", "--no-bf16", f"--pretrain-precision, {SWITCH}"),
+        ("export --out o", "--bf16", f"--llm-precision, {SWITCH}"),
+    ],
+)
+def test_a_former_option_of_the_command_line_is_answered_with_today_s(line, option, said):
+    command, *argv = line.split()
+    function = getattr(importlib.import_module(f"jmlr.{home(command)}.{command}"), command)
+    with pytest.raises(UserError) as error:
+        _parse(command, function, [*argv, option])
+    assert str(error.value) == f"unknown option {option} (here: {said})"
+
+
+def test_what_a_synonym_stands_for_is_an_option_and_what_was_renamed_is_none():
     known = {name for model in vars(options).values() if hasattr(model, "model_fields") for name in model.model_fields}
     known |= set(Config.model_fields)
-    assert [(theirs, ours) for theirs, names in SYNONYMS.items() for ours in names if ours not in known] == []
+    names = [*SYNONYMS.items(), *FORMER.items()]
+    assert [(theirs, ours) for theirs, there in names for ours in there if ours not in known] == []
+    assert known & set(FORMER) == set()

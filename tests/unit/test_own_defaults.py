@@ -33,7 +33,7 @@ def test_no_toy_value_of_the_demo_reaches_a_run_of_ones_own() -> None:
     for section, keys in {
         "train": ("llm_learning_rate", "retriever_learning_rate", "steps"),
         "reading": ("llm_passage_tokens", "llm_tokens", "answer_form"),
-        "prepare": ("passage_words", "corpora", "questions"),
+        "prepare": ("chunk_words", "corpora", "questions"),
     }.items():
         for key in keys:
             assert getattr(getattr(demo, section), key) != getattr(getattr(own, section), key), key

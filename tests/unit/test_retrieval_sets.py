@@ -95,7 +95,7 @@ def test_squads_form_gives_open_questions_with_their_paragraph_as_gold(tmp_path:
         source,
         {"dataset": "covid_qa", "counts": {"test": 3}},
         corpora=[{"corpus": "covid_qa"}],
-        passage_words=4,
+        chunk_words=4,
     )
     name = f"630-{hashlib.sha256(CONTEXT.encode()).hexdigest()[:12]}"
     found = {q["id"]: q for q in asked(tmp_path)}

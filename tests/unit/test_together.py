@@ -41,15 +41,15 @@ def run(mine: Path, **changes: Any) -> dict[str, Any]:
     [
         ({"entry": {"shares": {"train": 0.6, "test": 0.3}}}, r"prepare.questions\[0\]: shares .* sum to 1"),
         ({"entry": {"adapter": "nowhere:at_all"}}, r"prepare.questions\[0\]: adapter 'nowhere:at_all'"),
-        ({"prepare": {"passage_tokens": 128}}, "prepare.passage_tokens is 128; allowed: with a prepare.tokenizer"),
-        ({"prepare": {"passage_tokens": 9, "tokenizer": "./none"}}, "prepare.tokenizer: there is no './none'"),
+        ({"prepare": {"chunk_tokens": 128}}, "prepare.chunk_tokens is 128; allowed: with a prepare.tokenizer"),
+        ({"prepare": {"chunk_tokens": 9, "tokenizer": "./none"}}, "prepare.tokenizer: there is no './none'"),
         ({"models": {"llm": {"path": "{adapter}"}}}, "models.llm.path '.*': an adapter, not a model"),
         ({"models": {"llm": {"path": "{bert}"}}}, "models.llm.path '.*bert': BertModel is no causal language model"),
         ({"run": "own/.."}, "run: a name has letters, digits, '_', '-' and '.'"),
         ({"models": {"llm": {"path": "{short}"}}}, "reading.llm_tokens is 2,048, and '.*short' reads at most 1,024"),
         ({"models": {"llm": {"path": "{long}"}}, "answer": {"chat": True}}, "answer.chat: '.*long' has no chat template"),
         ({"models": {"retriever": {"path": "{far}"}}}, "models.retriever.path '.*': its similarity_fn_name is 'euclidean'"),
-        ({"reading": {"llm_precision": "bfloat16"}, "train": {"train_modules": ["norm"], "train_bf16": False}}, "train_modules with"),
+        ({"reading": {"llm_precision": "bfloat16"}, "train": {"train_modules": ["norm"], "train_precision": "float32"}}, "train_modules with"),
     ],
 )  # fmt: skip
 def test_what_a_stage_would_refuse_is_refused_by_the_check(mine: Path, changes: dict[str, Any], said: str) -> None:

@@ -69,7 +69,9 @@ def test_a_colbert_goes_all_the_way_to_models_that_others_load(tmp_path):
     )
     assert asked.returncode == 0, asked.stderr
     assert asked.stdout.count("passage ") == 3
-    exported = command(tmp_path, "jmlr", "export", "--run", "results/mini", "--out", "out", "--bf16")
+    exported = command(
+        tmp_path, "jmlr", "export", "--run", "results/mini", "--out", "out", "--llm-precision", "bfloat16"
+    )
     assert exported.returncode == 0, exported.stderr
 
     from transformers import AutoModelForCausalLM, AutoTokenizer

@@ -144,7 +144,9 @@ def _found(run: Path, search: Path, question: str, options: list[str], count: in
     encoded = read_manifest(search.parent / "encode/questions")
     settings = encoded["options"]
     retrieval = RetrievalOptions(**{k: settings[k] for k in RetrievalOptions.model_fields if k in settings})
-    retriever = load_retriever(model_of(run, encoded["notes"]["retriever"]), query_tokens=retrieval.query_tokens).eval()
+    retriever = load_retriever(
+        model_of(run, encoded["notes"]["retriever"]), query_tokens=retrieval.retriever_query_tokens
+    ).eval()
     with torch.no_grad():
         ids = retriever.tokenize([query_text(question, options, retrieval.query_options)], kind="query")
         vectors, offsets = retriever.encode_all(ids, "query", batch_tokens=1)

@@ -19,6 +19,7 @@ from jmlr.config import Config
 from jmlr.models.flops import Shape
 from jmlr.runtime.duration import duration
 from jmlr.runtime.errors import UserError
+from jmlr.runtime.precision import Precision
 from jmlr.training.budget import forward_tokens
 
 START_S = 6.0  # of a job: Python, libraries, a model
@@ -48,7 +49,7 @@ def said_cost(run: Config, prepared: Path) -> Iterator[str]:
     except UserError as error:
         yield f"cost       not told: {error}"
         return
-    device, speed = _speed(run.train.train_bf16)
+    device, speed = _speed(run.train.train_precision)
     known["devices"]["here"] = _rates(speed)
     asked = pq.read_table(prepared / "questions.parquet", columns=["split", "options"]).to_pylist()
     tested = sum(q["split"] in run.answer.splits for q in asked)
@@ -73,14 +74,14 @@ def _fill(run: Config, prepared: Path) -> float:
     return min(1.0, TOKENS_A_WORD * words / run.reading.llm_passage_tokens)
 
 
-def _speed(bf16: bool) -> tuple[str, float]:
+def _speed(precision: Precision) -> tuple[str, float]:
     """Return the device, and its operations a second in a large product of matrices."""
     import torch
 
     from jmlr.runtime.devices import device, has_bf16
 
     where = device()
-    kind = torch.bfloat16 if bf16 and has_bf16(where) else torch.float32
+    kind = torch.bfloat16 if precision == "bfloat16" and has_bf16(where) else torch.float32
     a = torch.randn(1024, 1024, device=where).to(kind)
     best = float("inf")
     for _ in range(5):

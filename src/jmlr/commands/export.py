@@ -13,6 +13,7 @@ from jmlr.runtime.errors import UserError
 from jmlr.runtime.files import fresh_directory
 from jmlr.runtime.finished import answering_round, last_training, made, model_of
 from jmlr.runtime.manifest import belonging, list_outputs, read_manifest, tell_private, written_by
+from jmlr.runtime.precision import Precision
 from jmlr.runtime.progress import say
 
 
@@ -21,7 +22,7 @@ def export(
     run: Path = Path("results/demo"),
     system: str = "jmlr",
     seed: int = 0,
-    bf16: bool = False,
+    llm_precision: Precision = "float32",
     beir: bool = False,
 ) -> None:
     """Write llm/ (merged, with its tokenizer) and retriever/ (where it was trained), each with a model card.
@@ -35,7 +36,7 @@ def export(
         run: folder of the run
         system: whose models
         seed: of the training
-        bf16: write the language model in bfloat16, half the size; the default is float32
+        llm_precision: how the language model's weights are written; bfloat16: half the size
         beir: corpus.jsonl, queries.jsonl and qrels/ of the prepared run, in place of models
 
     Example:
@@ -50,7 +51,7 @@ def export(
     manifest = read_manifest(trained)
     notes = manifest["notes"]
     with fresh_directory(out, lambda folder: written_by("export", folder)) as folder:
-        _merged(folder / "llm", model_of(run, notes["llm"]), trained / "adapter", bf16)
+        _merged(folder / "llm", model_of(run, notes["llm"]), trained / "adapter", llm_precision)
         origin = notes.get("retriever_origin", notes["retriever"])
         about = {"llm": belonging(run, notes["llm"]), "retriever": belonging(run, origin) if origin else origin}
         about |= {k: manifest[k] for k in ("seed", "options", "code")}
@@ -64,7 +65,7 @@ def export(
     say(f"export: {', '.join(sorted(p.name for p in out.iterdir() if p.is_dir()))} in {out}")
 
 
-def _merged(out: Path, llm: str, adapter: Path, bf16: bool) -> None:
+def _merged(out: Path, llm: str, adapter: Path, precision: Precision) -> None:
     """Write a language model with its adapter merged, and its tokenizer; refuse what then answers otherwise."""
     import torch
     from transformers import AutoModelForCausalLM
@@ -78,7 +79,7 @@ def _merged(out: Path, llm: str, adapter: Path, bf16: bool) -> None:
     model = merge_adapter(model)
     merged = probe(model)
     weights = list(model.parameters())  # not buffers: a rounded table of positions is no part of what is saved
-    if bf16:
+    if precision == "bfloat16":
         for p in weights:
             p.data = p.data.bfloat16()
     model.save_pretrained(out)

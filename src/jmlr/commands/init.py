@@ -298,7 +298,7 @@ def _read_by(run: Config, prepared: Path) -> Iterator[str]:
     texts = [passage_text(r["title"], r["text"]) for r in rows]
     shares = [f"{name} {share:.0%}" for name, share in list(languages(texts).items())[:4]]
     words = sorted(len(t.split()) for t in texts)
-    yield f"passages   {len(table):,}, each at most {run.prepare.passage_words} words (median {words[len(words) // 2]}); {', '.join(shares)}"
+    yield f"passages   {len(table):,}, each at most {run.prepare.chunk_words} words (median {words[len(words) // 2]}); {', '.join(shares)}"
     for name in ("retriever", "llm"):
         if path := run.models[name].path:
             most = run.reading.llm_passage_tokens if name == "llm" else 0

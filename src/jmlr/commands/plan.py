@@ -182,7 +182,7 @@ def costs(run: Config, sizes: Sizes, known: dict[str, Any], device: str, llm: st
     lines = {stage: Line(stage, number) for stage, number in count.items()}
 
     base = shape(run, next(r for s in run.systems.values() if (r := s.retriever) in run.models), known)
-    query, passage = base.lengths(run.retrieval.query_tokens, run.retrieval.passage_tokens, s.fill)
+    query, passage = base.lengths(run.retrieval.retriever_query_tokens, run.retrieval.retriever_passage_tokens, s.fill)
     texts, asked = s.passages * base.forward(passage), s.questions * base.forward(query)
     (many, depth), (few, _) = base.vectors(passage), base.vectors(query)
     held, sought = s.passages * many, s.questions * few
@@ -221,8 +221,8 @@ def _training(
     rounds = run.systems[system].rounds
     reader = shape(run, run.systems[system].llm, known, llm)
     retriever = shape(run, run.systems[system].retriever, known) if options.joint else None
-    most = options.train_passage_tokens or run.retrieval.passage_tokens
-    query, passage = (retriever or reader).lengths(run.retrieval.query_tokens, most, fill)
+    most = options.retriever_train_passage_tokens or run.retrieval.retriever_passage_tokens
+    query, passage = (retriever or reader).lengths(run.retrieval.retriever_query_tokens, most, fill)
     asked = fill * read.llm_question_tokens + read.llm_answer_tokens
     steps = steps_in_all(options, questions=sizes.questions - sizes.test_questions, rounds=rounds)
     flops = steps * options.batch * training_flops(

@@ -30,8 +30,8 @@ class Chunks:
     def __post_init__(self) -> None:
         unit = "tokens" if self.tokenizer else "words"
         if self.most and self.overlap >= self.most:
-            limit = f"allowed: less than passage_{unit}, which is {self.most}"
-            raise UserError(f"overlap_{unit} {self.overlap}: {limit}")
+            limit = f"allowed: less than chunk_{unit}, which is {self.most}"
+            raise UserError(f"chunk_overlap_{unit} {self.overlap}: {limit}")
         if self.most and self.tokenizer:
             self.length = tokens_in(self.tokenizer)
 

@@ -11,6 +11,7 @@ from jmlr.inference.questions import Passages, Question
 from jmlr.models.forward import answer_losses
 from jmlr.models.parts import computed_in_parts
 from jmlr.runtime.devices import autocast
+from jmlr.runtime.precision import Precision
 
 
 @torch.no_grad()
@@ -22,7 +23,7 @@ def passage_losses(
     *,
     answer_tokens: int,
     forward_tokens: int,
-    bf16: bool,
+    precision: Precision,
 ) -> Tensor:
     """Return the loss of each question's answer given one passage at a time: [B, S], nats per token (docs/llm_rank.md, step 5).
 
@@ -35,7 +36,7 @@ def passage_losses(
         columns: int64 [B, S], which of a question's candidates; places beyond their number get 0.
         answer_tokens: kept free for the answer where a prompt must be cut.
         forward_tokens: most tokens computed at once, padding included.
-        bf16: compute in bfloat16.
+        precision: what is computed in; bfloat16 where the hardware has it.
     """
     training = llm.training
     llm.eval()
@@ -50,7 +51,7 @@ def passage_losses(
     where = next(llm.parameters()).device
 
     def compute(part: list[int]) -> Tensor:
-        with autocast(where, bf16):
+        with autocast(where, precision):
             return answer_losses(llm, [prompts[i] for i in part], [answers[i] for i in part])
 
     lengths = [len(p) + len(a) for p, a in zip(prompts, answers, strict=True)]

@@ -42,7 +42,7 @@ class Passages:
     table: Any
     prompter: Prompter
     retriever: Retriever | None
-    passage_tokens: int
+    retriever_passage_tokens: int
     kept: PassageVectors | None = None
 
     def __post_init__(self) -> None:
@@ -62,7 +62,7 @@ class Passages:
         for row, ids in zip(new, self.prompter.passages(pairs), strict=True):
             self._read[row] = array("i", ids)
         if self.retriever is not None:
-            encoded = self.retriever.tokenize([passage_text(*pair) for pair in pairs], self.passage_tokens)
+            encoded = self.retriever.tokenize([passage_text(*pair) for pair in pairs], self.retriever_passage_tokens)
             for row, ids in zip(new, encoded, strict=True):
                 self._encoded[row] = array("i", ids)
 
@@ -88,7 +88,7 @@ def read_questions(
     *,
     split: str,
     query_options: bool,
-    query_tokens: int,
+    retriever_query_tokens: int,
 ) -> list[Question]:
     """Return the questions of a split that have an answer, with their candidates (none where `candidates` is None).
 
@@ -122,7 +122,7 @@ def read_questions(
         questions.append(
             Question(
                 number=number,
-                query=retriever.tokenize([query], query_tokens, "query")[0] if retriever else [],
+                query=retriever.tokenize([query], retriever_query_tokens, "query")[0] if retriever else [],
                 prompt=prompter.question(record["question"], record["options"]),
                 answer=answer,
                 candidates=passages,

@@ -42,6 +42,7 @@ from jmlr.models.folder import ModelFolder
 from jmlr.models.projection import Projection
 from jmlr.models.tensors import at_least_float32
 from jmlr.runtime.errors import UserError
+from jmlr.runtime.precision import Precision
 from jmlr.runtime.progress import Progress
 
 
@@ -230,7 +231,7 @@ class ColbertRetriever(nn.Module):
         kind: str = "passage",
         *,
         batch_tokens: int,
-        bf16: bool = False,
+        precision: Precision = "float32",
         name: str = "encode",
     ) -> tuple[Tensor, Tensor | None]:
         """Encode many texts, sorted by length in batches of at most `batch_tokens` padded tokens.
@@ -246,10 +247,10 @@ class ColbertRetriever(nn.Module):
         progress = Progress(name, len(rows))
         least = self.reading.query_length if filled else 1
         for batch in batches([max(len(r), least) for r in rows], batch_tokens):
-            with autocast(where, bf16):
+            with autocast(where, precision):
                 vectors = self.encode([rows[i] for i in batch], kind).float().cpu()
             for i, row in zip(batch, vectors, strict=True):
-                held[i] = F.normalize(row[row.any(-1)], dim=-1) if bf16 else row[row.any(-1)]
+                held[i] = F.normalize(row[row.any(-1)], dim=-1) if precision == "bfloat16" else row[row.any(-1)]
             progress.step(len(batch))
         offsets = torch.tensor([0, *(len(h) for h in held)]).cumsum(0)
         return torch.cat(held), offsets

@@ -39,6 +39,7 @@ from jmlr.models.pooling import LayerMean, pool, read_pooling
 from jmlr.models.projection import Norm, Projection, UnitLength
 from jmlr.models.tensors import at_least_float32, pad_right
 from jmlr.runtime.errors import UserError
+from jmlr.runtime.precision import Precision
 from jmlr.runtime.progress import Progress
 
 BEHIND: dict[str, Any] = {
@@ -169,7 +170,7 @@ class DenseRetriever(nn.Module):
         kind: str = "passage",
         *,
         batch_tokens: int,
-        bf16: bool = False,
+        precision: Precision = "float32",
         name: str = "encode",
     ) -> tuple[Tensor, Tensor | None]:
         """Encode many texts, sorted by length in batches of at most `batch_tokens` padded tokens.
@@ -183,10 +184,10 @@ class DenseRetriever(nn.Module):
         vectors = torch.empty(len(rows), self.depth)
         progress = Progress(name, len(rows))
         for batch in batches([len(r) for r in rows], batch_tokens):
-            with autocast(where, bf16):
+            with autocast(where, precision):
                 vectors[batch] = self.encode([rows[i] for i in batch], kind).float().cpu()
             progress.step(len(batch))
-        return F.normalize(vectors, dim=-1) if self.normalize and bf16 else vectors, None
+        return F.normalize(vectors, dim=-1) if self.normalize and precision == "bfloat16" else vectors, None
 
 
 def _settings(folder: Path) -> dict[str, Any]:

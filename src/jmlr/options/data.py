@@ -196,13 +196,13 @@ class PrepareOptions(Closed):
         lambda: [DocumentsOptions(plain=True)],
         "what language models are pre-trained on, in this order; made only where a model of the run is",
     )
-    passage_words: Count = option(
+    chunk_words: Count = option(
         160, "cut passages longer than this many words (some 256 tokens) at sentence ends; 0: leave them"
     )
-    overlap_words: Count = option(0, "words repeated at the start of the next piece")
-    passage_tokens: Count = option(0, "the same by tokens of `tokenizer`; 0: by words")
-    overlap_tokens: Count = option(0, "tokens repeated at the start of the next piece")
-    tokenizer: str = option("", "tokenizer.json, the folder of one, or a hub name: what passage_tokens counts in")
+    chunk_overlap_words: Count = option(0, "words repeated at the start of the next piece")
+    chunk_tokens: Count = option(0, "the same by tokens of `tokenizer`; 0: by words")
+    chunk_overlap_tokens: Count = option(0, "tokens repeated at the start of the next piece")
+    tokenizer: str = option("", "tokenizer.json, the folder of one, or a hub name: what chunk_tokens counts in")
     repeated: Literal["keep", "once"] = option(
         "keep",
         "questions that a set asks more than once are told, and: keep them, or once: the first of them alone "

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from jmlr.options.base import Closed, Count, Positive, Rate, option
 from jmlr.options.prompts import PromptOptions, fields_of
+from jmlr.runtime.precision import Precision
 
 
 class PretrainOptions(Closed):
@@ -54,7 +55,9 @@ class PretrainOptions(Closed):
     colbert_depth: Count = option(
         0, "inverse_cloze, from scratch: depth of a ColBERT's token vectors (the paper: 128); 0: a dense retriever"
     )
-    bf16: bool = option(True, "compute in bfloat16 where the hardware has it")
+    pretrain_precision: Precision = option(
+        "bfloat16", "number format to compute in; bfloat16: where the hardware has it, else float32"
+    )
     checkpoint_min: Annotated[float, Field(gt=0)] = option(10.0, "causal: minutes between saves of the training state")
 
     @model_validator(mode="after")
@@ -86,10 +89,15 @@ class RetrievalOptions(Closed):
     """How a retriever reads: shared by encode and train."""
 
     query_options: bool = option(True, "append a question's options to the query")
-    query_tokens: Count = option(
+    retriever_query_tokens: Count = option(
         0, "most tokens of a query (a ColBERT's queries are filled up to them); 0: what the retriever was made for"
     )
-    passage_tokens: Count = option(0, "most tokens of a passage; 0: what the retriever was made for")
+    retriever_passage_tokens: Count = option(0, "most tokens of a passage; 0: what the retriever was made for")
+
+    @property
+    def lengths(self) -> dict[str, Any]:
+        """What a retriever cuts at, as `jmlr.models.retriever.load_retriever` takes it."""
+        return {"query_tokens": self.retriever_query_tokens, "passage_tokens": self.retriever_passage_tokens}
 
 
 class ReadingOptions(PromptOptions):
@@ -123,7 +131,9 @@ class EncodeOptions(Closed):
     """Options of `encode`."""
 
     batch_tokens: Positive = option(8192, "tokens per batch; texts are sorted by length")
-    encode_bf16: bool = option(False, "encode in bfloat16 where the hardware has it")
+    encode_precision: Precision = option(
+        "float32", "number format to compute in; bfloat16: where the hardware has it, else float32"
+    )
 
 
 class IndexOptions(Closed):

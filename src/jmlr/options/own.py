@@ -34,7 +34,8 @@ RETRIEVER = {
     "architecture": {
         "model_type": "bert", "hidden_size": 96, "intermediate_size": 192, "num_hidden_layers": 1, "num_attention_heads": 4,
         "max_position_embeddings": 256, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0},
-    "vocab_size": 2000, "steps": 200, "batch": 16, "max_tokens": 256, "learning_rate": 2e-3, "warmup_steps": 20, "bf16": False,
+    "vocab_size": 2000, "steps": 200, "batch": 16, "max_tokens": 256, "learning_rate": 2e-3, "warmup_steps": 20,
+    "pretrain_precision": "float32",
 }  # fmt: skip
 CLOSED_BOOK = {"title": "Closed book", "train": {"passages": 0}}
 NAMED = {

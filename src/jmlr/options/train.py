@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field, model_validator
 
 from jmlr.options.base import Closed, Count, Positive, Rate, option
+from jmlr.runtime.precision import Precision
 from jmlr.runtime.variants import listed
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class TrainOptions(Closed):
         "shared: one encoder reads queries and passages; separate: one each, beginning as copies; query_only: only the "
         "queries' is trained, so that passages keep their vectors and their index",
     )
-    train_passage_tokens: Count = option(
+    retriever_train_passage_tokens: Count = option(
         0, "most tokens of a passage that the retriever encodes in training; 0: as many as in the index"
     )
     prior_weight: Rate = option(
@@ -78,7 +79,9 @@ class TrainOptions(Closed):
         lambda: ["all-linear"], "modules that get an adapter; ['all-linear']: every linear layer but the head"
     )
     train_modules: list[str] = option(list, "modules trained in full beside the adapter, e.g. embed_tokens, norm")
-    train_bf16: bool = option(True, "compute in bfloat16 where the hardware has it")
+    train_precision: Precision = option(
+        "bfloat16", "number format to compute in; bfloat16: where the hardware has it, else float32"
+    )
     gradient_checkpointing: bool = option(False, "recompute activations in the backward pass: less memory, more time")
     live_candidates: bool = option(
         False,

@@ -30,6 +30,7 @@ from jmlr.pretraining.muon import Muon
 from jmlr.runtime import meter
 from jmlr.runtime.devices import autocast, no_subnormals
 from jmlr.runtime.errors import UserError
+from jmlr.runtime.precision import Precision
 from jmlr.runtime.progress import Progress, say
 from jmlr.runtime.seeds import seed_torch
 from jmlr.runtime.signals import InterruptedTrainingError, StopSignal
@@ -138,7 +139,7 @@ def pretrain_llm(
     weight_decay: float,
     warmup_steps: int,
     shuffle: bool,
-    bf16: bool,
+    precision: Precision,
     checkpoint_min: float = 10.0,
     scratch: Path | None = None,
     key: str = "",
@@ -167,7 +168,7 @@ def pretrain_llm(
             seed_torch(seed, "pretrain", step)
             factor = learning_rate_factor(step, steps, warmup=warmup_steps, since=step, floor=FLOOR)
             rows = batch_at(documents, step, batch, seed if shuffle else None)
-            loss, target_loss = one_step(llm, rows, made, factor, bf16)
+            loss, target_loss = one_step(llm, rows, made, factor, precision)
             if not math.isfinite(loss):
                 raise UserError(
                     f"pretrain: the loss is {loss} at step {step + 1}; lower learning_rate or matrix_learning_rate"
@@ -188,7 +189,7 @@ def pretrain_llm(
 
 
 def one_step(
-    llm: nn.Module, rows: Sequence[Document], made: Sequence[torch.optim.Optimizer], factor: float, bf16: bool
+    llm: nn.Module, rows: Sequence[Document], made: Sequence[torch.optim.Optimizer], factor: float, precision: Precision
 ) -> tuple[float, float]:
     """Make one optimiser step at `factor` times the peak learning rates; return the loss, and that on targets.
 
@@ -202,7 +203,7 @@ def one_step(
     targets = sum(int((d.weights[1:] == 1).sum()) for d in rows)
     loss = target_loss = torch.zeros((), device=where)
     for part in in_parts([len(d.ids) for d in rows], tokens_at_once(where.type)):
-        summed, on_targets = loss_sums(llm, [rows[i] for i in part], where, bf16)
+        summed, on_targets = loss_sums(llm, [rows[i] for i in part], where, precision)
         (summed / weight).backward()
         loss, target_loss = loss + summed.detach(), target_loss + on_targets
     nn.utils.clip_grad_norm_(llm.parameters(), 1.0)
@@ -213,7 +214,7 @@ def one_step(
 
 
 def loss_sums(
-    llm: nn.Module, rows: Sequence[Document], where: torch.device, bf16: bool
+    llm: nn.Module, rows: Sequence[Document], where: torch.device, precision: Precision
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the weighted sum of the tokens' losses, and the sum over tokens of full weight; the head sees only weighted tokens."""
     ids = pad_right([d.ids.tolist() for d in rows], where, context_of(causal(llm).config))
@@ -225,7 +226,7 @@ def loss_sums(
     kept = weights[places]
     surplus = (0, -len(places) % HEAD_GRAIN)  # place 0 once more, with weight 0
     places, kept = F.pad(places, surplus).to(where), F.pad(kept, surplus).to(where)
-    with autocast(where, bf16):
+    with autocast(where, precision):
         logits = logits_of(llm, hidden_states(llm, ids)[:, :-1].flatten(0, 1)[places])
     losses = F.cross_entropy(logits.float(), ids[:, 1:].flatten()[places], reduction="none")
     return (losses * kept).sum(), (losses.detach() * (kept == 1)).sum()

@@ -17,6 +17,7 @@ from torch import nn
 from jmlr.models.retriever import OneEncoder
 from jmlr.runtime.devices import autocast, no_subnormals
 from jmlr.runtime.errors import UserError
+from jmlr.runtime.precision import Precision
 from jmlr.runtime.progress import Progress
 from jmlr.runtime.seeds import python_random, seed_torch
 from jmlr.training.optimiser import learning_rate_factor, set_learning_rates
@@ -43,7 +44,7 @@ def pretrain_retriever(
     warmup_steps: int,
     noise_words: int,
     temperature: float,
-    bf16: bool,
+    precision: Precision,
 ) -> dict[str, float]:
     """Train in place; return the mean contrastive loss of the last tenth."""
     pieces = [p for p in map(sentences, passages) if len(p) > 1]
@@ -63,7 +64,7 @@ def pretrain_retriever(
         set_learning_rates(optimiser, learning_rate_factor(step, steps, warmup=warmup_steps, since=step, floor=0.05))
         rng = python_random(seed, "cloze", step)
         pairs = [_pair(rng, p, words, noise_words) for p in rng.sample(pieces, batch)]
-        with autocast(where, bf16):
+        with autocast(where, precision):
             queries = retriever.encode(retriever.tokenize([q for q, _ in pairs], max_tokens, "query"), "query")
             found = retriever.encode(retriever.tokenize([p for _, p in pairs], max_tokens))
         scores = retriever.interact(queries, found, every) / temperature  # [B, B]

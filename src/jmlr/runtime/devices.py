@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from jmlr.runtime.errors import UserError
+from jmlr.runtime.precision import Precision
 from jmlr.runtime.progress import say
 
 
@@ -49,8 +50,12 @@ def has_bf16(where: torch.device) -> bool:
     return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
-def autocast(where: torch.device, wanted: bool) -> torch.autocast:
-    """Return the bfloat16 autocast context if it is wanted and the hardware has it, else one that does nothing, and say so once."""
+def autocast(where: torch.device, precision: Precision) -> torch.autocast:
+    """Return the context of a computation: bfloat16's where it is asked for and the hardware has it, else one that does nothing.
+
+    That bfloat16 was asked for and is not there is said once.
+    """
+    wanted = precision == "bfloat16"
     if wanted and not has_bf16(where):
         _say_float32(where.type)
     return torch.autocast(where.type, torch.bfloat16, enabled=wanted and has_bf16(where))

@@ -48,8 +48,7 @@ def encode(
     inputs = {"prepared": prepared, "retriever": Path(retriever)}
     variants = {"retriever": ModelFolder(Path(retriever)).retriever}
     with stage_output(out, "encode", inputs=inputs, options=[options, retrieval], variants=variants) as (folder, notes):
-        model = load_retriever(retriever, query_tokens=retrieval.query_tokens, passage_tokens=retrieval.passage_tokens)
-        model = model.to(device()).eval()
+        model = load_retriever(retriever, **retrieval.lengths).to(device()).eval()
         table = read_table(prepared / f"{part}.parquet")
         first, last = shard_rows(shard, len(table))
         rows = table.slice(first, last - first).to_pylist()
@@ -60,7 +59,7 @@ def encode(
         ids = model.tokenize(texts, kind=kind)
         name = f"encode {part}" + (f" {shard}" if count > 1 else "")
         vectors, offsets = model.encode_all(
-            ids, kind, batch_tokens=options.batch_tokens, bf16=options.encode_bf16, name=name
+            ids, kind, batch_tokens=options.batch_tokens, precision=options.encode_precision, name=name
         )
         StoredVectors(vectors.numpy(), None if offsets is None else offsets.numpy()).save(folder)
         full = sum(len(i) >= model.limit(kind) for i in ids)
@@ -90,6 +89,6 @@ def _warn_of(model: Any, retriever: str, texts: list[str], full: int) -> None:
     if full > MUCH * len(texts):
         most = model.limit("passage")
         told = f"{full / len(texts):.0%} of the passages fill the retriever's {most} tokens, and are cut there"
-        warn("encode", f"{told}; shorten them (prepare.passage_words), or raise retrieval.passage_tokens")
+        warn("encode", f"{told}; shorten them (prepare.chunk_words), or raise retrieval.retriever_passage_tokens")
     if ModelFolder(Path(retriever)).causal:
         warn("encode", "the retriever is a causal language model without a head for retrieval; its vectors find little")

@@ -248,10 +248,10 @@ def _passages(
     from jmlr.corpus.fields import Fields
     from jmlr.corpus.passages import FIELDS, Gold, How, PassageWriter
 
-    if options.passage_tokens and not options.tokenizer:
-        raise UserError(f"passage_tokens {options.passage_tokens}: allowed: with a 'tokenizer' that counts them")
-    by_tokens = (options.passage_tokens, options.overlap_tokens, options.tokenizer)
-    chunks = Chunks(*by_tokens) if options.passage_tokens else Chunks(options.passage_words, options.overlap_words)
+    if options.chunk_tokens and not options.tokenizer:
+        raise UserError(f"chunk_tokens {options.chunk_tokens}: allowed: with a 'tokenizer' that counts them")
+    by_tokens = (options.chunk_tokens, options.chunk_overlap_tokens, options.tokenizer)
+    chunks = Chunks(*by_tokens) if options.chunk_tokens else Chunks(options.chunk_words, options.chunk_overlap_words)
     gold = Gold()
     for question in asked:
         gold.want(question["gold_ids"], question["gold_section"])

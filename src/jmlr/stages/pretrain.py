@@ -84,7 +84,8 @@ def _language_model(
     figures = pretrain_llm(
         llm, read, seed=seed, steps=steps, batch=options.batch, learning_rate=options.learning_rate,
         matrix_learning_rate=options.matrix_learning_rate, weight_decay=options.weight_decay, warmup_steps=options.warmup_steps,
-        shuffle=options.shuffle, bf16=options.bf16, checkpoint_min=options.checkpoint_min, scratch=scratch, key=key,
+        shuffle=options.shuffle, precision=options.pretrain_precision, checkpoint_min=options.checkpoint_min,
+        scratch=scratch, key=key,
     )  # fmt: skip
     llm.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
@@ -126,7 +127,7 @@ def _retriever(
     figures = pretrain_retriever(
         retriever, passages, seed=seed, steps=options.steps, batch=options.batch, max_tokens=options.max_tokens,
         learning_rate=options.learning_rate, weight_decay=options.weight_decay, warmup_steps=options.warmup_steps,
-        noise_words=options.noise_words, temperature=options.temperature, bf16=options.bf16,
+        noise_words=options.noise_words, temperature=options.temperature, precision=options.pretrain_precision,
     )  # fmt: skip
     retriever.save(folder)
     return {**figures, "passages": len(passages), "parameters": sum(p.numel() for p in retriever.parameters())}

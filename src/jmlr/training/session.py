@@ -71,16 +71,15 @@ class Session:
         """
         where = devices.device()
         model, tokenizer = adapted_llm(llm, previous, where, seed, options, reading)
-        lengths = {"query_tokens": retrieval.query_tokens, "passage_tokens": retrieval.passage_tokens}
         encoders = options.retriever_encoders
-        trained = load_retriever(retriever, encoders=encoders, **lengths).to(where) if retriever else None
+        trained = load_retriever(retriever, encoders=encoders, **retrieval.lengths).to(where) if retriever else None
         prompter = Prompter(tokenizer, **reading.model_dump(exclude={"llm_precision"}))
         table = read_table(prepared / "passages.parquet")
         kept = None
         if vectors and trained is not None:
             tokens = isinstance(getattr(trained, "query", trained), ColbertRetriever)
             kept = PassageVectors.open(vectors, len(table), trained.depth, tokens=tokens)
-        encoded = options.train_passage_tokens or retrieval.passage_tokens
+        encoded = options.retriever_train_passage_tokens or retrieval.retriever_passage_tokens
         passages = Passages(table, prompter, trained, encoded, kept)
         questions = read_questions(
             prepared,
@@ -89,7 +88,7 @@ class Session:
             trained,
             split="train",
             query_options=retrieval.query_options,
-            query_tokens=retrieval.query_tokens,
+            retriever_query_tokens=retrieval.retriever_query_tokens,
         )
         options = options.model_copy(update={"forward_tokens": forward_tokens(options, where.type)})
         optimiser, groups = make_optimiser(
@@ -141,9 +140,9 @@ def adapted_llm(
     model, tokenizer = load_llm(llm, precision=reading.llm_precision, where=where)
     check_context(model.config, reading.llm_tokens, llm)
     half = reading.llm_precision == "bfloat16"
-    if half and options.train_modules and not (options.train_bf16 and devices.has_bf16(where)):
+    if half and options.train_modules and not (options.train_precision == "bfloat16" and devices.has_bf16(where)):
         raise UserError(
-            "train_modules with llm_precision bfloat16 need train_bf16: true, and hardware that has bfloat16: these modules "
+            "train_modules with llm_precision bfloat16 need train_precision bfloat16, and hardware that has bfloat16: these modules "
             "are held in float32, the others are not"
         )
     seed_torch(seed, "adapter")

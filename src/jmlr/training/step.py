@@ -29,6 +29,7 @@ from jmlr.models.parts import computed_in_parts, in_parts
 from jmlr.models.retriever import Retriever
 from jmlr.models.tensors import at_least_float32
 from jmlr.runtime.devices import autocast
+from jmlr.runtime.precision import Precision
 from jmlr.runtime.seeds import python_random, stream
 
 Backward = Callable[[Tensor], None]
@@ -50,7 +51,7 @@ class StepSettings:
     passage_order: str
     llm_answer_tokens: int
     forward_tokens: int
-    train_bf16: bool
+    train_precision: Precision
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> StepSettings:
@@ -61,7 +62,11 @@ class StepSettings:
     @property
     def computing(self) -> dict[str, Any]:
         """How `passage_losses` reads and computes."""
-        return {"answer_tokens": self.llm_answer_tokens, "forward_tokens": self.forward_tokens, "bf16": self.train_bf16}
+        return {
+            "answer_tokens": self.llm_answer_tokens,
+            "forward_tokens": self.forward_tokens,
+            "precision": self.train_precision,
+        }
 
 
 @dataclass
@@ -199,7 +204,7 @@ def encode(
     lengths = [len(t) for t in texts]
 
     def compute(part: list[int]) -> Tensor:
-        with autocast(where, settings.train_bf16):
+        with autocast(where, settings.train_precision):
             return at_least_float32(retriever.encode([texts[i] for i in part], kind, max(lengths)))
 
     return computed_in_parts(compute, lengths, settings.forward_tokens, where)
@@ -299,7 +304,7 @@ def read_and_answer(
     for part in in_parts(
         [len(p) + len(q.answer) for p, q in zip(prompts, batch, strict=True)], settings.forward_tokens
     ):
-        with autocast(where, settings.train_bf16):
+        with autocast(where, settings.train_precision):
             losses = answer_losses(llm, [prompts[i] for i in part], [batch[i].answer for i in part])
         loss = losses.sum() / len(batch)
         if backward is not None:

@@ -86,11 +86,11 @@ def test_a_shared_embedding_is_untied_before_anything_is_merged_into_it(tiny, tm
     assert torch.allclose(merged, expected, atol=1e-3)
 
 
-@pytest.mark.parametrize("bf16", [False, True])
-def test_a_merged_model_that_answers_otherwise_is_refused_and_nothing_is_left(run, tmp_path, monkeypatch, bf16):
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_merged_model_that_answers_otherwise_is_refused_and_nothing_is_left(run, tmp_path, monkeypatch, precision):
     monkeypatch.setattr("jmlr.models.llm.merge_adapter", lambda llm: llm.unload())  # the base model, its adapter lost
     with pytest.raises(UserError, match="merging changed it") as error:
-        export(tmp_path / "out", run, "closed", bf16=bf16)
+        export(tmp_path / "out", run, "closed", llm_precision=precision)
     assert "\n" not in str(error.value)
     assert not (tmp_path / "out").exists()
 

@@ -106,7 +106,8 @@ def test_a_colbert_has_a_vector_for_each_token_and_fills_its_queries_up():
 def test_passages_that_are_shorter_in_training_cost_less_there_and_nothing_less_in_the_index():
     text = (ROOT / "config/runs/paper-7b.yaml").read_text()
     whole, short = (
-        Config.load({**yaml.safe_load(text), "train": {"steps": 100, "train_passage_tokens": n}}) for n in (0, 128)
+        Config.load({**yaml.safe_load(text), "train": {"steps": 100, "retriever_train_passage_tokens": n}})
+        for n in (0, 128)
     )
     sizes = Sizes(1000, 10, 5, 4, 1.0, 1, 4)
     lines = [{x.stage: x for x in costs(run, sizes, RATES, "h100")} for run in (whole, short)]

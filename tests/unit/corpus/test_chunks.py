@@ -64,8 +64,8 @@ def test_no_piece_crosses_a_heading_and_headings_join_the_title() -> None:
 @pytest.mark.parametrize(
     ("how", "said"),
     [
-        ((5, 5), "overlap_words 5: allowed: less than passage_words, which is 5"),
-        ((5, 6, "x"), "overlap_tokens 6: allowed: less than passage_tokens, which is 5"),
+        ((5, 5), "chunk_overlap_words 5: allowed: less than chunk_words, which is 5"),
+        ((5, 6, "x"), "chunk_overlap_tokens 6: allowed: less than chunk_tokens, which is 5"),
         ((5, 0, "nowhere/tokenizer.json"), "tokenizer: there is no 'nowhere/tokenizer.json'"),
     ],
 )

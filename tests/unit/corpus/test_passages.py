@@ -109,7 +109,7 @@ def test_all_that_is_wrong_with_the_records_of_a_corpus_is_told_in_one_go(tmp_pa
 
 
 def test_an_overlap_as_long_as_a_passage_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="overlap_words 5: allowed: less than passage_words, which is 5"):
+    with pytest.raises(UserError, match="chunk_overlap_words 5: allowed: less than chunk_words, which is 5"):
         write(tmp_path, [{"id": "a", "text": "x"}], words=5, overlap=5)
 
 

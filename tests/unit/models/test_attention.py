@@ -68,7 +68,7 @@ def test_models_attend_by_it_under_autocast(causal, monkeypatch):
     )
     model = fresh_model({"model_type": "llama" if causal else "bert", **sizes}, tokenizer(), 0.1, causal=causal)
     monkeypatch.setattr("jmlr.runtime.devices.has_bf16", lambda where: True)
-    with autocast(torch.device("cpu"), True):
+    with autocast(torch.device("cpu"), "bfloat16"):
         out = model(input_ids=torch.tensor([[1, 5, 6]]))[0]
         assert out.dtype == torch.bfloat16 or not causal
         with torch.no_grad():

@@ -186,7 +186,7 @@ def test_modules_trained_in_full_move_at_the_paper_s_rate_though_the_model_is_he
 ):
     monkeypatch.setattr(devices, "has_bf16", lambda where: True)
     folder = made(tmp_path / "llm", tiny, "llama")
-    settings = {**PAPER, "train_bf16": True, "llm_learning_rate": 2e-5, "lora_dropout": 0.0}
+    settings = {**PAPER, "train_precision": "bfloat16", "llm_learning_rate": 2e-5, "lora_dropout": 0.0}
     session = opened(tiny, candidates, folder, "bfloat16", **settings)
     trained = {n: p for n, p in session.llm.named_parameters() if p.requires_grad}
     assert {p.dtype for p in trained.values()} == {torch.float32}
@@ -198,8 +198,8 @@ def test_modules_trained_in_full_move_at_the_paper_s_rate_though_the_model_is_he
     save_adapter(session.llm, tmp_path / "adapter")
     again = load_adapter(load_llm(str(folder), precision="bfloat16")[0], tmp_path / "adapter", trainable=True)
     assert torch.equal(again.get_parameter("base_model.model.model.norm.modules_to_save.default.weight"), norm)
-    with pytest.raises(UserError, match="train_modules with llm_precision bfloat16 need train_bf16"):
-        opened(tiny, candidates, folder, "bfloat16", **{**settings, "train_bf16": False})
+    with pytest.raises(UserError, match="train_modules with llm_precision bfloat16 need train_precision bfloat16"):
+        opened(tiny, candidates, folder, "bfloat16", **{**settings, "train_precision": "float32"})
 
 
 def test_a_model_that_makes_its_logits_in_an_unknown_way_is_refused(tiny, tmp_path, monkeypatch):

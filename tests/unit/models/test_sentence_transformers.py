@@ -233,7 +233,7 @@ def test_the_token_that_ends_a_text_learns_though_it_pads_too(tmp_path):
     before = rows[end].detach().clone()
     passages = [f"{a} {b}. {b} {a}." for a in TEXTS[:4] for b in TEXTS[:4]]
     pretrain_retriever(retriever, passages, seed=0, steps=2, batch=4, max_tokens=16, learning_rate=1e-2, weight_decay=0.0,
-                       warmup_steps=0, noise_words=0, temperature=0.1, bf16=False)  # fmt: skip
+                       warmup_steps=0, noise_words=0, temperature=0.1, precision="float32")  # fmt: skip
     assert (rows[end] != before).any()
 
 

@@ -161,7 +161,7 @@ def test_a_step_in_parts_has_the_loss_and_the_gradient_of_the_whole_batch(tiny, 
         Document(draw.integers(5, 90, n).astype(np.int32), draw.choice([0, 0.25, 1], n).astype(np.float32))
         for n in (3, 17, 9, 9, 4)
     ]
-    loss, target_loss = one_step(llm, rows, [], 1.0, False)
+    loss, target_loss = one_step(llm, rows, [], 1.0, "float32")
     found = {name: p.grad.clone() for name, p in llm.named_parameters()}
     llm.zero_grad()
     losses, weights = [], []

@@ -71,7 +71,7 @@ def test_the_tables_have_the_columns_and_types_of_the_contract(tmp_path: Path) -
 def test_gold_names_the_pieces_of_a_passage_that_was_cut(tmp_path: Path) -> None:
     passages = [*PASSAGES, {"id": "long", "text": "One two three. Four five six."}]
     tables = run(
-        fetched(tmp_path, passages=passages, questions=[{**QUESTIONS[0], "gold_ids": ["long"]}]), passage_words=3
+        fetched(tmp_path, passages=passages, questions=[{**QUESTIONS[0], "gold_ids": ["long"]}]), chunk_words=3
     )
     gold = tables["questions"]["gold_ids"].to_pylist()[0]
     assert gold == ["long/1", "long/2"]
@@ -121,7 +121,7 @@ def test_what_contains_a_test_question_is_dropped_and_listed_without_its_text(tm
     passages = [*PASSAGES, {"id": "bad", "text": COPIED + "."}, {"id": "long", "text": long}]
     documents = [{"text": f"Question: {COPIED}"}, *DOCUMENTS]
     folder = fetched(tmp_path, passages=passages, questions=ASKED, documents=documents)
-    tables = run(folder, decontaminate={"splits": ["test"]}, passage_words=40)
+    tables = run(folder, decontaminate={"splits": ["test"]}, chunk_words=40)
     assert tables["questions"]["id"].to_pylist() == ["t1", "t2", "clean"]
     assert tables["passages"]["id"].to_pylist() == ["p0", "p1", "p2", "p3"]
     assert tables["documents"]["text"].to_pylist() == ["Fever: malaria\n"]
@@ -145,7 +145,7 @@ def test_what_contains_a_test_question_is_dropped_and_listed_without_its_text(tm
 def test_only_the_pieces_that_touch_a_test_question_are_dropped(tmp_path: Path) -> None:
     long = " ".join(f"Sentence {i} is about something else." for i in range(20))
     folder = fetched(tmp_path, passages=[*PASSAGES, {"id": "l", "text": f"{long} {COPIED}. {long}"}], questions=ASKED)
-    tables = run(folder, decontaminate={"splits": ["test"]}, passage_words=40, deduplicate=False)
+    tables = run(folder, decontaminate={"splits": ["test"]}, chunk_words=40, deduplicate=False)
     pieces = [t for t, i in zip(*(tables["passages"][c].to_pylist() for c in ("text", "id")), strict=True) if "/" in i]
     assert len(pieces) > 4
     assert sum(p.count("something else") for p in pieces) >= 35
@@ -263,7 +263,7 @@ BAD: list[tuple[str, dict[str, Any], tuple[str, ...], str]] = [
         ("--decontaminate", '{"splits": ["tests"]}'),
         "decontaminate: no question is in split 'tests' (did you mean 'test'?)",
     ),
-    ("no tokenizer", {}, ("--passage-tokens", "9"), "passage_tokens 9: allowed: with a 'tokenizer' that counts them"),
+    ("no tokenizer", {}, ("--chunk-tokens", "9"), "chunk_tokens 9: allowed: with a 'tokenizer' that counts them"),
     (
         "split ids",
         {},
@@ -284,7 +284,7 @@ BAD: list[tuple[str, dict[str, Any], tuple[str, ...], str]] = [
         "no record has the field 'knd' (did you mean 'kind'?)",
     ),
     ("all left out", {}, ("--corpora", CORPORA % '"include": {"kind": ["x"]}'), "leave out all 4 records"),
-    ("option typo", {}, ("--pasage-words", "3"), "unknown option --pasage-words (did you mean '--passage-words'?)"),
+    ("option typo", {}, ("--chunk-word", "3"), "unknown option --chunk-word (did you mean '--chunk-words'?)"),
     (
         "key typo",
         {},

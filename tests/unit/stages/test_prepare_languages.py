@@ -51,7 +51,7 @@ def test_chinese_questions_and_passages_are_read_cut_and_decontaminated(tmp_path
             {"source": "china", "dataset": "mainland", "files": {s: f"{s}.jsonl" for s in questions},
              "fields": {"answer": "answer_idx", "subject": "meta_info"}, "make_ids": True}
         ],
-        "documents": [], "passage_words": 60, "decontaminate": {"splits": ["test"]},
+        "documents": [], "chunk_words": 60, "decontaminate": {"splits": ["test"]},
     }  # fmt: skip
     prepare(tmp_path / "prepare", [folder], PrepareOptions.model_validate(options))
     tables = {n: pq.read_table(tmp_path / f"prepare/{n}.parquet").to_pylist() for n in ("passages", "questions", "dropped")}  # fmt: skip

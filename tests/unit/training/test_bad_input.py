@@ -65,7 +65,7 @@ def test_an_answer_of_no_tokens_is_refused_naming_the_question(tiny):
             None,
             split="train",
             query_options=False,
-            query_tokens=64,
+            retriever_query_tokens=64,
         )
 
 
@@ -78,7 +78,9 @@ def test_questions_without_an_answer_are_never_trained_on(tiny, tmp_path):
 
     def read(rows):
         pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), tmp_path / "questions.parquet")
-        return read_questions(tmp_path, None, prompter(tiny), None, split="train", query_options=False, query_tokens=64)
+        return read_questions(
+            tmp_path, None, prompter(tiny), None, split="train", query_options=False, retriever_query_tokens=64
+        )
 
     assert 0 < len(kept) < sum(q["split"] == "train" for q in rows)
     assert [q.answer_text for q in read(rows)] == kept

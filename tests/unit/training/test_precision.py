@@ -29,8 +29,8 @@ def session(tiny, candidates):
     return open_session(tiny, candidates)
 
 
-def autocast(bf16):
-    return torch.autocast("cpu", torch.bfloat16, enabled=bf16)
+def autocast(precision):
+    return torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16")
 
 
 def fast(session, settings, batch):
@@ -45,17 +45,17 @@ def fast(session, settings, batch):
     return scores, losses, gradient(session.llm)
 
 
-def twin(session, settings, batch, bf16):
+def twin(session, settings, batch, precision):
     """Return the same, one text at a time."""
     session.llm.eval()
-    with torch.no_grad(), autocast(bf16):
+    with torch.no_grad(), autocast(precision):
         scores = torch.stack([torch.stack(score_one_by_one(session.retriever, session.passages, q)) for q in batch])
         losses = [
             [answer_loss(session.llm, session.passages, q, [row], settings) for row in q.candidates] for q in batch
         ]
     session.llm.train()
     session.llm.zero_grad(set_to_none=True)
-    with autocast(bf16):
+    with autocast(precision):
         total = sum(answer_loss(session.llm, session.passages, q, q.candidates[:3], settings) for q in batch)
     (total / len(batch)).backward()
     return scores, torch.tensor(losses), gradient(session.llm)
@@ -65,12 +65,12 @@ def gradient(model):
     return torch.cat([p.grad.flatten().double() for p in model.parameters() if p.grad is not None])
 
 
-def rank_gradient(session, settings, batch, losses, bf16, one_by_one):
+def rank_gradient(session, settings, batch, losses, precision, one_by_one):
     """Return the retriever's gradient of LLM-Rank over all candidates, for given losses [B, C]."""
     session.retriever.zero_grad(set_to_none=True)
     there = torch.ones(losses.shape, dtype=torch.bool)
     if one_by_one:
-        with autocast(bf16):
+        with autocast(precision):
             raw = torch.stack([torch.stack(score_one_by_one(session.retriever, session.passages, q)) for q in batch])
         scaled = scale(at_least_float32(raw))
     else:
@@ -82,18 +82,18 @@ def rank_gradient(session, settings, batch, losses, bf16, one_by_one):
     return gradient(session.retriever)
 
 
-@pytest.mark.parametrize("bf16", [False, True])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_the_fast_step_s_retriever_gradient_errs_no_more_than_its_twin_s_in_the_same_precision(
-    session, monkeypatch, bf16
+    session, monkeypatch, precision
 ):
     monkeypatch.setattr(devices, "has_bf16", lambda where: True)
     batch = [replace(q, candidates=q.candidates[:5], scores=q.scores[:5]) for q in session.questions[:QUESTIONS]]
     exact = copy.deepcopy(session)
     exact.retriever.double()
     losses = torch.rand(len(batch), 5, generator=torch.Generator().manual_seed(0))
-    truth = rank_gradient(exact, settings_of(exact), batch, losses, False, True)
-    ours = rank_gradient(session, settings_of(session, train_bf16=bf16), batch, losses, bf16, False)
-    theirs = rank_gradient(session, settings_of(session), batch, losses, bf16, True)
+    truth = rank_gradient(exact, settings_of(exact), batch, losses, "float32", True)
+    ours = rank_gradient(session, settings_of(session, train_precision=precision), batch, losses, precision, False)
+    theirs = rank_gradient(session, settings_of(session), batch, losses, precision, True)
     error, allowed = (x.sub(truth).norm().item() for x in (ours, theirs))
     scores, _ = score_candidates(exact.retriever, exact.passages, batch, settings_of(exact))
     # Scores are sums, off by some roundings, and lie close together here: scaling divides by what lies between them.
@@ -102,8 +102,8 @@ def test_the_fast_step_s_retriever_gradient_errs_no_more_than_its_twin_s_in_the_
     assert error <= MOST * allowed + rounding * truth.norm().item(), (error, allowed)
 
 
-@pytest.mark.parametrize("bf16", [False, True])
-def test_the_fast_step_errs_no_more_than_its_twin_in_the_same_precision(session, monkeypatch, bf16):
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_the_fast_step_errs_no_more_than_its_twin_in_the_same_precision(session, monkeypatch, precision):
     monkeypatch.setattr(devices, "has_bf16", lambda where: True)  # CPUs without fast bfloat16 compute it too, slowly
     torch.manual_seed(0)
     for name, p in session.llm.named_parameters():
@@ -113,9 +113,9 @@ def test_the_fast_step_errs_no_more_than_its_twin_in_the_same_precision(session,
     exact = copy.deepcopy(session)
     exact.llm.double()
     exact.retriever.double()
-    truth = twin(exact, settings_of(exact), batch, False)
-    ours = fast(session, settings_of(session, train_bf16=bf16), batch)
-    theirs = twin(session, settings_of(session), batch, bf16)
+    truth = twin(exact, settings_of(exact), batch, "float32")
+    ours = fast(session, settings_of(session, train_precision=precision), batch)
+    theirs = twin(session, settings_of(session), batch, precision)
     for what, t, a, b in zip(("scores", "losses", "gradient"), truth, ours, theirs, strict=True):
         error, allowed = (x.double().sub(t).norm().item() for x in (a, b))
         assert t.norm() > 0

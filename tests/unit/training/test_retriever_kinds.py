@@ -23,7 +23,7 @@ from toys import open_session, toy_reading, toy_retrieval, toy_training
 OPTIONS = toy_training(
     target="llm_rank", steps=4, batch=3, samples=4, sampling_temperature=0.2, retriever_learning_rate=1e-2
 )
-RETRIEVAL = toy_retrieval(query_tokens=24)
+RETRIEVAL = toy_retrieval(retriever_query_tokens=24)
 
 
 @pytest.fixture(scope="module")
