@@ -15,6 +15,7 @@ from jmlr.options import AnswerOptions, ReadingOptions, RetrievalOptions
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.finished import answered, answering_round, last_training, made, model_of, part
 from jmlr.runtime.manifest import NAME, read_manifest
+from jmlr.runtime.synonyms import FORMER
 
 FAR = 0.01  # share of the run's own questions that may score lower than a question that is near the corpus
 
@@ -142,7 +143,8 @@ def _found(run: Path, search: Path, question: str, options: list[str], count: in
 
     index = part(run, read_manifest(search)["notes"]["index"])
     encoded = read_manifest(search.parent / "encode/questions")
-    settings = encoded["options"]
+    # A run of an earlier version has former names.
+    settings = {FORMER.get(k, (k,))[0]: v for k, v in encoded["options"].items()}
     retrieval = RetrievalOptions(**{k: settings[k] for k in RetrievalOptions.model_fields if k in settings})
     retriever = load_retriever(
         model_of(run, encoded["notes"]["retriever"]), query_tokens=retrieval.retriever_query_tokens

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from jmlr.__main__ import main
-from jmlr.commands.ask import ask
+from jmlr.commands.ask import _found, ask
 from jmlr.options import AnswerOptions, EncodeOptions, EndpointOptions, IndexOptions, SearchOptions
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.finished import answering_round, last_training
@@ -95,6 +95,22 @@ def test_a_passage_is_shown_as_it_was_read(run: Path, tmp_path: Path, capsys: py
     shown = re.findall(r"^passage \d.*\n    (.*)$", said, re.M)
     assert all(text.endswith("... (cut here, as it was read)") for text in shown)
     assert f"({5 - len(shown)} of 5 passages had no room in 70 tokens, and were not read)" in said or len(shown) == 5
+
+
+def test_a_run_of_an_earlier_version_is_searched_with_queries_of_its_length(run: Path) -> None:
+    file = run / "retriever/seed0/r0/encode/questions/manifest.json"
+    kept, found = file.read_text(), []
+    try:
+        for name, tokens in (("retriever_query_tokens", 0), ("retriever_query_tokens", 4), ("query_tokens", 4)):
+            manifest = json.loads(kept)
+            del manifest["options"]["retriever_query_tokens"]
+            manifest["options"][name] = tokens
+            file.write_text(json.dumps(manifest))
+            found.append(_found(run, run / "retriever/seed0/r0/search", QUESTION, [], 3))
+    finally:
+        file.write_text(kept)
+    whole, cut, former = found
+    assert former == cut != whole
 
 
 def test_what_was_found_before_training_and_after_stands_side_by_side(
