@@ -38,7 +38,7 @@ class Run:
         sources: local sources that are fetched -> file or folder
         ready: ready-made models -> folder or hub name
         pretrained: models that `pretrain` makes -> how, with the paths of `init` and `tokenizer`
-        kinds: models, and systems -> the kind of their retriever: "dense", "colbert", "" where that cannot be known yet
+        kinds: models, and systems -> the kind of their retriever (`jmlr.models.kinds`), "" where that cannot be known yet
         review: the file of `report.review`, if there is one
         warnings: what works and most likely is not meant, a line each
     """

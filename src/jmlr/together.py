@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from jmlr.config import Config
-from jmlr.models.folder import SIMILARITIES, ModelFolder
+from jmlr.models.folder import ModelFolder
+from jmlr.models.kinds import kind_of, similarities
 from jmlr.options import PretrainOptions
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.validation import nearest
@@ -45,8 +46,8 @@ def refused(config: Config, ready: Mapping[str, str]) -> None:
         if about:
             _llm(f"models.{system.llm}.path", path, about, reading.llm_tokens, answer.chat)
         similarity = folders[system.retriever].similarity if system.retriever in folders else ""
-        if (train.passages or train.joint) and similarity and similarity not in SIMILARITIES:
-            allowed = ", ".join(SIMILARITIES)
+        if (train.passages or train.joint) and similarity and similarity not in similarities():
+            allowed = ", ".join(similarities())
             where = f"models.{system.retriever}.path '{ready[system.retriever]}'"
             raise UserError(f"config: {where}: its similarity_fn_name is '{similarity}'; allowed: {allowed}")
 
@@ -133,7 +134,7 @@ def _rate(system: str, key: str, value: float, usual: str) -> str:
 def retriever_kinds(
     config: Config, ready: Mapping[str, str], pretrained: Mapping[str, PretrainOptions]
 ) -> dict[str, str]:
-    """Return the kind of each model's retriever, and of each system's: "dense", "colbert", "" where that cannot be known yet."""
+    """Return the kind (`jmlr.models.kinds`) of each model's retriever, and of each system's; "" where it cannot be known yet."""
 
     def kind(name: str) -> str:
         if name in config.systems:
@@ -143,6 +144,6 @@ def retriever_kinds(
             return "colbert" if pretrained[name].colbert_depth else "dense"
         if begun.startswith("model:"):
             return kind(begun.removeprefix("model:"))
-        return ModelFolder(Path(begun)).retriever if begun else ""
+        return kind_of(Path(begun)) if begun else ""
 
     return {name: kind(name) for name in (*config.models, *config.systems)}

@@ -10,51 +10,45 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from jmlr.models.kinds import kind
 from jmlr.models.load import gguf_of
 
-HOW_TO_LOAD = {
-    "adapter": """import torch
+LLMS = {
+    "adapter": {
+        "title": "LoRA adapter of a language model",
+        "library": "peft",
+        "load": """import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
 base = AutoModelForCausalLM.from_pretrained({base}, dtype=torch.{dtype})  # as the run held it
 model = PeftModel.from_pretrained(base, "{name}")""",
-    "merged": """from transformers import AutoModelForCausalLM, AutoTokenizer
+    },
+    "merged": {
+        "title": "Language model, its adapter merged",
+        "library": "transformers",
+        "load": """from transformers import AutoModelForCausalLM, AutoTokenizer
 
 model, tokenizer = AutoModelForCausalLM.from_pretrained("{name}"), AutoTokenizer.from_pretrained("{name}")""",
-    "dense": """from sentence_transformers import SentenceTransformer
-
-model = SentenceTransformer("{name}")
-scores = model.similarity(model.encode_query(["..."]), model.encode_document(["..."]))""",
-    "colbert": """from pylate.models import ColBERT                        # or: from sentence_transformers import MultiVectorEncoder
-
-model = ColBERT("{name}")
-queries, passages = model.encode(["..."], is_query=True), model.encode(["..."], is_query=False)""",
+    },
 }
 # An adapter is saved in float32; what holds it is another matter for each of the libraries' loaders.
 LOADERS = (
     "Give the dtype, and load with `PeftModel`: beside a base model in bfloat16 it holds the LoRA weights in float32 and rounds what "
     "was trained in full (`train_modules`); transformers' own `load_adapter`, and its `from_pretrained` of this folder, round both."
 )
-TITLES = {
-    "adapter": "LoRA adapter of a language model",
-    "merged": "Language model, its adapter merged",
-    "dense": "Dense retriever",
-    "colbert": "ColBERT retriever",
-}
-LIBRARIES = {"adapter": "peft", "merged": "transformers", "dense": "sentence-transformers", "colbert": "PyLate"}
 
 
-def write_card(folder: Path, kind: str, about: Mapping[str, Any]) -> None:
+def write_card(folder: Path, what: str, about: Mapping[str, Any]) -> None:
     """Write README.md into an exported model's folder.
 
     Args:
         folder: of the model.
-        kind: a key of HOW_TO_LOAD.
+        what: a key of LLMS, or a kind of retriever (`jmlr.models.kinds`).
         about: `llm`, `retriever` (names or None), `seed`, `round`, `options` (name to value), `data` and `code` (digests).
     """
     llm, retriever = (_name(about[k]) for k in ("llm", "retriever"))
-    base = about["retriever" if kind in ("dense", "colbert") else "llm"]
+    card, base = (LLMS[what], about["llm"]) if what in LLMS else (kind(what).CARD, about["retriever"])
     how = (
         "Fine-tuned" if about["options"]["target"] == "frozen" else "Language model and retriever were trained jointly"
     )
@@ -64,8 +58,8 @@ def write_card(folder: Path, kind: str, about: Mapping[str, Any]) -> None:
         "dtype": "bfloat16" if about["options"].get("llm_precision") == "bfloat16" else "float32",
     }
     lines = [
-        "---", f"library_name: {LIBRARIES[kind]}", *hub, "tags: [jmlr, retrieval-augmented, medical]", "---", "",
-        f"# {TITLES[kind]}",
+        "---", f"library_name: {card['library']}", *hub, "tags: [jmlr, retrieval-augmented, medical]", "---", "",
+        f"# {card['title']}",
         "",
         f"{how} by jmlr, a replication of JMLR ([arXiv 2402.17887](https://arxiv.org/abs/2402.17887)).",
         "Not for clinical use.",
@@ -76,8 +70,8 @@ def write_card(folder: Path, kind: str, about: Mapping[str, Any]) -> None:
         f"| seed, round | {about['seed']}, {about['round']} |",
         f"| code (digest) | `{about['code']}` |",
         *(f"| data: {name} (SHA-256) | `{digest}` |" for name, digest in about["data"].items()),
-        "", "## Load it", "", "```python", HOW_TO_LOAD[kind].format(name="path/of/this/folder", **held), "```",
-        *(["", LOADERS] if kind == "adapter" else []),
+        "", "## Load it", "", "```python", card["load"].format(name="path/of/this/folder", **held), "```",
+        *(["", LOADERS] if what == "adapter" else []),
         "", "## Settings", "", "| option | value |", "|---|---|",
         *(f"| `{k}` | `{_cell(v)}` |" for k, v in about["options"].items()), "",
     ]  # fmt: skip

@@ -38,7 +38,7 @@ from jmlr.models.encoder import (
     shortest,
     write_modules,
 )
-from jmlr.models.folder import ModelFolder
+from jmlr.models.one_encoder import OneEncoder
 from jmlr.models.projection import Projection
 from jmlr.models.tensors import at_least_float32
 from jmlr.runtime.errors import UserError
@@ -70,7 +70,7 @@ class Reading:
         return cls(**{**known, **others})
 
 
-class ColbertRetriever(nn.Module):
+class ColbertRetriever(OneEncoder):
     """An encoder whose token vectors, projected and of length 1, meet in MaxSim.
 
     Attributes:
@@ -79,9 +79,11 @@ class ColbertRetriever(nn.Module):
         reading: see `Reading`.
     """
 
+    tokens = True
+
     def __init__(self, encoder: Any, tokenizer: Any, projection: nn.Sequential, reading: Reading) -> None:
-        super().__init__()
-        self.encoder, self.tokenizer, self.projection, self.reading = encoder, tokenizer, projection, reading
+        super().__init__(encoder, tokenizer)
+        self.projection, self.reading = projection, reading
         if min(reading.query_length, reading.document_length) < 4:
             raise UserError(
                 f"retriever: queries of {reading.query_length} and passages of {reading.document_length} tokens; "
@@ -219,11 +221,6 @@ class ColbertRetriever(nn.Module):
             scores.append(products.masked_fill(absent[held][..., None], float("-inf")).amax(1).sum(1))
         return torch.stack(scores)
 
-    def scores(self, queries: Sequence[Sequence[int]], passages: Sequence[Sequence[int]], places: Tensor) -> Tensor:
-        """Return the scores [B, n] of B queries with U passages (token lists), with gradient: see `interact`."""
-        places = places.to(next(self.encoder.parameters()).device)
-        return self.interact(self.encode(queries, "query"), self.encode(passages), places)
-
     @torch.no_grad()
     def encode_all(
         self,
@@ -254,18 +251,6 @@ class ColbertRetriever(nn.Module):
             progress.step(len(batch))
         offsets = torch.tensor([0, *(len(h) for h in held)]).cumsum(0)
         return torch.cat(held), offsets
-
-
-def is_colbert(folder: Path) -> bool:
-    """Tell whether a folder holds a ColBERT.
-
-    Raises:
-        UserError: a file that says so is damaged, or a module is code of the folder's own.
-    """
-    modules_of(folder)
-    for name in ("config_sentence_transformers.json", "config.json"):
-        read_json(folder, name)
-    return ModelFolder(folder).late
 
 
 def _marker(tokenizer: Any, prefix: str) -> list[int]:

@@ -35,6 +35,7 @@ from jmlr.models.encoder import (
     write_json,
     write_modules,
 )
+from jmlr.models.one_encoder import OneEncoder
 from jmlr.models.pooling import LayerMean, pool, read_pooling
 from jmlr.models.projection import Norm, Projection, UnitLength
 from jmlr.models.tensors import at_least_float32, pad_right
@@ -48,10 +49,10 @@ BEHIND: dict[str, Any] = {
     "Normalize": UnitLength,
 }  # what may stand behind the pooling
 MODULES = ["Transformer", "WeightedLayerPooling", "Pooling", *BEHIND]
-SIMILARITIES = ("cosine", "dot")
+SIMILARITIES = ("cosine", "dot")  # as jmlr.models.kinds.dense says
 
 
-class DenseRetriever(nn.Module):
+class DenseRetriever(OneEncoder):
     """An encoder with pooling; queries and passages share it, and differ by their prompts.
 
     Attributes:
@@ -66,6 +67,8 @@ class DenseRetriever(nn.Module):
         lengths: what 'query' and 'passage' are cut to; 0: to max_tokens.
         lower_case: whether texts are lower-cased first.
     """
+
+    tokens = False
 
     def __init__(
         self,
@@ -82,8 +85,8 @@ class DenseRetriever(nn.Module):
         lengths: tuple[int, int] = (0, 0),
         lower_case: bool = False,
     ) -> None:
-        super().__init__()
-        self.encoder, self.tokenizer, self.pooling, self.normalize = encoder, tokenizer, tuple(pooling), normalize
+        super().__init__(encoder, tokenizer)
+        self.pooling, self.normalize = tuple(pooling), normalize
         self.mix, self.layers, self.truncate = mix, nn.Sequential(*layers), truncate
         self.prompts, self.lower_case = prompts or {}, lower_case
         self.max_tokens = max_tokens or length_of(encoder, tokenizer, None)
@@ -157,11 +160,6 @@ class DenseRetriever(nn.Module):
     def interact(self, queries: Tensor, passages: Tensor, places: Tensor) -> Tensor:
         """Return the scores [B, n] of queries [B, D] with those passages [U, D] whose numbers `places` [B, n] holds."""
         return at_least_float32(queries @ passages.T).gather(1, places)
-
-    def scores(self, queries: Sequence[Sequence[int]], passages: Sequence[Sequence[int]], places: Tensor) -> Tensor:
-        """Return the scores [B, n] of B queries with U passages (token lists), with gradient: see `interact`."""
-        places = places.to(next(self.encoder.parameters()).device)
-        return self.interact(self.encode(queries, "query"), self.encode(passages), places)
 
     @torch.no_grad()
     def encode_all(

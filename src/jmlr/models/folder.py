@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 POSITIONS = ("max_position_embeddings", "n_positions", "max_seq_len")  # of any model, by its configuration
-SIMILARITIES = ("cosine", "dot", "MaxSim")  # of dense retrievers (jmlr.models.dense), of ColBERTs
 
 
 class ModelFolder:
@@ -47,36 +46,34 @@ class ModelFolder:
     @property
     def causal(self) -> bool:
         """Whether it is a causal language model and nothing says how vectors are made of its tokens."""
-        kinds = self.config.get("architectures") or []
         known = (self.folder / "modules.json").is_file() or (self.folder / "artifact.metadata").is_file()
-        return not known and any(str(kind).endswith("ForCausalLM") for kind in kinds)
+        return not known and any(name.endswith("ForCausalLM") for name in self.architectures)
 
     @property
     def encoder(self) -> str:
         """The architecture that it says it is, if that cannot write a text: 'BertModel'; "" if it can, or does not say."""
-        kinds = [str(kind) for kind in self.config.get("architectures") or []]
         writes = ("ForCausalLM", "LMHead", "ForConditionalGeneration")
-        return "" if any(part in kind for kind in kinds for part in writes) else ", ".join(kinds)
+        return (
+            "" if any(part in name for name in self.architectures for part in writes) else ", ".join(self.architectures)
+        )
 
     @property
-    def retriever(self) -> str:
-        """The kind of its retriever, or of its two (query/ and passage/): "dense" or "colbert"; "" where it is no folder."""
-        if (self.folder / "query").is_dir() and (self.folder / "passage").is_dir():
-            return ModelFolder(self.folder / "query").retriever
-        return ("colbert" if self.late else "dense") if self.folder.is_dir() else ""
-
-    @property
-    def late(self) -> bool:
-        """Whether it is a ColBERT: a PyLate directory (Dense and no Pooling) or a ColBERTv2 checkpoint."""
+    def modules(self) -> set[str]:
+        """The classes of the modules that a sentence-transformers directory lists, without their packages."""
         listed = self._read("modules.json")
-        kinds = {
-            str(m.get("type")).rpartition(".")[2]
-            for m in (listed if isinstance(listed, list) else [])
-            if isinstance(m, dict)
-        }
-        named = self._json("config_sentence_transformers.json").get("model_type")
-        stanford = "HF_ColBERT" in (self._json("config.json").get("architectures") or [])
-        return named == "ColBERT" or ("Dense" in kinds and "Pooling" not in kinds) or stanford
+        found = [m for m in (listed if isinstance(listed, list) else []) if isinstance(m, dict)]
+        return {str(m.get("type")).rpartition(".")[2] for m in found}
+
+    @property
+    def model_type(self) -> str:
+        """What a sentence-transformers directory says it is: 'SentenceTransformer', 'ColBERT'; "" where it does not say."""
+        return str(self._json("config_sentence_transformers.json").get("model_type") or "")
+
+    @property
+    def architectures(self) -> list[str]:
+        """The architectures that its configuration names."""
+        found = self.config.get("architectures")
+        return [str(name) for name in found] if isinstance(found, list) else []
 
     @property
     def has_chat_template(self) -> bool:

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 
 from jmlr.models import attention
-from jmlr.models.colbert import ColbertRetriever
-from jmlr.models.dense import DenseRetriever
+from jmlr.models.kinds import DENSE, kind
 from jmlr.models.load import every_row_learns, pretrained, quiet
+from jmlr.models.one_encoder import OneEncoder
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.meter import watch
 
@@ -80,10 +80,6 @@ def fresh_model(architecture: dict[str, Any], tokenizer: Any, embedding_std: flo
     return model
 
 
-def fresh_retriever(encoder: Any, tokenizer: Any, colbert_depth: int) -> DenseRetriever | ColbertRetriever:
+def fresh_retriever(encoder: Any, tokenizer: Any, colbert_depth: int) -> OneEncoder:
     """Make a retriever of an encoder: a ColBERT of that depth, or a dense one where it is 0."""
-    return (
-        ColbertRetriever.fresh(encoder, tokenizer, colbert_depth)
-        if colbert_depth
-        else DenseRetriever(encoder, tokenizer)
-    )
+    return kind("colbert" if colbert_depth else DENSE).fresh(encoder, tokenizer, colbert_depth)

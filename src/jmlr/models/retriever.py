@@ -1,6 +1,6 @@
-"""A retriever of either kind, chosen by what its folder contains; queries and passages share an encoder or have one each.
+"""A retriever of any kind, chosen by what its folder contains; queries and passages share an encoder or have one each.
 
-    retriever = load_retriever("lightonai/GTE-ModernColBERT-v1")            # DenseRetriever or ColbertRetriever
+    retriever = load_retriever("lightonai/GTE-ModernColBERT-v1")            # a DenseRetriever or ColbertRetriever, by what it holds
     retriever = load_retriever("all-MiniLM-L6-v2", encoders="query_only")   # TwoEncoders: only the query's is trained
     scores = retriever.scores(queries, passages, places)                    # [B, n], with gradient, whatever the kind
 
@@ -16,12 +16,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from jmlr.models.colbert import ColbertRetriever, is_colbert
-from jmlr.models.dense import DenseRetriever
-from jmlr.models.encoder import KINDS, local_folder
+from jmlr.models.encoder import KINDS, local_folder, modules_of, read_json
+from jmlr.models.kinds import kind, kind_of
+from jmlr.models.one_encoder import OneEncoder
 from jmlr.runtime.errors import UserError
-
-OneEncoder = DenseRetriever | ColbertRetriever
 
 
 class TwoEncoders(nn.Module):
@@ -30,7 +28,7 @@ class TwoEncoders(nn.Module):
     def __init__(self, query: OneEncoder, passage: OneEncoder) -> None:
         super().__init__()
         if type(query) is not type(passage):
-            raise UserError("retriever: its query and its passage encoder are of two kinds, dense and ColBERT")
+            raise UserError("retriever: its query and its passage encoder are of two kinds")
         if query.depth != passage.depth:
             raise UserError(
                 f"retriever: its query encoder has depth {query.depth}, its passage encoder {passage.depth}"
@@ -41,6 +39,11 @@ class TwoEncoders(nn.Module):
     def depth(self) -> int:
         """D, the length of a vector."""
         return self.query.depth
+
+    @property
+    def tokens(self) -> bool:
+        """Whether a text has a vector for each token."""
+        return self.query.tokens
 
     def of(self, kind: str) -> OneEncoder:
         """Return the retriever that reads a 'query' or a 'passage'."""
@@ -88,7 +91,7 @@ def load_retriever(
     """Load a retriever from a folder or the hub.
 
     Args:
-        path: of a dense retriever, a ColBERT, or a folder with both query/ and passage/.
+        path: of a retriever of any kind (`jmlr.models.kinds`), or a folder with both query/ and passage/.
         encoders: how it is to be trained. None: not at all, it is as the folder has it. 'shared': one encoder for queries and
             passages. 'separate': one each, beginning as copies. 'query_only': the same, the passages' frozen.
         query_tokens: what queries are cut to (and a ColBERT's filled up to); 0: as the retriever was made.
@@ -111,14 +114,23 @@ def load_retriever(
 
 
 def parts_of(folder: Path) -> list[tuple[Path, str]]:
-    """Return the one or two retrievers that a folder holds, each as (folder, 'dense' or 'colbert')."""
+    """Return the one or two retrievers that a folder holds, each as (folder, its kind).
+
+    Raises:
+        UserError: a file that tells the kind is damaged, or a module is code of the folder's own.
+    """
     two = [folder / kind for kind in KINDS]
-    return [(f, "colbert" if is_colbert(f) else "dense") for f in (two if all(f.is_dir() for f in two) else [folder])]
+    found = two if all(f.is_dir() for f in two) else [folder]
+    for part in found:
+        modules_of(part)
+        for name in ("config_sentence_transformers.json", "config.json"):
+            read_json(part, name)
+    return [(part, kind_of(part)) for part in found]
 
 
 def _load(part: tuple[Path, str], lengths: dict[str, int]) -> OneEncoder:
-    folder, kind = part
-    return (ColbertRetriever if kind == "colbert" else DenseRetriever).load(str(folder), **lengths)
+    folder, name = part
+    return kind(name).load(str(folder), **lengths)
 
 
 def _freeze(two: TwoEncoders, encoders: str | None) -> TwoEncoders:

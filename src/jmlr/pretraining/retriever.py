@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from jmlr.models.retriever import OneEncoder
+from jmlr.models.one_encoder import OneEncoder
 from jmlr.runtime.devices import autocast, no_subnormals
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.precision import Precision

@@ -71,13 +71,11 @@ VARIANTS: dict[str, tuple[str, Test]] = {
     "jmlr.inference.answering:by_generation": ("method", lambda v: v == "generate"),
     "jmlr.stages.answer:_from_endpoint": ("endpoint", bool),
     "jmlr.stages.answer:_from_model": ("endpoint", lambda v: not v),
-    "jmlr.models.dense:DenseRetriever": ("retriever", lambda v: v == "dense"),
-    "jmlr.models.colbert:ColbertRetriever": ("retriever", lambda v: v == "colbert"),
-    "jmlr.topk.maxsim:MaxSimIndex": ("retriever", lambda v: v == "colbert"),
+    "jmlr.topk.maxsim:MaxSimIndex": ("retriever", lambda v: v != "dense"),
 }
-# Folders of variants: what is imported by name counts where the option names its file, without its slow twin.
-FOLDERS = {"jmlr.losses": "target"}
-TWIN = "reference"
+# Folders of variants: what is imported by name counts where the option names its file, without its slow twin and its card.
+FOLDERS = {"jmlr.losses": "target", "jmlr.models.kinds": "retriever"}
+ASIDE = ("reference", "CARD")
 # Modules of variants: a public function counts where the options name it.
 NAMED = {"jmlr.corpus.adapters": "adapters"}
 OPTIONS = ("target", "live_candidates", "objective", "induction_heads", "method")
@@ -88,7 +86,7 @@ def chosen(*options: Any, **more: Any) -> dict[str, Any]:
 
     Args:
         options: its options models
-        more: what no model holds: retriever ("dense", "colbert", or "" where that cannot be known), endpoint (whether one answers)
+        more: what no model holds: retriever (its kind, or "" where that cannot be known), endpoint (whether one answers)
 
     >>> from jmlr.options import TrainOptions
     >>> chosen(TrainOptions(target="pdist"), retriever="dense")
@@ -198,7 +196,7 @@ def _skipped(begin: str, target: str, options: Mapping[str, Any]) -> bool:
     if module in RECORDS or target in RECORDS:
         return True
     folder, _, file = module.rpartition(".")
-    if folder in FOLDERS and name == TWIN:
+    if folder in FOLDERS and name in ASIDE:
         return True
     if folder in FOLDERS and name in (file, "*"):
         option = FOLDERS[folder]

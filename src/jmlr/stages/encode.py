@@ -40,13 +40,13 @@ def encode(
     _, count = shard_of(shard)
     from jmlr.corpus.prompt import passage_text, query_text
     from jmlr.corpus.tables import read_table
-    from jmlr.models.folder import ModelFolder
+    from jmlr.models.kinds import kind_of
     from jmlr.models.retriever import load_retriever
     from jmlr.runtime.devices import device
     from jmlr.topk.vectors import StoredVectors
 
     inputs = {"prepared": prepared, "retriever": Path(retriever)}
-    variants = {"retriever": ModelFolder(Path(retriever)).retriever}
+    variants = {"retriever": kind_of(Path(retriever))}
     with stage_output(out, "encode", inputs=inputs, options=[options, retrieval], variants=variants) as (folder, notes):
         model = load_retriever(retriever, **retrieval.lengths).to(device()).eval()
         table = read_table(prepared / f"{part}.parquet")

@@ -88,9 +88,9 @@ def train(
 
 
 def _kind(retriever: str | None) -> dict[str, str]:
-    from jmlr.models.folder import ModelFolder
+    from jmlr.models.kinds import kind_of
 
-    return {"retriever": ModelFolder(Path(retriever)).retriever if retriever else ""}
+    return {"retriever": kind_of(Path(retriever)) if retriever else ""}
 
 
 def _tell(session: Any, prepared: Path, search: Path | None, previous: Path | None, options: TrainOptions) -> None:

@@ -16,7 +16,6 @@ from pathlib import Path
 import torch
 
 from jmlr.inference.questions import Question
-from jmlr.models.colbert import ColbertRetriever
 from jmlr.models.retriever import Retriever
 from jmlr.runtime.errors import UserError
 from jmlr.topk import Index, MaxSimIndex
@@ -46,11 +45,11 @@ class LiveCandidates:
             UserError: the index is of another kind or depth than the retriever, of other passages, or damaged.
         """
         index = open_stored(folder / "index")
-        late = isinstance(getattr(retriever, "query", retriever), ColbertRetriever)
-        if late != isinstance(index, MaxSimIndex):
-            kinds = ("a dense retriever, one vector for each passage", "a ColBERT, one for each token")
+        if retriever.tokens != isinstance(index, MaxSimIndex):
+            made = ("one vector for each passage", "one for each token")
             raise UserError(
-                f"'{folder}' is of {kinds[not late]}; the retriever is {kinds[late]}; index it with this retriever"
+                f"'{folder}' holds {made[not retriever.tokens]}, the retriever makes {made[retriever.tokens]}; "
+                "index it with this retriever"
             )
         depth = retriever.depth
         if index.dim != depth:

@@ -17,7 +17,6 @@ from jmlr.inference.passage_vectors import PassageVectors
 from jmlr.inference.questions import Passages, Question, read_questions
 from jmlr.inference.reading_check import check_reading, report
 from jmlr.models.adapter import fuse_lora
-from jmlr.models.colbert import ColbertRetriever
 from jmlr.models.llm import add_adapter, check_context, load_adapter, load_llm, save_adapter
 from jmlr.models.retriever import Retriever, load_retriever
 from jmlr.models.vocabulary import fault, look
@@ -77,8 +76,7 @@ class Session:
         table = read_table(prepared / "passages.parquet")
         kept = None
         if vectors and trained is not None:
-            tokens = isinstance(getattr(trained, "query", trained), ColbertRetriever)
-            kept = PassageVectors.open(vectors, len(table), trained.depth, tokens=tokens)
+            kept = PassageVectors.open(vectors, len(table), trained.depth, tokens=trained.tokens)
         encoded = options.retriever_train_passage_tokens or retrieval.retriever_passage_tokens
         passages = Passages(table, prompter, trained, encoded, kept)
         questions = read_questions(

@@ -105,10 +105,10 @@ def test_live_candidates_refuse_the_index_of_another_kind_of_retriever(tiny, col
     MaxSimIndex.build(torch.zeros(9, 96), range(10)).save(tmp_path / "late/index")
     MaxSimIndex.build(torch.zeros(9, 12), range(10)).save(tmp_path / "shallow/index")
     with pytest.raises(
-        UserError, match=r"dense' is of a dense retriever, .* the retriever is a ColBERT, one for each token"
+        UserError, match=r"dense' holds one vector for each passage, .* makes one for each token; index"
     ):
         LiveCandidates.open(tmp_path / "dense", 5, late, 9)
-    with pytest.raises(UserError, match=r"late' is of a ColBERT, .* the retriever is a dense retriever, one vector"):
+    with pytest.raises(UserError, match=r"late' holds one for each token, .* makes one vector for each passage"):
         LiveCandidates.open(tmp_path / "late", 5, dense, 9)
     with pytest.raises(UserError, match="depth 12, the retriever makes 16"):
         LiveCandidates.open(tmp_path / "shallow", 5, late, 9)
