@@ -117,7 +117,7 @@ def warned(config: Config, ready: Mapping[str, str]) -> Iterator[str]:
     for name, system in config.systems.items():
         train = config.train_options(name)
         if train.joint and train.passages > train.samples:
-            yield f"systems.{name}: it reads K = {train.passages} passages and judges S = {train.samples}; usual: K <= S <= C"
+            yield f"systems.{name}: it reads K = {train.passages} passages, and S = {train.samples} one by one; usual: K <= S <= C"
         if train.joint and system.retriever in ready and train.retriever_learning_rate > HIGH_RETRIEVER_RATE:
             yield _rate(name, "retriever_learning_rate", train.retriever_learning_rate, "1e-5 to 5e-5")
         if train.steps != 0 and system.rounds and system.llm in ready and train.llm_learning_rate > HIGH_LLM_RATE:

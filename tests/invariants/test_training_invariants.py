@@ -164,7 +164,7 @@ def test_two_ranks_equal_one_and_only_the_first_speaks_and_writes(tiny, candidat
     assert said.count(": 4/4") == 1
     (one, w), (two, v) = result(alone), result(both)
     for a, b in zip(one, two, strict=True):
-        for name in (*LOSSES, "agreement", "hit", "judged"):
+        for name in (*LOSSES, "agreement", "hit", "passage_loss"):
             assert a[name] == pytest.approx(b[name], rel=2e-4), (a["step"], name)
     for name, p in w.items():
         if "key.bias" not in name:  # its gradient is rounding alone: softmax does not see it

@@ -247,4 +247,8 @@ def test_a_snakemake_that_is_asked_to_end_names_its_jobs_and_leaves_them(clone: 
     assert job in clone.run("squeue", "--noheader", "--format=%i").stdout.split(), "killed, it leaves them running"
     clone.run(*offered)
     clone.run("scancel", other)
-    assert "CANCELLED" in clone.run("scontrol", "show", "job", job).stdout
+    for _ in range(60):  # slurmctld hears of a cancelled job's end from its node
+        if "CANCELLED" in (state := clone.run("scontrol", "show", "job", job).stdout):
+            break
+        time.sleep(0.5)
+    assert "CANCELLED" in state

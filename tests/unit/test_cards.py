@@ -205,6 +205,7 @@ HUB_CORPORA: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
 
 
 def test_every_corpus_card_is_read_in_the_forms_that_it_names() -> None:
+    """Fix: give the card a line in CORPORA, and one from the hub in HUB_CORPORA: files of its form, their first passage."""
     cards = {name: read_card(FOLDER / f"corpora/{name}.yaml") for name in names("corpora")}
     assert {c[0] for c in CORPORA} == set(cards)
     from_hub = {n for n, card in cards.items() if card.get("sources", {}).get(n, {}).get("origin") == "hub"}

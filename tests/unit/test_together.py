@@ -108,7 +108,7 @@ def test_a_key_of_a_server_that_is_not_set_is_refused_by_the_check(mine: Path, m
             "retriever_learning_rate is 0.002, at which a pretrained model forgets",
         ),
         ({"train": {"llm_learning_rate": 0.002}}, "llm_learning_rate is 0.002"),
-        ({"train": {"passages": 7, "samples": 4}}, "it reads K = 7 passages and judges S = 4; usual: K <= S <= C"),
+        ({"train": {"passages": 7, "samples": 4}}, "it reads K = 7 passages, and S = 4 one by one; usual: K <= S <= C"),
         ({"entry": {"shares": {"train": 0.5, "test": 0.5}}}, "keep_best has no dev split to go by"),
         ({"models": {"retriever": {"path": "{llama}"}}}, "a causal language model without a head for retrieval"),
     ],

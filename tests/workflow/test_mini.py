@@ -42,7 +42,7 @@ def test_a_dry_run_lists_the_whole_dag_and_reads_like_a_method_section():
         "Retrieval: for every question its C = 12 passages with the largest inner product, exactly, by jmlr/seed0",
         "Training: closed_book, seed 0, round 1 of 1: the LLM learns without passages",
         "Training: jmlr, seed 0, round 2 of 2: the LLM learns to answer from K = 3 passages, the retriever from S = 4 of C = 12,"
-        " judged by the LLM's loss (llm_rank)",
+        " weighed by the LLM's loss (llm_rank)",
     ):
         assert sentence in text
 

@@ -150,7 +150,7 @@ def _found(run: Path, search: Path, question: str, options: list[str], count: in
         model_of(run, encoded["notes"]["retriever"]), query_tokens=retrieval.retriever_query_tokens
     ).eval()
     with torch.no_grad():
-        ids = retriever.tokenize([query_text(question, options, retrieval.query_options)], kind="query")
+        ids = retriever.tokenize([query_text(question, options, retrieval.query_options)], side="query")
         vectors, offsets = retriever.encode_all(ids, "query", batch_tokens=1)
     queries = StoredVectors(vectors.numpy(), None if offsets is None else offsets.numpy())
     scores, rows = search_stored(open_stored(index / "index"), queries, count)

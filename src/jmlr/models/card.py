@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jmlr.models.kinds import kind
+from jmlr.models.kinds import of_kind
 from jmlr.models.load import gguf_of
 
 LLMS = {
@@ -48,7 +48,7 @@ def write_card(folder: Path, what: str, about: Mapping[str, Any]) -> None:
         about: `llm`, `retriever` (names or None), `seed`, `round`, `options` (name to value), `data` and `code` (digests).
     """
     llm, retriever = (_name(about[k]) for k in ("llm", "retriever"))
-    card, base = (LLMS[what], about["llm"]) if what in LLMS else (kind(what).CARD, about["retriever"])
+    card, base = (LLMS[what], about["llm"]) if what in LLMS else (of_kind(what).CARD, about["retriever"])
     how = (
         "Fine-tuned" if about["options"]["target"] == "frozen" else "Language model and retriever were trained jointly"
     )

@@ -5,7 +5,7 @@ the latter. How texts are read is theirs: a marker after the first token ([Q], [
 one length, where the fill is scored but not attended to; punctuation of passages attended to but not scored.
 
     retriever = ColbertRetriever.load("colbert-ir/colbertv2.0")
-    vectors = retriever.encode(retriever.tokenize(["which drug?"], kind="query"), "query")      # [1, 32, 128]
+    vectors = retriever.encode(retriever.tokenize(["which drug?"], side="query"), "query")      # [1, 32, 128]
 
 Vectors have length 1; a token that does not count in a score, by padding or skiplist, has the zero vector.
 """
@@ -171,27 +171,27 @@ class ColbertRetriever(OneEncoder):
         """D, the length of a token's vector."""
         return int(self.projection[-1].depth)  # type: ignore[arg-type]
 
-    def limit(self, kind: str) -> int:
+    def limit(self, side: str) -> int:
         """Return what a 'query' or 'passage' is cut to, in tokens, marker included."""
-        return self.reading.query_length if kind == "query" else self.reading.document_length
+        return self.reading.query_length if side == "query" else self.reading.document_length
 
-    def tokenize(self, texts: Sequence[str], most: int = 0, kind: str = "passage") -> list[list[int]]:
+    def tokenize(self, texts: Sequence[str], most: int = 0, side: str = "passage") -> list[list[int]]:
         """Return token ids, marker included, cut to `most` (0: no cut) and to `limit`; without the fill of queries."""
-        reading, marker = self.reading, self._marker[kind]
-        texts = [reading.prompts.get(kind, "") + t for t in texts]
+        reading, marker = self.reading, self._marker[side]
+        texts = [reading.prompts.get(side, "") + t for t in texts]
         texts = [t.lower() for t in texts] if reading.lower_case else texts
-        limit = shortest(most, self.limit(kind)) - len(marker)
+        limit = shortest(most, self.limit(side)) - len(marker)
         rows = self.tokenizer(texts, truncation=True, max_length=limit)["input_ids"]
         rows = [[*r[:1], *marker, *r[1:]] for r in rows]
         return [r or [self._fill or 0] for r in rows]
 
-    def encode(self, rows: Sequence[Sequence[int]], kind: str = "passage", width: int = 0) -> Tensor:
+    def encode(self, rows: Sequence[Sequence[int]], side: str = "passage", width: int = 0) -> Tensor:
         """Return token vectors [n, T, D], with gradient where enabled; zero where a token does not count.
 
         T is the longest row, for filled-up queries their length, and at least `width`: so encodings in parts can be put together.
         """
         where = next(self.encoder.parameters()).device
-        filled = kind == "query" and self.reading.do_query_expansion
+        filled = side == "query" and self.reading.do_query_expansion
         longest = max(*(len(r) for r in rows), self.reading.query_length if filled else 1)
         fill = self._fill if filled else 0
         ids = torch.tensor([[*r, *[fill] * (longest - len(r))] for r in rows], dtype=torch.long).to(where)
@@ -199,7 +199,7 @@ class ColbertRetriever(OneEncoder):
         everywhere = torch.ones_like(text)
         attended = everywhere if filled and self.reading.attend_to_expansion_tokens else text
         vectors = F.normalize(self.projection(hidden_of(self.encoder, ids, attended)), dim=-1)
-        counted = self._scored(ids, text) if kind == "passage" else everywhere if filled else text
+        counted = self._scored(ids, text) if side == "passage" else everywhere if filled else text
         return F.pad(vectors.masked_fill(~counted[..., None], 0.0), (0, 0, 0, max(0, width - longest)))
 
     def _scored(self, ids: Tensor, text: Tensor) -> Tensor:
@@ -225,7 +225,7 @@ class ColbertRetriever(OneEncoder):
     def encode_all(
         self,
         rows: Sequence[Sequence[int]],
-        kind: str = "passage",
+        side: str = "passage",
         *,
         batch_tokens: int,
         precision: Precision = "float32",
@@ -239,13 +239,13 @@ class ColbertRetriever(OneEncoder):
         from jmlr.runtime.devices import autocast
 
         where = next(self.encoder.parameters()).device
-        filled = kind == "query" and self.reading.do_query_expansion
+        filled = side == "query" and self.reading.do_query_expansion
         held: list[Tensor] = [torch.empty(0)] * len(rows)
         progress = Progress(name, len(rows))
         least = self.reading.query_length if filled else 1
         for batch in batches([max(len(r), least) for r in rows], batch_tokens):
             with autocast(where, precision):
-                vectors = self.encode([rows[i] for i in batch], kind).float().cpu()
+                vectors = self.encode([rows[i] for i in batch], side).float().cpu()
             for i, row in zip(batch, vectors, strict=True):
                 held[i] = F.normalize(row[row.any(-1)], dim=-1) if precision == "bfloat16" else row[row.any(-1)]
             progress.step(len(batch))

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from jmlr.models.encoder import (
-    KINDS,
+    SIDES,
     batches,
     hidden_of,
     is_lower_case,
@@ -90,7 +90,7 @@ class DenseRetriever(OneEncoder):
         self.mix, self.layers, self.truncate = mix, nn.Sequential(*layers), truncate
         self.prompts, self.lower_case = prompts or {}, lower_case
         self.max_tokens = max_tokens or length_of(encoder, tokenizer, None)
-        self.lengths = dict(zip(KINDS, lengths, strict=True))
+        self.lengths = dict(zip(SIDES, lengths, strict=True))
 
     @classmethod
     def load(cls, path: str, *, query_tokens: int = 0, passage_tokens: int = 0) -> DenseRetriever:
@@ -136,20 +136,20 @@ class DenseRetriever(OneEncoder):
         depth = projected[-1] if projected else self.encoder.config.hidden_size * len(self.pooling)
         return int(shortest(self.truncate, depth))
 
-    def limit(self, kind: str) -> int:
+    def limit(self, side: str) -> int:
         """Return what a 'query' or 'passage' is cut to, in tokens."""
-        return shortest(self.lengths[kind], self.max_tokens)
+        return shortest(self.lengths[side], self.max_tokens)
 
-    def tokenize(self, texts: Sequence[str], most: int = 0, kind: str = "passage") -> list[list[int]]:
+    def tokenize(self, texts: Sequence[str], most: int = 0, side: str = "passage") -> list[list[int]]:
         """Return token ids, special tokens and prompt included, cut to `most` (0: no cut) and to `limit`."""
-        texts = [self.prompts.get(kind, "") + t for t in texts]
+        texts = [self.prompts.get(side, "") + t for t in texts]
         texts = [t.lower() for t in texts] if self.lower_case else texts
-        rows = self.tokenizer(texts, truncation=True, max_length=shortest(most, self.limit(kind)))["input_ids"]
+        rows = self.tokenizer(texts, truncation=True, max_length=shortest(most, self.limit(side)))["input_ids"]
         return [r or [self.tokenizer.unk_token_id or 0] for r in rows]  # an empty text still has a place
 
-    def encode(self, rows: Sequence[Sequence[int]], kind: str = "passage", width: int = 0) -> Tensor:
+    def encode(self, rows: Sequence[Sequence[int]], side: str = "passage", width: int = 0) -> Tensor:
         """Return one vector per token list: [n, D], with gradient where enabled."""
-        del kind, width  # the prompt is in the tokens already, and a vector has no tokens to pad
+        del side, width  # the prompt is in the tokens already, and a vector has no tokens to pad
         where = next(self.encoder.parameters()).device
         ids = pad_right(rows, where, self.max_tokens)
         mask = torch.arange(ids.shape[1], device=where) < torch.tensor([len(r) for r in rows], device=where)[:, None]
@@ -165,7 +165,7 @@ class DenseRetriever(OneEncoder):
     def encode_all(
         self,
         rows: Sequence[Sequence[int]],
-        kind: str = "passage",
+        side: str = "passage",
         *,
         batch_tokens: int,
         precision: Precision = "float32",
@@ -183,7 +183,7 @@ class DenseRetriever(OneEncoder):
         progress = Progress(name, len(rows))
         for batch in batches([len(r) for r in rows], batch_tokens):
             with autocast(where, precision):
-                vectors[batch] = self.encode([rows[i] for i in batch], kind).float().cpu()
+                vectors[batch] = self.encode([rows[i] for i in batch], side).float().cpu()
             progress.step(len(batch))
         return F.normalize(vectors, dim=-1) if self.normalize and precision == "bfloat16" else vectors, None
 

@@ -21,7 +21,7 @@ from jmlr.models.parts import round_number
 from jmlr.models.tensors import filled_up
 from jmlr.runtime.errors import UserError
 
-KINDS = ("query", "passage")
+SIDES = ("query", "passage")
 # What sentence-transformers' encode_document looks for, in its order.
 PASSAGE_PROMPTS = ("document", "passage", "corpus")
 # Where sentence-transformers keeps the settings of its module Transformer: the first of these that is there.

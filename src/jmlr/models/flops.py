@@ -75,7 +75,7 @@ def training_flops(llm: Shape, retriever: Shape | None, *, prompt: float, judged
         prompt: tokens with K passages, question and answer
         judged: tokens with one passage, question and answer
         answer: tokens of the answer
-        samples: passages that the LLM judges (S)
+        samples: passages whose losses the LLM gives (S)
         candidates: passages that are encoded (C)
         passage: tokens of one passage for the retriever
         query: tokens of the question for the retriever

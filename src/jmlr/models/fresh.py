@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from jmlr.models import attention
-from jmlr.models.kinds import DENSE, kind
+from jmlr.models.kinds import DENSE, of_kind
 from jmlr.models.load import every_row_learns, pretrained, quiet
 from jmlr.models.one_encoder import OneEncoder
 from jmlr.runtime.errors import UserError
@@ -82,4 +82,4 @@ def fresh_model(architecture: dict[str, Any], tokenizer: Any, embedding_std: flo
 
 def fresh_retriever(encoder: Any, tokenizer: Any, colbert_depth: int) -> OneEncoder:
     """Make a retriever of an encoder: a ColBERT of that depth, or a dense one where it is 0."""
-    return kind("colbert" if colbert_depth else DENSE).fresh(encoder, tokenizer, colbert_depth)
+    return of_kind("colbert" if colbert_depth else DENSE).fresh(encoder, tokenizer, colbert_depth)

@@ -37,15 +37,15 @@ class OneEncoder(nn.Module):
         """D, the length of a vector."""
 
     @abstractmethod
-    def limit(self, kind: str) -> int:
+    def limit(self, side: str) -> int:
         """Return what a 'query' or 'passage' is cut to, in tokens."""
 
     @abstractmethod
-    def tokenize(self, texts: Sequence[str], most: int = 0, kind: str = "passage") -> list[list[int]]:
+    def tokenize(self, texts: Sequence[str], most: int = 0, side: str = "passage") -> list[list[int]]:
         """Return token ids, special tokens and prompt included, cut to `most` (0: no cut) and to `limit`."""
 
     @abstractmethod
-    def encode(self, rows: Sequence[Sequence[int]], kind: str = "passage", width: int = 0) -> Tensor:
+    def encode(self, rows: Sequence[Sequence[int]], side: str = "passage", width: int = 0) -> Tensor:
         """Return, with gradient where enabled, vectors [n, D], or of tokens [n, T, D] with T at least `width`."""
 
     @abstractmethod
@@ -61,7 +61,7 @@ class OneEncoder(nn.Module):
     def encode_all(
         self,
         rows: Sequence[Sequence[int]],
-        kind: str = "passage",
+        side: str = "passage",
         *,
         batch_tokens: int,
         precision: Precision = "float32",

@@ -16,8 +16,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from jmlr.models.encoder import KINDS, local_folder, modules_of, read_json
-from jmlr.models.kinds import kind, kind_of
+from jmlr.models.encoder import SIDES, local_folder, modules_of, read_json
+from jmlr.models.kinds import kind_of, of_kind
 from jmlr.models.one_encoder import OneEncoder
 from jmlr.runtime.errors import UserError
 
@@ -45,21 +45,21 @@ class TwoEncoders(nn.Module):
         """Whether a text has a vector for each token."""
         return self.query.tokens
 
-    def of(self, kind: str) -> OneEncoder:
+    def of(self, side: str) -> OneEncoder:
         """Return the retriever that reads a 'query' or a 'passage'."""
-        return self.query if kind == "query" else self.passage
+        return self.query if side == "query" else self.passage
 
-    def limit(self, kind: str) -> int:
+    def limit(self, side: str) -> int:
         """Return what a 'query' or 'passage' is cut to, in tokens."""
-        return self.of(kind).limit(kind)
+        return self.of(side).limit(side)
 
-    def tokenize(self, texts: Sequence[str], most: int = 0, kind: str = "passage") -> list[list[int]]:
+    def tokenize(self, texts: Sequence[str], most: int = 0, side: str = "passage") -> list[list[int]]:
         """Return token ids; see the methods of one encoder."""
-        return self.of(kind).tokenize(texts, most, kind)
+        return self.of(side).tokenize(texts, most, side)
 
-    def encode(self, rows: Sequence[Sequence[int]], kind: str = "passage", width: int = 0) -> Tensor:
+    def encode(self, rows: Sequence[Sequence[int]], side: str = "passage", width: int = 0) -> Tensor:
         """Return what `interact` takes: vectors [n, D], or of tokens [n, T, D]."""
-        return self.of(kind).encode(rows, kind, width)
+        return self.of(side).encode(rows, side, width)
 
     def interact(self, queries: Tensor, passages: Tensor, places: Tensor) -> Tensor:
         """Return the scores [B, n] of encoded queries with encoded passages."""
@@ -71,10 +71,10 @@ class TwoEncoders(nn.Module):
         return self.interact(self.encode(queries, "query"), self.encode(passages), places)
 
     def encode_all(
-        self, rows: Sequence[Sequence[int]], kind: str = "passage", **settings: Any
+        self, rows: Sequence[Sequence[int]], side: str = "passage", **settings: Any
     ) -> tuple[Tensor, Tensor | None]:
-        """Encode many texts by the encoder of their kind."""
-        return self.of(kind).encode_all(rows, kind, **settings)
+        """Encode many texts by the encoder of their side."""
+        return self.of(side).encode_all(rows, side, **settings)
 
     def save(self, folder: Path) -> None:
         """Write both retrievers: query/ and passage/."""
@@ -119,7 +119,7 @@ def parts_of(folder: Path) -> list[tuple[Path, str]]:
     Raises:
         UserError: a file that tells the kind is damaged, or a module is code of the folder's own.
     """
-    two = [folder / kind for kind in KINDS]
+    two = [folder / side for side in SIDES]
     found = two if all(f.is_dir() for f in two) else [folder]
     for part in found:
         modules_of(part)
@@ -130,7 +130,7 @@ def parts_of(folder: Path) -> list[tuple[Path, str]]:
 
 def _load(part: tuple[Path, str], lengths: dict[str, int]) -> OneEncoder:
     folder, name = part
-    return kind(name).load(str(folder), **lengths)
+    return of_kind(name).load(str(folder), **lengths)
 
 
 def _freeze(two: TwoEncoders, encoders: str | None) -> TwoEncoders:

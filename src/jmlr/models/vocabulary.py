@@ -3,6 +3,7 @@
 known = look(tokenizer, ["Colchicine treats gout."])
 known.unknown, known.per_word            # share of [UNK] among the tokens, tokens for each word
 fault(known)                             # "" or what is wrong, in one clause
+foreign(tokenizer, texts, "the LLM")     # the same as a warning of two clauses
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 UNKNOWN = 0.02  # share of unknown tokens from which on a model reads gaps
+LOOKED_AT = 2000  # texts
 PIECES = 4.0  # tokens a word from which on a tokenizer spells instead of reading
 
 
@@ -42,3 +44,9 @@ def fault(known: Known) -> str:
     if known.per_word > PIECES:
         return f"it spells: {known.per_word:.1f} tokens for each word"
     return ""
+
+
+def foreign(tokenizer: Any, texts: Sequence[str], model: str) -> str:
+    """Return a warning if a model's tokenizer cannot read the corpus well, by its first texts; "" where it can."""
+    wrong = fault(look(tokenizer, texts[:LOOKED_AT]))
+    return wrong and f"{model}'s tokenizer knows few of the corpus's words: {wrong}; take one made for their language"

@@ -9,7 +9,7 @@ from jmlr.runtime.validation import nearest
 
 
 def check_counts(train: TrainOptions, candidates: int, where: str) -> None:
-    """Refuse more passages to read (K) or to judge (S) than a search finds (C).
+    """Refuse more passages to read (K) or to sample (S) than a search finds (C).
 
     Raises:
         ValueError: in one line; so does `check_splits`.

@@ -36,7 +36,7 @@ class PretrainOptions(Closed):
     induction_heads: bool = option(
         False,
         "causal, from scratch, Llama-like: half of the heads of the first two layers begin as a circuit that copies; a small "
-        "model hardly finds it by itself in minutes, and a judge that cannot copy has nothing to say about passages",
+        "model hardly finds it by itself in minutes, and one that cannot copy has nothing to say about passages",
     )
     steps: Positive = option(450, "optimiser steps; what `epochs` or `tokens` give goes before it")
     epochs: Rate = option(0.0, "causal: passes over the documents instead of `steps`; 0: as `steps` says")

@@ -21,8 +21,8 @@ class TrainOptions(Closed):
 
     target: Target = option("frozen", "what the retriever learns from the LLM's losses")
     passages: Count = option(3, "passages given to the LLM (K); 0: closed book")
-    samples: Positive = option(10, "passages the LLM judges (S)")
-    sampling: Literal["softmax", "top"] = option("softmax", "how the judged passages are chosen among the candidates")
+    samples: Positive = option(10, "passages the LLM reads one by one, for their losses (S)")
+    sampling: Literal["softmax", "top"] = option("softmax", "how those S passages are chosen among the candidates")
     sampling_temperature: Annotated[float, Field(gt=0)] = option(
         0.2, "of the sampling softmax over scores scaled to [-1, 1]; the paper: 1, which is nearly flat"
     )

@@ -61,7 +61,7 @@ RECORDS = {
 # What only one value of an option reaches: definition -> (option, which values). An option that is not known reaches all.
 Test = Callable[[Any], bool]
 VARIANTS: dict[str, tuple[str, Test]] = {
-    "jmlr.training.step:judge_and_rank": ("target", lambda v: v != "frozen"),
+    "jmlr.training.step:ranking_loss": ("target", lambda v: v != "frozen"),
     "jmlr.inference.reading_check:check_reading": ("target", lambda v: v != "frozen"),
     "jmlr.training.live:LiveCandidates": ("live_candidates", bool),
     "jmlr.stages.pretrain:_language_model": ("objective", lambda v: v == "causal"),

@@ -1,7 +1,7 @@
 """What a stage is told by a file: `--options FILE`, which the workflow writes beside the log of each job.
 
 write_options(workflow.dag.needrun_jobs())     # logs/demo/prepare.options.yaml, ...
-read_options(Path("logs/demo/prepare.options.yaml"))["repeated"]    # 'kept'
+read_options(Path("logs/demo/prepare.options.yaml"))["repeated"]    # 'keep'
 """
 
 from __future__ import annotations

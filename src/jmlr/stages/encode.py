@@ -10,7 +10,6 @@ from jmlr.runtime.manifest import stage_output
 from jmlr.runtime.progress import warn
 from jmlr.runtime.shards import shard_of, shard_rows
 
-LOOKED_AT = 2000  # passages whose tokens are looked at
 MUCH = 0.05  # share of the passages that are cut from which on it is told
 
 
@@ -53,16 +52,16 @@ def encode(
         first, last = shard_rows(shard, len(table))
         rows = table.slice(first, last - first).to_pylist()
         if part == "passages":
-            kind, texts = "passage", [passage_text(r["title"], r["text"]) for r in rows]
+            side, texts = "passage", [passage_text(r["title"], r["text"]) for r in rows]
         else:
-            kind, texts = "query", [query_text(r["question"], r["options"], retrieval.query_options) for r in rows]
-        ids = model.tokenize(texts, kind=kind)
+            side, texts = "query", [query_text(r["question"], r["options"], retrieval.query_options) for r in rows]
+        ids = model.tokenize(texts, side=side)
         name = f"encode {part}" + (f" {shard}" if count > 1 else "")
         vectors, offsets = model.encode_all(
-            ids, kind, batch_tokens=options.batch_tokens, precision=options.encode_precision, name=name
+            ids, side, batch_tokens=options.batch_tokens, precision=options.encode_precision, name=name
         )
         StoredVectors(vectors.numpy(), None if offsets is None else offsets.numpy()).save(folder)
-        full = sum(len(i) >= model.limit(kind) for i in ids)
+        full = sum(len(i) >= model.limit(side) for i in ids)
         if part == "passages":
             _warn_of(model, retriever, texts, full)
         notes.update(
@@ -78,14 +77,11 @@ def encode(
 def _warn_of(model: Any, retriever: str, texts: list[str], full: int) -> None:
     """Warn of what makes a retriever read little of its passages: a strange language, a cut, a model that is none for retrieval."""
     from jmlr.models.folder import ModelFolder
-    from jmlr.models.vocabulary import fault, look
+    from jmlr.models.vocabulary import foreign
 
     part = getattr(model, "passage", model)  # one of two encoders, or the only one
-    if wrong := fault(look(part.tokenizer, texts[:LOOKED_AT])):
-        warn(
-            "encode",
-            f"the retriever's tokenizer knows few of the corpus's words: {wrong}; take one made for their language",
-        )
+    if wrong := foreign(part.tokenizer, texts, "the retriever"):
+        warn("encode", wrong)
     if full > MUCH * len(texts):
         most = model.limit("passage")
         told = f"{full / len(texts):.0%} of the passages fill the retriever's {most} tokens, and are cut there"

@@ -9,7 +9,7 @@ manifest of `answer` says which), so that seeds stay comparable.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -129,6 +129,7 @@ def _searched(
 
     start: the candidates of round 0; empty if this is it
     """
+    from jmlr.corpus.tables import texts_of
     from jmlr.metrics import Known, grades_of
     from jmlr.metrics.answer_hit import countable
 
@@ -143,25 +144,12 @@ def _searched(
         where = f"{search / 'candidates.parquet'}: question '{id}' of --prepared"
         raise UserError(f"{where} has no candidates; search again")
     ranked = {q["id"]: held[q["id"]] for q in (*gold, *worded)}
-    texts = _texts(prepared, {i for q in worded for i in ranked[q["id"]]})
+    texts = texts_of(prepared / "passages.parquet", {i for q in worded for i in ranked[q["id"]]})
     facts: dict[str, dict[str, Any]] = {q["id"]: {"ranked": ranked[q["id"]], "gold": grades_of(q)} for q in gold}
     for id in start.keys() & facts.keys():
         facts[id]["start"] = start[id]
     facts |= {q["id"]: {"texts": [texts[p] for p in ranked[q["id"]]], "answer": q["answer_text"]} for q in worded}
     return ranked, [Known(id, questions[id]["dataset"], questions[id]["split"], own) for id, own in facts.items()]
-
-
-def _texts(prepared: Path, ids: Iterable[str]) -> dict[str, str]:
-    """Return the text of passages by id; of the table only these are held."""
-    import pyarrow.compute as pc
-    import pyarrow.dataset as ds
-
-    wanted = sorted(ids)
-    if not wanted:
-        return {}
-    table = ds.dataset(existing(prepared / "passages.parquet", "--prepared"), format="parquet")
-    found = table.to_table(columns=["id", "text"], filter=pc.field("id").isin(wanted))
-    return dict(zip(found["id"].to_pylist(), found["text"].to_pylist(), strict=True))
 
 
 def _cut_offs(ranked: dict[str, list[str]], wanted: list[int], notes: dict[str, Any]) -> list[int]:

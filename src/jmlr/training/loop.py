@@ -116,17 +116,17 @@ def one_step(session: Session, step: int, stop: StopSignal) -> tuple[dict[str, f
     """Make one optimiser step over a batch, shared among ranks, in micro-batches if asked; return its figures, and whether to stop."""
     llm, retriever, options, seed = session.llm, session.retriever, session.options, session.seed
     batch, settings = batch_at(session.questions, step, options.batch, seed), session.step_settings
-    own = share(batch, distributed.current())
-    size = options.micro_batch or len(own)
-    rank = retriever is not None and step >= options.rank_after_steps
+    mine = share(batch, distributed.current())
+    size = options.micro_batch or len(mine)
+    rank_due = retriever is not None and step >= options.rank_after_steps
     tally = Tally(next(llm.parameters()).device)
     seed_torch(seed, "dropout", step, distributed.current().rank)
-    for i in range(0, len(own), size):
-        part = own[i : i + size]
+    for i in range(0, len(mine), size):
+        part = mine[i : i + size]
         if session.live is not None:
             part = session.live.renew(part, settings)
         result = joint_step(
-            llm, retriever, session.passages, part, settings, seed, step, rank,
+            llm, retriever, session.passages, part, settings, seed, step, rank_due,
             backward=_backward(len(part) / len(batch)),
         )  # fmt: skip
         losses = {"loss_lm": result.loss_lm, "loss_rank": result.loss_rank}
@@ -173,7 +173,9 @@ def _check_finite(values: dict[str, float], step: int) -> None:
     for name, value in values.items():
         if not math.isfinite(value):
             rate = (
-                "llm_learning_rate" if name in ("loss_lm", "judged", "llm_gradient_norm") else "retriever_learning_rate"
+                "llm_learning_rate"
+                if name in ("loss_lm", "passage_loss", "llm_gradient_norm")
+                else "retriever_learning_rate"
             )
             raise NotFiniteError(
                 f"train: {name} is {value} at step {step + 1}; nothing was changed by this step, and the state before it is saved; "
@@ -229,5 +231,5 @@ class ReadAhead:
 
     def _read(self, step: int) -> None:
         batch = batch_at(self._session.questions, step, self._session.options.batch, self._session.seed)
-        own = share(batch, distributed.current())
-        self._session.passages.read_ahead(row for q in own for row in q.candidates)
+        mine = share(batch, distributed.current())
+        self._session.passages.read_ahead(row for q in mine for row in q.candidates)

@@ -29,13 +29,13 @@ def reference_step(
     settings: StepSettings,
     seed: int,
     step: int,
-    rank: bool,
+    rank_due: bool,
 ) -> StepResult:
     """Compute what `joint_step` computes, with the same arguments."""
     losses_lm, losses_rank = [], []
     for question in batch:
         scores = score_one_by_one(retriever, passages, question)
-        if retriever is not None and rank:
+        if retriever is not None and rank_due:
             signal = rank_one_question(llm, passages, question, scores, settings, seed, step)
             if signal is not None:
                 losses_rank.append(signal)
@@ -48,7 +48,7 @@ def reference_step(
         chosen = [question.candidates[c] for c in best]
         losses_lm.append(answer_loss(llm, passages, question, chosen, settings))
     loss_rank = None
-    if retriever is not None and rank:
+    if retriever is not None and rank_due:
         loss_rank = torch.stack(losses_rank).sum() / len(batch) if losses_rank else torch.zeros(())
     return StepResult(torch.stack(losses_lm).mean(), loss_rank, {})
 
@@ -102,7 +102,7 @@ def rank_one_question(
     llm.train(training)
 
     loss: Tensor | None = learns.reference(
-        [(scaled if learns.SCALED else scores)[c] for c in sampled], thinks, **settings.own
+        [(scaled if learns.SCALED else scores)[c] for c in sampled], thinks, **settings.target_options
     )
     return loss
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jmlr.corpus.tables import read_table
+from jmlr.corpus.tables import read_table, texts_of
 from jmlr.metrics.answer_hit import answer_hit, countable
 from jmlr.metrics.hit import hit
 from jmlr.metrics.statistics.mcnemar import mcnemar
@@ -97,7 +97,7 @@ def hits(prepared: Path, searches: Sequence[Path], splits: Sequence[str] = (SPLI
     if graded:
         marks = [[hit([found[q]], gold, 1) for q, gold in graded.items()] for found in first]
     else:
-        texts = _texts(prepared, {i for found in first for i in found.values()})
+        texts = texts_of(prepared / "passages.parquet", {i for found in first for i in found.values()})
         marks = [[answer_hit([texts[found[q]]], text, 1) for q, text in worded.items()] for found in first]
     return Hits("hit@1" if graded else "answer hit@1", marks)
 
@@ -113,12 +113,3 @@ def _first(search: Path, wanted: set[str]) -> dict[str, str]:
     """Return question -> id of the passage that a search put first."""
     table = read_table(search / "candidates.parquet", ["question_id", "ids"])
     return {r["question_id"]: r["ids"][0] for r in table.to_pylist() if r["question_id"] in wanted}
-
-
-def _texts(prepared: Path, ids: set[str]) -> dict[str, str]:
-    import pyarrow.compute as pc
-    import pyarrow.dataset as ds
-
-    table = ds.dataset(prepared / "passages.parquet", format="parquet")
-    found = table.to_table(columns=["id", "text"], filter=pc.field("id").isin(sorted(ids)))
-    return dict(zip(found["id"].to_pylist(), found["text"].to_pylist(), strict=True))

@@ -19,7 +19,7 @@ from jmlr.inference.reading_check import check_reading, report
 from jmlr.models.adapter import fuse_lora
 from jmlr.models.llm import add_adapter, check_context, load_adapter, load_llm, save_adapter
 from jmlr.models.retriever import Retriever, load_retriever
-from jmlr.models.vocabulary import fault, look
+from jmlr.models.vocabulary import LOOKED_AT, foreign
 from jmlr.options import ReadingOptions, RetrievalOptions, TrainOptions
 from jmlr.runtime import devices
 from jmlr.runtime.errors import UserError
@@ -29,8 +29,6 @@ from jmlr.training.budget import forward_tokens
 from jmlr.training.live import LiveCandidates
 from jmlr.training.optimiser import Group, make_optimiser
 from jmlr.training.step import StepSettings
-
-LOOKED_AT = 2000  # passages whose words are looked at
 
 
 @dataclass
@@ -108,11 +106,8 @@ class Session:
         say("\n".join(map(str, self.groups)))
         table = self.passages.table
         texts = table["text"].slice(0, LOOKED_AT).to_pylist()
-        if wrong := fault(look(self.passages.prompter.tokenizer, texts)):
-            warn(
-                "train",
-                f"the LLM's tokenizer knows few of the corpus's words: {wrong}; take one made for their language",
-            )
+        if wrong := foreign(self.passages.prompter.tokenizer, texts, "the LLM"):
+            warn("train", wrong)
 
     def check_reading(self, name: str) -> dict[str, Any] | None:
         """Measure and say whether the LLM reads its passages, and so whether joint training can work; None where none is planned."""

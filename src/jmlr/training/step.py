@@ -1,9 +1,9 @@
 """One joint training step, readable from top to bottom (docs/llm_rank.md; the paper's Algorithm).
 
-    result = joint_step(llm, retriever, passages, batch, settings, seed, step, rank=True)
+    result = joint_step(llm, retriever, passages, batch, settings, seed, step, rank_due=True)
     (result.loss_lm + settings.rank_weight * result.loss_rank).backward()
 
-Letters: B questions, C candidates, S judged passages, K passages read, T tokens. The gradient of loss_lm reaches the LLM
+Letters: B questions, C candidates, S sampled passages, K passages read, T tokens. The gradient of loss_lm reaches the LLM
 only, that of loss_rank the retriever only. What makes it fast: texts are computed together, with others of their length
 (`parts`); the head sees the answers' positions only; a passage of several questions is encoded once; only S + 2 candidates are
 encoded with gradient; the LLM's graphs are freed part by part; and the host waits for results once, to choose passages (tables of
@@ -33,14 +33,15 @@ from jmlr.runtime.precision import Precision
 from jmlr.runtime.seeds import python_random, stream
 
 Backward = Callable[[Tensor], None]
+Figures = dict[str, tuple[Tensor, int]]  # name -> (sum over questions, how many), so that parts and ranks add up
 
 
 @dataclass(frozen=True)
 class StepSettings:
-    """What of the configuration the step needs; fields as in `jmlr.options.TrainOptions`, `own`: options of the target alone."""
+    """What of the configuration the step needs; fields as in `jmlr.options.TrainOptions`, `target_options`: those of its target alone."""
 
     target: str
-    own: dict[str, float]
+    target_options: dict[str, float]
     passages: int
     samples: int
     sampling: str
@@ -56,8 +57,9 @@ class StepSettings:
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> StepSettings:
         """Take what is needed out of a training's options, those for reading among them."""
-        own = {k: options[k] for k in options_of(options["target"])} if options["target"] != "frozen" else {}
-        return cls(own=own, **{f.name: options[f.name] for f in fields(cls) if f.name != "own"})
+        names = options_of(options["target"]) if options["target"] != "frozen" else []
+        rest = {f.name: options[f.name] for f in fields(cls) if f.name != "target_options"}
+        return cls(target_options={k: options[k] for k in names}, **rest)
 
     @property
     def computing(self) -> dict[str, Any]:
@@ -71,11 +73,11 @@ class StepSettings:
 
 @dataclass
 class StepResult:
-    """Losses, and figures for people: (sum over questions, how many questions), so that parts and ranks add up."""
+    """Losses, and figures for people."""
 
     loss_lm: Tensor
     loss_rank: Tensor | None
-    figures: dict[str, tuple[Tensor, int]]
+    figures: Figures
 
 
 def joint_step(
@@ -86,7 +88,7 @@ def joint_step(
     settings: StepSettings,
     seed: int,
     step: int,
-    rank: bool,
+    rank_due: bool,
     backward: Backward | None = None,
 ) -> StepResult:
     """Compute both losses of a batch, each the mean over its questions.
@@ -99,18 +101,21 @@ def joint_step(
         settings: see StepSettings.
         seed: of the run; with `step` and the question's number it fixes every draw, however the batch is split.
         step: number of the optimiser step.
-        rank: whether the retriever's loss is due in this step.
+        rank_due: whether the retriever's loss is due in this step.
         backward: called with every part of loss_lm + rank_weight * loss_rank as soon as it is known; its graph is then freed, and the
             losses come back without one. None: they come back with their graphs.
     """
-    figures: dict[str, tuple[Tensor, int]] = {}
+    figures: Figures = {}
     order, loss_rank = [list(q.candidates) for q in batch], None
     if retriever is not None:
         with torch.no_grad():
             scores, mask = score_candidates(retriever, passages, batch, settings)  # [B, C], on the host
         order = by_score(scores, mask, batch)
-        if rank:
-            loss_rank = judge_and_rank(llm, retriever, passages, batch, settings, scores, mask, seed, step, figures)
+        if rank_due:
+            loss_rank, seen = ranking_loss(
+                llm, retriever, passages, batch, settings, scores=scores, mask=mask, seed=seed, step=step
+            )
+            figures |= seen
             if backward is not None:
                 backward(settings.rank_weight * loss_rank)
                 loss_rank = loss_rank.detach()
@@ -125,26 +130,25 @@ def joint_step(
     return StepResult(loss_lm, loss_rank, figures)
 
 
-def judge_and_rank(
+def ranking_loss(
     llm: nn.Module,
     retriever: Retriever,
     passages: Passages,
     batch: Sequence[Question],
     settings: StepSettings,
+    *,
     scores: Tensor,
     mask: Tensor,
     seed: int,
     step: int,
-    figures: dict[str, tuple[Tensor, int]],
-) -> Tensor:
-    """Return the retriever's loss of a batch: sample, judge, compare (docs/llm_rank.md, steps 3 to 6).
+) -> tuple[Tensor, Figures]:
+    """Return the retriever's loss of a batch, and figures for people: sample, read, compare (docs/llm_rank.md, steps 3 to 6).
 
     Args:
         scores: [B, C] of the candidates, without gradient, on the host.
         mask: bool [B, C], on the host.
         seed: of the run, and
         step: number of the optimiser step: what the sampling draws from.
-        figures: filled with what a person may want to see.
     """
     drawn = noise(batch, settings, seed, step)  # [B, C]
     columns, picked = sample(scale(scores, mask), settings.samples, settings.sampling_temperature, drawn, mask)
@@ -152,7 +156,9 @@ def judge_and_rank(
     if settings.shuffle_losses:
         losses = shuffled(losses, picked, batch, seed, step)
     where = losses.device
-    raw, scaled = score_again(retriever, passages, batch, scores, mask, columns, picked, settings)  # with gradient
+    raw, scaled = score_again(  # with gradient
+        retriever, passages, batch, settings, scores=scores, mask=mask, columns=columns, picked=picked
+    )
     trusted = losses - settings.prior_weight * index_scores(batch, columns, picked).to(losses)
     # All scores of a question equal: no scale, no signal.
     apart = (scores.masked_fill(~mask, float("-inf")).amax(1) > scores.masked_fill(~mask, float("inf")).amin(1))[
@@ -162,12 +168,14 @@ def judge_and_rank(
     learns = target(settings.target)
     counted = (picked & apart).to(where, non_blocking=True) if learns.SCALED else there
     n = len(batch)
-    figures["agreement"] = agreement(scores.gather(1, columns).to(where), losses, there) * n, n
-    figures["score_spread"] = spread(scores, mask) * n, n
-    figures["loss_spread"] = spread(losses, there) * n, n
-    figures["judged"] = (losses * there).sum(), int(picked.sum())
-    loss: Tensor = getattr(learns, settings.target)(scaled if learns.SCALED else raw, trusted, counted, **settings.own)
-    return loss
+    figures: Figures = {
+        "agreement": (agreement(scores.gather(1, columns).to(where), losses, there) * n, n),
+        "score_spread": (spread(scores, mask) * n, n),
+        "loss_spread": (spread(losses, there) * n, n),
+        "passage_loss": ((losses * there).sum(), int(picked.sum())),
+    }
+    loss = getattr(learns, settings.target)
+    return loss(scaled if learns.SCALED else raw, trusted, counted, **settings.target_options), figures
 
 
 def score_candidates(
@@ -197,7 +205,7 @@ def score_columns(
 
 
 def encode(
-    retriever: Retriever, texts: Sequence[Sequence[int]], settings: StepSettings, kind: str = "passage"
+    retriever: Retriever, texts: Sequence[Sequence[int]], settings: StepSettings, side: str = "passage"
 ) -> Tensor:
     """Return the vectors [n, D] of texts (of their tokens [n, T, D]), at least float32, computed with others of their length."""
     where = next(retriever.parameters()).device
@@ -205,7 +213,7 @@ def encode(
 
     def compute(part: list[int]) -> Tensor:
         with autocast(where, settings.train_precision):
-            return at_least_float32(retriever.encode([texts[i] for i in part], kind, max(lengths)))
+            return at_least_float32(retriever.encode([texts[i] for i in part], side, max(lengths)))
 
     return computed_in_parts(compute, lengths, settings.forward_tokens, where)
 
@@ -214,11 +222,12 @@ def score_again(
     retriever: Retriever,
     passages: Passages,
     batch: Sequence[Question],
+    settings: StepSettings,
+    *,
     scores: Tensor,
     mask: Tensor,
     columns: Tensor,
     picked: Tensor,
-    settings: StepSettings,
 ) -> tuple[Tensor, Tensor]:
     """Return (raw, scaled) scores [B, S] of the sampled candidates, with gradient.
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from jmlr.runtime import distributed
 
-FIGURES = ("loss_lm", "loss_rank", "agreement", "hit", "score_spread", "loss_spread", "judged")
+FIGURES = ("loss_lm", "loss_rank", "agreement", "hit", "score_spread", "loss_spread", "passage_loss")
 
 
 class Tally:

@@ -42,14 +42,14 @@ VARIANTS = {
 def parts(retriever, texts, kind):
     """Return the scored token vectors of each text, as arrays."""
     with torch.no_grad():
-        found = retriever.encode(retriever.tokenize(texts, kind=kind), kind)
+        found = retriever.encode(retriever.tokenize(texts, side=kind), kind)
     return [v[v.any(-1)].numpy() for v in found]
 
 
 def scores(retriever):
     with torch.no_grad():
         return retriever.scores(
-            retriever.tokenize(QUERIES, kind="query"), retriever.tokenize(TEXTS, kind="passage"), EVERY
+            retriever.tokenize(QUERIES, side="query"), retriever.tokenize(TEXTS, side="passage"), EVERY
         )
 
 
@@ -127,7 +127,7 @@ def test_pylate_itself_gives_our_vectors_before_and_after_our_export(folder, req
 def test_scores_and_their_gradient_equal_plain_loops_over_tokens(pylate_folder):
     """docs/llm_rank.md, step 2, one query and one passage at a time, no padding, no mask."""
     ours = load_retriever(str(pylate_folder)).double().eval()
-    queries, passages = ours.tokenize(QUERIES, kind="query"), ours.tokenize(TEXTS, kind="passage")
+    queries, passages = ours.tokenize(QUERIES, side="query"), ours.tokenize(TEXTS, side="passage")
     ours.scores(queries, passages, EVERY).square().sum().backward()
     fast = {n: p.grad.clone() for n, p in ours.named_parameters() if p.grad is not None}
     ours.zero_grad()
@@ -156,7 +156,7 @@ def test_a_token_that_does_not_count_never_beats_a_negative_product_and_adds_not
 
 def test_parts_of_other_lengths_put_together_give_the_scores_of_the_whole(stanford_folder):
     ours = load_retriever(str(stanford_folder)).eval()
-    queries, passages = ours.tokenize(QUERIES, kind="query"), ours.tokenize(TEXTS)
+    queries, passages = ours.tokenize(QUERIES, side="query"), ours.tokenize(TEXTS)
     width = max(map(len, passages))
     with torch.no_grad():
         together = torch.cat([ours.encode([p], "passage", width) for p in passages])
@@ -167,8 +167,8 @@ def test_parts_of_other_lengths_put_together_give_the_scores_of_the_whole(stanfo
 def test_a_score_does_not_depend_on_the_texts_beside_it(stanford_folder):
     ours = load_retriever(str(stanford_folder)).eval()
     whole = scores(ours)
-    for b, query in enumerate(ours.tokenize(QUERIES, kind="query")):
-        for c, passage in enumerate(ours.tokenize(TEXTS, kind="passage")):
+    for b, query in enumerate(ours.tokenize(QUERIES, side="query")):
+        for c, passage in enumerate(ours.tokenize(TEXTS, side="passage")):
             with torch.no_grad():
                 alone = ours.scores([query], [passage], torch.tensor([[0]]))
             assert alone.item() == pytest.approx(whole[b, c].item(), abs=1e-4)
@@ -178,7 +178,7 @@ def test_the_index_on_disk_finds_what_the_scores_say(pylate_folder, tmp_path):
     ours = load_retriever(str(pylate_folder)).eval()
 
     def encoded(texts, kind, folder):
-        vectors, offsets = ours.encode_all(ours.tokenize(texts, kind=kind), kind, batch_tokens=30)
+        vectors, offsets = ours.encode_all(ours.tokenize(texts, side=kind), kind, batch_tokens=30)
         folder.mkdir()
         StoredVectors(vectors.numpy(), offsets.numpy()).save(folder)
         return folder
@@ -210,7 +210,7 @@ def test_queries_of_one_kind_are_not_searched_in_an_index_of_the_other(tmp_path)
 
 def test_the_run_s_lengths_replace_the_checkpoint_s_and_are_exported(stanford_folder, tmp_path):
     ours = load_retriever(str(stanford_folder), query_tokens=30, passage_tokens=50).eval()
-    assert ours.encode(ours.tokenize(QUERIES, kind="query"), "query").shape[1] == 30
+    assert ours.encode(ours.tokenize(QUERIES, side="query"), "query").shape[1] == 30
     ours.save(tmp_path)
     about = json.loads((tmp_path / "config_sentence_transformers.json").read_text())
     assert (about["query_length"], about["document_length"]) == (30, 50)
@@ -224,7 +224,7 @@ def test_a_fresh_colbert_adds_two_markers_and_keeps_a_padded_vocabulary():
         encoder.resize_token_embeddings(len(tokenizer) + padding, mean_resizing=False)
         made = ColbertRetriever.fresh(encoder, tokenizer, 8)
         assert encoder.get_input_embeddings().num_embeddings == rows
-        row = made.tokenize(["fever"], kind="query")[0]
+        row = made.tokenize(["fever"], side="query")[0]
         assert made.tokenizer.convert_ids_to_tokens(row)[:2] == ["[CLS]", "[Q] "]
         assert "[Q] " not in tokenizer.get_vocab()  # the caller's is left alone
 
@@ -233,7 +233,7 @@ def test_a_passage_of_punctuation_alone_still_has_a_score(pylate_folder):
     ours = load_retriever(str(pylate_folder)).eval()
     with torch.no_grad():
         found = ours.scores(
-            ours.tokenize(["blood"], kind="query"), ours.tokenize(["..., ;", ""]), torch.tensor([[0, 1]])
+            ours.tokenize(["blood"], side="query"), ours.tokenize(["..., ;", ""]), torch.tensor([[0, 1]])
         )
     assert torch.isfinite(found).all()
 

@@ -30,7 +30,7 @@ def published(folder, encoder_folder, *, pooling="mean", normalize=True, prompts
 
 def vectors(retriever, texts, kind):
     with torch.no_grad():
-        return retriever.encode(retriever.tokenize(texts, kind=kind), kind).numpy()
+        return retriever.encode(retriever.tokenize(texts, side=kind), kind).numpy()
 
 
 @pytest.mark.parametrize("pooling", ["mean", "cls"])

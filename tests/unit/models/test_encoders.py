@@ -14,7 +14,7 @@ FOLDERS = ["encoder_folder", "pylate_folder"]
 
 
 def scores(retriever):
-    return retriever.scores(retriever.tokenize(QUERIES, kind="query"), retriever.tokenize(TEXTS), EVERY)
+    return retriever.scores(retriever.tokenize(QUERIES, side="query"), retriever.tokenize(TEXTS), EVERY)
 
 
 def step(retriever):

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from jmlr.models import dense
-from jmlr.models.kinds import kind, kind_of, kinds, similarities
+from jmlr.models.kinds import kind_of, kinds, of_kind, similarities
 from jmlr.models.one_encoder import OneEncoder
 from jmlr.models.retriever import load_retriever
 
@@ -17,7 +17,7 @@ from jmlr.models.retriever import load_retriever
 @pytest.mark.parametrize("name", kinds())
 def test_a_kind_has_what_the_rest_of_the_project_asks_of_it(name):
     """Fix: give src/jmlr/models/kinds/NAME.py what the docstring of that folder lists."""
-    found = kind(name)
+    found = of_kind(name)
     assert set(found.CARD) == {"title", "library", "load"}
     assert "{name}" in found.CARD["load"]
     assert found.SIMILARITIES
@@ -26,7 +26,7 @@ def test_a_kind_has_what_the_rest_of_the_project_asks_of_it(name):
 
 
 def test_what_dense_retrievers_are_compared_by_is_said_once_for_reading_and_for_checking():
-    assert kind("dense").SIMILARITIES == dense.SIMILARITIES
+    assert of_kind("dense").SIMILARITIES == dense.SIMILARITIES
     assert similarities() == ("cosine", "dot", "MaxSim")
 
 

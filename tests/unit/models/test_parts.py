@@ -69,5 +69,5 @@ def test_a_tally_weighs_every_part_by_its_questions_and_keeps_what_is_not_a_numb
     assert values["hit"] == 1.0
     assert values["loss_rank"] != values["loss_rank"]
     assert values["llm_gradient_norm"] == 0.5
-    assert "judged" not in values
+    assert "passage_loss" not in values
     assert not asked

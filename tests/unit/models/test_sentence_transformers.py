@@ -49,7 +49,7 @@ def theirs(folder: Path) -> np.ndarray:
 
 def ours(retriever: DenseRetriever) -> np.ndarray:
     with torch.no_grad():
-        queries, passages = retriever.tokenize(QUERIES, kind="query"), retriever.tokenize(TEXTS)
+        queries, passages = retriever.tokenize(QUERIES, side="query"), retriever.tokenize(TEXTS)
         return retriever.scores(queries, passages, EVERY).numpy()
 
 
@@ -163,7 +163,7 @@ def test_layers_behind_the_pooling_give_the_library_s_vectors_and_are_exported(
 def test_layers_behind_the_pooling_learn(tmp_path, encoder_folder):
     folder = published(tmp_path / "a", encoder_folder, *layers("tanh"))
     retriever = DenseRetriever.load(str(folder)).eval()
-    retriever.scores(retriever.tokenize(QUERIES, kind="query"), retriever.tokenize(TEXTS), EVERY).sum().backward()
+    retriever.scores(retriever.tokenize(QUERIES, side="query"), retriever.tokenize(TEXTS), EVERY).sum().backward()
     assert retriever.layers[0].linear.weight.grad.abs().sum() > 0
 
 
@@ -174,7 +174,7 @@ def test_a_mean_of_layers_gives_the_library_s_vectors_and_learns(tmp_path, encod
         mix.layer_weights.copy_(torch.tensor([0.2, 0.7, 1.4][start:]))
     folder = published(tmp_path / "a", encoder_folder, before=[mix], similarity_fn_name="dot")
     retriever = assert_the_library_s_scores(folder, tmp_path / "b")
-    retriever.scores(retriever.tokenize(QUERIES, kind="query"), retriever.tokenize(TEXTS), EVERY).sum().backward()
+    retriever.scores(retriever.tokenize(QUERIES, side="query"), retriever.tokenize(TEXTS), EVERY).sum().backward()
     assert retriever.mix.layer_weights.grad.abs().sum() > 0
     edit(folder / "sentence_bert_config.json", config_args=None, config_kwargs=None)
     edit(folder / "config.json", output_hidden_states=None)
@@ -312,5 +312,5 @@ def test_an_adapter_is_no_retriever(tmp_path, encoder_folder):
 
 def test_a_bert_s_padding_row_gets_no_gradient_from_padding(tmp_path, encoder_folder):
     retriever = load_retriever(str(encoder_folder))
-    retriever.scores(retriever.tokenize(QUERIES, kind="query"), retriever.tokenize(TEXTS), EVERY).sum().backward()
+    retriever.scores(retriever.tokenize(QUERIES, side="query"), retriever.tokenize(TEXTS), EVERY).sum().backward()
     assert retriever.encoder.get_input_embeddings().weight.grad[bert(wordpiece()).config.pad_token_id].abs().max() == 0

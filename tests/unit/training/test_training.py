@@ -321,7 +321,7 @@ def test_the_control_changes_the_retrievers_loss_and_nothing_of_the_llms(tiny, c
         for s in (False, True)
     )  # fmt: skip
     assert plain.loss_lm.item() == control.loss_lm.item()
-    assert plain.figures["judged"][0].item() == pytest.approx(control.figures["judged"][0].item())
+    assert plain.figures["passage_loss"][0].item() == pytest.approx(control.figures["passage_loss"][0].item())
     assert plain.loss_rank.item() != control.loss_rank.item()
 
 

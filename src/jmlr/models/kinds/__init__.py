@@ -4,10 +4,11 @@
 
     SIMILARITIES: tuple[str, ...]                          sentence-transformers' names of those it is compared by
     CARD: dict                                             its title, the library and the lines that load it, for a model card
-    recognised(folder: ModelFolder) -> bool                whether a folder holds one; what no kind recognises is dense
-    load(folder, *, query_tokens, passage_tokens)          the retriever, with the methods of `jmlr.models.dense.DenseRetriever`
+    recognised(folder: ModelFolder) -> bool                whether a folder holds one; not in dense.py: it is what no other kind is
+    load(folder, *, query_tokens, passage_tokens)          the retriever, a `jmlr.models.one_encoder.OneEncoder`
 
-and, where `pretrain` makes one from scratch, `fresh(encoder, tokenizer, depth)`. The class stands in a file of `models/`.
+The class stands in a file of `models/`. `pretrain` makes two kinds from scratch, by their `fresh(encoder, tokenizer, depth)`: a
+ColBERT where `colbert_depth` is set, else a dense one. No two kinds may recognise one folder; the first name would be taken.
 
 Here: one kind per file, torch only within its functions.
 May import: models, runtime.
@@ -30,7 +31,7 @@ def kinds() -> tuple[str, ...]:
     return listed("models/kinds")
 
 
-def kind(name: str) -> ModuleType:
+def of_kind(name: str) -> ModuleType:
     """Return a kind's file."""
     return import_module(f"jmlr.models.kinds.{name}")
 
@@ -40,10 +41,10 @@ def kind_of(folder: Path) -> str:
     if (folder / "query").is_dir() and (folder / "passage").is_dir():
         return kind_of(folder / "query")
     about = ModelFolder(folder)
-    found = (name for name in kinds() if name != DENSE and kind(name).recognised(about))
+    found = (name for name in kinds() if name != DENSE and of_kind(name).recognised(about))
     return next(found, DENSE) if folder.is_dir() else ""
 
 
 def similarities() -> tuple[str, ...]:
     """Return what retrievers may be compared by, as sentence-transformers calls it."""
-    return tuple(sorted({s for name in kinds() for s in kind(name).SIMILARITIES}, key=str.lower))
+    return tuple(sorted({s for name in kinds() for s in of_kind(name).SIMILARITIES}, key=str.lower))
