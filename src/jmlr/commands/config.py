@@ -36,9 +36,9 @@ PAGE = """\
 All keys, generated from `src/jmlr/options` by `jmlr config --write`.
 
 A run is a YAML file with the keys that differ from these defaults: `snakemake --cores all --configfile
-config/runs/openstax.yaml`; a smaller file after it goes on top: `--configfile config/runs/openstax.yaml more.yaml`, or,
+config/runs/openstax.yaml`. A smaller file after it goes on top: `--configfile config/runs/openstax.yaml more.yaml`, or,
 on one machine, single values: `--config seeds='[0,1,2]'`. An unknown key, or a value of the wrong kind, ends the run
-before it begins, with one line that names the key and the nearest valid one; `jmlr config --check FILE` says the same
+before it begins, with one line that names the key and the nearest valid one. `jmlr config --check FILE` says the same
 without running anything. The mappings `sources`, `models` and `systems` are replaced as a whole. Environment variables
 (`$NAME`) are put into paths; a relative path starts at the working directory.
 

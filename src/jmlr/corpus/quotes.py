@@ -62,7 +62,7 @@ def quoted(value: object, most: int = MOST) -> str:
 
 
 def known_as(id: str) -> str:
-    """Return an id as lists may show it: itself, or the first half of its SHA-256 where it is private.
+    """Return an id as lists may show it: itself, or the beginning of its SHA-256 where it is private.
 
     >>> with hidden(True):
     ...     known_as("smith-1954")
