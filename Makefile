@@ -38,8 +38,8 @@ real: .venv/.workflow  ## the same on real text: OpenStax textbooks, or offline 
 	  --config seeds='[$(subst $(space),$(comma),$(strip $(SEEDS)))]' \
 	  || { [ -n "$(DATA)" ] || echo "make: without a network, or for RUN=pubmedqa: make real DATA=FOLDER (docs/reproduce.md#real-text says what it holds)"; exit 1; }
 
-test: .venv/.test  ## all tests, on the CPU, two files at once, the longest first; ARGS="-k topk" for some
-	@python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+test: .venv/.test  ## all tests, on the CPU, three files at once, the longest first; ARGS="-k topk" for some
+	@python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)  # that of SLURM mostly waits
 
 quick: .venv/.test  ## the tests that take under two minutes together: no SLURM, no whole workflow, no real data
 	@python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -q -m "not slow and not real and not gpu" src tests/repo tests/unit $(ARGS)
