@@ -49,7 +49,7 @@ LLM = {"answer", "answer written", "judge", "pretrain llm", *TRAIN}
 EDITS = [  # what, module, old text, new text, exactly the kinds of job that run again
     ("a comment", "training.step", "\n\n", "\n\n# A remark.\n", set()),
     ("a docstring", "losses.llm_rank", '"""', '"""In other words: ', set()),
-    ("a type hint", "training.step", "rank: bool,", "rank: bool | None,", set()),
+    ("a type hint", "training.step", "rank_due: bool,", "rank_due: bool | None,", set()),
     ("a word of a warning", "stages.train", "forgets what it knew", "forgets it all", set()),
     ("a word of a warning in a variable", "stages.encode", "of the passages fill", "of all passages fill", set()),
     ("a word of a warning of the reading check", "inference.reading_check", "is hardly likelier", "is not likelier", set()),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -26,6 +27,9 @@ from jmlr.stages.train import train
 from toys import toy_reading, toy_retrieval, toy_training
 
 pytestmark = pytest.mark.slow
+
+# What tells kinds of retriever apart: its answer is one of the options that choose the code, and is compared itself.
+KIND = re.compile(r"jmlr\.models\.kinds\.\w+:recognised ")
 
 # Made before anything is traced: what checks options hands them over, and they are compared themselves.
 TRAINING = toy_training(target="llm_rank", steps=2, batch=4, samples=4, passage_order="best_last")
@@ -138,5 +142,5 @@ def test_changing_any_function_that_a_stage_calls_changes_its_digest(run, tiny, 
         if parts_of(stage, Edited(module, text), options) == before:
             missed.add(f"{module}:{name} ({code.co_qualname})")
     assert tried > 10
-    missed = {m for m in missed if m.partition(" ")[0] not in frame()}
+    missed = {m for m in missed if m.partition(" ")[0] not in frame() and not KIND.match(m)}
     assert not sorted(missed), f"edits of these would not run '{stage}' again; see jmlr.runtime.digest"

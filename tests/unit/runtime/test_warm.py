@@ -219,6 +219,15 @@ def test_where_the_environment_is_another_a_stage_runs_by_itself(
     job.communicate()
 
 
+def test_what_a_shell_takes_from_the_environment_does_not_make_it_another() -> None:
+    """An activated environment exports PS1, and a shell that runs a job takes it away."""
+    code = "import json; from jmlr.runtime.warm import identity; print(json.dumps(identity(), sort_keys=True))"
+    environment = {**os.environ, "PS1": "(.venv) $ ", "PS2": "> "}
+    ways = ([sys.executable, "-c", code], ["bash", "-c", '"$0" -c "$1"', sys.executable, code])
+    told = [subprocess.run(way, env=environment, capture_output=True, text=True, check=True).stdout for way in ways]
+    assert told[0] == told[1]
+
+
 def test_another_interpreter_runs_by_itself(warm: Warm) -> None:
     code = "import sys\nsys.executable = '/another/python'\n" + CLIENT
     job = subprocess.Popen(

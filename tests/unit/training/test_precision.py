@@ -77,7 +77,16 @@ def rank_gradient(session, settings, batch, losses, precision, one_by_one):
         columns = torch.arange(losses.shape[1]).expand(len(batch), -1)
         with torch.no_grad():
             scores, mask = score_candidates(session.retriever, session.passages, batch, settings)
-        _, scaled = score_again(session.retriever, session.passages, batch, scores, mask, columns, there, settings)
+        _, scaled = score_again(
+            session.retriever,
+            session.passages,
+            batch,
+            settings,
+            scores=scores,
+            mask=mask,
+            columns=columns,
+            picked=there,
+        )
     llm_rank(scaled, losses, there).backward()
     return gradient(session.retriever)
 
