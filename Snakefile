@@ -53,7 +53,10 @@ rule all:
 
 onstart:
     check_jobs(
-        workflow.dag.needrun_jobs(), local=workflow.local_exec, overrides=workflow.config_settings.config_args
+        workflow.dag.needrun_jobs(),
+        local=workflow.local_exec,
+        models=checked_run.models,
+        overrides=workflow.config_settings.config_args,
     )
     write_options(workflow.dag.needrun_jobs())
     set_pace(local=workflow.local_exec)

@@ -51,6 +51,14 @@ class Run:
     review: list[str]
     warnings: list[str]
 
+    @property
+    def models(self) -> dict[str, str]:
+        """Keys of the configuration -> folder or hub name, of all models that are not made by the run."""
+        begun = {k: m.init for k, m in self.pretrained.items() if m.init and not m.init.startswith("model:")}
+        return {f"models.{k}.path": path for k, path in self.ready.items()} | {
+            f"models.{k}.pretrain.init": path for k, path in begun.items()
+        }
+
 
 def checked(data: dict[str, Any], *, contents: bool = True) -> Run:
     """Check a mapping (of parsed YAML) with all that it names on this machine.

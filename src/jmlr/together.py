@@ -6,13 +6,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 
 from jmlr.config import Config
 from jmlr.models.folder import ModelFolder
+from jmlr.models.gguf import ARCHITECTURES, GgufFile
 from jmlr.models.kinds import kind_of, similarities
 from jmlr.options import PretrainOptions
 from jmlr.runtime.errors import UserError
+from jmlr.runtime.extras import how_to_install
 from jmlr.runtime.validation import nearest
 
 HIGH_RETRIEVER_RATE, HIGH_LLM_RATE = 1e-4, 1e-3  # rates from which on a pretrained model forgets what it knew
@@ -34,6 +37,7 @@ def refused(config: Config, ready: Mapping[str, str]) -> None:
             roles = {role for s in config.systems.values() for role in ("llm", "retriever") if getattr(s, role) == name}
             _model_files(f"models.{name}.path '{path}'", Path(path), roles)
     folders = {name: ModelFolder(Path(path)) for name, path in ready.items() if Path(path).is_dir()}
+    files = {name: _gguf(name, path) for name, path in ready.items() if path.endswith(".gguf")}
     for name, system in config.systems.items():
         reading, train, answer = config.reading_options(name), config.train_options(name), config.answer_options(name)
         path, about = ready.get(system.llm, ""), folders.get(system.llm)
@@ -44,7 +48,9 @@ def refused(config: Config, ready: Mapping[str, str]) -> None:
                 f"config: systems.{name}: train_modules with llm_precision bfloat16; allowed: with train_precision bfloat16"
             )
         if about:
-            _llm(f"models.{system.llm}.path", path, about, reading.llm_tokens, answer.chat)
+            _llm(f"models.{system.llm}.path", path, about)
+        if read := about or files.get(system.llm):
+            _reading(f"models.{system.llm}.path", path, read, reading.llm_tokens, answer.chat)
         similarity = folders[system.retriever].similarity if system.retriever in folders else ""
         if (train.passages or train.joint) and similarity and similarity not in similarities():
             allowed = ", ".join(similarities())
@@ -64,12 +70,33 @@ def _model_files(where: str, path: Path, roles: set[str]) -> None:
         raise UserError(f"config: {where}: no model{hint}")
 
 
-def _llm(key: str, path: str, about: ModelFolder, tokens: int, chat: bool) -> None:
+def _gguf(name: str, path: str) -> GgufFile:
+    """Return what a GGUF file says; refuse what is none, or of a model that cannot be read from one."""
+    about, where = GgufFile(Path(path)), f"config: models.{name}.path '{path}'"
+    if about.fault:
+        raise UserError(f"{where}: no GGUF file: {about.fault}")
+    if about.architecture not in ARCHITECTURES:
+        raise UserError(
+            f"{where}: architecture '{about.architecture}'; allowed in a GGUF file: {', '.join(ARCHITECTURES)}"
+        )
+    if not find_spec("gguf"):
+        raise UserError(f"{where}: a GGUF file needs the package gguf: {how_to_install('gguf')}")
+    return about
+
+
+def _llm(key: str, path: str, about: ModelFolder) -> None:
     if about.adapter:
         raise UserError(f"config: {key} '{path}': an adapter, not a model; merge it into its base model first")
     if about.encoder:
         what = f"{key} '{path}': {about.encoder} is no causal language model, and writes no answer"
         raise UserError(f"config: {what}; allowed: one for generation (...ForCausalLM)")
+    if about.rows and about.token_numbers > about.rows:
+        what = f"its tokenizer has token numbers up to {about.token_numbers - 1}, its embedding {about.rows} rows"
+        raise UserError(f"config: {key} '{path}': {what}; give the tokenizer it was trained with")
+
+
+def _reading(key: str, path: str, about: ModelFolder | GgufFile, tokens: int, chat: bool) -> None:
+    """Refuse prompts that are longer than the model reads, or in a form that it has not."""
     if about.context and tokens > about.context:
         what = f"reading.llm_tokens is {tokens:,}, and '{path}' reads at most {about.context:,}"
         raise UserError(f"config: {what} ({key}); allowed: up to {about.context}")

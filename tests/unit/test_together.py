@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from gguf_files import write_gguf
 from jmlr.checks import checked
 from jmlr.commands.config import config as command
 from jmlr.runtime.errors import UserError
@@ -21,7 +22,7 @@ def mine(tmp_path: Path) -> Path:
 
 
 def model(folder: Path, name: str, **files: Any) -> str:
-    (folder / name).mkdir()
+    (folder / name).mkdir(exist_ok=True)
     for file, content in files.items():
         (folder / name / file.replace("__", ".")).write_text(json.dumps(content))
     return str(folder / name)
@@ -83,10 +84,46 @@ def test_what_a_stage_would_refuse_is_refused_by_the_check(mine: Path, changes: 
 def test_what_is_no_model_is_refused_before_anything_runs(mine: Path, role: str, path: str, said: str) -> None:
     for name in ("weights", "empty"):
         (mine / name).mkdir()
-    (mine / "weights/tiny.gguf").write_bytes(b"GGUF")
+    write_gguf(mine / "weights/tiny.gguf")
     with pytest.raises(UserError, match=said):
         checked(run(mine, models={role: {"path": str(mine / path)}}))
     checked(run(mine, models={"llm": {"path": str(mine / "weights/tiny.gguf")}}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "more", "said"),
+    [
+        ({"architecture": "clip"}, {}, "architecture 'clip'; allowed in a GGUF file: bloom, .*llama"),
+        ({"context": 128}, {}, r"reading.llm_tokens is [\d,]+, and '.*' reads at most 128"),
+        ({}, {"answer": {"chat": True}}, "answer.chat: '.*' has no chat template; say false"),
+        ({"version": 1}, {}, "no GGUF file: version 1"),
+    ],
+)
+def test_a_gguf_file_that_a_job_would_refuse_is_refused_before_anything_runs(
+    mine: Path, changes: dict[str, Any], more: dict[str, Any], said: str
+) -> None:
+    file = write_gguf(mine / "model.gguf", **changes)
+    with pytest.raises(UserError, match=said) as caught:
+        checked(run(mine, models={"llm": {"path": str(file)}}, **more))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_gguf_file_without_its_package_is_refused_before_anything_runs(
+    mine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = write_gguf(mine / "model.gguf")
+    monkeypatch.setattr("jmlr.together.find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"a GGUF file needs the package gguf: pip install"):
+        checked(run(mine, models={"llm": {"path": str(file)}}))
+
+
+def test_a_tokenizer_larger_than_the_embedding_is_refused_before_anything_runs(mine: Path) -> None:
+    words = {"model": {"vocab": {"a": 0, "b": 99}}, "added_tokens": [{"id": 100, "content": "<s>"}]}
+    folder = model(mine, "small", config__json={"vocab_size": 100}, tokenizer__json=words)
+    with pytest.raises(UserError, match="its tokenizer has token numbers up to 100, its embedding 100 rows"):
+        checked(run(mine, models={"llm": {"path": folder}}))
+    model(mine, "small", config__json={"vocab_size": 101}, tokenizer__json=words)
+    checked(run(mine, models={"llm": {"path": folder}}))
 
 
 def test_a_key_of_a_server_that_is_not_set_is_refused_by_the_check(mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:

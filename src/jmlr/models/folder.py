@@ -76,6 +76,21 @@ class ModelFolder:
         return [str(name) for name in found] if isinstance(found, list) else []
 
     @property
+    def rows(self) -> int:
+        """How many tokens the embedding has rows for; 0: it does not say."""
+        found = self.config.get("vocab_size")
+        return found if isinstance(found, int) else 0
+
+    @cached_property
+    def token_numbers(self) -> int:
+        """How many numbers the tokenizer needs, the largest and one; 0: it has no tokenizer.json, or one of another form."""
+        held = self._json("tokenizer.json")
+        known = held.get("model", {}).get("vocab") if isinstance(held.get("model"), dict) else None
+        ids = list(known.values()) if isinstance(known, dict) else range(len(known)) if isinstance(known, list) else []
+        added = [t.get("id") for t in held.get("added_tokens") or [] if isinstance(t, dict)]
+        return max((i for i in (*ids, *added) if isinstance(i, int)), default=-1) + 1
+
+    @property
     def has_chat_template(self) -> bool:
         """Whether the tokenizer has a chat template."""
         beside = any((self.folder / name).exists() for name in ("chat_template.jinja", "chat_template.json"))

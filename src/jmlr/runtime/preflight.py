@@ -20,6 +20,7 @@ from jmlr.runtime import environment
 from jmlr.runtime.duration import duration
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.files import files_below
+from jmlr.runtime.hub import check_hub
 from jmlr.runtime.progress import say
 from jmlr.runtime.validation import nearest
 
@@ -114,16 +115,20 @@ def files_of(path: str, patterns: Iterable[str] = ()) -> list[str]:
     return [str(p) for p in files_below(Path(path), patterns).values()] if os.path.exists(path) else []
 
 
-def check_jobs(jobs: Iterable[Any], *, local: bool, overrides: Iterable[str] = ()) -> None:
-    """End the program with one line if neither cluster nor machine can give what Snakemake's jobs ask for.
+def check_jobs(
+    jobs: Iterable[Any], *, local: bool, models: Mapping[str, str] | None = None, overrides: Iterable[str] = ()
+) -> None:
+    """End the program with one line if cluster, machine or hub cannot give what Snakemake's jobs ask for.
 
     Args:
         jobs: those that will run
         local: on this machine, not on a cluster
+        models: keys of the configuration -> folder or hub name
         overrides: what was given by --config, KEY=VALUE each
     """
     requests = {request_of(job.name, dict(job.resources.items()), job.threads) for job in jobs if not job.is_norun}
     try:
+        check_hub(models or {}, {r.rule for r in requests})
         check_machine(requests) if local else check_cluster(requests, sinfo())
         if not local:
             os.environ.setdefault("SQUEUE_ALL", "1")  # the plugin's squeue else never sees jobs of a hidden partition
