@@ -2,7 +2,8 @@
 //
 // A scan multiplies a block of rows with a panel of queries. Both are read in units of 32 bits (one float32, two
 // bfloat16, or four int8), so the same loop, "broadcast a unit of a row, multiply-add it to the panel", serves all
-// three. Scans only nominate: their scores carry an error that encode.h and panel_bounds.h bound. `rescore` is the one that decides.
+// three. Scans only nominate: their scores carry an error that encode.h and panel_bounds.h bound. `rescore` is the one
+// that decides.
 #pragma once
 
 #include <cstddef>
