@@ -366,8 +366,8 @@ class BlockSearch {
   }
 
   void score_exactly(SearchCounts& counts, size_t q, const int64_t* rows, size_t count, float* out) const {
-    static_assert(kTileRows >= kSettledAtOnce);
-    const float* pointers[kTileRows];
+    static_assert(kSettledAtOnce >= kTileRows);
+    const float* pointers[kSettledAtOnce];
     for (size_t i = 0; i < count; ++i) pointers[i] = index_.vectors + static_cast<size_t>(rows[i]) * index_.dim;
     rescore_(block_.query(q), pointers, count, index_.dim, out);
     counts.rescored += count;

@@ -9,6 +9,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <span>
 #include <utility>
@@ -18,7 +19,7 @@
 
 namespace jmlr {
 
-constexpr size_t kSettledAtOnce = 64;
+constexpr size_t kSettledAtOnce = 256;
 constexpr size_t kListBytes = 512u << 20;  // of the lists of all threads
 constexpr float kNoFloor = -std::numeric_limits<float>::infinity();
 
@@ -53,50 +54,55 @@ class BetterExact {
   const int64_t* ids_;
 };
 
-// The k best of the exact candidates that enter, a heap with the worst of them on top.
-class ExactBest {
- public:
-  ExactBest(size_t k, const BetterExact& better) : k_(k), better_(better) {}
-
-  void enter(const Candidate& c) {
-    if (items_.size() < k_) {
-      items_.push_back(c);
-      if (items_.size() == k_) std::make_heap(items_.begin(), items_.end(), better_);
-    } else if (better_(c, items_.front())) {
-      std::pop_heap(items_.begin(), items_.end(), better_);
-      items_.back() = c;
-      std::push_heap(items_.begin(), items_.end(), better_);
-    }
-  }
-  float floor() const { return items_.size() < k_ ? kNoFloor : items_.front().low; }  // k rows reach it
-  std::vector<Candidate>& items() { return items_; }
-
- private:
-  size_t k_;
-  BetterExact better_;
-  std::vector<Candidate> items_;
-};
-
-// Drops all that cannot be among the k best and scores exactly as few as prove it, best upper end first.
-// `score(rows, count, out)` writes exact scores. Afterwards `items` holds min(k, size) exact candidates, in no order.
+// Scores exactly what is not, many rows at once: while some are multiplied the next are fetched.
 template <typename Score>
-void settle(std::vector<Candidate>& items, size_t k, const BetterExact& better, const Score& score) {
-  const auto done = std::partition(items.begin(), items.end(), [](const Candidate& c) { return c.is_exact == 1; });
-  std::sort(done, items.end(), [](const Candidate& a, const Candidate& b) { return a.high > b.high; });
-  ExactBest best(k, better);
-  std::for_each(items.begin(), done, [&](const Candidate& c) { best.enter(c); });
+void score_all(std::span<Candidate> items, const Score& score) {
   int64_t rows[kSettledAtOnce];
   float scores[kSettledAtOnce];
-  for (auto next = done; next != items.end();) {
+  size_t at[kSettledAtOnce];
+  for (size_t next = 0; next < items.size();) {
     size_t count = 0;
-    for (; next != items.end() && count < kSettledAtOnce && next->high >= best.floor(); ++next) {
-      rows[count++] = next->row();
+    for (; next < items.size() && count < kSettledAtOnce; ++next) {
+      at[count] = next;
+      rows[count] = items[next].row();
+      count += static_cast<size_t>(items[next].is_exact == 0);
     }
-    if (count == 0) break;  // sorted: nothing further can enter either
     score(rows, count, scores);
-    for (size_t i = 0; i < count; ++i) best.enter({scores[i], scores[i], rows[i], true});
+    for (size_t i = 0; i < count; ++i) items[at[i]] = {scores[i], scores[i], rows[i], true};
   }
-  items.swap(best.items());
+}
+
+// The k-th largest middle of an interval (at least k are given), close to the k-th best score. At least k upper ends
+// reach it.
+inline float likely_kth(const std::vector<Candidate>& items, size_t k) {
+  std::vector<float> middles;
+  middles.reserve(items.size());
+  for (const Candidate& c : items) {
+    const float middle = 0.5f * c.low + 0.5f * c.high;
+    middles.push_back(middle <= c.high ? middle : c.low);  // NaN from -inf to inf; halves of subnormal numbers round up
+  }
+  const auto kth = middles.begin() + static_cast<std::ptrdiff_t>(k - 1);
+  std::nth_element(middles.begin(), kth, middles.end(), std::greater<>());
+  return *kth;
+}
+
+// Drops all that cannot be among the k best and scores exactly about as few as prove it: first what reaches the score
+// that the k-th best probably has, then what reaches the one that it has among these. `score(rows, count, out)` writes
+// exact scores. Afterwards `items` holds min(k, size) exact candidates, in no order.
+template <typename Score>
+void settle(std::vector<Candidate>& items, size_t k, const BetterExact& better, const Score& score) {
+  auto known = items.begin();  // what comes before is exact
+  const auto know = [&](float floor) {
+    const auto begin = known;
+    known = std::partition(begin, items.end(), [=](const Candidate& c) { return c.high >= floor; });
+    score_all(std::span(begin, known), score);
+    if (known == begin || items.size() <= k) return;
+    std::nth_element(items.begin(), items.begin() + static_cast<std::ptrdiff_t>(k - 1), known, better);
+  };
+  if (items.size() <= k) return know(kNoFloor);
+  know(likely_kth(items, k));
+  know(items[k - 1].low);
+  items.erase(items.begin() + static_cast<std::ptrdiff_t>(k), items.end());
 }
 
 // Counts of lower ends by height, so that "k lower ends reach this" is known after every one of them, not only after a
@@ -241,7 +247,7 @@ std::vector<Candidate> best_of(std::vector<Worker>& workers, size_t q, size_t k,
     if (worker.lists.empty()) continue;  // a thread that never came to life
     for (const Candidate& c : worker.lists[q].items()) all.push(c);
   }
-  all.compact(floor);
+  if (crowded(all.items(), k)) all.compact(floor);
   std::vector<Candidate> best = std::move(all.items());
   if (crowded(best, k)) thin(best);
   settle(best, k, better, score);
