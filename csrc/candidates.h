@@ -162,10 +162,11 @@ class CandidateList {
   bool full() const { return items_.size() >= full_at_; }
   std::vector<Candidate>& items() { return items_; }
 
-  // Returns what k lower ends are now known to reach.
-  float push(const Candidate& c) {
+  // Returns what k lower ends are now known to reach. A lower end below the `floor` that there is cannot help to raise
+  // it, so it is not counted: where the floor was guessed, most are such.
+  float push(const Candidate& c, float floor) {
     items_.push_back(c);
-    if (heights_.empty()) return kNoFloor;
+    if (heights_.empty() || c.low < floor) return kNoFloor;
     heights_.add(c.low, k_);
     return heights_.floor();
   }
@@ -226,7 +227,7 @@ inline bool crowded(const std::vector<Candidate>& items, size_t k) { return item
 template <typename Thin, typename Score>
 void admit(CandidateList& list, const Candidate& candidate, size_t k, std::atomic<float>& floor,
            const BetterExact& better, const Thin& thin, const Score& score) {
-  const float reached = list.push(candidate);
+  const float reached = list.push(candidate, floor.load(std::memory_order_relaxed));
   if (!list.full()) return raise_floor(floor, reached);
   float known = list.compact(floor.load(std::memory_order_relaxed));
   if (crowded(list.items(), k)) {
@@ -245,7 +246,8 @@ std::vector<Candidate> best_of(std::vector<Worker>& workers, size_t q, size_t k,
   all.reset(k);
   for (Worker& worker : workers) {
     if (worker.lists.empty()) continue;  // a thread that never came to life
-    for (const Candidate& c : worker.lists[q].items()) all.push(c);
+    const std::vector<Candidate>& held = worker.lists[q].items();
+    all.items().insert(all.items().end(), held.begin(), held.end());
   }
   if (crowded(all.items(), k)) all.compact(floor);
   std::vector<Candidate> best = std::move(all.items());
