@@ -79,7 +79,8 @@ inline float likely_kth(const std::vector<Candidate>& items, size_t k) {
   middles.reserve(items.size());
   for (const Candidate& c : items) {
     const float middle = 0.5f * c.low + 0.5f * c.high;
-    middles.push_back(middle <= c.high ? middle : c.low);  // NaN from -inf to inf; halves of subnormal numbers round up
+    // NaN from -inf to inf, and where the data holds NaN; halves of subnormal numbers round up.
+    middles.push_back(middle <= c.high ? middle : c.low <= c.high ? c.low : kNoFloor);
   }
   const auto kth = middles.begin() + static_cast<std::ptrdiff_t>(k - 1);
   std::nth_element(middles.begin(), kth, middles.end(), std::greater<>());
@@ -94,7 +95,7 @@ void settle(std::vector<Candidate>& items, size_t k, const BetterExact& better, 
   auto known = items.begin();  // what comes before is exact
   const auto know = [&](float floor) {
     const auto begin = known;
-    known = std::partition(begin, items.end(), [=](const Candidate& c) { return c.high >= floor; });
+    known = std::partition(begin, items.end(), [=](const Candidate& c) { return !(c.high < floor); });  // NaN too
     score_all(std::span(begin, known), score);
     if (known == begin || items.size() <= k) return;
     std::nth_element(items.begin(), items.begin() + static_cast<std::ptrdiff_t>(k - 1), known, better);
