@@ -41,8 +41,10 @@ real: .venv/.workflow  ## the same on real text: OpenStax textbooks, or offline 
 test: .venv/.test  ## all tests, on the CPU, three files at once, the longest first; ARGS="-k topk" for some
 	@python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)  # that of SLURM mostly waits
 
-quick: .venv/.test  ## the tests that take under two minutes together: no SLURM, no whole workflow, no real data
-	@python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -q -m "not slow and not real and not gpu" src tests/repo tests/unit $(ARGS)
+# Folders of tests that load models, compile, or draw whole reports: those of the part that you work on are named besides.
+HEAVY := $(addprefix tests/unit/,training pretraining models topk stages endpoints report)
+quick: .venv/.test  ## the tests that take under two minutes together: no models, no top-k, no SLURM, no workflow; ARGS="tests/unit/topk" for more
+	@python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -q -m "not slow and not real and not gpu" src tests/repo $(filter-out $(HEAVY) %/published.py %/__pycache__,$(wildcard tests/unit/*)) $(ARGS)
 
 lint: .venv/.lint  ## style, types, the workflow's own linter, dead links of the documentation
 	ruff check .
