@@ -9,7 +9,6 @@ The package gguf reads a whole vocabulary first, which takes seconds. Format: gg
 from __future__ import annotations
 
 import struct
-from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -62,7 +61,7 @@ class GgufFile:
         """How many positions the model has; 0: it does not say."""
         return int(self._found.get(f"{self.architecture}.context_length") or 0)
 
-    @cached_property
+    @property
     def has_chat_template(self) -> bool:
         """Whether its tokenizer has a chat template."""
         return bool(self._found.get("tokenizer.chat_template"))
