@@ -182,11 +182,12 @@ def _answerer(row: Row) -> Any:
     from jmlr.corpus.prompt import Prompter
     from jmlr.corpus.tables import read_table
     from jmlr.inference.questions import Passages
-    from jmlr.models.llm import check_context, load_adapter, load_llm
+    from jmlr.models.llm import load_to_answer
 
-    model, tokenizer = load_llm(row.llm, precision=row.reading.llm_precision)
-    check_context(model.config, row.reading.llm_tokens, row.llm)
-    model = (load_adapter(model, row.adapter, trainable=False) if row.adapter else model).eval()
+    reading = row.reading
+    model, tokenizer = load_to_answer(
+        row.llm, row.adapter, precision=reading.llm_precision, tokens=reading.llm_tokens
+    )
     chat = row.answer.model_dump(include={"chat", "chat_template_kwargs"})
     prompter = Prompter(tokenizer, **row.reading.model_dump(exclude={"llm_precision"}), **chat)
     table = read_table(row.run / "prepare/passages.parquet") if row.searches else None

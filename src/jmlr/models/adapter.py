@@ -27,6 +27,23 @@ def fuse_lora(llm: nn.Module) -> int:
     return len(layers)
 
 
+def fuse_for_answering(llm: nn.Module) -> None:
+    """The same for a model that trains no further: adapters take the precision of their layers, so that no input is cast for them.
+
+    What autocast does in training, once. An adapter of a bfloat16 layer is rounded as a bfloat16 product rounds it.
+    """
+    from peft.tuners.lora import Linear
+
+    fuse_lora(llm)
+    for layer in llm.modules():
+        if isinstance(layer, Linear) and type(layer.get_base_layer()) is nn.Linear:
+            for name in layer.active_adapters:
+                if name in layer.lora_A:
+                    weight = layer.get_base_layer().weight
+                    layer.lora_A[name].to(weight.dtype)
+                    layer.lora_B[name].to(weight.dtype)
+
+
 @cache
 def _fused() -> type:
     """Return peft's LoRA layer with another forward pass."""
@@ -58,9 +75,9 @@ def _forward(layer: Any, x: Tensor) -> Tensor:
     a, b = layer.lora_A[name].weight, layer.lora_B[name].weight
     scale, dropout = layer.scaling[name], layer.lora_dropout[name]
     rows, (outer, inner) = x.numel() // x.shape[-1], base.weight.shape
-    exact = not torch.is_autocast_enabled(x.device.type)  # a bfloat16 sum of W and B A would lose most of B A
+    half = torch.is_autocast_enabled(x.device.type) or x.dtype.itemsize < 4  # its sum of W and B A would lose most of B A
     still = not (layer.training and isinstance(dropout, nn.Dropout) and dropout.p > 0)
-    if not torch.is_grad_enabled() and exact and still and rows * (inner + outer) > inner * outer:
+    if not torch.is_grad_enabled() and not half and still and rows * (inner + outer) > inner * outer:
         return F.linear(x, torch.addmm(base.weight, b, a, alpha=scale), base.bias)
     y, small = F.linear(x, base.weight, base.bias), F.linear(dropout(x), a)
     return torch.addmm(y.flatten(0, -2), small.flatten(0, -2), b.T, alpha=scale).view(y.shape)

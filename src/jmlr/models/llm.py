@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from jmlr.models.adapter import fuse_for_answering
 from jmlr.models.forward import causal, context_of, head
 from jmlr.models.load import every_row_learns, forget_tokens_beyond_the_file, gguf_of, is_gguf, pretrained, read_gguf
 from jmlr.models.tensors import at_least_float32
@@ -154,6 +155,29 @@ def load_adapter(llm: Any, folder: Path, *, trainable: bool) -> Any:
     if trainable and any(p.requires_grad and p.dtype == torch.bfloat16 for p in loaded.parameters()):
         set_peft_model_state_dict(_widened(loaded), load_peft_weights(str(folder)))  # what was rounded on loading
     return loaded
+
+
+def load_to_answer(
+    path: str, adapter: Path | None, *, precision: str, tokens: int, where: torch.device | None = None
+) -> tuple[Any, Any]:
+    """Load a model that answers, with a trained adapter if there is one, and its tokenizer.
+
+    Args:
+        path: folder, hub name, or a GGUF file.
+        adapter: folder of the adapter, or None.
+        precision: as `load_llm` takes it; the adapter is computed in it, too.
+        tokens: most tokens of a prompt with its answer.
+        where: the device; default the CPU.
+
+    Raises:
+        UserError: as `load_llm` and `check_context` do.
+    """
+    llm, tokenizer = load_llm(path, precision=precision, where=where)
+    check_context(llm.config, tokens, path)
+    if adapter is not None:
+        llm = load_adapter(llm, adapter, trainable=False)
+        fuse_for_answering(llm)
+    return llm.eval(), tokenizer
 
 
 def _widened(llm: Any) -> Any:

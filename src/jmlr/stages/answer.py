@@ -146,12 +146,13 @@ def _from_model(
     from jmlr.corpus.tables import read_table
     from jmlr.inference.answering import by_generation, by_likelihood
     from jmlr.inference.questions import Passages
-    from jmlr.models.llm import check_context, load_adapter, load_llm
+    from jmlr.models.llm import load_to_answer
     from jmlr.runtime.devices import device
 
-    model, tokenizer = load_llm(llm, precision=reading.llm_precision, where=device())
-    check_context(model.config, reading.llm_tokens, llm)
-    model = (load_adapter(model, trained / "adapter", trainable=False) if trained else model).eval()
+    adapter = trained / "adapter" if trained else None
+    model, tokenizer = load_to_answer(
+        llm, adapter, precision=reading.llm_precision, tokens=reading.llm_tokens, where=device()
+    )
     chat = options.model_dump(include={"chat", "chat_template_kwargs"})
     prompter = Prompter(tokenizer, **reading.model_dump(exclude={"llm_precision"}), **chat)
     texts, settings = Passages(read_table(table[0] / "passages.parquet"), prompter, None, 0), options.model_dump()

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from jmlr.models.adapter import fuse_lora
+from jmlr.models.adapter import fuse_for_answering, fuse_lora
 from jmlr.models.llm import add_adapter
 
 
@@ -82,3 +82,35 @@ def test_a_base_model_in_bfloat16_computed_in_bfloat16_is_at_least_as_near_to_th
     assert (x - v).norm() <= 1.02 * (w - v).norm() < 0.05 * v.norm()
     far = [torch.stack([(a - b).norm() for a, b in zip(g, one, strict=True)]).norm() for one in (h, i)]
     assert far[1] <= 1.1 * far[0]
+
+
+@torch.no_grad()
+def test_an_answering_model_in_bfloat16_keeps_all_of_its_adapter_and_casts_nothing_for_it():
+    exact, plain, fast = made(dtype=torch.float32), made(dtype=torch.bfloat16), made(dtype=torch.bfloat16)
+    for name, p in plain.named_parameters():  # so small that a bfloat16 sum with W would lose it
+        p.mul_(0.003 if "lora_B" in name else 1.0)
+    exact.load_state_dict({k: v.float() for k, v in plain.state_dict().items()})
+    fast.load_state_dict(plain.state_dict())
+    without = exact.eval()
+    truth = exact(input_ids=IDS).logits
+    with without.disable_adapter():
+        effect = (without(input_ids=IDS).logits - truth).norm()
+    fuse_for_answering(fast.eval())
+    assert {p.dtype for p in fast.parameters()} == {torch.bfloat16}
+    casts = []
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as seen:
+        got = fast(input_ids=IDS).logits
+    casts = [e for e in seen.key_averages(group_by_input_shape=True) if e.key == "aten::addmm"]
+    assert casts  # the adapter's products are added in place
+    error, peft = (got - truth).norm(), (plain.eval()(input_ids=IDS).logits - truth).norm()
+    assert error <= 1.1 * peft
+    assert effect > 0
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("length", [1, 40])
+def test_an_answering_model_in_float32_answers_as_peft_does(length):
+    plain, fast = made(dtype=torch.float32).eval(), made(dtype=torch.float32).eval()
+    fuse_for_answering(fast)
+    a, b = (m(input_ids=IDS[:, :length]).logits for m in (plain, fast))
+    assert torch.allclose(a, b, rtol=0, atol=1e-5)
