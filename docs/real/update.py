@@ -1,126 +1,239 @@
-"""Put the figures of the finished run on real text into the repository: results.csv here, the table in docs/reproduce.md.
+"""Keep what a finished run on real text found, question by question, and make the tables of all seeds kept so far.
 
-make real SEEDS="0 1 2" && .venv/bin/python docs/real/update.py
+make real DATA=FOLDER SEEDS=0 && .venv/bin/python docs/real/update.py     # any seeds, on any day
 
-For each system and dataset: hit@1 of the test questions before training and after the last round (means over seeds), and the
-change with its 95 % interval by the bootstrap over questions and seeds, paired: a drawn question or seed brings both its values.
+- outcomes/seedN.csv: a line for each test question; for each system 1 where it was right, and where it has a retriever of its own
+  1 where a gold passage came first, before training and in the round that answered (chosen on the dev split).
+- costs.csv: what each system's road added to its base model, by seed.
+- results.csv: means over seeds, with 95 % intervals over questions and seeds, and the paired difference to another system.
+
+From results.csv follow the tables of docs/real.md and README.md, and config/expected/openstax.yaml.
 """
 
 from __future__ import annotations
 
 import csv
+import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 import yaml
+from numpy.typing import NDArray
 
 from jmlr.config import Config
-from jmlr.metrics.hit import hit
-from jmlr.report.pool import bootstrap
+from jmlr.report.cost import of_system
+from jmlr.report.load import Run, read_run
+from jmlr.report.pool import Estimate, bootstrap
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-RUN = ROOT / "results/openstax"
+RESULTS = ROOT / "results/openstax"
 BEGIN, END = "<!-- real begin -->", "<!-- real end -->"
-COLUMNS = (
-    "system",
-    "title",
-    "dataset",
-    "n",
-    "seeds",
-    "before",
-    "after",
-    "change",
-    "low",
-    "high",
-    "accuracy",
-    "accuracy_n",
-)
+PAGES = ROOT / "docs/real.md", ROOT / "README.md"
+VERSUS = {  # system -> what its accuracy is compared with
+    "zero_rag": "zero",
+    "closed_book": "zero",
+    "continued": "closed_book",
+    "rag": "closed_book",
+    "jmlr": "rag",
+    "jmlr_prior": "rag",
+    "jmlr_kl": "rag",
+    "control": "rag",
+    "untouched": "zero_rag",
+    "rag_own": "closed_book",
+    "jmlr_own": "rag_own",
+}
+COLUMNS = ("system", "title", "metric", "dataset", "n", "seeds", "value", "low", "high")
+COLUMNS += ("versus", "difference", "difference_low", "difference_high")
+Table = dict[str, dict[str, str]]  # question -> column -> 1, 0 or nothing
 
 
 def main() -> None:
-    """Compute, write, splice."""
-    if not (RUN / "report/results.csv").is_file():
-        sys.exit(f'{RUN / "report/results.csv"} is not there; make real SEEDS="0 1 2" first')
+    """Keep the seeds of the finished run, if there is one, then write the tables of all."""
     cfg = Config.load(yaml.safe_load((ROOT / "config/runs/openstax.yaml").read_text()))
-    seeds = sorted(int(f.name[4:]) for f in (RUN / "jmlr").glob("seed*") if (f / "evaluate").is_dir())
-    rows = [row for name in cfg.systems for row in _rows(cfg, name, seeds)]
-    with (HERE / "results.csv").open("w", newline="") as f:
-        table = csv.DictWriter(f, COLUMNS, lineterminator="\n")
-        table.writeheader()
-        table.writerows(rows)
-    page = ROOT / "docs/reproduce.md"
-    head, _, rest = page.read_text().partition(BEGIN)
-    page.write_text(f"{head}{BEGIN}\n{markdown(rows)}\n{END}{rest.partition(END)[2]}")
+    if (RESULTS / "report/results.csv").is_file():
+        keep(cfg)
+    seeds = {int(f.stem[4:]): read(f) for f in sorted((HERE / "outcomes").glob("seed*.csv"))}
+    if not seeds:
+        sys.exit(f"neither {RESULTS}/report/results.csv nor {HERE}/outcomes/seed*.csv is there; make real first")
+    rows = results(cfg, seeds)
+    write(HERE / "results.csv", COLUMNS, rows)
+    (ROOT / "config/expected/openstax.yaml").write_text(expected(rows))
+    for page in PAGES:
+        head, _, rest = page.read_text().partition(BEGIN)
+        page.write_text(f"{head}{BEGIN}\n{markdown(cfg, rows)}\n{END}{rest.partition(END)[2]}")
 
 
-def _rows(cfg: Config, name: str, seeds: list[int]) -> list[dict[str, Any]]:
-    system, options = cfg.systems[name], cfg.train_options(name)
-    lent = system.retriever if system.retriever in cfg.systems else ""
-    moved = name if options.joint else lent
-    accuracy = _accuracy(name)
-    base = {"system": name, "title": system.title, "seeds": len(seeds), **accuracy}
-    if not moved:
-        return [{**base, "dataset": "", "n": "", **dict.fromkeys(("before", "after", "change", "low", "high"), "")}]
-    last, start = cfg.systems[moved].rounds, cfg.systems[moved].retriever
-    asked = pq.read_table(RUN / "prepare/questions.parquet", columns=["id", "dataset", "split", "gold_ids"]).to_pylist()
+def keep(cfg: Config) -> None:
+    """Write outcomes/seedN.csv for each seed of the finished run, and its lines of costs.csv."""
+    run = finished(cfg)
+    costs = [r for r in read_lines(HERE / "costs.csv") if int(r["seed"]) not in run.seeds]
+    for seed in run.seeds:
+        table = outcomes(cfg, run, seed)
+        columns = ["dataset", "question", *dict.fromkeys(c for r in table.values() for c in r)]
+        lines = [{"dataset": d, "question": q, **row} for (d, q), row in sorted(table.items())]
+        write(HERE / f"outcomes/seed{seed}.csv", columns, lines)
+    for system in run.systems:
+        cost = of_system(run, system)
+        for seed in run.seeds_of(system.name):
+            costs.append({"seed": seed, "system": system.name, "seconds": round(cost.adaptation.seconds),
+                          "cpu_seconds": round(cost.adaptation.cpu_seconds), "flops": f"{cost.adaptation.flops:.3g}",
+                          "training_seconds": round(cost.training.seconds)})  # fmt: skip
+    write(HERE / "costs.csv", list(costs[0]), sorted(costs, key=lambda r: int(r["seed"])))
+
+
+def finished(cfg: Config) -> Run:
+    """Read the finished run."""
+    systems = {k: {**v.model_dump(), "train": dict(cfg.train_options(k))} for k, v in cfg.systems.items()}
+    folders = {what: sorted(RESULTS.glob(f"*/seed*/{what}")) for what in ("evaluate", "answer", "pretrain")}
+    rounds = [p.parent for p in sorted(RESULTS.glob("*/seed*/r*/*/manifest.json"))]
+    rounds += [p.parent for p in sorted(RESULTS.glob("*/seed*/r*/encode/*/manifest.json"))]
+    trainings = [p for p in rounds if p.name == "train"]
+    costs = [*folders["pretrain"], *(p for p in rounds if p.name != "train")]
+    return read_run(
+        "openstax", systems, RESULTS / "prepare", folders["evaluate"], folders["answer"], trainings, costs
+    )
+
+
+def outcomes(cfg: Config, run: Run, seed: int) -> dict[tuple[str, str], dict[str, int]]:
+    """Return a seed's outcomes: (dataset, question) -> column -> 0 or 1."""
+    table: dict[tuple[str, str], dict[str, int]] = {}
+    for name, system in cfg.systems.items():
+        own = seed if (name, seed) in run.answers else min(run.seeds_of(name))  # who is not trained answers once
+        answers = run.answers[name, own]
+        for question, dataset, split, right in zip(
+            answers.ids, answers.datasets, answers.splits, answers.correct, strict=True
+        ):
+            if split == "test":
+                table.setdefault((dataset, question), {})[f"{name} right"] = int(right)
+        if not cfg.train_options(name).joint:
+            continue
+        last = run.answering(run.system(name)).get(own, system.rounds)
+        values = run.values[name, own]
+        for dataset in values.datasets:
+            for when, number in (("before", 0), ("after", last)):
+                for question, hit in values.of(number, dataset, "test", "hit", 1).items():
+                    table.setdefault((dataset, question), {})[f"{name} {when}"] = int(hit)
+    return table
+
+
+def results(cfg: Config, seeds: dict[int, Table]) -> list[dict[str, Any]]:
+    """Return the rows of results.csv."""
     rows = []
-    for dataset in dict.fromkeys(q["dataset"] for q in asked):
-        gold = {
-            q["id"]: q["gold_ids"] for q in asked if (q["dataset"], q["split"]) == (dataset, "test") and q["gold_ids"]
-        }
-        first = _hits(RUN / f"{start}/r0/search", gold)
-        after = np.stack([_hits(RUN / f"{moved}/seed{seed}/r{last}/search", gold) for seed in seeds])
-        change = bootstrap([after - first])
-        figures = {
-            "before": first.mean(),
-            "after": after.mean(),
-            "change": change.value,
-            "low": change.low,
-            "high": change.high,
-        }
-        rows.append({**base, "dataset": dataset, "n": len(gold), **{k: f"{v:.6f}" for k, v in figures.items()}})
+    datasets = sorted({r["dataset"] for table in seeds.values() for r in table.values()})
+    for name, system in cfg.systems.items():
+        for dataset in datasets:
+            base = {"system": name, "title": system.title, "dataset": dataset, "seeds": len(seeds)}
+            right = column(seeds, dataset, f"{name} right")
+            versus = VERSUS.get(name, "")
+            other = column(seeds, dataset, f"{versus} right") if versus else None
+            rows.append({**base, "metric": "accuracy", **figures(right, other), "versus": versus})
+            after = column(seeds, dataset, f"{name} after")
+            if after.size:
+                before = column(seeds, dataset, f"{name} before")
+                rows.append({**base, "metric": "hit@1", **figures(after, before), "versus": "before training"})
     return rows
 
 
-def _hits(search: Path, gold: dict[str, list[str]]) -> np.ndarray:
-    """Return hit@1 of the questions, in the order of `gold`."""
-    table = pq.read_table(search / "candidates.parquet", columns=["question_id", "ids"]).to_pylist()
-    ranked = {r["question_id"]: r["ids"] for r in table if r["question_id"] in gold}
-    return np.array([hit(ranked[q], frozenset(g), 1) for q, g in gold.items()])
+def column(seeds: dict[int, Table], dataset: str, name: str) -> NDArray[np.float64]:
+    """Return a column of outcomes [seeds, questions]; empty where there is none."""
+    questions = sorted({q for table in seeds.values() for q, r in table.items() if r["dataset"] == dataset})
+    held = [[table[q].get(name, "") for q in questions] for table in seeds.values()]
+    known = [i for i in range(len(questions)) if all(row[i] != "" for row in held)]
+    return np.array([[float(row[i]) for i in known] for row in held])
 
 
-def _accuracy(name: str) -> dict[str, str]:
-    with (RUN / "report/results.csv").open() as f:
-        found = [
-            r
-            for r in csv.DictReader(f)
-            if (r["system"], r["seed"], r["metric"], r["split"]) == (name, "all", "accuracy", "test")
-        ]
-    return {"accuracy": found[0]["value"], "accuracy_n": found[0]["n"]} if found else {"accuracy": "", "accuracy_n": ""}
+def figures(values: NDArray[np.float64], other: NDArray[np.float64] | None) -> dict[str, Any]:
+    """Return the mean and the difference to `other`, paired, with their intervals."""
+    own = bootstrap([values])
+    told = {"n": values.shape[1], "value": own.value, "low": own.low, "high": own.high}
+    if other is None:
+        return {**told, **dict.fromkeys(("difference", "difference_low", "difference_high"), "")}
+    apart: Estimate = bootstrap([values - other])
+    return {**told, "difference": apart.value, "difference_low": apart.low, "difference_high": apart.high}
 
 
-def markdown(rows: list[dict[str, Any]]) -> str:
-    """Return the table: one line for each system, hit@1 by dataset, accuracy."""
-    names = list(dict.fromkeys(r["dataset"] for r in rows if r["dataset"]))
-    count = {r["dataset"]: r["n"] for r in rows}
-    heads = ["system", *(f"hit@1, {n.removeprefix('openstax_')} (n = {count[n]})" for n in names), "accuracy"]
-    lines = ["| " + " | ".join(heads) + " |", "|" + " :-- |" * (len(heads) - 1) + " --: |"]
-    for system in dict.fromkeys(r["system"] for r in rows):
-        own = {r["dataset"]: r for r in rows if r["system"] == system}
-        first = next(iter(own.values()))
-        cells = [_cell(own[n]) if n in own else "-" for n in names]
-        accuracy = f"{100 * float(first['accuracy']):.1f}" if first["accuracy"] else "-"
-        lines.append("| " + " | ".join([first["title"], *cells, accuracy]) + " |")
+def markdown(cfg: Config, rows: Sequence[dict[str, Any]]) -> str:
+    """Return the table: a line for each system; accuracy and hit@1 by dataset, in %."""
+    datasets = list(dict.fromkeys(r["dataset"] for r in rows))
+    short = {d: d.removeprefix("openstax_") for d in datasets}
+    n = {d: next(r["n"] for r in rows if r["dataset"] == d) for d in datasets}
+    heads = ["system", *(f"accuracy, {short[d]} (n = {n[d]})" for d in datasets), "compared with"]
+    heads += [f"hit@1, {short[d]}" for d in datasets]
+    lines = ["| " + " | ".join(heads) + " |", "|" + " :-- |" * len(heads)]
+    for name, system in cfg.systems.items():
+        own = {(r["metric"], r["dataset"]): r for r in rows if r["system"] == name}
+        versus = VERSUS.get(name)
+        cells = [system.title, *(level(own["accuracy", d]) for d in datasets)]
+        cells.append(cfg.systems[versus].title if versus else "-")
+        cells += [moved(own["hit@1", d]) if ("hit@1", d) in own else "-" for d in datasets]
+        lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
-def _cell(row: dict[str, Any]) -> str:
-    before, after, change, low, high = (100 * float(row[k]) for k in ("before", "after", "change", "low", "high"))
-    return f"{before:.1f} → {after:.1f}: {change:+.1f} [{low:+.1f}, {high:+.1f}]"
+def level(row: dict[str, Any]) -> str:
+    """Return an accuracy with its interval, and the difference to the system it is compared with."""
+    value, low, high = (100 * float(row[k]) for k in ("value", "low", "high"))
+    return f"{value:.1f} ({low:.1f} to {high:.1f})" + (f"; {apart(row)}" if row["versus"] else "")
+
+
+def moved(row: dict[str, Any]) -> str:
+    """Return a share before and after training, and the change."""
+    after, change = 100 * float(row["value"]), 100 * float(row["difference"])
+    return f"{after - change:.1f} → {after:.1f}: {apart(row)}"
+
+
+def apart(row: dict[str, Any]) -> str:
+    """Return a difference with its interval."""
+    value, low, high = (100 * float(row[k]) for k in ("difference", "difference_low", "difference_high"))
+    return f"{value:+.1f} [{low:+.1f}, {high:+.1f}]"
+
+
+def expected(rows: Sequence[dict[str, Any]]) -> str:
+    """Return config/expected/openstax.yaml."""
+    seeds, counts = rows[0]["seeds"], {r["dataset"]: r["n"] for r in rows if r["metric"] == "accuracy"}
+    lines = [
+        f"# Figures of docs/real/results.csv, in %, {seeds} seed{'s' * (int(seeds) != 1)}; written by docs/real/update.py.",
+        "source: docs/real/results.csv",
+        "okish_points: 3",
+        "n: {" + ", ".join(f"{dataset}: {n}" for dataset, n in counts.items()) + "}",
+    ]
+    for key, metric in (("accuracy", "accuracy"), ("hit", "hit@1")):
+        lines.append(f"{key}:")
+        chosen = [r for r in rows if r["metric"] == metric]
+        for name in dict.fromkeys(r["system"] for r in chosen):
+            own = [r for r in chosen if r["system"] == name]
+            cells = [
+                f"{r['dataset']}: {{value: {100 * r['value']:.2f}, low: {100 * r['low']:.2f}, high: {100 * r['high']:.2f}}}"
+                for r in own
+            ]
+            lines.append(f"  {name}: {{title: {json.dumps(own[0]['title'])}, {', '.join(cells)}}}")
+    return "\n".join(lines) + "\n"
+
+
+def read(file: Path) -> Table:
+    """Read the outcomes of a seed."""
+    return {r["question"]: r for r in read_lines(file)}
+
+
+def read_lines(file: Path) -> list[dict[str, Any]]:
+    """Read a CSV file, if it is there."""
+    if not file.is_file():
+        return []
+    with file.open(newline="") as f:
+        return list(csv.DictReader(f))
+
+
+def write(file: Path, columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> None:
+    """Write a CSV file."""
+    file.parent.mkdir(exist_ok=True)
+    with file.open("w", newline="") as f:
+        table = csv.DictWriter(f, columns, restval="", lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows)
 
 
 if __name__ == "__main__":

@@ -147,7 +147,7 @@ def _found(run: Path, search: Path, question: str, options: list[str], count: in
     settings = {FORMER.get(k, (k,))[0]: v for k, v in encoded["options"].items()}
     retrieval = RetrievalOptions(**{k: settings[k] for k in RetrievalOptions.model_fields if k in settings})
     retriever = load_retriever(
-        model_of(run, encoded["notes"]["retriever"]), query_tokens=retrieval.retriever_query_tokens
+        model_of(run, encoded["notes"]["retriever"]), query_tokens=retrieval.search_lengths["query_tokens"]
     ).eval()
     with torch.no_grad():
         ids = retriever.tokenize([query_text(question, options, retrieval.query_options)], side="query")

@@ -113,6 +113,36 @@ def load_retriever(
     return one if encoders in (None, "shared") else _freeze(TwoEncoders(copy.deepcopy(one), one), encoders)
 
 
+def ready_to_train(retriever: Retriever, weights: str, dropout: float) -> None:
+    """Choose what of a retriever is trained, and with how much dropout.
+
+    Args:
+        retriever: as `load_retriever` made it; what is frozen stays so, and without dropout.
+        weights: 'all', or 'embeddings': of words, positions and types, and the norm behind them.
+        dropout: of all its dropout layers; 0: none, it stays in evaluation mode.
+
+    Raises:
+        UserError: nothing is left to train, or dropout is asked of a retriever that has no such layer.
+    """
+    for one in (retriever.query, retriever.passage) if isinstance(retriever, TwoEncoders) else (retriever,):
+        if not any(p.requires_grad for p in one.parameters()):
+            continue
+        if weights == "embeddings":
+            part = getattr(one.encoder, "embeddings", None) or one.encoder.get_input_embeddings()
+            kept = {id(p) for p in part.parameters() if p.requires_grad}
+            for p in one.parameters():
+                p.requires_grad_(id(p) in kept)
+            if not kept:
+                raise UserError("retriever_weights embeddings: this retriever has no embeddings that can be trained")
+        if dropout:
+            layers = [m for m in one.modules() if isinstance(m, nn.Dropout)]
+            if not layers:
+                raise UserError(f"retriever_dropout {dropout}: this retriever has no dropout layer; set it to 0")
+            for layer in layers:
+                layer.p = dropout
+            one.train()
+
+
 def parts_of(folder: Path) -> list[tuple[Path, str]]:
     """Return the one or two retrievers that a folder holds, each as (folder, its kind).
 

@@ -92,12 +92,20 @@ class RetrievalOptions(Closed):
     retriever_query_tokens: Count = option(
         0, "most tokens of a query (a ColBERT's queries are filled up to them); 0: what the retriever was made for"
     )
+    retriever_search_query_tokens: Count = option(
+        0, "most tokens of a query that candidates are searched with; 0: retriever_query_tokens"
+    )
     retriever_passage_tokens: Count = option(0, "most tokens of a passage; 0: what the retriever was made for")
 
     @property
     def lengths(self) -> dict[str, Any]:
-        """What a retriever cuts at, as `jmlr.models.retriever.load_retriever` takes it."""
+        """What a retriever cuts at in training, as `jmlr.models.retriever.load_retriever` takes it."""
         return {"query_tokens": self.retriever_query_tokens, "passage_tokens": self.retriever_passage_tokens}
+
+    @property
+    def search_lengths(self) -> dict[str, Any]:
+        """The same where vectors are searched."""
+        return {**self.lengths, "query_tokens": self.retriever_search_query_tokens or self.retriever_query_tokens}
 
 
 class ReadingOptions(PromptOptions):

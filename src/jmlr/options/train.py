@@ -36,6 +36,14 @@ class TrainOptions(Closed):
         "shared: one encoder reads queries and passages; separate: one each, beginning as copies; query_only: only the "
         "queries' is trained, so that passages keep their vectors and their index",
     )
+    retriever_weights: Literal["all", "embeddings"] = option(
+        "all",
+        "which of the retriever's weights are trained; embeddings: those of words, positions and types and their norm, as in the "
+        "released code",
+    )
+    retriever_dropout: Annotated[float, Field(ge=0, lt=1)] = option(
+        0.0, "in the retriever while it is trained; the released code: 0.1"
+    )
     retriever_train_passage_tokens: Count = option(
         0, "most tokens of a passage that the retriever encodes in training; 0: as many as in the index"
     )
@@ -67,11 +75,17 @@ class TrainOptions(Closed):
     weight_decay: Rate = option(0.0, "of AdamW, on matrices only")
     warmup_steps: Count | None = option(
         None,
-        "linear warm-up of each round; then linear decay to a tenth at the last step of the last round; none given: a tenth of "
-        "the round's steps, at most 100",
+        "linear warm-up of each round; then linear decay to `learning_rate_end` at the last step of the last round; none given: a "
+        "tenth of the round's steps, at most 100",
+    )
+    learning_rate_end: Annotated[float, Field(ge=0, le=1)] = option(
+        0.1, "share of the peak rates that the decay ends at; Hugging Face's linear schedule: 0"
     )
     llm_clip_norm: Rate = option(1.0, "largest gradient norm of the LLM; 0: no clipping")
     retriever_clip_norm: Rate = option(0.0, "largest gradient norm of the retriever; 0: no clipping")
+    clip_together: bool = option(
+        False, "llm_clip_norm is of the gradients of both models together, as where one model holds both"
+    )
     lora_rank: Positive = option(8, "of the LoRA adapter")
     lora_alpha: Positive = option(16, "of the LoRA adapter")
     lora_dropout: Annotated[float, Field(ge=0, lt=1)] = option(0.0, "of the LoRA adapter")

@@ -47,7 +47,7 @@ def encode(
     inputs = {"prepared": prepared, "retriever": Path(retriever)}
     variants = {"retriever": kind_of(Path(retriever))}
     with stage_output(out, "encode", inputs=inputs, options=[options, retrieval], variants=variants) as (folder, notes):
-        model = load_retriever(retriever, **retrieval.lengths).to(device()).eval()
+        model = load_retriever(retriever, **retrieval.search_lengths).to(device()).eval()
         table = read_table(prepared / f"{part}.parquet")
         first, last = shard_rows(shard, len(table))
         rows = table.slice(first, last - first).to_pylist()

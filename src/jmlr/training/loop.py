@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from jmlr.inference.questions import Question
+from jmlr.options import TrainOptions
 from jmlr.runtime import distributed, meter
 from jmlr.runtime.devices import no_subnormals
 from jmlr.runtime.errors import UserError
@@ -85,7 +86,9 @@ def train_round(
     with boards, StopSignal() as stop, ReadAhead(session) as ahead, no_subnormals():
         for step in range(begin, steps.last):
             began = time.perf_counter()
-            factor = learning_rate_factor(step, steps.total, warmup=steps.warmup, since=step - steps.first)
+            factor = learning_rate_factor(
+                step, steps.total, warmup=steps.warmup, since=step - steps.first, floor=options.learning_rate_end
+            )
             set_learning_rates(session.optimiser, factor)
             ahead.ready(step, steps.last)
             try:
@@ -132,13 +135,8 @@ def one_step(session: Session, step: int, stop: StopSignal) -> tuple[dict[str, f
         losses = {"loss_lm": result.loss_lm, "loss_rank": result.loss_rank}
         tally.add({k: (v * len(part), len(part)) for k, v in losses.items() if v is not None})
         tally.add(result.figures)
-    norms = {}
-    for name, model, most in (
-        ("llm", llm, options.llm_clip_norm),
-        ("retriever", retriever, options.retriever_clip_norm),
-    ):
-        if model is not None:
-            norms[f"{name}_gradient_norm"] = gather_and_clip(model, most)
+    trained = {"llm": llm, **({"retriever": retriever} if retriever is not None else {})}
+    norms = {f"{name}_gradient_norm": norm for name, norm in gather_and_clip(trained, options).items()}
     values, stopping = tally.read(norms, stop.asked)
     _check_finite(values, step)
     session.optimiser.step()
@@ -153,13 +151,20 @@ def share(batch: list[Question], ranks: distributed.Ranks) -> list[Question]:
     return batch[n * ranks.rank // ranks.size : n * (ranks.rank + 1) // ranks.size]
 
 
-def gather_and_clip(model: nn.Module, most: float) -> Tensor:
-    """Add up a model's gradients over the ranks, clip them to a norm (0: not at all), and return the norm before."""
-    distributed.add_up_gradients(model.parameters())
-    moved = [p for p in model.parameters() if p.grad is not None]
-    if not moved:
-        return torch.zeros(())
-    return nn.utils.clip_grad_norm_(moved, most or math.inf)
+def gather_and_clip(models: dict[str, nn.Module], options: TrainOptions) -> dict[str, Tensor]:
+    """Add up the gradients of models over the ranks, clip them to their norms (0: not at all), and return the norms before."""
+    norms, moved = {}, {}
+    for name, model in models.items():
+        distributed.add_up_gradients(model.parameters())
+        moved[name] = [p for p in model.parameters() if p.grad is not None]
+        gradients = [p.grad for p in moved[name] if p.grad is not None]
+        none = torch.zeros((), device=next(model.parameters()).device)
+        norms[name] = nn.utils.get_total_norm(gradients) if gradients else none
+    for name, parameters in moved.items():
+        most = options.llm_clip_norm if name == "llm" or options.clip_together else options.retriever_clip_norm
+        norm = torch.stack(list(norms.values())).norm() if options.clip_together else norms[name]
+        nn.utils.clip_grads_with_norm_(parameters, most or math.inf, norm)
+    return norms
 
 
 def _backward(weight: float) -> Callable[[Tensor], None]:

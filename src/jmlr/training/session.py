@@ -18,7 +18,7 @@ from jmlr.inference.questions import Passages, Question, read_questions
 from jmlr.inference.reading_check import check_reading, report
 from jmlr.models.adapter import fuse_lora
 from jmlr.models.llm import add_adapter, check_context, load_adapter, load_llm, save_adapter
-from jmlr.models.retriever import Retriever, load_retriever
+from jmlr.models.retriever import Retriever, load_retriever, ready_to_train
 from jmlr.models.vocabulary import LOOKED_AT, foreign
 from jmlr.options import ReadingOptions, RetrievalOptions, TrainOptions
 from jmlr.runtime import devices
@@ -70,6 +70,8 @@ class Session:
         model, tokenizer = adapted_llm(llm, previous, where, seed, options, reading)
         encoders = options.retriever_encoders
         trained = load_retriever(retriever, encoders=encoders, **retrieval.lengths).to(where) if retriever else None
+        if trained is not None:
+            ready_to_train(trained, options.retriever_weights, options.retriever_dropout)
         prompter = Prompter(tokenizer, **reading.model_dump(exclude={"llm_precision"}))
         table = read_table(prepared / "passages.parquet")
         kept = None
