@@ -9,14 +9,20 @@
     hit:
       jmlr: {title: JMLR, world: {value: 64.2, low: 53.5, high: 73.5}}
 
+    differences:                                  # of accuracy, in points; time: the ratio of what the two roads' trainings take
+      - {of: jmlr, to: rag, medqa_usmle: 2.6, all: 2.8}
+      - {of: jmlr, to: pretrain, time: 0.26}
+
 OK: the expected value is in our interval, or ours in its interval (given, or Wilson's from its n). OKISH: the intervals
 overlap, or the two are at most `okish_points` apart. FAIL: else, in either direction. Datasets match whatever their case
-and punctuation. A mean (`all`) compares with a mean over the same datasets only: see `Expected.within`.
+and punctuation. A difference is held against the paired interval on the same questions: OK where that excludes zero and holds
+what is expected, OKISH where it excludes zero on the same side, FAIL else: a null result replicates nothing. A ratio of time is
+OK within a quarter of what is expected, OKISH on the same side of 1. A mean (`all`) compares with a mean over the same datasets only: see `Expected.within`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -25,10 +31,13 @@ import yaml
 
 from jmlr.metrics.statistics.interval import wilson
 from jmlr.report.load import ALL, Row
+from jmlr.report.pool import Estimate
 from jmlr.runtime.errors import UserError
 
 METRICS = ("accuracy", "hit")
-KEYS = ("source", "okish_points", "n", *METRICS)
+KEYS = ("source", "okish_points", "n", *METRICS, "differences")
+TIME = "time"
+NEAR = 1.25  # times the expected ratio of two times, either way
 
 
 @dataclass(frozen=True)
@@ -42,6 +51,16 @@ class Value:
 
 
 @dataclass(frozen=True)
+class Gap:
+    """What one system should have more than another: shares by dataset (`plain` names), and the ratio of their times if known."""
+
+    first: str
+    second: str
+    values: Mapping[str, float]
+    time: float | None = None
+
+
+@dataclass(frozen=True)
 class Expected:
     """What a run should find: values by metric, system and dataset (`plain` names), with the systems' titles."""
 
@@ -50,6 +69,7 @@ class Expected:
     titles: Mapping[str, str] = field(default_factory=dict)
     values: Mapping[tuple[str, str, str], Value] = field(default_factory=dict)
     names: Mapping[str, str] = field(default_factory=dict)  # of datasets, as the file has them
+    gaps: Sequence[Gap] = ()
     note: str = ""
 
     def within(self, datasets: Mapping[str, Collection[str]]) -> Expected:
@@ -117,6 +137,20 @@ def verdict(ours: Row, theirs: Value, okish: float) -> str:
     return "OKISH" if meet or abs(ours.value - theirs.value) <= okish + 1e-9 else "FAIL"
 
 
+def gap_verdict(ours: Estimate, theirs: float) -> str:
+    """Return OK, OKISH or FAIL for a difference; see the head of this file."""
+    if not ours.beyond_zero or (ours.value > 0) != (theirs > 0):
+        return "FAIL"
+    return "OK" if ours.low <= theirs <= ours.high else "OKISH"
+
+
+def time_verdict(ours: float, theirs: float) -> str:
+    """Return OK, OKISH or FAIL for a ratio of times; see the head of this file."""
+    if 1 / NEAR <= ours / theirs <= NEAR:
+        return "OK"
+    return "OKISH" if (ours < 1) == (theirs < 1) else "FAIL"
+
+
 def _interval(figure: Row | Value) -> tuple[float, float] | None:
     return None if figure.low is None or figure.high is None else (figure.low, figure.high)
 
@@ -150,7 +184,21 @@ def read_expected(path: Path | None) -> Expected:
                     names[plain(dataset)] = dataset
                     where = f"{path}: {metric}.{system}.{dataset}"
                     values[metric, system, plain(dataset)] = _value(value, sizes.get(plain(dataset)), where)
-    return Expected(str(given.get("source", "")), float(given.get("okish_points", 3)) / 100, titles, values, names)
+    gaps = [_gap(entry, f"{path}: differences[{i}]") for i, entry in enumerate(given.get("differences") or [])]
+    return Expected(str(given.get("source", "")), float(given.get("okish_points", 3)) / 100, titles, values, names, gaps)
+
+
+def _gap(given: Any, where: str) -> Gap:
+    """Read {of, to, dataset: points, time: ratio}."""
+    try:
+        rest = dict(given)
+        first, second, time = str(rest.pop("of")), str(rest.pop("to")), rest.pop(TIME, None)
+        values = {plain(dataset): float(points) / 100 for dataset, points in rest.items()}
+        return Gap(first, second, values, None if time is None else float(time))
+    except (TypeError, ValueError, KeyError):
+        raise UserError(
+            f"{where}: {given!r}; allowed: {{of: SYSTEM, to: SYSTEM, DATASET: points, time: ratio}}"
+        ) from None
 
 
 def _value(given: Any, n: int | None, where: str) -> Value:

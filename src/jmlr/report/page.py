@@ -24,7 +24,7 @@ from jmlr.report.load import ALL, Job, Row, Run, System
 from jmlr.report.pool import headline, lookup, main_joint
 from jmlr.report.settings import HEADS, settings
 from jmlr.report.significance import Pair, p_value
-from jmlr.report.tables import lines, verdict_line, verdicts
+from jmlr.report.tables import apart, lines, verdict_line, verdicts
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.stages import STAGES
 from jmlr.runtime.summary import duration
@@ -63,6 +63,7 @@ def render(
         lines=lines(run, expected),
         expected=expected,
         verdicts=verdicts(run, expected),
+        apart=apart(run, expected),
         summary=verdict_line(run, expected),
         beside=_beside(run, expected),
         pairs=pairs,

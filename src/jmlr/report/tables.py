@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jmlr.report import cost
-from jmlr.report.expected import Expected, Value
+from jmlr.report.expected import Expected, Value, gap_verdict, plain, time_verdict
 from jmlr.report.finding import best_row, hits, pct, sentences
 from jmlr.report.load import ALL, COLUMNS, Row, Run, System
-from jmlr.report.pool import fields, headline, lookup, ordered
+from jmlr.report.pool import Estimate, difference, fields, headline, lookup, ordered
 
 WIDTH, MOST_FAILED = 100, 3
 
@@ -88,14 +88,58 @@ def verdicts(run: Run, expected: Expected) -> list[tuple[Row, Value, str]]:
     return found
 
 
+@dataclass(frozen=True)
+class Apart:
+    """An expected difference beside ours: in accuracy on a dataset, or (dataset "") the ratio of two times."""
+
+    first: System
+    second: System
+    dataset: str
+    ours: Estimate | float
+    theirs: float
+    verdict: str
+
+    def told(self) -> str:
+        """Say it in words."""
+        two = f"{self.first.title} less {self.second.title}"
+        if isinstance(self.ours, Estimate):
+            figures = (100 * x for x in (self.ours.value, self.ours.low, self.ours.high, self.theirs))
+            return "{}, accuracy on {}: {:+.1f} ({:+.1f} to {:+.1f}) for {:+.1f}".format(two, self.dataset, *figures)
+        return f"training of {self.first.title} over that of {self.second.title}: {self.ours:.2f} for {self.theirs:.2f}"
+
+
+def apart(run: Run, expected: Expected) -> list[Apart]:
+    """Return every expected difference of two systems of the run, on the datasets that it has; a mean only over all of these."""
+    have, split = {s.name: s for s in run.systems}, headline(run)[1]
+    datasets = sorted({r.dataset for r in run.rows if (r.metric, r.split) == ("accuracy", split)} - {ALL})
+    found = []
+    for gap in expected.gaps:
+        if not {gap.first, gap.second} <= set(have):
+            continue
+        first, second = have[gap.first], have[gap.second]
+        values = {d: gap.values[plain(d)] for d in datasets if plain(d) in gap.values}
+        if len(values) == len(datasets) > 1 and ALL in gap.values:
+            values[ALL] = sum(values.values()) / len(values)
+        for dataset, theirs in values.items():
+            ours = difference(run, first.name, second.name, dataset, split)
+            found.append(Apart(first, second, dataset, ours, theirs, gap_verdict(ours, theirs)))
+        times = [cost.of_system(run, s).adaptation.seconds for s in (first, second)]
+        if gap.time and all(times):
+            ratio = times[0] / times[1]
+            found.append(Apart(first, second, "", ratio, gap.time, time_verdict(ratio, gap.time)))
+    return found
+
+
 def verdict_line(run: Run, expected: Expected) -> str:
     """Say how the run stands beside what is expected, in one line; "" where nothing is."""
-    found = verdicts(run, expected)
-    if not found:
+    found, differences = verdicts(run, expected), apart(run, expected)
+    if not found and not differences:
         return f"Beside the expected values ({expected.source}): {expected.note}." if expected.note else ""
-    counts = ", ".join(f"{sum(v == name for *_, v in found)} {name}" for name in ("OK", "OKISH", "FAIL"))
+    all_verdicts = [v for *_, v in found] + [d.verdict for d in differences]
+    counts = ", ".join(f"{all_verdicts.count(name)} {name}" for name in ("OK", "OKISH", "FAIL"))
     failed = [f"{run.system(row.system).title}, {row.metric}{'' if row.k is None else f'@{row.k}'} on {row.dataset}: "
               f"{pct(row.value)} for {pct(value.value)}" for row, value, v in found if v == "FAIL"]  # fmt: skip
+    failed += [d.told() for d in differences if d.verdict == "FAIL"]
     more = f"; and {len(failed) - MOST_FAILED} more" if len(failed) > MOST_FAILED else ""
     told = f". FAIL: {'; '.join(failed[:MOST_FAILED])}{more}" if failed else ""
     return f"Beside the expected values ({expected.source}): {counts}{told}{f'; {expected.note}' if expected.note else ''}."

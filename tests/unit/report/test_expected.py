@@ -12,6 +12,7 @@ from jmlr.commands.config import read_config
 from jmlr.report import expected
 from jmlr.report.expected import Value, plain, read_expected
 from jmlr.report.load import Row
+from jmlr.report.pool import Estimate
 from jmlr.runtime.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -37,6 +38,34 @@ def row(value, low=None, high=None):
 )
 def test_the_verdict_follows_its_definition(ours, theirs, verdict):
     assert expected.verdict(ours, theirs, 0.03) == verdict
+
+
+@pytest.mark.parametrize(
+    ("low", "value", "high", "theirs", "verdict"),
+    [
+        (0.01, 0.03, 0.05, 0.026, "OK"),
+        (0.01, 0.02, 0.03, 0.05, "OKISH"),  # beyond zero on the same side, and not what is expected
+        (-0.01, 0.02, 0.05, 0.026, "FAIL"),  # holds what is expected, and zero too: a null result
+        (-0.05, -0.03, -0.01, 0.026, "FAIL"),
+        (0.0, 0.0, 0.0, 0.026, "FAIL"),  # no question differs
+    ],
+)
+def test_a_difference_replicates_only_where_its_interval_excludes_zero(low, value, high, theirs, verdict):
+    assert expected.gap_verdict(Estimate(value, low, high), theirs) == verdict
+
+
+@pytest.mark.parametrize(("ours", "verdict"), [(0.26, "OK"), (0.32, "OK"), (0.1, "OKISH"), (0.9, "OKISH"), (1.1, "FAIL")])
+def test_a_ratio_of_times_replicates_on_the_same_side_of_one(ours, verdict):
+    assert expected.time_verdict(ours, 0.26) == verdict
+
+
+def test_the_papers_differences_are_those_of_its_table():
+    paper = read_expected(ROOT / "config/expected/paper-13b.yaml")
+    [gap] = [g for g in paper.gaps if g.values]
+    assert (gap.first, gap.second) == ("jmlr", "rag")
+    for dataset, points in gap.values.items():
+        levels = [paper.of("accuracy", s, dataset).value for s in ("jmlr", "rag")]
+        assert levels[0] - levels[1] == pytest.approx(points, abs=1.1e-3)
 
 
 def test_datasets_match_whatever_their_case_and_punctuation():
@@ -141,6 +170,8 @@ def test_the_expected_values_of_real_text_are_those_of_its_committed_results():
         ("accuracy: {jmlr: {x: high}}", r"accuracy.jmlr.x: 'high'; allowed: a percentage"),
         ("accuracy: {jmlr: {x: {value: 1}}}", "allowed: a percentage, or {value, low, high}"),
         ("acuracy: {}", r"\['acuracy'\]; allowed: a mapping with source"),
+        ("differences: [{of: jmlr, medqa: 1}]", r"differences\[0\].*allowed: \{of: SYSTEM, to: SYSTEM"),
+        ("differences: [{of: jmlr, to: rag, medqa: high}]", r"differences\[0\].*allowed"),
         ("[]", "no mapping; allowed"),
         ("a: [", "not YAML"),
     ],

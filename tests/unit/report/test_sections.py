@@ -109,6 +109,25 @@ def test_a_system_that_was_not_run_has_the_n_of_its_source(folders, tmp_path):
     assert '<span class="low">n 1273</span></td><td class="n">60.0</td>' in page
 
 
+def test_an_expected_difference_wants_an_interval_beyond_zero_and_a_null_result_fails(folders, tmp_path):
+    (tmp_path / "expected.yaml").write_text(
+        "source: the paper\ndifferences:\n"
+        "  - {of: jmlr, to: rag, made: 45}\n"
+        "  - {of: rag, to: closed_book, made: 15}\n"
+        "  - {of: jmlr, to: closed_book, made: -60}\n"
+        "  - {of: jmlr, to: rag, time: 2.0}\n"
+        "  - {of: jmlr, to: nobody, made: 1}\n"
+    )
+    page = made(folders, tmp_path, expected=tmp_path / "expected.yaml")
+    table = page.split("<h3>Expected differences</h3>")[1].split("</table>")[0]
+    rows = [" ".join(re.sub("<[^>]*>", " ", row).split()) for row in table.split("<tr>")[2:]]
+    assert len(rows) == 4
+    assert rows[0].startswith("JMLR RAG accuracy, points, made +45.0")
+    assert [row.split()[-1] for row in rows] == ["OK", "FAIL", "FAIL", "OK"], rows  # the second: a null result
+    assert rows[3].startswith("JMLR RAG time of training, ratio")
+    assert "2 OK, 0 OKISH, 2 FAIL. FAIL: RAG less Closed book, accuracy on made: +15.0" in page
+
+
 def test_where_only_hits_are_expected_the_table_of_systems_has_no_column_of_dashes(folders, tmp_path):
     (tmp_path / "expected.yaml").write_text("hit: {jmlr: {made: 70}}")
     page = made(folders, tmp_path, expected=tmp_path / "expected.yaml")
