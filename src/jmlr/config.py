@@ -265,6 +265,11 @@ class Config(Closed):
             raise ValueError(f"{where}.answer: an endpoint tells no likelihoods; method: generate is wanted")
         if not system.rounds and train.joint:
             raise ValueError(f"{where}: rounds: 0 trains nothing, but train.target is {train.target} (allowed: frozen)")
+        if train.rationale and answer.rationale and train.rationale_prompt != answer.rationale_prompt:
+            raise ValueError(
+                f"{where}: it would learn to reason after {train.rationale_prompt!r} and be asked with {answer.rationale_prompt!r}; "
+                "give train.rationale_prompt and answer.rationale_prompt the same words"
+            )
         prompt = self.reading_options(name).question_prompt
         if not system.rounds and answer.method == "generate" and "options" not in fields_of(prompt):
             raise ValueError(

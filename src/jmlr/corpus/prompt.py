@@ -111,6 +111,23 @@ class Prompter:
         self.cut["answers"] += len(ids) > self.llm_answer_tokens - 1
         return [*ids[: self.llm_answer_tokens - 1], self.tokenizer.eos_token_id]
 
+    def reasoned(
+        self, explanation: str, index: int, options: Sequence[str], text: str, last_words: str, most: int
+    ) -> list[int]:
+        """Return the tokens of a rationale behind `last_words`, of a line "Answer:" with the answer, and of the end of text.
+
+        explanation: of which at most `most` tokens are kept, and the rest counted as a cut answer. The answer stays whole.
+        """
+        words = text if index < 0 else options[index]
+        if index >= 0 and self.answer_form != "text":
+            words = LETTERS[index] if self.answer_form == "letter" else f"{LETTERS[index]}. {words}"
+        before, gap = (self.frame.turn, "") if self.chat else parted(last_words)
+        thought = gap + explanation.strip()
+        ids = continued(self.tokenizer, before, thought)
+        self.cut["answers"] += len(ids) > most
+        end = continued(self.tokenizer, before + thought, f"\nAnswer: {words.strip()}")
+        return [*ids[:most], *end, self.tokenizer.eos_token_id]
+
     def prompt(self, question: list[int], passages: Sequence[Sequence[int]] = (), room: int = 0) -> list[int]:
         """Join the parts, passages in the given order (the last stands next to the question).
 

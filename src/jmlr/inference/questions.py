@@ -19,6 +19,14 @@ from jmlr.runtime.errors import UserError
 
 
 @dataclass(frozen=True)
+class Reasoning:
+    """A question whose answer is written after a rationale: the prompt with its last words, and rationale, answer, end of text."""
+
+    prompt: list[int]
+    answer: list[int]
+
+
+@dataclass(frozen=True)
 class Question:
     """One question, ready for the step."""
 
@@ -30,6 +38,7 @@ class Question:
     scores: list[float]
     gold: frozenset[int]
     answer_text: str = ""
+    reasoning: Reasoning | None = None
 
 
 @dataclass
@@ -80,6 +89,27 @@ class Passages:
         return self._encoded[row]
 
 
+def reading_of(
+    passages: Passages, question: Question, best: Sequence[int], order: Sequence[int], answer_tokens: int
+) -> tuple[list[int], list[int]]:
+    """Return a prompt with several passages, and what is to follow it: the answer, or a rationale and then the answer.
+
+    Args:
+        passages: whose rows are read.
+        question: which says whether a rationale is learned.
+        best: rows of the passages, best first; in front of a rationale the first is [P1].
+        order: the same rows as they stand in the prompt.
+        answer_tokens: kept free for an answer without a rationale.
+    """
+    prompter, reasoning = passages.prompter, question.reasoning
+    if reasoning is None:
+        return prompter.prompt(question.prompt, [passages.for_llm(row) for row in order], answer_tokens), question.answer
+    pairs = [passages.title_and_text(row) for row in best]
+    numbered = dict(zip(best, prompter.passages(pairs, numbered=True) if pairs else [], strict=True))
+    read = [numbered[row] for row in order]
+    return prompter.prompt(reasoning.prompt, read, len(reasoning.answer)), reasoning.answer
+
+
 def read_questions(
     prepared: Path,
     candidates: Path | None,
@@ -89,8 +119,11 @@ def read_questions(
     split: str,
     query_options: bool,
     retriever_query_tokens: int,
+    rationale: tuple[str, int] | None = None,
 ) -> list[Question]:
     """Return the questions of a split that have an answer, with their candidates (none where `candidates` is None).
+
+    rationale: the last words before a rationale, and its most tokens, where explanations are learned; None: they are not.
 
     Raises:
         UserError: the split is empty, none of its questions has an answer, an answer is missing, or a question has no candidates or one of them twice.
@@ -129,9 +162,18 @@ def read_questions(
                 scores=scores,
                 gold=frozenset(rows_of[g] for g in record["gold_ids"] if g in rows_of),
                 answer_text=words,
+                reasoning=_reasoning(prompter, record, *rationale) if rationale and record["explanation"] else None,
             )
         )
     return questions
+
+
+def _reasoning(prompter: Prompter, record: dict[str, Any], last_words: str, most: int) -> Reasoning:
+    answer = (record["answer"], record["options"], record["answer_text"])
+    return Reasoning(
+        prompter.question(record["question"], record["options"], last_words),
+        prompter.reasoned(record["explanation"], *answer, last_words, most),
+    )
 
 
 def _candidates(folder: Path | None) -> dict[str, tuple[list[int], list[float]]] | None:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import field_validator, model_validator
 
 from jmlr.options.base import Closed, Count, Positive, option
-from jmlr.options.prompts import unfilled
+from jmlr.options.prompts import RATIONALE_PROMPT, unfilled
 
 
 class AnswerOptions(Closed):
@@ -27,11 +27,7 @@ class AnswerOptions(Closed):
     )
     reply_tokens: Positive = option(16, "generate: most tokens of a reply without rationale")
     rationale: bool = option(False, "generate: think, then answer, citing passages as [P1]")
-    rationale_prompt: str = option(
-        "Think step by step. Cite each passage that you rely on by its number, as [P1]. "
-        "End with a line of its own: 'Answer:' and the correct option.\nReasoning:",
-        "rationale: the last words of the prompt",
-    )
+    rationale_prompt: str = option(RATIONALE_PROMPT, "rationale: the last words of the prompt")
     rationale_tokens: Positive = option(512, "rationale: most tokens of rationale and answer")
     chat: bool = option(False, "put the prompt into the tokenizer's chat template (instruction-tuned models)")
     chat_template_kwargs: dict[str, Any] = option(

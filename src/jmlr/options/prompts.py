@@ -45,6 +45,10 @@ class PromptOptions(Closed):
 
 
 DEFAULT_PROMPTS = PromptOptions()
+RATIONALE_PROMPT = (
+    "Think step by step. Cite each passage that you rely on by its number, as [P1]. "
+    "End with a line of its own: 'Answer:' and the correct option.\nReasoning:"
+)
 
 
 def fields_of(prompt: str) -> list[str]:

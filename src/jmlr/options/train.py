@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from jmlr.options.base import Closed, Count, Positive, Rate, option
+from jmlr.options.prompts import RATIONALE_PROMPT, unfilled
 from jmlr.runtime.precision import Precision
 from jmlr.runtime.variants import listed
 
@@ -56,6 +57,13 @@ class TrainOptions(Closed):
     passage_order: Literal["best_last", "best_first", "shuffled"] = option(
         "shuffled", "order of the K passages in the prompt while training; the paper: best_last"
     )
+    rationale: bool = option(
+        False,
+        "where a question has an explanation the LLM learns to write it, and then the answer; what a passage is worth stays the loss "
+        "of the answer alone",
+    )
+    rationale_prompt: str = option(RATIONALE_PROMPT, "rationale: the last words of the prompt, as in answer")
+    rationale_tokens: Positive = option(256, "rationale: most tokens of an explanation that are learned")
     rank_after_steps: Count = option(0, "steps with the LM loss alone before the retriever's loss sets in")
     steps: Count | None = option(
         None, "optimiser steps, over all rounds; none given: as `epochs` says; 0: the LLM stays as it is (a control)"
@@ -117,6 +125,11 @@ class TrainOptions(Closed):
                 "keep; set one of the two to 0 or false"
             )
         return self
+
+    @field_validator("rationale_prompt")
+    @classmethod
+    def _is_not_filled(cls, prompt: str) -> str:
+        return unfilled(prompt)
 
     @property
     def joint(self) -> bool:

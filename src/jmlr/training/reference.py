@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from jmlr.inference.questions import Passages, Question
+from jmlr.inference.questions import Passages, Question, reading_of
 from jmlr.losses import target
 from jmlr.models.retriever import Retriever
 from jmlr.runtime.seeds import python_random, stream
@@ -41,12 +41,13 @@ def reference_step(
                 losses_rank.append(signal)
         # docs/llm_rank.md, step 7: the K passages with the highest scores; in the paper's order the best stands last.
         best = sorted(range(len(scores)), key=lambda c: (-scores[c].item(), c))[: settings.passages]
+        order = list(best)
         if settings.passage_order == "best_last":
-            best = best[::-1]
+            order = best[::-1]
         elif settings.passage_order == "shuffled":
-            best = python_random(seed, "order", step, question.number).sample(best, len(best))
-        chosen = [question.candidates[c] for c in best]
-        losses_lm.append(answer_loss(llm, passages, question, chosen, settings))
+            order = python_random(seed, "order", step, question.number).sample(best, len(best))
+        rows = [question.candidates[c] for c in best], [question.candidates[c] for c in order]
+        losses_lm.append(token_loss(llm, *reading_of(passages, question, *rows, settings.llm_answer_tokens)))
     loss_rank = None
     if retriever is not None and rank_due:
         loss_rank = torch.stack(losses_rank).sum() / len(batch) if losses_rank else torch.zeros(())
@@ -112,9 +113,15 @@ def answer_loss(
 ) -> Tensor:
     """Return the mean cross-entropy of the answer's tokens after "passages, question", from the whole [T, V] logits."""
     read = [passages.for_llm(row) for row in rows]
-    prompt = passages.prompter.prompt(question.prompt, read, settings.llm_answer_tokens)
+    return token_loss(
+        llm, passages.prompter.prompt(question.prompt, read, settings.llm_answer_tokens), question.answer
+    )
+
+
+def token_loss(llm: nn.Module, prompt: list[int], answer: list[int]) -> Tensor:
+    """Return the mean cross-entropy of the tokens that follow a prompt, from the whole [T, V] logits."""
     where = next(llm.parameters()).device
-    ids = torch.tensor([prompt + question.answer], device=where)
-    labels = torch.tensor([[-100] * len(prompt) + question.answer], device=where)
+    ids = torch.tensor([prompt + answer], device=where)
+    labels = torch.tensor([[-100] * len(prompt) + answer], device=where)
     logits = llm(input_ids=ids, use_cache=False).logits[0, :-1]
     return F.cross_entropy(logits, labels[0, 1:], ignore_index=-100)

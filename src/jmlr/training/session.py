@@ -87,6 +87,7 @@ class Session:
             split="train",
             query_options=retrieval.query_options,
             retriever_query_tokens=retrieval.retriever_query_tokens,
+            rationale=(options.rationale_prompt, options.rationale_tokens) if options.rationale else None,
         )
         options = options.model_copy(update={"forward_tokens": forward_tokens(options, where.type)})
         optimiser, groups = make_optimiser(

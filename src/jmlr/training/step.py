@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from jmlr.inference.passage_losses import passage_losses
-from jmlr.inference.questions import Passages, Question
+from jmlr.inference.questions import Passages, Question, reading_of
 from jmlr.losses import options_of, target
 from jmlr.losses.llm_rank import agreement, sample, scale
 from jmlr.models.forward import answer_losses
@@ -119,11 +119,12 @@ def joint_step(
             if backward is not None:
                 backward(settings.rank_weight * loss_rank)
                 loss_rank = loss_rank.detach()
-    read = [
-        arrange(o[: settings.passages], settings.passage_order, seed, step, q.number)
-        for o, q in zip(order, batch, strict=True)
+    best = [o[: settings.passages] for o in order]
+    read = [arrange(b, settings.passage_order, seed, step, q.number) for b, q in zip(best, batch, strict=True)]
+    readings = [
+        reading_of(passages, q, b, r, settings.llm_answer_tokens) for q, b, r in zip(batch, best, read, strict=True)
     ]
-    loss_lm = read_and_answer(llm, passages, batch, read, settings, backward)
+    loss_lm = read_and_answer(llm, readings, settings, backward)
     graded = [o[0] in q.gold for o, q in zip(order, batch, strict=True) if o and q.gold]
     if graded:
         figures["hit"] = torch.tensor(float(sum(graded))), len(graded)
@@ -296,26 +297,18 @@ def arrange(rows: list[int], order: str, seed: int, step: int, number: int) -> l
 
 
 def read_and_answer(
-    llm: nn.Module,
-    passages: Passages,
-    batch: Sequence[Question],
-    read: Sequence[Sequence[int]],
-    settings: StepSettings,
-    backward: Backward | None,
+    llm: nn.Module, readings: Sequence[tuple[list[int], list[int]]], settings: StepSettings, backward: Backward | None
 ) -> Tensor:
-    """Return the mean loss of the questions' answers given their K passages, with gradient to the LLM (docs/llm_rank.md, step 7)."""
-    prompts = [
-        passages.prompter.prompt(q.prompt, [passages.for_llm(r) for r in rows], settings.llm_answer_tokens)
-        for q, rows in zip(batch, read, strict=True)
-    ]
+    """Return the mean loss of answers, each behind its question with K passages, with gradient to the LLM (docs/llm_rank.md, step 7).
+
+    readings: for each question the tokens of its prompt and of its answer.
+    """
     where = next(llm.parameters()).device
     total = torch.zeros((), device=where)
-    for part in in_parts(
-        [len(p) + len(q.answer) for p, q in zip(prompts, batch, strict=True)], settings.forward_tokens
-    ):
+    for part in in_parts([len(prompt) + len(answer) for prompt, answer in readings], settings.forward_tokens):
         with autocast(where, settings.train_precision):
-            losses = answer_losses(llm, [prompts[i] for i in part], [batch[i].answer for i in part])
-        loss = losses.sum() / len(batch)
+            losses = answer_losses(llm, *zip(*(readings[i] for i in part), strict=True))
+        loss = losses.sum() / len(readings)
         if backward is not None:
             backward(loss)
             loss = loss.detach()

@@ -13,6 +13,7 @@ from jmlr.inference.passage_losses import passage_losses
 from jmlr.losses.llm_rank import llm_rank, scale
 from jmlr.models.tensors import at_least_float32
 from jmlr.runtime import devices
+from jmlr.inference.questions import reading_of
 from jmlr.training.reference import answer_loss, score_one_by_one
 from jmlr.training.step import read_and_answer, score_again, score_candidates
 from toys import open_session, settings_of
@@ -39,9 +40,10 @@ def fast(session, settings, batch):
     with torch.no_grad():
         scores, _ = score_candidates(session.retriever, session.passages, batch, settings)
     losses = passage_losses(session.llm, session.passages, batch, columns, **settings.computing)
-    read = [q.candidates[:3] for q in batch]
+    best = [(q, q.candidates[:3]) for q in batch]
+    read = [reading_of(session.passages, q, rows, rows, settings.llm_answer_tokens) for q, rows in best]
     session.llm.zero_grad(set_to_none=True)
-    read_and_answer(session.llm, session.passages, batch, read, settings, None).backward()
+    read_and_answer(session.llm, read, settings, None).backward()
     return scores, losses, gradient(session.llm)
 
 

@@ -1,0 +1,126 @@
+"""Training on rationales: what is learned, what is judged, and how both stand in the prompt."""
+
+import shutil
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from jmlr.config import Config, ConfigError
+from jmlr.inference.passage_losses import passage_losses
+from jmlr.training.reference import reference_step
+from jmlr.training.step import joint_step
+from toys import open_session, settings_of
+
+LAST = "Question: Answer:"  # words that the tiny tokenizer knows
+
+
+@pytest.fixture(scope="module")
+def explained(tiny, tmp_path_factory):
+    """Copy the tiny world, and explain every second question of it."""
+    folder = tmp_path_factory.mktemp("explained") / "tiny"
+    shutil.copytree(tiny, folder)
+    file = folder / "prepare/questions.parquet"
+    table = pq.read_table(file)
+    said = pq.read_table(folder / "prepare/passages.parquet")["text"].to_pylist()
+    texts = pa.array([said[i % len(said)] if i % 2 == 0 else "" for i in range(len(table))])
+    pq.write_table(table.set_column(table.schema.get_field_index("explanation"), "explanation", texts), file)
+    return folder
+
+
+def session_of(explained, candidates, **changes):
+    return open_session(explained, candidates, rationale=True, rationale_prompt=LAST, **changes)
+
+
+def test_who_has_an_explanation_learns_it_and_then_the_answer_the_others_the_answer_alone(explained, candidates):
+    session = session_of(explained, candidates)
+    tokenizer = session.passages.prompter.tokenizer
+    plain = open_session(explained, candidates).questions
+    table = pq.read_table(explained / "prepare/questions.parquet").to_pylist()
+    records = [r for r in table if r["split"] == "train"]
+    reasoned = [q for q in session.questions if q.reasoning]
+    assert 0 < len(reasoned) < len(session.questions)
+    for q, before in zip(session.questions, plain, strict=True):
+        assert (q.prompt, q.answer) == (before.prompt, before.answer)
+        if q.reasoning:
+            explanation = records[q.number]["explanation"]
+            text = tokenizer.decode(q.reasoning.answer[:-1]).replace(" ", "").lower()
+            assert text.startswith(explanation.replace(" ", "").lower())
+            assert text.endswith("answer:" + q.answer_text.replace(" ", "").lower())
+            assert q.reasoning.answer[-1] == tokenizer.eos_token_id
+            assert tokenizer.decode(q.reasoning.prompt).replace(" ", "").lower().endswith(LAST.replace(" ", "").lower())
+
+
+def test_a_long_explanation_is_cut_and_counted_and_the_answer_stays_whole(explained, candidates):
+    whole = session_of(explained, candidates)
+    cut = session_of(explained, candidates, rationale_tokens=3)
+    counted = [s.passages.prompter.cut["answers"] for s in (whole, cut)]
+    assert counted[1] - counted[0] == sum(q.reasoning is not None for q in cut.questions)
+    for q, r in zip(whole.questions, cut.questions, strict=True):
+        if q.reasoning:
+            assert r.reasoning.answer[:3] == q.reasoning.answer[:3]
+            assert len(r.reasoning.answer) < len(q.reasoning.answer)
+            tail = len(r.reasoning.answer) - 3
+            assert r.reasoning.answer[3:] == q.reasoning.answer[-tail:]
+
+
+@pytest.mark.parametrize("order", ["best_last", "best_first", "shuffled"])
+def test_the_step_with_rationales_equals_its_twin(explained, candidates, order):
+    session = session_of(explained, candidates, lora_dropout=0.0)
+    session.llm.double()
+    session.retriever.double()
+    settings = settings_of(session, passage_order=order, train_precision="float32")
+    found = []
+    for step in (joint_step, reference_step):
+        result = step(
+            session.llm, session.retriever, session.passages, session.questions[:4], settings, 0, 0, rank_due=True
+        )
+        (result.loss_lm + result.loss_rank).backward()
+        gradients = [p.grad.clone() for p in session.llm.parameters() if p.grad is not None]
+        session.llm.zero_grad()
+        session.retriever.zero_grad()
+        found.append((result.loss_lm.item(), result.loss_rank.item(), gradients))
+    fast, twin = found
+    assert fast[:2] == pytest.approx(twin[:2], rel=1e-9)
+    assert all(torch.allclose(a, b, rtol=0, atol=1e-9) for a, b in zip(fast[2], twin[2], strict=True))
+
+
+def test_what_a_passage_is_worth_is_the_loss_of_the_answer_alone(explained, candidates):
+    """The rationale in front of it would give the answer away, whatever the passage."""
+    columns = torch.arange(4).expand(4, 4)
+    losses = []
+    for session in (session_of(explained, candidates), open_session(explained, candidates)):
+        settings = settings_of(session)
+        losses.append(passage_losses(session.llm, session.passages, session.questions[:4], columns, **settings.computing))
+    assert torch.equal(*losses)
+
+
+def test_the_best_passage_is_p1_wherever_it_stands(explained, candidates, monkeypatch):
+    from jmlr.inference.questions import reading_of
+
+    session = session_of(explained, candidates)
+    question = next(q for q in session.questions if q.reasoning)
+    best = question.candidates[:3]
+    asked = []
+
+    def passages(pairs, *, numbered=False):
+        asked.append((pairs, numbered))
+        return [[-1 - number] for number in range(len(pairs))]
+
+    monkeypatch.setattr(session.passages.prompter, "passages", passages)
+    ids, _ = reading_of(session.passages, question, best, best[::-1], 16)
+    assert asked == [([session.passages.title_and_text(row) for row in best], True)]
+    assert [i for i in ids if i < 0] == [-3, -2, -1]  # the best, [P1], stands next to the question
+
+
+def test_learning_after_one_prompt_and_answering_after_another_is_refused():
+    with pytest.raises(ConfigError, match=r"systems.jmlr: it would learn to reason after .*the same words"):
+        Config.load(
+            {
+                "train": {"rationale": True, "rationale_prompt": LAST},
+                "answer": {"method": "generate", "rationale": True},
+                "reading": {"question_prompt": "{question}\n{options}\n"},
+                "systems": {"jmlr": {"title": "JMLR", "train": {"target": "llm_rank"}}},
+            }
+        )
