@@ -10,6 +10,7 @@ import json
 import os
 import struct
 import warnings
+from collections.abc import Collection
 from typing import Any
 
 from jmlr.models import attention
@@ -28,7 +29,8 @@ def pretrained(kind: Any, path: str, what: str, **settings: Any) -> Any:
         settings: further arguments.
 
     Raises:
-        UserError: there is no such model, its licence was not accepted, or it is of another kind.
+        UserError: there is no such model, its licence was not accepted, it is of another kind, or weights of it are missing or no
+            numbers: transformers would draw the missing ones at random, and say so where nobody looks.
     """
     import torch
     from safetensors import SafetensorError
@@ -36,10 +38,16 @@ def pretrained(kind: Any, path: str, what: str, **settings: Any) -> Any:
     quiet()
     attention.install()
     try:
-        model = kind.from_pretrained(path, **settings)
+        if not hasattr(kind, "from_config"):  # a tokenizer, a configuration
+            found = kind.from_pretrained(path, **settings)
+            if hasattr(found, "get_vocab"):
+                _knows_words(found, f"{what} '{path}'")
+            return found
+        model, loading = kind.from_pretrained(path, output_loading_info=True, **settings)
+        _whole(model, loading["missing_keys"], f"{what} '{path}'")
         watch("llm" if what == "language model" else what, model)
         return model
-    except torch.OutOfMemoryError:
+    except (torch.OutOfMemoryError, UserError):
         raise
     except (
         OSError,
@@ -54,6 +62,28 @@ def pretrained(kind: Any, path: str, what: str, **settings: Any) -> Any:
             fix = f"accept its licence at https://huggingface.co/{path}, then `hf auth login` or set HF_TOKEN, and run again"
             raise UserError(f"{what} '{path}' is licence-gated: {fix}") from None
         raise UserError(f"{what} '{path}' cannot be loaded: {reason.splitlines()[0]}") from None
+
+
+def _whole(model: Any, missing: Collection[str], what: str) -> None:
+    """Refuse a model of which weights are missing, or no finite numbers. A pooling head is none of what is used here."""
+    import torch
+
+    absent = sorted(name for name in missing if "pooler" not in name.split("."))
+    if absent:
+        more = f" and {len(absent) - 1} more" if len(absent) > 1 else ""
+        raise UserError(
+            f"{what}: its files have no weights for {absent[0]}{more}, which would be random; give a config.json and weights that "
+            "belong together"
+        )
+    for name, p in model.named_parameters():
+        if p.is_floating_point() and p.numel() and not torch.stack(p.detach().aminmax()).isfinite().all():
+            raise UserError(f"{what}: its weights {name} are not all finite numbers; copy or save the model again")
+
+
+def _knows_words(tokenizer: Any, what: str) -> None:
+    """Refuse a tokenizer without a vocabulary: transformers makes one of special tokens alone where its files are missing."""
+    if not set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens):
+        raise UserError(f"{what}: it knows no word; tokenizer.json, or the file of its vocabulary, is missing in the folder")
 
 
 def every_row_learns(model: Any) -> None:
