@@ -78,6 +78,8 @@ def test_lower_case_is_honoured(tmp_path):
         for i, (p, k) in enumerate(parts)
     ]
     (tmp_path / "modules.json").write_text(json.dumps(modules))
+    (tmp_path / "1_Pooling").mkdir()
+    (tmp_path / "1_Pooling/config.json").write_text('{"pooling_mode_mean_tokens": true}')
     (tmp_path / "sentence_bert_config.json").write_text('{"max_seq_length": 32, "do_lower_case": true}')
     ours = DenseRetriever.load(str(tmp_path))
     assert ours.tokenize(["ASPIRIN"]) == ours.tokenize(["aspirin"])
