@@ -20,6 +20,7 @@ from jmlr.report.contamination import contamination
 from jmlr.report.examples import changes
 from jmlr.report.expected import Expected
 from jmlr.report.finding import pct, sentences
+from jmlr.report.gold import given_gold, moved, shared_compute
 from jmlr.report.load import ALL, Job, Row, Run, System
 from jmlr.report.pool import headline, lookup, main_joint
 from jmlr.report.settings import HEADS, settings
@@ -74,6 +75,9 @@ def render(
         retrieval=_retrieval(run),
         answer_hits=_answer_hits(run),
         curve_plots=plots.curve_plots(run),
+        given_gold=given_gold(run),
+        moved=moved(run),
+        shared_compute=shared_compute(run),
         changes=changes(run, 0 if run.private else examples),
         **_told(run, defaults, questions=questions),
         calibrations=reliable,

@@ -125,6 +125,7 @@ def _curve(run: Run, key: str) -> Callable[[Any], None]:
             if len(points) < 2:
                 continue
             steps, values = np.array(points, dtype=float).T
+            steps = steps * float(run.system(name).train.get("batch", 1))
             values = 100 * values if key in SHARES else values
             label = None if name in named else run.system(name).title
             named.add(name)
@@ -133,7 +134,7 @@ def _curve(run: Run, key: str) -> Callable[[Any], None]:
                 steps[shown], smooth(values)[shown], color=colour(run, name), linewidth=1.3, alpha=0.85, label=label
             )
         axes.set_title(CURVES[key], fontsize=9, loc="left")
-        axes.set_xlabel("step")
+        axes.set_xlabel("training questions seen")
         if named:
             _legend(axes)
 
