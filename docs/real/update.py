@@ -32,7 +32,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 RESULTS = ROOT / "results/openstax"
 BEGIN, END = "<!-- real begin -->", "<!-- real end -->"
-PAGES = ROOT / "docs/real.md", ROOT / "README.md"
+PAGES = {ROOT / "docs/real.md": True, ROOT / "README.md": False}  # whether differences stand beside accuracies
 VERSUS = {  # system -> what its accuracy is compared with
     "zero_rag": "zero",
     "closed_book": "zero",
@@ -62,9 +62,9 @@ def main() -> None:
     rows = results(cfg, seeds)
     write(HERE / "results.csv", COLUMNS, rows)
     (ROOT / "config/expected/openstax.yaml").write_text(expected(rows))
-    for page in PAGES:
+    for page, whole in PAGES.items():
         head, _, rest = page.read_text().partition(BEGIN)
-        page.write_text(f"{head}{BEGIN}\n{markdown(cfg, rows)}\n{END}{rest.partition(END)[2]}")
+        page.write_text(f"{head}{BEGIN}\n{markdown(cfg, rows, whole)}\n{END}{rest.partition(END)[2]}")
 
 
 def keep(cfg: Config) -> None:
@@ -156,28 +156,29 @@ def figures(values: NDArray[np.float64], other: NDArray[np.float64] | None) -> d
     return {**told, "difference": apart.value, "difference_low": apart.low, "difference_high": apart.high}
 
 
-def markdown(cfg: Config, rows: Sequence[dict[str, Any]]) -> str:
-    """Return the table: a line for each system; accuracy and hit@1 by dataset, in %."""
+def markdown(cfg: Config, rows: Sequence[dict[str, Any]], whole: bool) -> str:
+    """Return the table: a line for each system; accuracy and hit@1 by dataset, in %; `whole`: with differences in accuracy."""
     datasets = list(dict.fromkeys(r["dataset"] for r in rows))
     short = {d: d.removeprefix("openstax_") for d in datasets}
     n = {d: next(r["n"] for r in rows if r["dataset"] == d) for d in datasets}
-    heads = ["system", *(f"accuracy, {short[d]} (n = {n[d]})" for d in datasets), "compared with"]
+    heads = ["system", *(f"accuracy, {short[d]} (n = {n[d]})" for d in datasets), *(["compared with"] if whole else [])]
     heads += [f"hit@1, {short[d]}" for d in datasets]
     lines = ["| " + " | ".join(heads) + " |", "|" + " :-- |" * len(heads)]
     for name, system in cfg.systems.items():
         own = {(r["metric"], r["dataset"]): r for r in rows if r["system"] == name}
         versus = VERSUS.get(name)
-        cells = [system.title, *(level(own["accuracy", d]) for d in datasets)]
-        cells.append(cfg.systems[versus].title if versus else "-")
+        cells = [system.title, *(level(own["accuracy", d], whole) for d in datasets)]
+        if whole:
+            cells.append(cfg.systems[versus].title if versus else "-")
         cells += [moved(own["hit@1", d]) if ("hit@1", d) in own else "-" for d in datasets]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
-def level(row: dict[str, Any]) -> str:
-    """Return an accuracy with its interval, and the difference to the system it is compared with."""
+def level(row: dict[str, Any], whole: bool) -> str:
+    """Return an accuracy with its interval, and where asked the difference to the system it is compared with."""
     value, low, high = (100 * float(row[k]) for k in ("value", "low", "high"))
-    return f"{value:.1f} ({low:.1f} to {high:.1f})" + (f"; {apart(row)}" if row["versus"] else "")
+    return f"{value:.1f} ({low:.1f} to {high:.1f})" + (f"; {apart(row)}" if whole and row["versus"] else "")
 
 
 def moved(row: dict[str, Any]) -> str:
