@@ -44,7 +44,7 @@ rule train:
         launch=lambda w, resources, threads: launch(gpus=resources.gpu, nodes=resources.nodes, threads=threads),
         scratch="scratch/{run}/{system}/seed{seed}/r{round}/train",
         values=lambda w: values(
-            counted("train", cfg.train_options(w.system), cfg.reading_options(w.system), cfg.retrieval),
+            counted("train", cfg.train_options(w.system).used, cfg.reading_options(w.system), cfg.retrieval),
             without=["keep_best"],
         ),
         options="logs/{run}/{system}/seed{seed}/r{round}/train.options.yaml",

@@ -17,6 +17,14 @@ else:
     Target = Literal[("frozen", *listed("losses"))]
 
 
+# Options of the retriever's training: a system whose retriever is frozen uses none of them.
+OF_THE_RETRIEVER = (
+    "samples", "sampling", "sampling_temperature", "rank_weight", "target_temperature", "score_temperature", "retriever_encoders",
+    "retriever_weights", "retriever_dropout", "retriever_train_passage_tokens", "prior_weight", "shuffle_losses",
+    "rank_after_steps", "retriever_learning_rate", "retriever_clip_norm", "clip_together", "live_candidates",
+)  # fmt: skip
+
+
 class TrainOptions(Closed):
     """Options of `train`: one system's fine-tuning. The defaults suit a pretrained model; the paper's letters in brackets."""
 
@@ -130,6 +138,13 @@ class TrainOptions(Closed):
     @classmethod
     def _is_not_filled(cls, prompt: str) -> str:
         return unfilled(prompt)
+
+    @property
+    def used(self) -> TrainOptions:
+        """These options, with those at their defaults that this training does not use: a change of them reruns nothing."""
+        names = () if self.joint else OF_THE_RETRIEVER
+        defaults = TrainOptions()
+        return self.model_copy(update={name: getattr(defaults, name) for name in names})
 
     @property
     def joint(self) -> bool:
