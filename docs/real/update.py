@@ -208,7 +208,7 @@ def expected(rows: Sequence[dict[str, Any]]) -> str:
         for name in dict.fromkeys(r["system"] for r in chosen):
             own = [r for r in chosen if r["system"] == name]
             cells = [
-                f"{r['dataset']}: {{value: {100 * r['value']:.2f}, low: {100 * r['low']:.2f}, high: {100 * r['high']:.2f}}}"
+                f"{r['dataset']}: {{{', '.join(f'{k}: {100 * float(r[k]):.2f}' for k in ('value', 'low', 'high'))}}}"
                 for r in own
             ]
             lines.append(f"  {name}: {{title: {json.dumps(own[0]['title'])}, {', '.join(cells)}}}")

@@ -41,6 +41,7 @@ EDITS = [  # what is edited, file, old text, new text, the jobs that run again
     ("a metric", "src/jmlr/metrics/recall.py", "def recall(", "@same\ndef recall(", {"evaluate": 3, "report": 1}),
     ("the contract of top-k", "src/jmlr/topk/contract.py", "CONTRACT = 1", "CONTRACT = 2", FROM_INDEX),
     ("a training option", MINI, "train: {steps: 4,", "train: {lora_alpha: 8, steps: 4,", FROM_TRAIN),
+    ("an option of the retriever's training", MINI, "samples: 4}", "samples: 5}", FROM_JMLR),
     ("an option of one system", MINI, "learning_rate: 0.002", "learning_rate: 0.001", FROM_JMLR),
     ("an option of the report", MINI, "examples: 0", "examples: 0, title: Mini", {"report": 1}),
     ("an evaluation option", MINI, "bootstrap: 200", "bootstrap: 100", {"evaluate": 3, "report": 1}),
