@@ -85,11 +85,11 @@ def checked(data: dict[str, Any], *, contents: bool = True) -> Run:
     }
     kinds = retriever_kinds(config, ready, pretrained)
     run = Run(config, sources, ready, pretrained, kinds, review, list(warned(config, ready)) if contents else [])
-    if config.prepare.tokenizer and config.prepare.chunk_tokens:
+    if config.prepare.chunk_tokens:
         located(config.prepare.tokenizer, "prepare.tokenizer")
     if contents:
         _check_names(run)
-        refused(config, ready)
+        refused(config, ready, pretrained)
         _check_splits(config)
         _check_contents(config, {k: _files(k, s, sources.get(k, "")) for k, s in fetched.items()})
     return run

@@ -15,6 +15,7 @@ from jmlr.config import Config, ConfigError
 from jmlr.runtime.errors import UserError
 
 CORPUS, EXAM = {"source": "mine", "file": "*.md"}, {"source": "mine", "file": "exam.csv", "split": "hash"}
+LLAMA = {"architecture": {"model_type": "llama"}}
 CLOSED = {"title": "C", "train": {"passages": 0}}
 
 
@@ -109,10 +110,10 @@ def test_own_sources_without_questions_or_corpora_say_which_is_missing(key: str)
         ({"prepare": {"questions": [{"source": "mine", "files": {"train": "exam.csv", "test": "t*.csv"}}]}},
          r"prepare.questions\[0\].files.test: no file 't\*.csv'"),
         ({"prepare": {"questions": [{**EXAM, "split_ids": {"test": "mine/ids.txt"}}]}}, r"split_ids.test: no file 'ids.txt'"),
-        ({"prepare": {"documents": [{"source": "mine", "file": "d.jsonl"}]}, "models": {"llm": {"pretrain": {}}, "retriever": {"path": "org/r"}}},
+        ({"prepare": {"documents": [{"source": "mine", "file": "d.jsonl"}]}, "models": {"llm": {"pretrain": LLAMA}, "retriever": {"path": "org/r"}}},
          r"prepare.documents\[0\].file: no file 'd.jsonl'"),
         ({"models": {"llm": {"path": "./llm"}, "retriever": {"path": "org/r"}}}, "models.llm.path: there is no './llm'"),
-        ({"models": {"llm": {"pretrain": {"reads": "passages", "tokenizer": "source:mine/t.json"}}, "retriever": {"path": "org/r"}}},
+        ({"models": {"llm": {"pretrain": {**LLAMA, "reads": "passages", "tokenizer": "source:mine/t.json"}}, "retriever": {"path": "org/r"}}},
          "models.llm.pretrain.tokenizer: no file 't.json'"),
         ({"prepare": {"questions": [{**EXAM, "split": "test"}]}}, "no question is of split 'train', from which systems.closed_book learns"),
         ({"prepare": {"questions": [{**EXAM, "splits": ["train"]}]}}, "answer.splits: no question is of split 'test'"),

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from jmlr.config import Config
+from model_files import write_model
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = {p.stem: yaml.safe_load(p.read_text()) for p in sorted((ROOT / "config/runs").glob("*.yaml"))}
@@ -22,9 +23,8 @@ STAND_INS = {
         "data/openstax_raw/osbooks-all.tar.gz",
         "data/original/pubmedqa_ori_pqal.json.gz",
         "data/original/pubmedqa_test_ground_truth.json.gz",
-        "models/all-MiniLM-L6-v2/config.json",
     ],
-    "JMLR_LLM": ["config.json"],
+    "JMLR_LLM": [],
     "CLINICAL_NOTES": ["notes.csv.gz"],
     "MEDQA_RATIONALES": ["rationales.jsonl"],
 }
@@ -32,12 +32,14 @@ STAND_INS = {
 
 @pytest.fixture(scope="module")
 def stand_ins(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Make files of one line in the places that the variables of the runs name."""
+    """Make files of one line, and models of a few bytes, in the places that the variables of the runs name."""
     folder = tmp_path_factory.mktemp("data")
     for variable, names in STAND_INS.items():
         for name in names:
             (folder / variable / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / variable / name).write_bytes(gzip.compress(b"{}\n") if name.endswith(".gz") else b"{}\n")
+    write_model(folder / "JMLR_DATA/models/all-MiniLM-L6-v2")
+    write_model(folder / "JMLR_LLM")
     return {variable: str(folder / variable) for variable in STAND_INS}
 
 

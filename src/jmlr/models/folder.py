@@ -15,9 +15,9 @@ from typing import Any
 from jmlr.models.json_file import AGAIN, read_json
 
 POSITIONS = ("max_position_embeddings", "n_positions", "max_seq_len")  # of any model, by its configuration
-# What transformers reads of a folder besides weights and texts, and sentence-transformers; each holds one JSON object.
+# What transformers and sentence-transformers read of a folder besides weights and vocabularies; each holds one JSON object.
 OBJECTS = (
-    "config.json", "generation_config.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "tokenizer.json",
+    "config.json", "generation_config.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
     "config_sentence_transformers.json", "sentence_bert_config.json",
 )  # fmt: skip
 BEFORE_FIRST = ("roberta", "camembert", "mpnet")  # models whose first positions stand before the text
@@ -39,7 +39,7 @@ class ModelFolder:
     @cached_property
     def config(self) -> dict[str, Any]:
         """The model's configuration; that of the text where it has several parts."""
-        found = self._json("config.json")
+        found = self.object("config.json")
         inner = found.get("text_config")
         return {**found, **inner} if isinstance(inner, dict) else found
 
@@ -101,15 +101,15 @@ class ModelFolder:
         if positions and any(part in str(encoder.config.get("model_type")) for part in BEFORE_FIRST):
             pad = encoder.config.get("pad_token_id")
             positions -= 1 + (pad if isinstance(pad, int) else 1)
-        made_for = encoder._json("sentence_bert_config.json").get("max_seq_length")
-        made_for = made_for or encoder._json("tokenizer_config.json").get("model_max_length")
+        made_for = encoder.object("sentence_bert_config.json").get("max_seq_length")
+        made_for = made_for or encoder.object("tokenizer_config.json").get("model_max_length")
         known = [] if tokens else [made_for]
         return min((n for n in [positions, *known] if isinstance(n, int) and 0 < n < UNBOUNDED), default=0)
 
     @property
     def model_type(self) -> str:
         """What a sentence-transformers directory says it is: 'SentenceTransformer', 'ColBERT'; "" where it does not say."""
-        return str(self._json("config_sentence_transformers.json").get("model_type") or "")
+        return str(self.object("config_sentence_transformers.json").get("model_type") or "")
 
     @property
     def architectures(self) -> list[str]:
@@ -126,7 +126,7 @@ class ModelFolder:
     @cached_property
     def token_numbers(self) -> int:
         """How many numbers the tokenizer needs, the largest and one; 0: it has no tokenizer.json, or one of another form."""
-        held = self._json("tokenizer.json")
+        held = self.object("tokenizer.json")
         known = held.get("model", {}).get("vocab") if isinstance(held.get("model"), dict) else None
         ids = list(known.values()) if isinstance(known, dict) else range(len(known)) if isinstance(known, list) else []
         more = held.get("added_tokens")
@@ -137,12 +137,12 @@ class ModelFolder:
     def has_chat_template(self) -> bool:
         """Whether the tokenizer has a chat template."""
         beside = any((self.folder / name).exists() for name in ("chat_template.jinja", "chat_template.json"))
-        return beside or bool(self._json("tokenizer_config.json").get("chat_template"))
+        return beside or bool(self.object("tokenizer_config.json").get("chat_template"))
 
     @property
     def similarity(self) -> str:
         """By what sentence-transformers compares its vectors; "" where it does not say."""
-        return str(self._json("config_sentence_transformers.json").get("similarity_fn_name") or "")
+        return str(self.object("config_sentence_transformers.json").get("similarity_fn_name") or "")
 
     def fault(self, name: str, kind: type = dict) -> str:
         """Say what is wrong with one of its JSON files, in the words behind its name; "" if nothing, or if it is not there."""
@@ -152,7 +152,8 @@ class ModelFolder:
         form = "object" if kind is dict else "list"
         return wrong or ("" if isinstance(found, kind) else f"is no JSON {form}; {AGAIN}")
 
-    def _json(self, name: str) -> dict[str, Any]:
+    def object(self, name: str) -> dict[str, Any]:
+        """Return what one of its JSON files holds; nothing where it is no object, or not there."""
         found = self._read(name)
         return found if isinstance(found, dict) else {}
 
