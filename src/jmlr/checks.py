@@ -53,11 +53,14 @@ class Run:
 
     @property
     def models(self) -> dict[str, str]:
-        """Keys of the configuration -> folder or hub name, of all models that are not made by the run."""
-        begun = {k: m.init for k, m in self.pretrained.items() if m.init and not m.init.startswith("model:")}
-        return {f"models.{k}.path": path for k, path in self.ready.items()} | {
-            f"models.{k}.pretrain.init": path for k, path in begun.items()
-        }
+        """Keys of the configuration -> folder or hub name, of all models and tokenizers that are not made by the run."""
+        found = {f"models.{k}.path": path for k, path in self.ready.items()}
+        for name, options in self.pretrained.items():
+            found[f"models.{name}.pretrain.init"] = options.init
+            found[f"models.{name}.pretrain.tokenizer"] = "" if options.init else options.tokenizer
+        prepare = self.config.prepare
+        found["prepare.tokenizer"] = located(prepare.tokenizer, "prepare.tokenizer") if prepare.chunk_tokens else ""
+        return {k: path for k, path in found.items() if path and not path.startswith(("model:", "source:"))}
 
 
 def checked(data: dict[str, Any], *, contents: bool = True) -> Run:

@@ -105,7 +105,9 @@ def _pretrain(name: str, options: PretrainOptions) -> None:
         return
     kind = options.architecture.get("model_type")
     if not kind:
-        raise UserError(f"config: {key}.architecture: it names no model_type; allowed: one of transformers', e.g. llama or bert")
+        raise UserError(
+            f"config: {key}.architecture: it names no model_type; allowed: one of transformers', e.g. llama or bert"
+        )
     if fault := model_type_fault(kind):
         raise UserError(f"config: {key}.architecture: {fault}; allowed: one of transformers', e.g. llama or bert")
     if os.path.exists(options.tokenizer) and (fault := tokenizer_fault(Path(options.tokenizer))):

@@ -259,7 +259,11 @@ def test_a_retriever_whose_modules_are_not_there_is_one_line(mine: Path, files: 
 def test_whole_retrievers_of_every_form_pass(mine: Path) -> None:
     one = {"modules__json": POOLED, "1_Pooling___config__json": {}}
     old = {"modules__json": OLD, "1_Pooling___config__json": {}, "0_Transformer___config__json": {}}
-    old |= {"0_Transformer___model__safetensors": safetensors(), "0_Transformer___vocab__txt": b"a", "config__json": None}
+    old |= {
+        "0_Transformer___model__safetensors": safetensors(),
+        "0_Transformer___vocab__txt": b"a",
+        "config__json": None,
+    }
     parts = {"model__safetensors": None, "model__safetensors__index__json": INDEX}
     parts |= {f"model-{n}__safetensors": safetensors() for n in (1, 2)}
     for name, files in {"one": one, "old": {**old, "model__safetensors": None}, "parts": parts}.items():
@@ -298,9 +302,24 @@ def test_the_lists_of_usable_models_are_the_libraries() -> None:
     torch = pytest.importorskip("torch")
     auto = pytest.importorskip("transformers.quantizers.auto")
     types = pytest.importorskip("transformers.models.auto.configuration_auto").CONFIG_MAPPING_NAMES
-    known = {n for n in dir(torch) if isinstance(getattr(torch, n), torch.dtype) and getattr(torch, n).is_floating_point}
+    known = {
+        n for n in dir(torch) if isinstance(getattr(torch, n), torch.dtype) and getattr(torch, n).is_floating_point
+    }
     assert {n for n in known if not n.startswith(("float8_", "float4_"))} == set(usable.DTYPES)
-    left = {"bitsandbytes_4bit", "bitsandbytes_8bit", "fbgemm_fp8", "bitnet", "fp8", "gguf", "nvfp4", "mxfp8", "mxfp4", "metal", "sinq", "gemma"}
+    left = {
+        "bitsandbytes_4bit",
+        "bitsandbytes_8bit",
+        "fbgemm_fp8",
+        "bitnet",
+        "fp8",
+        "gguf",
+        "nvfp4",
+        "mxfp8",
+        "mxfp4",
+        "metal",
+        "sinq",
+        "gemma",
+    }
     assert set(auto.AUTO_QUANTIZER_MAPPING) - left == set(usable.QUANTISED)
     assert set(types) <= usable.model_types()
 
@@ -316,7 +335,8 @@ def test_the_lists_of_usable_models_are_the_libraries() -> None:
          r"models.llm.pretrain.max_tokens is 2,048, and '.*' reads at most 1,024 \(models.llm.pretrain.init\); allowed: up to 1024"),
         ({"init": "{folder}"}, {"config__json": LLAMA}, r"reading.llm_tokens is 2,048, and '.*' reads at most 1,024 \(models.llm.pretrain.init"),
         ({"init": "{folder}", "objective": "inverse_cloze"}, {"config__json": b""}, "its config.json is empty"),
-        ({"init": "{folder}", "objective": "inverse_cloze"}, {"query___config__json": {}, "passage___config__json": {}}, "it has no weights; allowed: query/model.safetensors"),
+        ({"init": "{folder}", "objective": "inverse_cloze"}, {"query___config__json": {}, "passage___config__json": {}},
+         "it has no weights; allowed: query/model.safetensors"),
         ({"init": "{folder}/a.gguf"}, {"a__gguf": b"GGUF"}, "no GGUF file that can be read: it ends within its header; copy it again"),
         ({"init": "{folder}/a.gguf", "objective": "inverse_cloze"}, {"a__gguf": b"GGUF"}, "a GGUF file is a language model; allowed"),
         ({"architecture": {}}, {}, "pretrain.architecture: it names no model_type; allowed"),
@@ -391,7 +411,14 @@ def test_a_length_beyond_what_the_retriever_reads_is_told_with_what_it_reads(
     models = {"retriever": {"path": model(mine, "short", **files)}}
     keys = ("retriever_passage_tokens", "retriever_query_tokens", "retriever_search_query_tokens")
     data = run(mine, models=models, retrieval=dict.fromkeys(keys, 4096), train={"retriever_train_passage_tokens": 4096})
-    told = [line for line in checked(data).warnings if f"reads at most {most} tokens: what is longer is cut there" in line]
-    assert [line.split(" is ")[0].split(".")[1] for line in told] == [keys[1], keys[2], keys[0], "retriever_train_passage_tokens"]
+    told = [
+        line for line in checked(data).warnings if f"reads at most {most} tokens: what is longer is cut there" in line
+    ]
+    assert [line.split(" is ")[0].split(".")[1] for line in told] == [
+        keys[1],
+        keys[2],
+        keys[0],
+        "retriever_train_passage_tokens",
+    ]
     within = run(mine, models=models, retrieval=dict.fromkeys(keys, most))
     assert checked(within).warnings == []

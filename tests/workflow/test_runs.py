@@ -16,7 +16,10 @@ from model_files import write_model
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = {p.stem: yaml.safe_load(p.read_text()) for p in sorted((ROOT / "config/runs").glob("*.yaml"))}
-ADDED = {"paper-others": ["paper-7b", "paper-13b"], "paper-released": ["paper-13b"]}  # given after a run, and none of their own
+ADDED = {
+    "paper-others": ["paper-7b", "paper-13b"],
+    "paper-released": ["paper-13b"],
+}  # given after a run, and none of their own
 RUNS = [[name] for name in FILES if name not in ADDED] + [[base, name] for name in ADDED for base in ADDED[name]]
 STAND_INS = {
     "JMLR_DATA": [
@@ -72,7 +75,9 @@ def test_a_run_plans_all_its_jobs(files: list[str], tmp_path: Path, stand_ins: d
     jobs = jobs_of(done)
     assert {"fetch", "prepare", "encode", "index", "search", "train", "answer", "evaluate", "report"} <= set(jobs)
     assert jobs["train"] >= 3
-    assert jobs["answer"] == sum(len(FILES[f].get("systems") or (Config.load(FILES[f]).systems if f not in ADDED else ())) for f in files)
+    assert jobs["answer"] == sum(
+        len(FILES[f].get("systems") or (Config.load(FILES[f]).systems if f not in ADDED else ())) for f in files
+    )
     assert "{'" not in (done.stdout + done.stderr).split("Job stats:")[0]
 
 

@@ -69,16 +69,7 @@ class GgufFile:
         for _ in range(keys):
             key = _text(file)
             self._found[key] = _value(file, *struct.unpack("<I", file.read(4)))
-        for key in ("general.architecture", "tokenizer.chat_template"):
-            if not isinstance(self._found.get(key, ""), str):
-                raise ValueError(_no_such(key, self._found[key], "text"))
-        for key in ("split.count", "general.alignment", f"{self.architecture}.context_length"):
-            if type(value := self._found.get(key, 0)) is not int or value < 0:
-                raise ValueError(_no_such(key, value, "whole number"))
-        if (parts := self._found.get("split.count", 0)) > 1:
-            raise ValueError(f"one of {parts} parts of a model; join them: llama-gguf-split --merge FIRST_PART WHOLE.gguf")
-        if not self.architecture:
-            raise ValueError("its header names no architecture")
+        self._check_values()
         if not tensors:
             raise ValueError("it holds no tensors: a vocabulary or a header alone")
         ends = [_tensor(file) for _ in range(tensors)]
@@ -86,6 +77,21 @@ class GgufFile:
         whole = -(-file.tell() // alignment) * alignment + max(ends)
         if (size := os.fstat(file.fileno()).st_size) < whole:
             raise ValueError(f"it has {size:,} bytes, and {whole:,} by its header; {AGAIN}")
+
+    def _check_values(self) -> None:
+        """Refuse values that their keys cannot have, and a file that is a part of a model."""
+        for key in ("general.architecture", "tokenizer.chat_template"):
+            if not isinstance(self._found.get(key, ""), str):
+                raise ValueError(_no_such(key, self._found[key], "text"))
+        for key in ("split.count", "general.alignment", f"{self.architecture}.context_length"):
+            if type(value := self._found.get(key, 0)) is not int or value < 0:
+                raise ValueError(_no_such(key, value, "whole number"))
+        if (parts := self._found.get("split.count", 0)) > 1:
+            raise ValueError(
+                f"one of {parts} parts of a model; join them: llama-gguf-split --merge FIRST_PART WHOLE.gguf"
+            )
+        if not self.architecture:
+            raise ValueError("its header names no architecture")
 
     @property
     def architecture(self) -> str:

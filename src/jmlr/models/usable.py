@@ -23,10 +23,28 @@ from jmlr.runtime.errors import shown
 from jmlr.runtime.extras import how_to_install
 
 SIDES = ("query", "passage")  # the folders of a retriever with two encoders
-NEEDS = {"Pooling": False, "Dense": True, "LayerNorm": True, "WeightedLayerPooling": True}  # modules with files -> with weights
+NEEDS = {
+    "Pooling": False,
+    "Dense": True,
+    "LayerNorm": True,
+    "WeightedLayerPooling": True,
+}  # modules with files -> with weights
 VOCABULARIES = ("tokenizer.json", "vocab*", "merges.txt", "*.model", "*.spm", "*.tiktoken", "bpe.codes", "tekken.json")
-BYTES = ("ByT5Tokenizer", "CanineTokenizer", "PerceiverTokenizer", "MyT5Tokenizer")  # tokenizers that need no vocabulary
-DTYPES = ("bfloat16", "float16", "float32", "float64", "half", "float", "double")  # torch's, and those that begin with float8_
+BYTES = (
+    "ByT5Tokenizer",
+    "CanineTokenizer",
+    "PerceiverTokenizer",
+    "MyT5Tokenizer",
+)  # tokenizers that need no vocabulary
+DTYPES = (
+    "bfloat16",
+    "float16",
+    "float32",
+    "float64",
+    "half",
+    "float",
+    "double",
+)  # torch's, and those that begin with float8_
 # Forms of quantised weights that libraries are needed for which this project does not have.
 QUANTISED = (
     "aqlm", "auto-round", "awq", "compressed-tensors", "eetq", "fouroversix", "fp_quant", "gptq", "higgs", "hqq", "quanto", "quark",
@@ -86,7 +104,9 @@ def _llm_fault(path: Path) -> str:
 
 def _retriever_fault(path: Path) -> str:
     two = [path / side for side in SIDES if (path / side).is_dir()]
-    if len(two) == 1 and not any((path / name).exists() for name in ("config.json", "modules.json", "adapter_config.json")):
+    if len(two) == 1 and not any(
+        (path / name).exists() for name in ("config.json", "modules.json", "adapter_config.json")
+    ):
         return f"it has {two[0].name}/ alone; allowed: both query/ and passage/, or one retriever"
     parts = {f"{part.name}/": part for part in two} if len(two) == 2 else {"": path}
     for place, part in parts.items():
@@ -97,37 +117,43 @@ def _retriever_fault(path: Path) -> str:
 
 def _one_retriever_fault(path: Path, place: str) -> str:
     about = ModelFolder(path)
-    if fault := about.fault("modules.json", list):
+    if fault := _listing_fault(about):
         return f"its {place}modules.json {fault}"
-    if (path / "modules.json").exists():
-        found = read_json(path / "modules.json")
-        if not found or not all(isinstance(m, dict) and all(isinstance(m.get(k), str) for k in ("type", "path")) for m in found):
-            return f"its {place}modules.json is no list of modules with type and path; {AGAIN}"
-        if outside := next((m["path"] for m in found if not _inside(m["path"])), ""):
-            return f"its {place}modules.json names {shown(outside)}; allowed: a folder within the model's"
     for kind, folder in about.listed:
-        if kind not in NEEDS:
-            continue
-        name = f"{place}{folder}/" * bool(folder) or place
-        if not (path / folder).is_dir():
-            return f"its {place}modules.json names the folder {shown(place + folder)}, which is not there; {AGAIN}"
-        if not (path / folder / "config.json").exists():
-            return f"its {name}config.json is missing; {AGAIN}"
-        if fault := ModelFolder(path / folder).fault("config.json"):
-            return f"its {name}config.json {fault}"
-        if NEEDS[kind] and (fault := weights_fault(path / folder, name)):
+        if kind in NEEDS and (fault := _module_fault(path / folder, place + f"{folder}/" * bool(folder), NEEDS[kind])):
             return fault
     if fault := about.fault("config_sentence_transformers.json"):
         return f"its {place}config_sentence_transformers.json {fault}"
     if about.listed and "Transformer" not in about.modules:
         return ""  # a kind without an encoder, which says itself what it needs
-    if about.place and not (path / about.place).is_dir():
-        return f"its {place}modules.json names the folder {shown(place + about.place)}, which is not there; {AGAIN}"
     return _model_fault(ModelFolder(path / about.place), place + f"{about.place}/" * bool(about.place))
 
 
-def _inside(name: str) -> bool:
-    return not PurePosixPath(name).is_absolute() and ".." not in PurePosixPath(name).parts
+def _listing_fault(about: ModelFolder) -> str:
+    """Say what is wrong with a modules.json, in the words behind its name; "" if nothing, or if there is none."""
+    if fault := about.fault("modules.json", list):
+        return fault
+    if not (about.folder / "modules.json").exists():
+        return ""
+    found = read_json(about.folder / "modules.json")
+    if not found or not all(
+        isinstance(m, dict) and all(isinstance(m.get(k), str) for k in ("type", "path")) for m in found
+    ):
+        return f"is no list of modules with type and path; {AGAIN}"
+    for kind, folder in about.listed:
+        if PurePosixPath(folder).is_absolute() or ".." in PurePosixPath(folder).parts:
+            return f"names {shown(folder)}; allowed: a folder within the model's"
+        if kind in (*NEEDS, "Transformer") and not (about.folder / folder).is_dir():
+            return f"names the folder {shown(folder)}, which is not there; {AGAIN}"
+    return ""
+
+
+def _module_fault(path: Path, place: str, weights: bool) -> str:
+    if not (path / "config.json").exists():
+        return f"its {place}config.json is missing; {AGAIN}"
+    if fault := ModelFolder(path).fault("config.json"):
+        return f"its {place}config.json {fault}"
+    return weights_fault(path, place) if weights else ""
 
 
 def _model_fault(about: ModelFolder, place: str = "") -> str:
@@ -213,4 +239,6 @@ def model_type_fault(name: Any) -> str:
     if name == "" or str(name) in known or "llama" not in known:  # in another version they may stand elsewhere
         return ""
     close = difflib.get_close_matches(str(name)[:40], known, n=1)
-    return f"model_type {shown(name)} is none that transformers knows" + (f" (did you mean '{close[0]}'?)" if close else "")
+    return f"model_type {shown(name)} is none that transformers knows" + (
+        f" (did you mean '{close[0]}'?)" if close else ""
+    )

@@ -29,7 +29,9 @@ def weights_fault(folder: Path, place: str = "") -> str:
         if not found:
             return f"it has no weights; allowed: {place}{ONE}, or parts of it with {place}{INDEX}"
         named = ", ".join(found[:3]) + ", ..." * (len(found) > 3)
-        return f"its weights are in {place}{named}; allowed: {place}{ONE}, or parts of it with {place}{INDEX} ({CONVERT})"
+        return (
+            f"its weights are in {place}{named}; allowed: {place}{ONE}, or parts of it with {place}{INDEX} ({CONVERT})"
+        )
     try:
         index = read_json(folder / INDEX)
     except ValueError as error:

@@ -33,7 +33,10 @@ def test_architecture_context_and_chat_template_are_read_from_the_header(tmp_pat
             b"GGUF" + struct.pack("<IQQ", 3, 0, 9) + text("k") + struct.pack("<IIQ", 9, 4, 1 << 40),
             "ends within its header; copy it again",
         ),
-        (b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + text("k") + struct.pack("<IIQ", 9, 4, 1 << 63), "ends within its header"),
+        (
+            b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + text("k") + struct.pack("<IIQ", 9, 4, 1 << 63),
+            "ends within its header",
+        ),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "a pointer of git-lfs, .*: git lfs pull"),
     ],
 )
@@ -99,7 +102,13 @@ def test_a_file_that_is_not_there_is_told(tmp_path):
 def test_the_architectures_are_those_that_transformers_restores_from_such_a_file():
     """Fix: transformers reads others now; put the causal ones into ARCHITECTURES of src/jmlr/models/gguf.py."""
     ggml = pytest.importorskip("transformers.integrations.ggml")
-    others = {"general", "tokenizer", "t5", "umt5", "mamba"}  # no model, one that reads both ways, or keeps no cache of its tokens
+    others = {
+        "general",
+        "tokenizer",
+        "t5",
+        "umt5",
+        "mamba",
+    }  # no model, one that reads both ways, or keeps no cache of its tokens
 
     def plain(names):
         return {name.replace("-", "").replace("_", "") for name in names}
