@@ -291,6 +291,10 @@ def test_a_gguf_file_in_capitals_says_to_rename_it(mine: Path) -> None:
     assert "its name ends with .GGUF; rename it to 'tiny.gguf'" in refused(mine, models={"llm": {"path": str(file)}})
 
 
+def test_a_folder_that_is_called_like_a_gguf_file_says_to_rename_it(mine: Path) -> None:
+    assert "is read as a file; rename it" in refused(mine, models={"llm": {"path": model(mine, "a.gguf")}})
+
+
 def test_real_names_of_mixture_models_are_allowed_and_mamba_is_not(mine: Path) -> None:
     for name in ("qwen2moe", "qwen3moe", "gpt-oss", "minimax-m2"):
         checked(run(mine, models={"llm": {"path": str(write_gguf(mine / f"{name}.gguf", name))}}))

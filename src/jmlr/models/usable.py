@@ -61,6 +61,8 @@ def fault_of(path: Path, role: str) -> str:
     """
     if path.is_file():
         return _file_fault(path, role)
+    if path.suffix == ".gguf":
+        return "a folder, and what ends with .gguf is read as a file; rename it"
     if not ModelFolder(path).is_model:
         weights = sorted(p.name for p in path.iterdir() if p.name.lower().endswith(".gguf"))
         if weights:
