@@ -53,11 +53,14 @@ class Run:
 
     @property
     def models(self) -> dict[str, str]:
-        """Keys of the configuration -> folder or hub name, of all models that are not made by the run."""
-        begun = {k: m.init for k, m in self.pretrained.items() if m.init and not m.init.startswith("model:")}
-        return {f"models.{k}.path": path for k, path in self.ready.items()} | {
-            f"models.{k}.pretrain.init": path for k, path in begun.items()
-        }
+        """Keys of the configuration -> folder or hub name, of all models and tokenizers that are not made by the run."""
+        found = {f"models.{k}.path": path for k, path in self.ready.items()}
+        for name, options in self.pretrained.items():
+            found[f"models.{name}.pretrain.init"] = options.init
+            found[f"models.{name}.pretrain.tokenizer"] = "" if options.init else options.tokenizer
+        prepare = self.config.prepare
+        found["prepare.tokenizer"] = located(prepare.tokenizer, "prepare.tokenizer") if prepare.chunk_tokens else ""
+        return {k: path for k, path in found.items() if path and not path.startswith(("model:", "source:"))}
 
 
 def checked(data: dict[str, Any], *, contents: bool = True) -> Run:
@@ -85,11 +88,11 @@ def checked(data: dict[str, Any], *, contents: bool = True) -> Run:
     }
     kinds = retriever_kinds(config, ready, pretrained)
     run = Run(config, sources, ready, pretrained, kinds, review, list(warned(config, ready)) if contents else [])
-    if config.prepare.tokenizer and config.prepare.chunk_tokens:
+    if config.prepare.chunk_tokens:
         located(config.prepare.tokenizer, "prepare.tokenizer")
     if contents:
         _check_names(run)
-        refused(config, ready)
+        refused(config, ready, pretrained)
         _check_splits(config)
         _check_contents(config, {k: _files(k, s, sources.get(k, "")) for k, s in fetched.items()})
     return run

@@ -15,6 +15,7 @@ from jmlr.config import Config, ConfigError
 from jmlr.runtime.errors import UserError
 
 CORPUS, EXAM = {"source": "mine", "file": "*.md"}, {"source": "mine", "file": "exam.csv", "split": "hash"}
+LLAMA = {"architecture": {"model_type": "llama"}}
 CLOSED = {"title": "C", "train": {"passages": 0}}
 
 
@@ -109,10 +110,15 @@ def test_own_sources_without_questions_or_corpora_say_which_is_missing(key: str)
         ({"prepare": {"questions": [{"source": "mine", "files": {"train": "exam.csv", "test": "t*.csv"}}]}},
          r"prepare.questions\[0\].files.test: no file 't\*.csv'"),
         ({"prepare": {"questions": [{**EXAM, "split_ids": {"test": "mine/ids.txt"}}]}}, r"split_ids.test: no file 'ids.txt'"),
-        ({"prepare": {"documents": [{"source": "mine", "file": "d.jsonl"}]}, "models": {"llm": {"pretrain": {}}, "retriever": {"path": "org/r"}}},
+        ({"prepare": {"documents": [{"source": "mine", "file": "d.jsonl"}]}, "models": {"llm": {"pretrain": LLAMA}, "retriever": {"path": "org/r"}}},
          r"prepare.documents\[0\].file: no file 'd.jsonl'"),
         ({"models": {"llm": {"path": "./llm"}, "retriever": {"path": "org/r"}}}, "models.llm.path: there is no './llm'"),
-        ({"models": {"llm": {"pretrain": {"reads": "passages", "tokenizer": "source:mine/t.json"}}, "retriever": {"path": "org/r"}}},
+        ({"models": {"llm": {"path": "https://huggingface.co/org/llm"}, "retriever": {"path": "org/r"}}},
+         "models.llm.path: there is no 'https://.*': a URL; allowed: a path on this machine, or a name on the hub, OWNER/NAME"),
+        ({"models": {"llm": {"path": "org/llm-gguf/deep/a.gguf"}, "retriever": {"path": "org/r"}}},
+         "models.llm.path: .*: a GGUF file is read from this machine; if it is on the hub: `hf download org/llm-gguf deep/a.gguf --local-dir models`"),
+        ({"sources": {"mine": {"path": "https://host/notes.txt"}}}, "sources.mine.path: .*: a URL; allowed: a path on this machine, or origin: url"),
+        ({"models": {"llm": {"pretrain": {**LLAMA, "reads": "passages", "tokenizer": "source:mine/t.json"}}, "retriever": {"path": "org/r"}}},
          "models.llm.pretrain.tokenizer: no file 't.json'"),
         ({"prepare": {"questions": [{**EXAM, "split": "test"}]}}, "no question is of split 'train', from which systems.closed_book learns"),
         ({"prepare": {"questions": [{**EXAM, "splits": ["train"]}]}}, "answer.splits: no question is of split 'test'"),
@@ -184,3 +190,18 @@ def test_a_name_that_snakemake_takes_for_a_wildcard_is_one_line(mine: Path, tmp_
 def test_other_braces_in_names_are_none_of_snakemakes(mine: Path, name: str) -> None:
     (mine / name).write_text("x")
     assert checked(run(mine)).sources == {"mine": str(mine)}
+
+
+def test_all_models_and_tokenizers_that_a_run_does_not_make_are_asked_for(mine: Path) -> None:
+    llm = {"pretrain": {**LLAMA, "reads": "passages", "tokenizer": "org/words"}}
+    models = {"llm": llm, "retriever": {"pretrain": {"init": "org/r", "objective": "inverse_cloze"}}}
+    found = checked(run(mine, models=models, prepare={"chunk_tokens": 9, "tokenizer": "org/counts"})).models
+    assert found == {
+        "models.llm.pretrain.tokenizer": "org/words",
+        "models.retriever.pretrain.init": "org/r",
+        "prepare.tokenizer": "org/counts",
+    }
+    assert checked(run(mine, models={"llm": {"path": "org/l"}, "retriever": {"path": "org/r"}})).models == {
+        "models.llm.path": "org/l",
+        "models.retriever.path": "org/r",
+    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ import pytest
 from gguf_files import write_gguf
 from jmlr.checks import checked
 from jmlr.commands.config import config as command
+from jmlr.models import usable
 from jmlr.runtime.errors import UserError
+from model_files import TOKENIZER, safetensors, write_model
 
 
 @pytest.fixture
@@ -22,10 +25,7 @@ def mine(tmp_path: Path) -> Path:
 
 
 def model(folder: Path, name: str, **files: Any) -> str:
-    (folder / name).mkdir(exist_ok=True)
-    for file, content in files.items():
-        (folder / name / file.replace("__", ".")).write_text(json.dumps(content))
-    return str(folder / name)
+    return str(write_model(folder / name, **files))
 
 
 def run(mine: Path, **changes: Any) -> dict[str, Any]:
@@ -96,7 +96,7 @@ def test_what_is_no_model_is_refused_before_anything_runs(mine: Path, role: str,
         ({"architecture": "clip"}, {}, "architecture 'clip'; allowed in a GGUF file: bloom, .*llama"),
         ({"context": 128}, {}, r"reading.llm_tokens is [\d,]+, and '.*' reads at most 128"),
         ({}, {"answer": {"chat": True}}, "answer.chat: '.*' has no chat template; say false"),
-        ({"version": 1}, {}, "no GGUF file: version 1"),
+        ({"version": 1}, {}, "no GGUF file that can be read: version 1"),
     ],
 )
 def test_a_gguf_file_that_a_job_would_refuse_is_refused_before_anything_runs(
@@ -112,7 +112,7 @@ def test_a_gguf_file_without_its_package_is_refused_before_anything_runs(
     mine: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = write_gguf(mine / "model.gguf")
-    monkeypatch.setattr("jmlr.together.find_spec", lambda name: None)
+    monkeypatch.setattr("jmlr.models.usable.find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"a GGUF file needs the package gguf: pip install"):
         checked(run(mine, models={"llm": {"path": str(file)}}))
 
@@ -159,3 +159,270 @@ def test_what_would_waste_the_run_is_told(mine: Path, changes: dict[str, Any], s
 def test_a_run_at_the_defaults_has_nothing_to_be_warned_of(mine: Path) -> None:
     assert checked(run(mine)).warnings == []
     assert checked({}).warnings == [], "nor has the demo, whose models are made from scratch"
+
+
+# ------------------------------------------------------------------------------------------------ the files of a model
+def refused(mine: Path, **changes: Any) -> str:
+    """Return the one line that refuses a run."""
+    with pytest.raises(UserError) as caught:
+        checked(run(mine, **changes))
+    said = str(caught.value)
+    assert "\n" not in said
+    return said
+
+
+BERT = {"architectures": ["BertModel"], "model_type": "bert", "max_position_embeddings": 512}
+LLAMA = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "max_position_embeddings": 1024}
+POOLED = [
+    {"type": "sentence_transformers.models.Transformer", "path": ""},
+    {"type": "sentence_transformers.models.Pooling", "path": "1_Pooling"},
+    {"type": "sentence_transformers.models.Normalize", "path": "2_Normalize"},
+]
+OLD = [{"type": "sentence_transformers.models.Transformer", "path": "0_Transformer"}, *POOLED[1:]]
+LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 5\n"
+DEEP = b"[" * 100_000 + b"]" * 100_000
+INDEX = {"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}
+FAULTS = [
+    ({"model__safetensors": safetensors()[:-1]}, r"its model.safetensors has \d+ bytes, and \d+ by its header; copy it again"),
+    ({"model__safetensors": safetensors() + b"x"}, "by its header; copy it again"),
+    ({"model__safetensors": safetensors()[:20]}, "its model.safetensors is cut within its header; copy it again"),
+    ({"model__safetensors": b""}, "its model.safetensors is empty"),
+    ({"model__safetensors": LFS}, "its model.safetensors is a pointer of git-lfs, not the file itself; fetch it: git lfs pull"),
+    ({"model__safetensors": b"<!DOCTYPE html><html>"}, "its model.safetensors is no safetensors file, or damaged"),
+    ({"model__safetensors": b"\x02" + bytes(7) + b"{}"}, "its model.safetensors holds no tensor"),
+    ({"model__safetensors": b"\x02" + bytes(7) + b"[]"}, "its model.safetensors is no safetensors file, or damaged"),
+    ({"model__safetensors": None}, "it has no weights; allowed: model.safetensors, or parts of it with model.safetensors.index.json"),
+    ({"model__safetensors": None, "pytorch_model__bin": b"x"}, r"its weights are in pytorch_model.bin; allowed: model.safetensors, .*save_pretrained"),
+    ({"model__safetensors": None, "model__safetensors__index__json": INDEX, "model-1__safetensors": safetensors()},
+     "its model-2.safetensors is missing; copy it again"),
+    ({"model__safetensors": None, "model__safetensors__index__json": {"weight_map": 5}}, "its model.safetensors.index.json has no weight_map"),
+    ({"model__safetensors": None, "model__safetensors__index__json": b"{"}, "its model.safetensors.index.json is no JSON"),
+    ({"config__json": b""}, "its config.json is empty; copy it again"),
+    ({"config__json": b"{'a': 1}"}, "its config.json is no JSON: cut or damaged; copy it again"),
+    ({"config__json": b"\xff\xfe{}"}, "its config.json is not in UTF-8"),
+    ({"config__json": b"[]"}, "its config.json is no JSON object"),
+    ({"config__json": DEEP}, "its config.json is nested too deep"),
+    ({"config__json": LFS}, "its config.json is a pointer of git-lfs"),
+    ({"config__json": None, "config__json___a": b""}, "its config.json is a folder; allowed: a JSON file"),
+    ({"config__json": None}, "it has weights and no config.json, which says what they are of"),
+    ({"config__json": {"model_type": "llamma"}}, r"its config.json: model_type 'llamma' is none that transformers knows \(did you mean 'llama'"),
+    ({"config__json": {"dtype": "float17"}}, "its config.json: dtype 'float17'; allowed: bfloat16, float16"),
+    ({"config__json": {"torch_dtype": "torch.float16"}}, "its config.json: torch_dtype 'torch.float16'; allowed: bfloat16, float16"),
+    ({"config__json": {"quantization_config": {"quant_method": "gptq"}}}, r"its weights are quantised \(gptq\), which is not supported; allowed"),
+    ({"config__json": {"quantization_config": {"quant_method": "awq"}}}, r"its weights are quantised \(awq\)"),
+    ({"generation_config__json": b""}, "its generation_config.json is empty"),
+    ({"tokenizer__json": None}, "it has no tokenizer; allowed: tokenizer.json, or the vocabulary of its kind"),
+    ({"tokenizer__json": {**TOKENIZER, "added_tokens": 5}}, "its tokenizer.json is no tokenizer"),
+    ({"tokenizer__json": {}}, "its tokenizer.json is no tokenizer"),
+    ({"tokenizer__json": DEEP}, "its tokenizer.json is nested too deep"),
+    ({"tokenizer_config__json": b"{"}, "its tokenizer_config.json is no JSON"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("files", "said"), FAULTS)
+@pytest.mark.parametrize("role", ["llm", "retriever"])
+def test_a_folder_whose_files_are_damaged_or_missing_is_one_line(
+    mine: Path, role: str, files: dict[str, Any], said: str
+) -> None:
+    folder = model(mine, "ready", **files)
+    found = refused(mine, models={role: {"path": folder}})
+    assert found.startswith(f"config: models.{role}.path '{folder}': ")
+    assert re.search(said, found), found
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ({"modules__json": POOLED}, "its modules.json names the folder '1_Pooling', which is not there"),
+        ({"modules__json": POOLED, "1_Pooling___x": b""}, "its 1_Pooling/config.json is missing"),
+        ({"modules__json": POOLED, "1_Pooling___config__json": b""}, "its 1_Pooling/config.json is empty"),
+        ({"modules__json": {"a": 1}}, "its modules.json is no JSON list"),
+        ({"modules__json": [{"type": None}, 5]}, "its modules.json is no list of modules with type and path"),
+        ({"modules__json": []}, "its modules.json is no list of modules with type and path"),
+        ({"modules__json": [{"type": "sentence_transformers.models.Pooling", "path": "../x"}]}, "its modules.json names '../x'; allowed"),
+        ({"modules__json": OLD, "1_Pooling___config__json": {}}, "its modules.json names the folder '0_Transformer'"),
+        ({"modules__json": OLD, "1_Pooling___config__json": {}, "0_Transformer___config__json": {}}, "no weights; allowed: 0_Transformer/model.safetensors"),
+        ({"modules__json": [*POOLED, {"type": "x.Dense", "path": "3_Dense"}], "1_Pooling___config__json": {}, "3_Dense___config__json": {},
+          "3_Dense___pytorch_model__bin": b"x"}, "its weights are in 3_Dense/pytorch_model.bin"),
+        ({"config_sentence_transformers__json": b"{"}, "its config_sentence_transformers.json is no JSON"),
+        ({"sentence_bert_config__json": b"{"}, "its sentence_bert_config.json is no JSON"),
+        ({"adapter_config__json": {}}, "an adapter, not a model; merge it into its base model first"),
+        ({"config__json": None, "query___config__json": {}}, "it has query/ alone; allowed: both query/ and passage/, or one retriever"),
+        ({"query___config__json": b"{", "passage___config__json": {}}, "its query/config.json is no JSON"),
+    ],
+)  # fmt: skip
+def test_a_retriever_whose_modules_are_not_there_is_one_line(mine: Path, files: dict[str, Any], said: str) -> None:
+    found = refused(mine, models={"retriever": {"path": model(mine, "ready", **files)}})
+    assert said in found
+
+
+def test_whole_retrievers_of_every_form_pass(mine: Path) -> None:
+    one = {"modules__json": POOLED, "1_Pooling___config__json": {}}
+    old = {"modules__json": OLD, "1_Pooling___config__json": {}, "0_Transformer___config__json": {}}
+    old |= {
+        "0_Transformer___model__safetensors": safetensors(),
+        "0_Transformer___vocab__txt": b"a",
+        "config__json": None,
+    }
+    parts = {"model__safetensors": None, "model__safetensors__index__json": INDEX}
+    parts |= {f"model-{n}__safetensors": safetensors() for n in (1, 2)}
+    for name, files in {"one": one, "old": {**old, "model__safetensors": None}, "parts": parts}.items():
+        checked(run(mine, models={"retriever": {"path": model(mine, name, **files)}}))
+    for side in ("query", "passage"):
+        model(mine / "two", side, **one)
+    checked(run(mine, models={"retriever": {"path": str(mine / "two")}}))
+
+
+def test_a_model_that_no_system_uses_is_not_looked_into(mine: Path) -> None:
+    checked(run(mine, models={"spare": {"path": model(mine, "spare", model__safetensors=None)}}))
+
+
+def test_what_a_configuration_calls_itself_is_shown_on_one_short_line(mine: Path) -> None:
+    folder = model(mine, "odd", config__json={"architectures": ["Bert\n\x1b[2J" + "x" * 5000]})
+    assert len(refused(mine, models={"llm": {"path": folder}})) < len(folder) + 250
+    file = write_gguf(mine / "odd.gguf", "a\n\x1b[2J" + "x" * 5000)
+    found = refused(mine, models={"llm": {"path": str(file)}})
+    assert "architecture 'a [2Jxxx" in found
+    assert len(found) < len(str(file)) + 500
+
+
+def test_a_gguf_file_in_capitals_says_to_rename_it(mine: Path) -> None:
+    file = write_gguf(mine / "tiny.GGUF")
+    assert "its name ends with .GGUF; rename it to 'tiny.gguf'" in refused(mine, models={"llm": {"path": str(file)}})
+
+
+def test_a_folder_that_is_called_like_a_gguf_file_says_to_rename_it(mine: Path) -> None:
+    assert "is read as a file; rename it" in refused(mine, models={"llm": {"path": model(mine, "a.gguf")}})
+
+
+def test_real_names_of_mixture_models_are_allowed_and_mamba_is_not(mine: Path) -> None:
+    for name in ("qwen2moe", "qwen3moe", "gpt-oss", "minimax-m2"):
+        checked(run(mine, models={"llm": {"path": str(write_gguf(mine / f"{name}.gguf", name))}}))
+    assert "architecture 'mamba'" in refused(mine, models={"llm": {"path": str(write_gguf(mine / "m.gguf", "mamba"))}})
+
+
+def test_the_lists_of_usable_models_are_the_libraries() -> None:
+    """Fix: the library knows others now; put them into src/jmlr/models/usable.py, or into what is left to loading here."""
+    torch = pytest.importorskip("torch")
+    auto = pytest.importorskip("transformers.quantizers.auto")
+    types = pytest.importorskip("transformers.models.auto.configuration_auto").CONFIG_MAPPING_NAMES
+    known = {
+        n for n in dir(torch) if isinstance(getattr(torch, n), torch.dtype) and getattr(torch, n).is_floating_point
+    }
+    assert {n for n in known if not n.startswith(("float8_", "float4_"))} == set(usable.DTYPES)
+    left = {
+        "bitsandbytes_4bit",
+        "bitsandbytes_8bit",
+        "fbgemm_fp8",
+        "bitnet",
+        "fp8",
+        "gguf",
+        "nvfp4",
+        "mxfp8",
+        "mxfp4",
+        "metal",
+        "sinq",
+        "gemma",
+    }
+    assert set(auto.AUTO_QUANTIZER_MAPPING) - left == set(usable.QUANTISED)
+    assert set(types) <= usable.model_types()
+
+
+# ------------------------------------------------------------------------------------------------ what pre-training begins from
+@pytest.mark.parametrize(
+    ("options", "files", "said"),
+    [
+        ({"init": "{folder}"}, {"config__json": BERT}, "BertModel is no causal language model"),
+        ({"init": "{folder}"}, {"adapter_config__json": {}}, "an adapter, not a model"),
+        ({"init": "{folder}"}, {"model__safetensors": None}, "it has no weights"),
+        ({"init": "{folder}", "max_tokens": 2048}, {"config__json": LLAMA},
+         r"models.llm.pretrain.max_tokens is 2,048, and '.*' reads at most 1,024 \(models.llm.pretrain.init\); allowed: up to 1024"),
+        ({"init": "{folder}"}, {"config__json": LLAMA}, r"reading.llm_tokens is 2,048, and '.*' reads at most 1,024 \(models.llm.pretrain.init"),
+        ({"init": "{folder}", "objective": "inverse_cloze"}, {"config__json": b""}, "its config.json is empty"),
+        ({"init": "{folder}", "objective": "inverse_cloze"}, {"query___config__json": {}, "passage___config__json": {}},
+         "it has no weights; allowed: query/model.safetensors"),
+        ({"init": "{folder}/a.gguf"}, {"a__gguf": b"GGUF"}, "no GGUF file that can be read: it ends within its header; copy it again"),
+        ({"init": "{folder}/a.gguf", "objective": "inverse_cloze"}, {"a__gguf": b"GGUF"}, "a GGUF file is a language model; allowed"),
+        ({"architecture": {}}, {}, "pretrain.architecture: it names no model_type; allowed"),
+        ({"architecture": {"model_type": "llamma"}}, {}, "pretrain.architecture: model_type 'llamma' is none that transformers knows"),
+        ({"architecture": {"model_type": "llama", "max_position_embeddings": 64}}, {},
+         r"pretrain.max_tokens is 512, and its architecture reads at most 64 \(models.llm.pretrain.architecture\)"),
+        ({"architecture": {"model_type": "llama"}, "tokenizer": "{folder}"}, {"tokenizer__json": None}, "pretrain.tokenizer '.*': it has no tokenizer"),
+        ({"architecture": {"model_type": "llama"}, "tokenizer": "{folder}/tokenizer.json"}, {"tokenizer__json": {"a": 1}},
+         "pretrain.tokenizer '.*': it is no tokenizer"),
+    ],
+)  # fmt: skip
+def test_what_pre_training_begins_from_is_held_to_the_same(
+    mine: Path, options: dict[str, Any], files: dict[str, Any], said: str
+) -> None:
+    folder = model(mine, "begun", **files)
+    role = "retriever" if options.get("objective") else "llm"
+    pretrain = json.loads(json.dumps({"reads": "passages", **options}).replace("{folder}", folder))
+    found = refused(mine, models={role: {"pretrain": pretrain}})
+    assert re.search(said, found), found
+    if "init" in options and "reading" not in found and "max_tokens" not in found:
+        assert found.startswith(f"config: models.{role}.pretrain.init '{folder}")
+
+
+def test_a_model_that_another_continues_has_the_role_of_that_one(mine: Path) -> None:
+    base, bert = {"pretrain": {"init": "model:base", "reads": "passages"}}, model(mine, "base", config__json=BERT)
+    found = refused(mine, models={"llm": base, "base": {"path": bert}})
+    assert found.startswith(f"config: models.base.path '{bert}': BertModel is no causal language model")
+
+
+def test_a_retriever_with_two_encoders_cannot_be_continued(mine: Path) -> None:
+    for side in ("query", "passage"):
+        model(mine / "two", side)
+    pretrain = {"init": str(mine / "two"), "objective": "inverse_cloze"}
+    assert "two encoders cannot be continued" in refused(mine, models={"retriever": {"pretrain": pretrain}})
+
+
+def test_a_tokenizer_that_counts_passages_is_looked_into(mine: Path) -> None:
+    (mine / "none").mkdir()
+    chunks = {"chunk_tokens": 9, "tokenizer": str(mine / "none")}
+    assert f"prepare.tokenizer '{mine / 'none'}': no tokenizer.json in it" in refused(mine, prepare=chunks)
+    (mine / "none/tokenizer.json").write_text("{")
+    assert "its tokenizer.json is no JSON" in refused(mine, prepare=chunks)
+    (mine / "none/tokenizer.json").write_text(json.dumps(TOKENIZER))
+    checked(run(mine, prepare=chunks))
+
+
+def test_four_bits_without_their_packages_are_refused_before_anything_runs(
+    mine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jmlr.together.find_spec", lambda name: None if name == "bitsandbytes" else True)
+    found = refused(mine, reading={"llm_precision": "4bit"})
+    assert "systems.closed_book: reading.llm_precision 4bit needs bitsandbytes: pip install -e '.[qlora]'" in found
+    monkeypatch.setattr("jmlr.together.find_spec", lambda name: True)
+    checked(run(mine, reading={"llm_precision": "4bit"}))
+
+
+@pytest.mark.parametrize(
+    ("files", "most"),
+    [
+        ({"config__json": BERT}, 512),
+        ({"config__json": BERT, "sentence_bert_config__json": {"max_seq_length": 256}}, 256),
+        ({"config__json": BERT, "tokenizer_config__json": {"model_max_length": 384}}, 384),
+        ({"config__json": BERT, "tokenizer_config__json": {"model_max_length": 1e30}}, 512),
+        ({"config__json": {"model_type": "roberta", "max_position_embeddings": 514, "pad_token_id": 1}}, 512),
+        ({"config__json": BERT, "sentence_bert_config__json": {"max_seq_length": 256},
+          "config_sentence_transformers__json": {"model_type": "ColBERT"}}, 512),
+    ],
+)  # fmt: skip
+def test_a_length_beyond_what_the_retriever_reads_is_told_with_what_it_reads(
+    mine: Path, files: dict[str, Any], most: int
+) -> None:
+    models = {"retriever": {"path": model(mine, "short", **files)}}
+    keys = ("retriever_passage_tokens", "retriever_query_tokens", "retriever_search_query_tokens")
+    data = run(mine, models=models, retrieval=dict.fromkeys(keys, 4096), train={"retriever_train_passage_tokens": 4096})
+    told = [
+        line for line in checked(data).warnings if f"reads at most {most} tokens: what is longer is cut there" in line
+    ]
+    assert [line.split(" is ")[0].split(".")[1] for line in told] == [
+        keys[1],
+        keys[2],
+        keys[0],
+        "retriever_train_passage_tokens",
+    ]
+    within = run(mine, models=models, retrieval=dict.fromkeys(keys, most))
+    assert checked(within).warnings == []

@@ -12,19 +12,22 @@ import pytest
 import yaml
 
 from jmlr.config import Config
+from model_files import write_model
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = {p.stem: yaml.safe_load(p.read_text()) for p in sorted((ROOT / "config/runs").glob("*.yaml"))}
-ADDED = {"paper-others": ["paper-7b", "paper-13b"], "paper-released": ["paper-13b"]}  # given after a run, and none of their own
+ADDED = {
+    "paper-others": ["paper-7b", "paper-13b"],
+    "paper-released": ["paper-13b"],
+}  # given after a run, and none of their own
 RUNS = [[name] for name in FILES if name not in ADDED] + [[base, name] for name in ADDED for base in ADDED[name]]
 STAND_INS = {
     "JMLR_DATA": [
         "data/openstax_raw/osbooks-all.tar.gz",
         "data/original/pubmedqa_ori_pqal.json.gz",
         "data/original/pubmedqa_test_ground_truth.json.gz",
-        "models/all-MiniLM-L6-v2/config.json",
     ],
-    "JMLR_LLM": ["config.json"],
+    "JMLR_LLM": [],
     "CLINICAL_NOTES": ["notes.csv.gz"],
     "MEDQA_RATIONALES": ["rationales.jsonl"],
 }
@@ -32,12 +35,14 @@ STAND_INS = {
 
 @pytest.fixture(scope="module")
 def stand_ins(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Make files of one line in the places that the variables of the runs name."""
+    """Make files of one line, and models of a few bytes, in the places that the variables of the runs name."""
     folder = tmp_path_factory.mktemp("data")
     for variable, names in STAND_INS.items():
         for name in names:
             (folder / variable / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / variable / name).write_bytes(gzip.compress(b"{}\n") if name.endswith(".gz") else b"{}\n")
+    write_model(folder / "JMLR_DATA/models/all-MiniLM-L6-v2")
+    write_model(folder / "JMLR_LLM")
     return {variable: str(folder / variable) for variable in STAND_INS}
 
 
@@ -70,7 +75,9 @@ def test_a_run_plans_all_its_jobs(files: list[str], tmp_path: Path, stand_ins: d
     jobs = jobs_of(done)
     assert {"fetch", "prepare", "encode", "index", "search", "train", "answer", "evaluate", "report"} <= set(jobs)
     assert jobs["train"] >= 3
-    assert jobs["answer"] == sum(len(FILES[f].get("systems") or (Config.load(FILES[f]).systems if f not in ADDED else ())) for f in files)
+    assert jobs["answer"] == sum(
+        len(FILES[f].get("systems") or (Config.load(FILES[f]).systems if f not in ADDED else ())) for f in files
+    )
     assert "{'" not in (done.stdout + done.stderr).split("Job stats:")[0]
 
 

@@ -25,7 +25,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 
-from jmlr.runtime.errors import UserError, full_disk
+from jmlr.runtime.errors import UserError, full_disk, shown
 
 MOST, NAMES = 40, 12
 _PRIVATE: ContextVar[bool] = ContextVar("private", default=False)
@@ -55,10 +55,7 @@ def hidden(private: bool = True) -> Iterator[None]:
 
 def quoted(value: object, most: int = MOST) -> str:
     """Return a value of the data in quotation marks, on one line and cut; '(private)' where nothing may be shown."""
-    if _PRIVATE.get():
-        return "(private)"
-    text = " ".join(str(value).split())
-    return f"'{text if len(text) <= most else text[:most] + '...'}'"
+    return "(private)" if _PRIVATE.get() else shown(value, most)
 
 
 def known_as(id: str) -> str:

@@ -24,6 +24,16 @@ class ConfigError(ValueError):
     """A wrong configuration; the message is one line that names the key and what is allowed."""
 
 
+def shown(value: object, most: int = 40) -> str:
+    """Return a value in quotation marks, on one line, without what would steer a terminal, and cut to `most` letters.
+
+    >>> shown("a\\nb\\x1b[2J" + "c" * 50, 10)
+    "'a b [2Jccc...'"
+    """
+    text = " ".join("".join(c if c.isprintable() else " " for c in str(value)).split())
+    return f"'{text if len(text) <= most else text[:most] + '...'}'"
+
+
 def full_disk(error: BaseException | None) -> str:
     """Return one line about a full disk, a quota or a limit of file size if that is behind an exception, else ''."""
     while error is not None:

@@ -106,8 +106,24 @@ def located(path: str, key: str, local: bool = False) -> str:
         named = full.startswith((".", "/")) or full.endswith(".gguf")
         local = local or named or "/" in name or bool(slash and os.path.isdir(owner))
     if local and not os.path.exists(full):
-        raise UserError(f"config: {key}: there is no '{full}'" + (f" (from '{path}')" if full != path else ""))
+        raise UserError(
+            f"config: {key}: there is no '{full}'" + (f" (from '{path}')" if full != path else "") + _meant(full, key)
+        )
     return full
+
+
+def _meant(path: str, key: str) -> str:
+    """Return what to give instead of a path that can only be meant for elsewhere; "" where it may be a mere slip."""
+    if re.match(r"\w+://", path):
+        if key.startswith("sources."):
+            return ": a URL; allowed: a path on this machine, or origin: url"
+        hub = key.startswith("models.") or key.endswith("tokenizer")
+        return ": a URL; allowed: a path on this machine" + ", or a name on the hub, OWNER/NAME" * hub
+    found = re.fullmatch(r"([\w-][\w.-]*)(/[\w.-]+)/(.+\.gguf)", path)
+    if found and not os.path.isdir(found[1]):
+        fetch = f"hf download {found[1]}{found[2]} {found[3]} --local-dir models"
+        return f": a GGUF file is read from this machine; if it is on the hub: `{fetch}`"
+    return ""
 
 
 def files_of(path: str, patterns: Iterable[str] = ()) -> list[str]:

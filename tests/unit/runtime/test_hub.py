@@ -42,7 +42,12 @@ def gated():
     [
         (False, "the hub does not have it"),
         (gated(), "who accepted its terms; set HF_TOKEN"),
-        (OfflineModeIsEnabled("offline mode is enabled"), r"cannot be reached \(offline mode is enabled\)"),
+        (
+            OfflineModeIsEnabled("offline mode is enabled"),
+            "HF_HUB_OFFLINE is set, and the local cache does not have it; unset it, or fetch the model first: hf download owner/model",
+        ),
+        (RuntimeError("word " * 90), r"cannot be reached \((word )+\.\.\.\), and the local cache does not have it"),
+        (RuntimeError(), r"cannot be reached \(RuntimeError\)"),
         (
             RuntimeError("[Errno -2] Name or service\nnot known"),
             r"cannot be reached \(\[Errno -2\] Name or service not known\)",
@@ -78,3 +83,41 @@ def test_a_model_in_the_cache_needs_no_hub(hub, monkeypatch):
     monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda name, file: "config.json")
     check_hub(NAME, {"train"})
     assert asked == []
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("HF_HOME", "{file}", "HF_HOME '{file}': '{file}' is a file; allowed: a folder, or not set"),
+        ("HF_HOME", "{file}/deep", "HF_HOME '{file}/deep': '{file}' is a file"),
+        ("HF_HUB_CACHE", "{file}", "HF_HUB_CACHE '{file}': '{file}' is a file"),
+        ("HF_ENDPOINT", "hub.host", "HF_ENDPOINT 'hub.host': no URL; allowed: https://HOST, or not set"),
+        ("HF_ENDPOINT", "https://", "HF_ENDPOINT 'https://': no URL"),
+        ("HF_ENDPOINT", "http://[x", "HF_ENDPOINT 'http://[x': no URL"),
+    ],
+)
+def test_a_variable_that_is_wrong_is_named_and_not_the_hub(hub, monkeypatch, tmp_path, variable, value, said):
+    asked = hub(True)
+    (tmp_path / "file").write_text("x")
+    monkeypatch.setenv(variable, value.replace("{file}", str(tmp_path / "file")))
+    with pytest.raises(UserError) as caught:
+        check_hub(NAME, {"train"})
+    assert str(caught.value).startswith(said.replace("{file}", str(tmp_path / "file")))
+    assert asked == []
+    check_hub({"models.llm.path": str(tmp_path)}, {"train"})
+
+
+@pytest.mark.parametrize(
+    ("key", "stage", "files"),
+    [
+        ("prepare.tokenizer", "prepare", ["tokenizer.json"]),
+        ("models.llm.pretrain.tokenizer", "pretrain", ["tokenizer.json", "tokenizer_config.json", "config.json", "modules.json"]),
+    ],
+)  # fmt: skip
+def test_a_tokenizer_is_asked_for_by_its_own_files_where_its_stage_has_jobs(hub, key, stage, files):
+    asked = hub(False)
+    check_hub({key: "owner/words"}, {"train"})
+    assert asked == []
+    with pytest.raises(UserError, match=f"config: {key} 'owner/words': the hub does not have it, or no tokenizer.json"):
+        check_hub({key: "owner/words"}, {stage})
+    assert asked == [("owner/words", file) for file in files]
