@@ -42,7 +42,12 @@ def cases(passage: int = 160, question: int = 128) -> tuple[list[list[int]], lis
     def tokens(n: int) -> list[int]:
         return [rng.randrange(4, VOCABULARY) for _ in range(n)]
 
-    prompts = [tokens(sum(rng.randint(passage * 9 // 16, passage) for _ in range(3)) + rng.randint(question * 5 // 16, question)) for _ in range(QUESTIONS)]
+    prompts = [
+        tokens(
+            sum(rng.randint(passage * 9 // 16, passage) for _ in range(3)) + rng.randint(question * 5 // 16, question)
+        )
+        for _ in range(QUESTIONS)
+    ]
     return prompts, [[tokens(rng.randint(2, 8)) for _ in range(4)] for _ in range(QUESTIONS)]
 
 

@@ -93,9 +93,7 @@ def finished(cfg: Config) -> Run:
     rounds += [p.parent for p in sorted(RESULTS.glob("*/seed*/r*/encode/*/manifest.json"))]
     trainings = [p for p in rounds if p.name == "train"]
     costs = [*folders["pretrain"], *(p for p in rounds if p.name != "train")]
-    return read_run(
-        "openstax", systems, RESULTS / "prepare", folders["evaluate"], folders["answer"], trainings, costs
-    )
+    return read_run("openstax", systems, RESULTS / "prepare", folders["evaluate"], folders["answer"], trainings, costs)
 
 
 def outcomes(cfg: Config, run: Run, seed: int) -> dict[tuple[str, str], dict[str, int]]:

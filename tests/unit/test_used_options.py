@@ -32,12 +32,15 @@ def test_what_the_llm_learns_by_is_always_used(target):
 def test_a_frozen_system_trains_the_same_whatever_these_options_say(tiny, candidates):
     """The promise behind it: with a frozen retriever the step has the same bits."""
     import torch
-    from toys import open_session, toy_training
 
     from jmlr.training.step import joint_step
+    from toys import open_session, toy_training
 
     losses = []
-    for changes in ({}, {"samples": 2, "sampling_temperature": 3.0, "prior_weight": 9.0, "rank_after_steps": 4, "rank_weight": 5.0}):
+    for changes in (
+        {},
+        {"samples": 2, "sampling_temperature": 3.0, "prior_weight": 9.0, "rank_after_steps": 4, "rank_weight": 5.0},
+    ):
         session = open_session(tiny, candidates, options=toy_training(steps=1, batch=4, **changes))
         settings = StepSettings.of({**dict(session.options), **dict(session.reading)})
         result = joint_step(session.llm, None, session.passages, session.questions[:4], settings, 0, 0, True)

@@ -185,9 +185,7 @@ def _answerer(row: Row) -> Any:
     from jmlr.models.llm import load_to_answer
 
     reading = row.reading
-    model, tokenizer = load_to_answer(
-        row.llm, row.adapter, precision=reading.llm_precision, tokens=reading.llm_tokens
-    )
+    model, tokenizer = load_to_answer(row.llm, row.adapter, precision=reading.llm_precision, tokens=reading.llm_tokens)
     chat = row.answer.model_dump(include={"chat", "chat_template_kwargs"})
     prompter = Prompter(tokenizer, **row.reading.model_dump(exclude={"llm_precision"}), **chat)
     table = read_table(row.run / "prepare/passages.parquet") if row.searches else None

@@ -103,7 +103,9 @@ def reading_of(
     """
     prompter, reasoning = passages.prompter, question.reasoning
     if reasoning is None:
-        return prompter.prompt(question.prompt, [passages.for_llm(row) for row in order], answer_tokens), question.answer
+        return prompter.prompt(
+            question.prompt, [passages.for_llm(row) for row in order], answer_tokens
+        ), question.answer
     pairs = [passages.title_and_text(row) for row in best]
     numbered = dict(zip(best, prompter.passages(pairs, numbered=True) if pairs else [], strict=True))
     read = [numbered[row] for row in order]

@@ -39,9 +39,9 @@ def fuse_for_answering(llm: nn.Module) -> None:
         if isinstance(layer, Linear) and type(layer.get_base_layer()) is nn.Linear:
             for name in layer.active_adapters:
                 if name in layer.lora_A:
-                    weight = layer.get_base_layer().weight
-                    layer.lora_A[name].to(weight.dtype)
-                    layer.lora_B[name].to(weight.dtype)
+                    dtype = layer.get_base_layer().get_parameter("weight").dtype
+                    layer.lora_A[name].to(dtype)
+                    layer.lora_B[name].to(dtype)
 
 
 @cache
@@ -75,7 +75,9 @@ def _forward(layer: Any, x: Tensor) -> Tensor:
     a, b = layer.lora_A[name].weight, layer.lora_B[name].weight
     scale, dropout = layer.scaling[name], layer.lora_dropout[name]
     rows, (outer, inner) = x.numel() // x.shape[-1], base.weight.shape
-    half = torch.is_autocast_enabled(x.device.type) or x.dtype.itemsize < 4  # its sum of W and B A would lose most of B A
+    half = (
+        torch.is_autocast_enabled(x.device.type) or x.dtype.itemsize < 4
+    )  # its sum of W and B A would lose most of B A
     still = not (layer.training and isinstance(dropout, nn.Dropout) and dropout.p > 0)
     if not torch.is_grad_enabled() and not half and still and rows * (inner + outer) > inner * outer:
         return F.linear(x, torch.addmm(base.weight, b, a, alpha=scale), base.bias)

@@ -210,7 +210,9 @@ def _settings(folder: Path) -> dict[str, Any]:
         raise UserError(f"retriever '{folder}': modules {', '.join(kinds)} of modules.json; allowed: {allowed}")
     prompts, pooling = prompts_of(folder), dict(modules)["Pooling"]
     if not (pooling / "config.json").is_file():
-        raise UserError(f"retriever '{folder}': modules.json names {pooling.name}, and '{pooling}/config.json' is missing")
+        raise UserError(
+            f"retriever '{folder}': modules.json names {pooling.name}, and '{pooling}/config.json' is missing"
+        )
     if not read_json(pooling, "config.json").get("include_prompt", True) and any(prompts.values()):
         raise UserError(f"retriever '{folder}': pooling without the prompt (include_prompt: false) is not supported")
     layers = [_layer(kind, where) for kind, where in modules[len(front) :]]

@@ -83,7 +83,9 @@ def _whole(model: Any, missing: Collection[str], what: str) -> None:
 def _knows_words(tokenizer: Any, what: str) -> None:
     """Refuse a tokenizer without a vocabulary: transformers makes one of special tokens alone where its files are missing."""
     if not set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens):
-        raise UserError(f"{what}: it knows no word; tokenizer.json, or the file of its vocabulary, is missing in the folder")
+        raise UserError(
+            f"{what}: it knows no word; tokenizer.json, or the file of its vocabulary, is missing in the folder"
+        )
 
 
 def every_row_learns(model: Any) -> None:

@@ -185,7 +185,9 @@ def read_expected(path: Path | None) -> Expected:
                     where = f"{path}: {metric}.{system}.{dataset}"
                     values[metric, system, plain(dataset)] = _value(value, sizes.get(plain(dataset)), where)
     gaps = [_gap(entry, f"{path}: differences[{i}]") for i, entry in enumerate(given.get("differences") or [])]
-    return Expected(str(given.get("source", "")), float(given.get("okish_points", 3)) / 100, titles, values, names, gaps)
+    return Expected(
+        str(given.get("source", "")), float(given.get("okish_points", 3)) / 100, titles, values, names, gaps
+    )
 
 
 def _gap(given: Any, where: str) -> Gap:

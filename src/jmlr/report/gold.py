@@ -55,7 +55,9 @@ def given_gold(run: Run) -> list[Given]:
         marks = _marks(run, system, run.seeds_of(system.name)) if system.reads else None
         if marks is not None:
             found.append(
-                Given(system, float(marks.gold.mean()), *(_share(marks.right, gold) for gold in (marks.gold, ~marks.gold)))
+                Given(
+                    system, float(marks.gold.mean()), *(_share(marks.right, gold) for gold in (marks.gold, ~marks.gold))
+                )
             )
     return found
 
@@ -135,5 +137,7 @@ def shared_compute(run: Run) -> list[str]:
             if max(flops[a.name], flops[b.name]) <= NEAR * min(flops[a.name], flops[b.name])
         ]
         said.append(f"Operations of training, times those of {base.title}: {', '.join(times)}.")
-        said.append(f"Equal within a tenth: {'; '.join(equal)}." if equal else "No two rows were trained with equal operations.")
+        said.append(
+            f"Equal within a tenth: {'; '.join(equal)}." if equal else "No two rows were trained with equal operations."
+        )
     return said

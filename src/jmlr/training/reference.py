@@ -113,9 +113,7 @@ def answer_loss(
 ) -> Tensor:
     """Return the mean cross-entropy of the answer's tokens after "passages, question", from the whole [T, V] logits."""
     read = [passages.for_llm(row) for row in rows]
-    return token_loss(
-        llm, passages.prompter.prompt(question.prompt, read, settings.llm_answer_tokens), question.answer
-    )
+    return token_loss(llm, passages.prompter.prompt(question.prompt, read, settings.llm_answer_tokens), question.answer)
 
 
 def token_loss(llm: nn.Module, prompt: list[int], answer: list[int]) -> Tensor:

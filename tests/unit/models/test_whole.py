@@ -32,10 +32,16 @@ def renamed(tensors):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (without("layers.1.mlp"), r"no weights for model.layers.1.mlp.down_proj.weight and 2 more, which would be random"),
+        (
+            without("layers.1.mlp"),
+            r"no weights for model.layers.1.mlp.down_proj.weight and 2 more, which would be random",
+        ),
         (without("norm.weight"), r"no weights for model.layers.0.input_layernorm.weight and 4 more"),
         (renamed, r"no weights for .* more, which would be random"),
-        (lambda t: {k: v * float("nan") if "up_proj" in k else v for k, v in t.items()}, r"up_proj.weight are not all finite"),
+        (
+            lambda t: {k: v * float("nan") if "up_proj" in k else v for k, v in t.items()},
+            r"up_proj.weight are not all finite",
+        ),
         (lambda t: {k: v / 0 if "norm" in k else v for k, v in t.items()}, r"norm.weight are not all finite"),
     ],
 )
@@ -53,7 +59,7 @@ def test_a_configuration_of_more_layers_than_the_weights_have_is_refused(tmp_pat
     folder = saved(tmp_path / "llm")
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 4}))
-    with pytest.raises(UserError, match="no weights for model.layers.2"):
+    with pytest.raises(UserError, match=r"no weights for model\.layers\.2"):
         load_llm(str(folder))
 
 
@@ -87,7 +93,7 @@ def test_a_retriever_without_the_files_of_its_tokenizer_would_read_no_word(tiny,
     assert config["model_type"] == "bert"
     for file in ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "special_tokens_map.json"):
         (folder / file).unlink(missing_ok=True)
-    with pytest.raises(UserError, match="tokenizer of retriever .*knows no word; tokenizer.json"):
+    with pytest.raises(UserError, match=r"tokenizer of retriever .*knows no word; tokenizer\.json"):
         load_retriever(str(folder))
 
 
@@ -95,5 +101,5 @@ def test_a_module_that_is_named_and_not_there_is_told(tiny, tmp_path):
     folder = tmp_path / "retriever"
     shutil.copytree(tiny / "retriever", folder)
     shutil.rmtree(folder / "1_Pooling")
-    with pytest.raises(UserError, match="modules.json names 1_Pooling, and .*1_Pooling/config.json' is missing"):
+    with pytest.raises(UserError, match=r"modules\.json names 1_Pooling, and .*1_Pooling/config\.json' is missing"):
         load_retriever(str(folder))

@@ -54,7 +54,9 @@ def test_a_difference_replicates_only_where_its_interval_excludes_zero(low, valu
     assert expected.gap_verdict(Estimate(value, low, high), theirs) == verdict
 
 
-@pytest.mark.parametrize(("ours", "verdict"), [(0.26, "OK"), (0.32, "OK"), (0.1, "OKISH"), (0.9, "OKISH"), (1.1, "FAIL")])
+@pytest.mark.parametrize(
+    ("ours", "verdict"), [(0.26, "OK"), (0.32, "OK"), (0.1, "OKISH"), (0.9, "OKISH"), (1.1, "FAIL")]
+)
 def test_a_ratio_of_times_replicates_on_the_same_side_of_one(ours, verdict):
     assert expected.time_verdict(ours, 0.26) == verdict
 

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from jmlr.inference.passage_losses import passage_losses
+from jmlr.inference.questions import reading_of
 from jmlr.losses.llm_rank import llm_rank, scale
 from jmlr.models.tensors import at_least_float32
 from jmlr.runtime import devices
-from jmlr.inference.questions import reading_of
 from jmlr.training.reference import answer_loss, score_one_by_one
 from jmlr.training.step import read_and_answer, score_again, score_candidates
 from toys import open_session, settings_of

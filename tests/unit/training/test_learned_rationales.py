@@ -92,7 +92,9 @@ def test_what_a_passage_is_worth_is_the_loss_of_the_answer_alone(explained, cand
     losses = []
     for session in (session_of(explained, candidates), open_session(explained, candidates)):
         settings = settings_of(session)
-        losses.append(passage_losses(session.llm, session.passages, session.questions[:4], columns, **settings.computing))
+        losses.append(
+            passage_losses(session.llm, session.passages, session.questions[:4], columns, **settings.computing)
+        )
     assert torch.equal(*losses)
 
 
