@@ -75,9 +75,6 @@ def render(
         retrieval=_retrieval(run),
         answer_hits=_answer_hits(run),
         curve_plots=plots.curve_plots(run),
-        given_gold=given_gold(run),
-        moved=moved(run),
-        shared_compute=shared_compute(run),
         changes=changes(run, 0 if run.private else examples),
         **_told(run, defaults, questions=questions),
         calibrations=reliable,
@@ -110,6 +107,9 @@ def _told(run: Run, defaults: Mapping[str, Mapping[str, Any]], *, questions: boo
         "setting_heads": list(HEADS.values()),
         "cautions": cautions(run),
         "unheard": unheard(run),
+        "given_gold": given_gold(run),
+        "moved": moved(run),
+        "shared_compute": shared_compute(run),
         "earlier": [_earlier(s, rounds) for s in run.systems if (rounds := run.answering(s))],
     }
 
