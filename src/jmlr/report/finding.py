@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from jmlr.report import cost
 from jmlr.report.load import ALL, Row, Run, System, read_parquet
-from jmlr.report.pool import Estimate, change, counterpart, difference, headline, lookup, main_joint
+from jmlr.report.pool import Estimate, change, counterpart, difference, headline, lookup, main_joint, without_passages
 
 
 def pct(value: float) -> str:
@@ -22,7 +22,7 @@ def sentences(run: Run) -> list[str]:
     dataset, split = headline(run)
     joint = main_joint(run)
     frozen = counterpart(run, joint) if joint else next((s for s in run.systems if s.reads), None)
-    closed = next((s for s in run.systems if not s.reads), None)
+    closed = without_passages(run, frozen) if frozen else None
     said = []
     if joint and frozen:
         said.append(_joint(run, joint, frozen, dataset, split))

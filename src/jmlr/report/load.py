@@ -41,6 +41,11 @@ class System:
         return bool(self.train.get("passages", 0))
 
     @property
+    def tuned(self) -> bool:
+        """Whether its LLM was trained."""
+        return self.rounds > 0 and self.train.get("steps") != 0
+
+    @property
     def joint(self) -> bool:
         """Whether the retriever learns too."""
         return str(self.train.get("target", "frozen")) != "frozen"

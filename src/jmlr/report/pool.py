@@ -195,10 +195,18 @@ def ordered(run: Run, rows: Sequence[Row]) -> list[Row]:
 
 
 def counterpart(run: Run, joint: System) -> System | None:
-    """Return the system that differs from a joint one in that its retriever stays frozen."""
-    frozen = [s for s in run.systems if s.reads and not s.joint]
-    same = [s for s in frozen if (s.llm, s.retriever) == (joint.llm, joint.retriever)]
-    return (same or [None])[0]  # type: ignore[list-item]
+    """Return the system that differs from a joint one in that its retriever stays frozen; None if there is none.
+
+    Its LLM was trained too: beside one as it is, what fine-tuning gains would pass for a gain of joint training.
+    """
+    same = (s for s in run.systems if s.reads and not s.joint and (s.llm, s.retriever) == (joint.llm, joint.retriever))
+    return next((s for s in same if s.tuned), None)
+
+
+def without_passages(run: Run, reading: System) -> System | None:
+    """Return the system that differs from a reading one in that it reads nothing: of the same LLM, trained as that is or not."""
+    closed = (s for s in run.systems if not s.reads)
+    return next((s for s in closed if (s.llm, s.tuned) == (reading.llm, reading.tuned)), None)
 
 
 def main_joint(run: Run) -> System | None:
