@@ -103,11 +103,7 @@ class Prompter:
 
     def answer(self, index: int, options: Sequence[str], text: str = "") -> list[int]:
         """Return the tokens of one answer with the end-of-text token; `index` -1 answers with `text`."""
-        if index < 0 or self.answer_form == "text":
-            words = text if index < 0 else options[index]
-        else:
-            words = LETTERS[index] if self.answer_form == "letter" else f"{LETTERS[index]}. {options[index]}"
-        ids = continued(self.tokenizer, self._before_answer, self._gap + words.strip())
+        ids = continued(self.tokenizer, self._before_answer, self._gap + self._words(index, options, text))
         self.cut["answers"] += len(ids) > self.llm_answer_tokens - 1
         return [*ids[: self.llm_answer_tokens - 1], self.tokenizer.eos_token_id]
 
@@ -118,15 +114,18 @@ class Prompter:
 
         explanation: of which at most `most` tokens are kept, and the rest counted as a cut answer. The answer stays whole.
         """
-        words = text if index < 0 else options[index]
-        if index >= 0 and self.answer_form != "text":
-            words = LETTERS[index] if self.answer_form == "letter" else f"{LETTERS[index]}. {words}"
         before, gap = (self.frame.turn, "") if self.chat else parted(last_words)
         thought = gap + explanation.strip()
         ids = continued(self.tokenizer, before, thought)
         self.cut["answers"] += len(ids) > most
-        end = continued(self.tokenizer, before + thought, f"\nAnswer: {words.strip()}")
+        end = continued(self.tokenizer, before + thought, f"\nAnswer: {self._words(index, options, text)}")
         return [*ids[:most], *end, self.tokenizer.eos_token_id]
+
+    def _words(self, index: int, options: Sequence[str], text: str) -> str:
+        """Return the words of one answer; `index` -1 answers with `text`."""
+        if index < 0 or self.answer_form == "text":
+            return (text if index < 0 else options[index]).strip()
+        return (LETTERS[index] if self.answer_form == "letter" else f"{LETTERS[index]}. {options[index]}").strip()
 
     def prompt(self, question: list[int], passages: Sequence[Sequence[int]] = (), room: int = 0) -> list[int]:
         """Join the parts, passages in the given order (the last stands next to the question).

@@ -123,7 +123,7 @@ def apart(run: Run, expected: Expected) -> list[Apart]:
         for dataset, theirs in values.items():
             ours = difference(run, first.name, second.name, dataset, split)
             found.append(Apart(first, second, dataset, ours, theirs, gap_verdict(ours, theirs)))
-        times = [cost.of_system(run, s).adaptation.seconds for s in (first, second)]
+        times = [cost.of_system(run, s).adaptation.seconds for s in (first, second) if gap.time]
         if gap.time and all(times):
             ratio = times[0] / times[1]
             found.append(Apart(first, second, "", ratio, gap.time, time_verdict(ratio, gap.time)))
