@@ -81,20 +81,39 @@ def _variables(run: Config, file: Path) -> None:
             raise UserError(f"{file}: endpoints.{name}.key_env: the environment variable {endpoint.key_env} is not set")
 
 
-def read_config(file: Path, *, contents: bool = False) -> Config:
-    """Read and check one configuration file, with `contents` all that it names too; every fault is one line that names the file."""
-    data = read_mapping(file, "--check")
-    if not data:
-        raise UserError(f"{file}: it holds no keys, and Snakemake takes no such file; allowed: at least 'run: NAME'")
+def read_config(*files: Path, contents: bool = False, what: str = "--check") -> Config:
+    """Read and check a configuration: a file and those over it, mapping by mapping, as `snakemake --configfile` takes them.
+
+    Args:
+        files: the first, and others over it in their order; what is no mapping is replaced as a whole.
+        contents: check all that is named in them too.
+        what: the argument that named the files.
+
+    Raises:
+        UserError: one line that names the file, or all of them where only together they are at fault.
+    """
+    data: dict[str, Any] = {}
+    for file in files:
+        part = read_mapping(file, what)
+        if not part:
+            raise UserError(f"{file}: it holds no keys, and Snakemake takes no such file; allowed: at least 'run: NAME'")
+        data = _over(data, part)
+    named = " ".join(map(str, files))
     try:
         if not contents:
             return Config.load(data)
         run = checked(data)
     except (ConfigError, UserError) as error:
-        raise UserError(f"{file}: {error}") from None
+        raise UserError(f"{named}: {error}") from None
     for line in run.warnings:
-        say(f"{file}: warning: {line}")
+        say(f"{named}: warning: {line}")
     return run.config
+
+
+def _over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """Return a mapping with another over it."""
+    both = {k: _over(below[k], v) for k, v in above.items() if isinstance(v, dict) and isinstance(below.get(k), dict)}
+    return {**below, **above, **both}
 
 
 def generated() -> dict[str, str]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from jmlr.commands.config import read_config
 from jmlr.config import Config
 from jmlr.models.flops import Shape, training_flops
 from jmlr.runtime.checkout import checkout_file
@@ -47,7 +48,7 @@ class Line:
 
 
 def plan(
-    config: Path,
+    configs: list[Path],
     /,
     corpus_passages: int,
     all_questions: int,
@@ -63,7 +64,7 @@ def plan(
     """Print what a run submits and costs: jobs, hours, GPU hours and bytes of every stage, and the rates behind them.
 
     Args:
-        config: configuration of the run
+        configs: configuration of the run: a file, and others over it in their order, as Snakemake takes them
         corpus_passages: how many there are
         all_questions: of all splits: each is encoded and searched in every round
         rates: measured and assumed rates, and the shapes of known models; none: docs/slurm/rates.yaml of the checkout
@@ -88,7 +89,7 @@ def plan(
         given = f"--corpus-passages {corpus_passages}, --all-questions {all_questions}, --nodes {nodes}"
         raise UserError(f"{given}: all are 1 or more")
     sizes = Sizes(corpus_passages, all_questions, test_questions, question_options, fill, nodes, gpus_per_node)
-    run = Config.load(read_mapping(config, "CONFIG"))
+    run = read_config(*configs, what="CONFIGS")
     here = shapes(
         p for m in run.models.values() if (p := m.path or (m.pretrain.init if m.pretrain else "")) and Path(p).exists()
     )
@@ -182,7 +183,8 @@ def costs(run: Config, sizes: Sizes, known: dict[str, Any], device: str, llm: st
     lines = {stage: Line(stage, number) for stage, number in count.items()}
 
     base = shape(run, next(r for s in run.systems.values() if (r := s.retriever) in run.models), known)
-    query, passage = base.lengths(run.retrieval.retriever_query_tokens, run.retrieval.retriever_passage_tokens, s.fill)
+    lengths = run.retrieval.search_lengths
+    query, passage = base.lengths(lengths["query_tokens"], lengths["passage_tokens"], s.fill)
     texts, asked = s.passages * base.forward(passage), s.questions * base.forward(query)
     (many, depth), (few, _) = base.vectors(passage), base.vectors(query)
     held, sought = s.passages * many, s.questions * few

@@ -189,7 +189,7 @@ def test_a_file_that_is_no_configuration_is_one_line_that_names_it(tmp_path, con
     (tmp_path / "x.yaml").write_bytes(content)
     files = {"config": ROOT / "config/config.yaml", "rates": ROOT / "docs/slurm/rates.yaml", which: tmp_path / "x.yaml"}
     with pytest.raises(UserError, match=f"x.yaml.*{said}") as error:
-        plan(files["config"], corpus_passages=10, all_questions=10, rates=files["rates"])
+        plan([files["config"]], corpus_passages=10, all_questions=10, rates=files["rates"])
     assert "\n" not in str(error.value)
     with pytest.raises(UserError, match=f"x.yaml.*{said}"):
         read_config(tmp_path / "x.yaml")
@@ -197,7 +197,7 @@ def test_a_file_that_is_no_configuration_is_one_line_that_names_it(tmp_path, con
 
 def test_a_folder_in_place_of_a_configuration_is_said_to_be_one(tmp_path):
     with pytest.raises(UserError, match=r"CONFIG: '.*' is a folder; allowed: a YAML file"):
-        plan(tmp_path, corpus_passages=10, all_questions=10)
+        plan([tmp_path], corpus_passages=10, all_questions=10)
 
 
 @pytest.mark.parametrize("content", ["", "# run: mine\n", "---\n"])
@@ -205,3 +205,22 @@ def test_a_configuration_without_keys_is_refused_as_snakemake_does(tmp_path, con
     (tmp_path / "x.yaml").write_text(content)
     with pytest.raises(UserError, match=r"x.yaml: it holds no keys, and Snakemake takes no such file"):
         read_config(tmp_path / "x.yaml")
+
+
+def test_files_over_a_run_are_planned_as_snakemake_merges_them(tmp_path, capsys):
+    over = ROOT / "config/runs/paper-released.yaml"
+    below, run = ROOT / "config/runs/paper-13b.yaml", read_config(ROOT / "config/runs/paper-13b.yaml", over)
+    assert (run.search.candidates, run.train.passages, run.train.samples) == (20, 5, 10)
+    assert len(run.prepare.corpora) == 3
+    seconds = []
+    for files in ([below], [below, over]):
+        assert main(["plan", *map(str, files), "--corpus-passages", "1000000", "--all-questions", "10000"]) == 0
+        seconds.append(float(re.search(r"search +\d+ +([\d.]+)", capsys.readouterr().out)[1]))
+    assert seconds[0] / seconds[1] == pytest.approx(512 / 128, rel=0.02)  # shorter queries, fewer tokens to scan
+
+
+def test_a_fault_of_two_files_together_names_both(tmp_path, capsys):
+    over = tmp_path / "over.yaml"
+    over.write_text("systems: {rag: {retriever: nothing}}")
+    assert main(["plan", str(ROOT / MINI), str(over), "--corpus-passages", "10", "--all-questions", "10"]) == 2
+    assert capsys.readouterr().err.startswith(f"jmlr plan: {ROOT / MINI} {over}: config: systems.rag: no model 'nothing'")
