@@ -196,7 +196,7 @@ def test_a_file_that_is_no_configuration_is_one_line_that_names_it(tmp_path, con
 
 
 def test_a_folder_in_place_of_a_configuration_is_said_to_be_one(tmp_path):
-    with pytest.raises(UserError, match=r"CONFIG: '.*' is a folder; allowed: a YAML file"):
+    with pytest.raises(UserError, match=r"CONFIGS: '.*' is a folder; allowed: a YAML file"):
         plan([tmp_path], corpus_passages=10, all_questions=10)
 
 
