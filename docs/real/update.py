@@ -46,6 +46,7 @@ VERSUS = {  # system -> what its accuracy is compared with
     "rag_own": "closed_book",
     "jmlr_own": "rag_own",
 }
+MEANS = [("rag", "closed_book"), ("jmlr", "rag"), ("jmlr_own", "rag_own"), ("continued", "jmlr"), ("continued", "closed_book")]
 COLUMNS = ("system", "title", "metric", "dataset", "n", "seeds", "value", "low", "high")
 COLUMNS += ("versus", "difference", "difference_low", "difference_high")
 Table = dict[str, dict[str, str]]  # question -> column -> 1, 0 or nothing
@@ -60,7 +61,7 @@ def main() -> None:
     if not seeds:
         sys.exit(f"neither {RESULTS}/report/results.csv nor {HERE}/outcomes/seed*.csv is there; make real first")
     rows = results(cfg, seeds)
-    write(HERE / "results.csv", COLUMNS, rows)
+    write(HERE / "results.csv", COLUMNS, [*rows, *means(cfg, seeds)])
     (ROOT / "config/expected/openstax.yaml").write_text(expected(rows))
     for page, whole in PAGES.items():
         head, _, rest = page.read_text().partition(BEGIN)
@@ -127,12 +128,23 @@ def results(cfg: Config, seeds: dict[int, Table]) -> list[dict[str, Any]]:
             base = {"system": name, "title": system.title, "dataset": dataset, "seeds": len(seeds)}
             right = column(seeds, dataset, f"{name} right")
             versus = VERSUS.get(name, "")
-            other = column(seeds, dataset, f"{versus} right") if versus else None
-            rows.append({**base, "metric": "accuracy", **figures(right, other), "versus": versus})
+            other = [column(seeds, dataset, f"{versus} right")] if versus else None
+            rows.append({**base, "metric": "accuracy", **figures([right], other), "versus": versus})
             after = column(seeds, dataset, f"{name} after")
             if after.size:
                 before = column(seeds, dataset, f"{name} before")
-                rows.append({**base, "metric": "hit@1", **figures(after, before), "versus": "before training"})
+                rows.append({**base, "metric": "hit@1", **figures([after], [before]), "versus": "before training"})
+    return rows
+
+
+def means(cfg: Config, seeds: dict[int, Table]) -> list[dict[str, Any]]:
+    """Return the rows of results.csv for the mean of the data sets, of the pairs that the page speaks of."""
+    datasets = sorted({r["dataset"] for table in seeds.values() for r in table.values()})
+    rows = []
+    for name, versus in MEANS:
+        right, other = ([column(seeds, d, f"{n} right") for d in datasets] for n in (name, versus))
+        base = {"system": name, "title": cfg.systems[name].title, "dataset": "mean", "seeds": len(seeds)}
+        rows.append({**base, "metric": "accuracy", **figures(right, other), "versus": versus})
     return rows
 
 
@@ -144,13 +156,13 @@ def column(seeds: dict[int, Table], dataset: str, name: str) -> NDArray[np.float
     return np.array([[float(row[i]) for i in known] for row in held])
 
 
-def figures(values: NDArray[np.float64], other: NDArray[np.float64] | None) -> dict[str, Any]:
-    """Return the mean and the difference to `other`, paired, with their intervals."""
-    own = bootstrap([values])
-    told = {"n": values.shape[1], "value": own.value, "low": own.low, "high": own.high}
+def figures(values: list[NDArray[np.float64]], other: list[NDArray[np.float64]] | None) -> dict[str, Any]:
+    """Return the mean over data sets and the difference to `other`, paired, with their intervals."""
+    own = bootstrap(values)
+    told = {"n": sum(v.shape[1] for v in values), "value": own.value, "low": own.low, "high": own.high}
     if other is None:
         return {**told, **dict.fromkeys(("difference", "difference_low", "difference_high"), "")}
-    apart: Estimate = bootstrap([values - other])
+    apart: Estimate = bootstrap([v - o for v, o in zip(values, other, strict=True)])
     return {**told, "difference": apart.value, "difference_low": apart.low, "difference_high": apart.high}
 
 

@@ -58,8 +58,8 @@ def late(*over: str) -> str:
     lines = {x.stage: x for x in costs(run, sizes, rates, "h100")}
     held, gpus = (lines["encode"].bytes + lines["index"].bytes) / 1e12, total(list(lines.values())).gpu_hours
     each, every = (float(f"{lines['search'].hours * n:.2g}") for n in (1, run.shards))
-    searched = f"{every:,.0f} hours of search on two threads, {each:,.0f} in each of {run.shards} shards"
-    return f"{held:.0f} TB of vectors and indexes, {gpus:.0f} GPU hours, and {searched}"
+    searched = f"Search takes {every:,.0f} hours on two threads, {each:,.0f} in each of {run.shards} shards"
+    return f"{held:.0f} TB of vectors and indexes, and {gpus:.0f} GPU hours. {searched}"
 
 
 def check_table() -> str:

@@ -161,6 +161,7 @@ def test_the_expected_values_and_tables_of_real_text_are_those_of_its_committed_
     assert (ROOT / "config/expected/openstax.yaml").read_text() == update.expected(rows)
     for page, whole in update.PAGES.items():
         assert update.markdown(cfg, rows, whole) in page.read_text(), page
+    rows += update.means(cfg, seeds)
     with (ROOT / "docs/real/results.csv").open(newline="") as f:
         written = list(csv.DictReader(f))
     assert [r["value"] for r in written] == [str(r["value"]) for r in rows]
