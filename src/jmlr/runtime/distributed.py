@@ -137,6 +137,13 @@ def add_up(tensor: Tensor) -> Tensor:
     return tensor
 
 
+def any_rank(where: torch.device, *told: bool) -> list[bool]:
+    """Return of each thing whether any rank says so; a lone process says it itself."""
+    if current().size == 1:
+        return list(told)
+    return [n > 0 for n in add_up(torch.tensor(told, dtype=torch.int32, device=where)).tolist()]
+
+
 def add_up_gradients(parameters: Iterable[Tensor]) -> None:
     """Add up the gradients of all ranks, in place; a parameter that has none anywhere keeps none.
 

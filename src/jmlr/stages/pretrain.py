@@ -1,7 +1,12 @@
-"""Stage `pretrain`: a language model or a retriever, from scratch or continued, on the run's own text."""
+"""Stage `pretrain`: a language model or a retriever, from scratch or continued, on the run's own text.
+
+Several ranks share the training of one language model, as in `train`: `torchrun --nproc-per-node=2 -m jmlr pretrain ...`.
+"""
 
 from __future__ import annotations
 
+import os
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -31,14 +36,20 @@ def pretrain(
         jmlr pretrain --out my/llm --prepared results/demo/prepare --seed 1 \\
             --fetched results/demo/fetch/world --options logs/demo/llm/seed0/pretrain.options.yaml
     """
+    from jmlr.runtime.distributed import from_environment, joined
+
     inputs = {"prepared": prepared, "init": Path(options.init) if options.init else None}
     key = state_key("pretrain", inputs={**inputs, "fetched": fetched}, options=[options], seed=seed)
-    with stage_output(out, "pretrain", inputs=inputs, options=[options], seed=seed) as (folder, notes):
+    several = from_environment(os.environ)[0].size
+    if options.objective != "causal" and several > 1:
+        raise UserError(f"pretrain: {several} ranks, objective inverse_cloze; allowed: one, or objective causal")
+    whole: Any = stage_output(out, "pretrain", inputs=inputs, options=[options], seed=seed)
+    with joined() as ranks, whole if ranks.rank == 0 else nullcontext((out, {})) as (folder, notes):
         if options.objective == "causal":
             notes.update(_language_model(folder, prepared, seed, options, fetched or [], scratch, key))
         else:
             notes.update(_retriever(folder, prepared, seed, options, fetched or []))
-    if scratch:
+    if scratch and ranks.rank == 0:
         from jmlr.training.state import drop_states
 
         drop_states(scratch)
@@ -60,6 +71,7 @@ def _language_model(
     from jmlr.models.llm import check_context, load_llm
     from jmlr.pretraining.llm import pack, pretrain_llm, steps_for, tokenize_documents
     from jmlr.runtime.devices import device
+    from jmlr.runtime.distributed import current
     from jmlr.runtime.seeds import seed_torch
 
     table = read_table(prepared / f"{options.reads}.parquet")
@@ -87,8 +99,9 @@ def _language_model(
         shuffle=options.shuffle, precision=options.pretrain_precision, checkpoint_min=options.checkpoint_min,
         scratch=scratch, key=key,
     )  # fmt: skip
-    llm.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    if current().rank == 0:
+        llm.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
     return {
         **figures,
         "documents": len(documents),

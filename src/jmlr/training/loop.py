@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from jmlr.inference.questions import Question
 from jmlr.options import TrainOptions
 from jmlr.runtime import distributed, meter
 from jmlr.runtime.devices import no_subnormals
@@ -24,7 +23,7 @@ from jmlr.runtime.signals import InterruptedTrainingError, StopSignal
 from jmlr.training.boards import Boards
 from jmlr.training.budget import steps_in_all, warmup_steps
 from jmlr.training.optimiser import learning_rate_factor, set_learning_rates
-from jmlr.training.order import batch_at
+from jmlr.training.order import batch_at, share
 from jmlr.training.session import Session
 from jmlr.training.state import load_state, save_state
 from jmlr.training.step import joint_step
@@ -143,12 +142,6 @@ def one_step(session: Session, step: int, stop: StopSignal) -> tuple[dict[str, f
     session.optimiser.zero_grad(set_to_none=True)
     known: dict[str, float | None] = {"loss_lm": None, "loss_rank": None, "agreement": None, "hit": None}
     return {**known, **values}, stopping
-
-
-def share(batch: list[Question], ranks: distributed.Ranks) -> list[Question]:
-    """Return a rank's questions of a batch: a run of its order, so that ranks in order hold the batch."""
-    n = len(batch)
-    return batch[n * ranks.rank // ranks.size : n * (ranks.rank + 1) // ranks.size]
 
 
 def gather_and_clip(models: dict[str, nn.Module], options: TrainOptions) -> dict[str, Tensor]:
