@@ -6,7 +6,9 @@ import signal
 import subprocess
 
 import pytest
+import torch
 from safetensors.torch import load_file
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from jmlr.options import PretrainOptions
 from jmlr.runtime.errors import UserError
@@ -75,6 +77,32 @@ def test_a_pretraining_goes_on_by_another_number_of_ranks(tiny, tmp_path, alone)
     stopped_after(torchrun(*command(tiny, tmp_path)), 3)
     assert "goes on from step" in finished(jmlr(*command(tiny, tmp_path)))
     assert_alike(tiny, alone, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tie", [False, True])
+def test_a_sharded_pretraining_writes_the_files_of_one_process_and_goes_on_by_another_number(tiny, tmp_path, tie):
+    """Stopped by one process, gone on with by two that share weights and moments; a tied head stays tied."""
+    base = tmp_path / "base"
+    torch.manual_seed(0)
+    config = AutoConfig.from_pretrained(tiny / "llm", tie_word_embeddings=tie)
+    AutoModelForCausalLM.from_config(config).save_pretrained(base / "llm")
+    AutoTokenizer.from_pretrained(tiny / "llm").save_pretrained(base / "llm")
+    more = {"init": str(base / "llm"), "shard_llm": True, "gradient_checkpointing": tie}
+    one, two = tmp_path / "one", tmp_path / "two"
+    finished(jmlr(*command(tiny, one, **more)))
+    stopped_after(jmlr(*command(tiny, two, **more)), 2)
+    assert "goes on from step" in finished(torchrun(*command(tiny, two, **more)))
+    assert_alike(base, one, two)
+    for name in ("config.json", "generation_config.json"):
+        assert (one / "out" / name).read_text() == (two / "out" / name).read_text()
+    loaded = AutoModelForCausalLM.from_pretrained(two / "out")
+    assert (loaded.get_input_embeddings().weight is loaded.get_output_embeddings().weight) == tie
+
+
+def test_muon_and_a_sharded_model_are_refused_together():
+    with pytest.raises(ValueError, match=r"shard_llm with matrix_learning_rate 0\.02: Muon needs whole matrices"):
+        PretrainOptions(shard_llm=True, matrix_learning_rate=0.02)
 
 
 def test_a_batch_that_ranks_cannot_share_is_refused(tiny, tmp_path, monkeypatch):

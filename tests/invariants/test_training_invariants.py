@@ -127,10 +127,13 @@ def result(folder):
 
 
 @pytest.mark.slow
-def test_two_ranks_equal_one_and_only_the_first_speaks_and_writes(tiny, candidates, tmp_path):
+@pytest.mark.parametrize("shard_llm", [False, True])
+def test_two_ranks_equal_one_and_only_the_first_speaks_and_writes(tiny, candidates, tmp_path, shard_llm):
     alone, both = tmp_path / "alone", tmp_path / "both"
     finished(jmlr(*command(tiny, candidates, alone)))
-    said = finished(torchrun(*command(tiny, candidates, both)))
+    said = finished(torchrun(*command(tiny, candidates, both, shard_llm=shard_llm)))
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        assert (alone / "out/adapter" / name).stat().st_size == (both / "out/adapter" / name).stat().st_size
     assert said.count("llm matrices") == 1
     assert said.count(": 4/4") == 1
     (one, w), (two, v) = result(alone), result(both)

@@ -25,6 +25,7 @@ from torch import nn
 
 from jmlr.models.forward import causal, context_of, hidden_states, logits_of
 from jmlr.models.parts import in_parts
+from jmlr.models.sharded import finish, is_sharded, through, whole
 from jmlr.models.tensors import pad_right
 from jmlr.pretraining.muon import Muon
 from jmlr.runtime import distributed, meter
@@ -185,7 +186,7 @@ def pretrain_llm(
             late = time.monotonic() - saved > 60 * checkpoint_min
             late, asked = distributed.any_rank(where, late, stop.asked)
             if scratch and (late or asked):
-                if ranks.rank == 0:
+                if ranks.rank == 0 or is_sharded(llm):
                     save_state(scratch, step + 1, llm, None, made, {"key": key, "tail": tail, "spent": meter.spent()})
                 saved = time.monotonic()
             if asked:
@@ -211,12 +212,14 @@ def one_step(
     loss = target_loss = torch.zeros((), device=where)
     mine = share(list(rows), distributed.current())
     for part in in_parts([len(d.ids) for d in mine], tokens_at_once(where.type)):
-        summed, on_targets = loss_sums(llm, [mine[i] for i in part], where, precision)
+        summed, on_targets = through(llm, loss_sums, [mine[i] for i in part], where, precision)
         (summed / weight).backward()
         loss, target_loss = loss + summed.detach(), target_loss + on_targets
+    finish(llm)
     loss, target_loss = distributed.add_up(torch.stack([loss, target_loss]))
     distributed.add_up_gradients(llm.parameters())
-    nn.utils.clip_grad_norm_(llm.parameters(), 1.0)
+    moved = [p for p in llm.parameters() if p.grad is not None]
+    nn.utils.clip_grads_with_norm_(moved, 1.0, whole(nn.utils.get_total_norm([p.grad for p in moved])))  # type: ignore[misc]
     for optimiser in made:
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)

@@ -148,11 +148,11 @@ def add_up_gradients(parameters: Iterable[Tensor]) -> None:
     """Add up the gradients of all ranks, in place; a parameter that has none anywhere keeps none.
 
     A plain sum, instead of a wrapper around each model: the two losses reach different models, some steps have one loss only, and what
-    is trained is small beside what is computed. Ranks may hold gradients of different parameters; the others count as zero.
+    is trained is small beside what is computed. A parameter cut over the ranks is left out: its backward pass has added up. Ranks may hold gradients of different parameters; the others count as zero.
     """
     if current().size == 1:
         return
-    trained = [p for p in parameters if p.requires_grad]
+    trained = [p for p in parameters if p.requires_grad and not hasattr(p, "full_tensor")]
     if not trained:
         return
     has = add_up(torch.tensor([p.grad is not None for p in trained], dtype=torch.int32, device=trained[0].device))
