@@ -26,10 +26,8 @@ OPTIONS = JOINT.model_copy(
 
 def trained_of(session: Any) -> dict[str, torch.Tensor]:
     """Return what is trained, by model and name, on the first rank."""
-    if is_sharded(session.llm):
-        llm = gathered(session.llm, trained=True)
-    else:
-        llm = {n: p.detach() for n, p in session.llm.named_parameters() if p.requires_grad}
+    whole = {n: p.detach() for n, p in session.llm.named_parameters() if p.requires_grad}
+    llm = gathered(session.llm, trained=True) if is_sharded(session.llm) else whole
     retriever = {n: p.detach() for n, p in session.retriever.named_parameters() if p.requires_grad}
     return {**{f"llm.{n}": p for n, p in llm.items()}, **{f"retriever.{n}": p for n, p in retriever.items()}}
 

@@ -36,7 +36,9 @@ def assert_alike(tiny, one, other, tolerance=2e-3):
     makes steps of its own where a gradient is rounding alone."""
     before, a, b = (load_file(f / "model.safetensors") for f in (tiny / "llm", one / "out", other / "out"))
     assert a.keys() == b.keys() == before.keys()
-    moved, left = (sum((p[k] - q[k]).double().square().sum().item() for k in a) ** 0.5 for p, q in ((a, before), (a, b)))
+    moved, left = (
+        sum((p[k] - q[k]).double().square().sum().item() for k in a) ** 0.5 for p, q in ((a, before), (a, b))
+    )
     assert left <= tolerance * moved, (left, moved)
     a, b = (read_manifest(folder / "out")["notes"] for folder in (one, other))
     assert a.pop("target_loss") == pytest.approx(b.pop("target_loss"), rel=2e-4)
@@ -115,7 +117,11 @@ def test_a_batch_that_ranks_cannot_share_is_refused(tiny, tmp_path, monkeypatch)
 
 
 def test_a_retriever_is_pretrained_by_one_process_alone(tiny, tmp_path, monkeypatch):
-    for name, value in {**dict.fromkeys(("RANK", "LOCAL_RANK", "MASTER_PORT"), "0"), "WORLD_SIZE": "2", "MASTER_ADDR": "here"}.items():
+    for name, value in {
+        **dict.fromkeys(("RANK", "LOCAL_RANK", "MASTER_PORT"), "0"),
+        "WORLD_SIZE": "2",
+        "MASTER_ADDR": "here",
+    }.items():
         monkeypatch.setenv(name, value)
     options = PretrainOptions(init=str(tiny / "retriever"), objective="inverse_cloze", steps=1)
     with pytest.raises(UserError, match="2 ranks, objective inverse_cloze"):

@@ -36,8 +36,8 @@ def through(llm: nn.Module, compute: Callable[..., T], *given: Any) -> T:
 
     With gradient, its backward pass must come before the next turn of this rank.
     """
-    turns = getattr(causal(llm), "turns", None)
-    return compute(llm, *given) if turns is None else turns.take(lambda: compute(llm, *given))  # type: ignore[no-any-return]
+    turns: Turns | None = getattr(causal(llm), "turns", None)
+    return compute(llm, *given) if turns is None else turns.take(lambda: compute(llm, *given))
 
 
 def is_sharded(llm: nn.Module) -> bool:
@@ -100,7 +100,7 @@ class Turns:
         wanted = LEARN if torch.is_grad_enabled() else JUDGE
         while (kind := self._agree(wanted)) != wanted:
             self._idle(kind)
-        return causal(self._llm).turn(compute)  # type: ignore[no-any-return]
+        return causal(self._llm).turn(compute)
 
     def finish(self) -> None:
         """Take part until no rank wants a turn."""
@@ -135,7 +135,7 @@ def whole(tensor: Tensor) -> Tensor:
     return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
 
 
-def part_like(tensor: Tensor, like: Tensor) -> Tensor:
+def part_like(tensor: Tensor, like: Any) -> Tensor:
     """Return this rank's part of a whole tensor, cut as `like` is; the tensor itself, on its device, where that is whole."""
     placed = tensor.to(like.device)
     if not hasattr(like, "full_tensor"):

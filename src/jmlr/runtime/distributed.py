@@ -148,7 +148,8 @@ def add_up_gradients(parameters: Iterable[Tensor]) -> None:
     """Add up the gradients of all ranks, in place; a parameter that has none anywhere keeps none.
 
     A plain sum, instead of a wrapper around each model: the two losses reach different models, some steps have one loss only, and what
-    is trained is small beside what is computed. A parameter cut over the ranks is left out: its backward pass has added up. Ranks may hold gradients of different parameters; the others count as zero.
+    is trained is small beside what is computed. Ranks may hold gradients of different parameters; the others count as zero. A
+    parameter that is cut over the ranks is left out: its backward pass has added up.
     """
     if current().size == 1:
         return

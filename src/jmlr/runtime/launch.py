@@ -39,7 +39,9 @@ def launch(*, gpus: int, nodes: int, threads: int, one: bool = False) -> str:
     if one:
         return f"OMP_NUM_THREADS={threads}"
     if nodes > 1 and (not gpus or gpus % nodes):
-        raise UserError(f"{gpus} GPUs on {nodes} nodes for one training; allowed: a multiple of the nodes (set-resources)")
+        raise UserError(
+            f"{gpus} GPUs on {nodes} nodes for one training; allowed: a multiple of the nodes (set-resources)"
+        )
     each = max(1, gpus) // nodes
     words = f"OMP_NUM_THREADS={max(1, threads // each)}"
     if gpus > 1:

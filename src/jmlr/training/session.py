@@ -22,6 +22,7 @@ from jmlr.models.retriever import Retriever, load_retriever, ready_to_train
 from jmlr.models.sharded import gathered, is_sharded, shard
 from jmlr.models.vocabulary import LOOKED_AT, foreign
 from jmlr.options import ReadingOptions, RetrievalOptions, TrainOptions
+from jmlr.options.fits import check_shared
 from jmlr.runtime import devices
 from jmlr.runtime.distributed import current
 from jmlr.runtime.errors import UserError
@@ -141,6 +142,10 @@ def adapted_llm(
     llm: str, previous: Path | None, where: torch.device, seed: int, options: TrainOptions, reading: ReadingOptions
 ) -> tuple[Any, Any]:
     """Load the base model with a fresh adapter, or with that of the round before; return it and its tokenizer."""
+    try:
+        check_shared(options.shard_llm, reading.llm_precision, "train")
+    except ValueError as error:
+        raise UserError(str(error)) from None
     cut = options.shard_llm and current().size > 1
     model, tokenizer = load_llm(llm, precision=reading.llm_precision, where=torch.device("cpu") if cut else where)
     check_context(model.config, reading.llm_tokens, llm)
