@@ -13,11 +13,15 @@ import yaml
 from jmlr.commands.config import read_config
 from jmlr.commands.plan import Sizes, costs, total
 from jmlr.config import Config
+from jmlr.models.flops import Shape
+from jmlr.models.memory import Training
+from jmlr.training.budget import GPU_TOKENS
 
 HERE = Path(__file__).resolve().parent
 PAGE = HERE.parent / "slurm.md"
 MODELS = {"Llama-2-7b-hf": "7B", "Llama-2-13b-hf": "13B"}
 NODES = (1, 2, 8)
+CARDS = (1, 4, 8)
 # 10,178 + 182,822 questions to train on, 1,272 + 1,273 and 4,183 + 6,150 to choose and test by: MedQA and MedMCQA.
 QUESTIONS, TESTED = 205_878, 5_456
 CORPUS = 25_000_000
@@ -79,10 +83,37 @@ def check_table() -> str:
     return "\n".join(rows)
 
 
+def memory_table() -> str:
+    """Return the table of what a training takes of a card, by model, number of cards, and whether it is cut over them."""
+    rates, run = yaml.safe_load((HERE / "rates.yaml").read_text()), read_config(HERE / "paper.yaml")
+    options, read = run.train_options("jmlr"), run.reading
+    rows = [
+        f"| LLM | training | the model | {' | '.join(f'{n} card, GB' if n == 1 else f'{n} cards, GB' for n in CARDS)} |"
+    ]
+    rows.append("|" + "---|" * (3 + len(CARDS)))
+    for name, title in {**MODELS, "Llama-2-70b-hf": "70B"}.items():
+        llm = Shape.of(rates["models"][name])
+        kinds = {
+            "`train`, rank 128, weights in bfloat16": Training.of_adapter(
+                llm, rank=options.lora_rank, precision="bfloat16", tokens=GPU_TOKENS, recompute=True,
+                predicted=GPU_TOKENS // read.llm_passage_tokens * read.llm_answer_tokens,
+            ),
+            "`pretrain`, all weights": Training.of_all(llm, tokens=GPU_TOKENS, recompute=True),
+        }  # fmt: skip
+        for kind, training in kinds.items():
+            for shard in (False, True):
+                found = [training.on_a_card(n, shard=shard) for n in CARDS]
+                marks = ["" if x.fits(80e9) else " †" if x.fits(141e9) else " ‡" for x in found]
+                cells = [f"{x.total / 1e9:.0f}{mark}" for x, mark in zip(found, marks, strict=True)]
+                rows.append(f"| {title} | {kind} | {'cut' if shard else 'whole'} | {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
 def page() -> str:
     """Return docs/slurm.md with its tables made anew."""
     text = PAGE.read_text()
-    made_anew = {"plan": plan_table(), "paper": f"{paper_hours():.0f}", "late": late(), "released": late("paper-released.yaml"), "check": check_table()}
+    made_anew = {"plan": plan_table(), "paper": f"{paper_hours():.0f}", "late": late(), "check": check_table()}
+    made_anew |= {"released": late("paper-released.yaml"), "memory": memory_table()}
     for mark, made in made_anew.items():
         begin, end = f"<!-- {mark} begin -->", f"<!-- {mark} end -->"
         head, _, rest = text.partition(begin)

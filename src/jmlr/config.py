@@ -45,7 +45,7 @@ from jmlr.options import (
 )
 from jmlr.options.base import Count, Name, Positive, option
 from jmlr.options.cards import with_cards
-from jmlr.options.fits import check_counts, check_splits
+from jmlr.options.fits import check_counts, check_shared, check_splits
 from jmlr.options.own import with_defaults
 from jmlr.options.prompts import fields_of
 from jmlr.runtime.checkout import called
@@ -122,7 +122,9 @@ class Config(Closed):
         for name in self.systems:
             self._check_system(name)
             check_splits(self.answer_options(name).splits, self._splits(), f"systems.{name}: answer.splits")
-            check_counts(self.train_options(name), self.search.candidates, f"systems.{name}")
+            options = self.train_options(name)
+            check_counts(options, self.search.candidates, f"systems.{name}")
+            check_shared(options.shard_llm, self.reading_options(name).llm_precision, f"systems.{name}")
         check_splits(p.decontaminate.splits, self._splits(), "prepare.decontaminate.splits")
         if repeated := sorted({seed for seed in self.seeds if self.seeds.count(seed) > 1}):
             raise ValueError(f"seeds: {repeated[0]} stands there twice; allowed: each seed once")

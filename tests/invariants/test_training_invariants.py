@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import signal
 import subprocess
-import sys
 from dataclasses import replace
 
 import pytest
@@ -18,6 +16,7 @@ import jmlr.models.parts as parts_module
 from jmlr.runtime.job_options import values
 from jmlr.training.loop import train_round
 from jmlr.training.step import joint_step
+from ranks import environment, finished, jmlr, torchrun
 from toys import JOINT, open_session, toy_reading, toy_retrieval
 
 OPTIONS = JOINT.model_copy(update={"steps": 4, "batch": 8, "retriever_learning_rate": 1e-3})
@@ -119,34 +118,6 @@ def command(tiny, candidates, folder, **changes):
     ]
 
 
-def environment(**more):
-    own = {k: v for k, v in os.environ.items() if k not in ("RANK", "WORLD_SIZE", "LOCAL_RANK")}
-    return {**own, "OMP_NUM_THREADS": "1", "JMLR_PROGRESS_S": "0", "JMLR_DEVICE": "cpu", **more}
-
-
-def torchrun(*arguments):
-    return [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc-per-node=2",
-        "-m",
-        "jmlr",
-        *arguments,
-    ]
-
-
-def jmlr(*arguments):
-    return [sys.executable, "-m", "jmlr", *arguments]
-
-
-def finished(words, **env):
-    done = subprocess.run(list(map(str, words)), capture_output=True, text=True, env=environment(**env), timeout=300)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stderr
-
-
 def result(folder):
     weights = {
         **load_file(folder / "out/adapter/adapter_model.safetensors"),
@@ -156,10 +127,13 @@ def result(folder):
 
 
 @pytest.mark.slow
-def test_two_ranks_equal_one_and_only_the_first_speaks_and_writes(tiny, candidates, tmp_path):
+@pytest.mark.parametrize("shard_llm", [False, True])
+def test_two_ranks_equal_one_and_only_the_first_speaks_and_writes(tiny, candidates, tmp_path, shard_llm):
     alone, both = tmp_path / "alone", tmp_path / "both"
     finished(jmlr(*command(tiny, candidates, alone)))
-    said = finished(torchrun(*command(tiny, candidates, both)))
+    said = finished(torchrun(*command(tiny, candidates, both, shard_llm=shard_llm)))
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        assert (alone / "out/adapter" / name).stat().st_size == (both / "out/adapter" / name).stat().st_size
     assert said.count("llm matrices") == 1
     assert said.count(": 4/4") == 1
     (one, w), (two, v) = result(alone), result(both)

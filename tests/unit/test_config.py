@@ -280,6 +280,10 @@ def test_documents_are_made_only_where_a_model_learns_from_them():
         ),
         ({"search": {"candidates": 2}}, "train.passages is 3; allowed: at most search.candidates, 2"),
         ({"search": {"candidates": 5}}, "systems.jmlr: train.samples is 10; allowed: at most search.candidates, 5"),
+        (
+            {"train": {"shard_llm": True}, "reading": {"llm_precision": "4bit"}},
+            "systems.closed_book: train.shard_llm with reading.llm_precision 4bit",
+        ),
     ],
 )
 def test_what_does_not_fit_together_is_refused_before_anything_runs(change, said):

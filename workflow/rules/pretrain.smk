@@ -13,11 +13,16 @@ rule pretrain:
         TORCH_ENV
     threads: 1
     resources:
+        gpu=0,
+        nodes=1,
         mem_mb=lambda wildcards, attempt: megabytes("pretrain", 3000, attempt),
         runtime=lambda wildcards, attempt: minutes("pretrain", 480, attempt),
     params:
         code=lambda w: stage_digest("pretrain", PRETRAINED[w.model], retriever=KINDS[w.model]),
         fetched=lambda w: words("--fetched", tokenizer_source(w.model)),
+        launch=lambda w, resources, threads: launch(
+            gpus=resources.gpu, nodes=resources.nodes, threads=threads, one=PRETRAINED[w.model].objective != "causal"
+        ),
         scratch="scratch/{run}/{model}/seed{seed}/pretrain",
         values=lambda w: values(
             counted("pretrain", PRETRAINED[w.model].model_copy(update={"init": initial(w.model, w.seed)[1]}))
@@ -26,5 +31,5 @@ rule pretrain:
     message:
         "Models: pre-train the {wildcards.model} on the run's own text, seed {wildcards.seed}"
     shell:
-        "OMP_NUM_THREADS={threads} jmlr pretrain --out {output} --prepared {input.prepared} {params.fetched} --seed {wildcards.seed}"
+        "{params.launch} jmlr pretrain --out {output} --prepared {input.prepared} {params.fetched} --seed {wildcards.seed}"
         " --scratch {params.scratch} --options {params.options} 2> >(tee -i {log} >&2)"

@@ -16,11 +16,12 @@ from typing import Any
 from jmlr.commands.config import read_config
 from jmlr.config import Config
 from jmlr.models.flops import Shape, training_flops
+from jmlr.models.memory import Training
 from jmlr.runtime.checkout import checkout_file
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.misread import read_mapping
 from jmlr.runtime.validation import nearest
-from jmlr.training.budget import steps_in_all
+from jmlr.training.budget import GPU_TOKENS, steps_in_all
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,9 @@ def plan(
     question_options: int = 4,
     fill: float = 1.0,
     llm: str = "",
+    card_gb: float = 0.0,
 ) -> None:
-    """Print what a run submits and costs: jobs, hours, GPU hours and bytes of every stage, and the rates behind them.
+    """Print what a run submits and costs: jobs, hours, GPU hours and bytes of every stage, what its LLMs take of a card, and the rates.
 
     Args:
         configs: configuration of the run: a file, and others over it in their order, as Snakemake takes them
@@ -75,6 +77,7 @@ def plan(
         question_options: that one offers
         fill: share of the limits of tokens that texts fill on average; 1 is the upper bound
         llm: take this model for the run's LLMs: a key of `models` in the rates
+        card_gb: memory of a GPU, 10^9 bytes; a training that does not fit ends the plan with one line; 0: none does
 
     Example:
         jmlr plan config/runs/paper-7b.yaml --corpus-passages 1000000 --all-questions 12000
@@ -93,14 +96,66 @@ def plan(
     here = shapes(
         p for m in run.models.values() if (p := m.path or (m.pretrain.init if m.pretrain else "")) and Path(p).exists()
     )
-    lines = costs(run, sizes, {**known, "models": {**known["models"], **here}}, device, llm)
+    known = {**known, "models": {**known["models"], **here}}
+    lines = costs(run, sizes, known, device, llm)
     lines.append(total(lines))
     print(f"{'stage':10}{'jobs':>6}{'hours':>10}{'GPU hours':>11}{'GB':>10}")
     print(
         "\n".join(f"{x.stage:10}{x.jobs:>6}{x.hours:>10.2f}{x.gpu_hours:>11.2f}{x.bytes / 1e9:>10.2f}" for x in lines)
     )
+    if gpus_per_node:
+        print("\n".join(_memory(run, known, nodes * gpus_per_node, llm, card_gb)))
     for name, rate in {**known["devices"][device], **known["everywhere"]}.items():
         print(f"{name}: {float(rate['value']):.3g} {rate['unit']}; {rate['source']}")
+
+
+def _memory(run: Config, known: dict[str, Any], cards: int, llm: str, card_gb: float) -> list[str]:
+    """Return a line for each training of a language model: what it takes of a card.
+
+    Raises:
+        UserError: one takes more than a card has.
+    """
+    lines = []
+    for where, (training, shard) in trainings(run, known, llm).items():
+        found = training.on_a_card(cards, shard=shard)
+        how = f"cut over {cards} cards" if shard and cards > 1 else "whole on every card"
+        said = f"{where}: {found.total / 1e9:.1f} GB of a card, {how}"
+        if card_gb and not found.fits(1e9 * card_gb):
+            other = "more cards" if shard and cards > 1 else "shard_llm with several cards"
+            raise UserError(
+                f"{said}, which a card of {card_gb:g} GB does not hold; allowed: {other}, or a smaller model"
+            )
+        parts = [f"{k} {getattr(found, k) / 1e9:.1f}" for k in ("weights", "trained", "gathered", "activations")]
+        lines.append(f"{said} ({', '.join(parts)})")
+    return lines
+
+
+def trainings(run: Config, known: dict[str, Any], llm: str = "") -> dict[str, tuple[Training, bool]]:
+    """Return what decides the memory of each training of a language model, and whether it is cut over the cards, by its key."""
+    found = {}
+    for name, system in run.systems.items():
+        if not system.rounds or system.llm not in run.models:
+            continue
+        options, read = run.train_options(name), run.reading_options(name)
+        longest = max(options.forward_tokens or GPU_TOKENS, read.llm_tokens)
+        found[f"systems.{name}"] = (
+            Training.of_adapter(
+                shape(run, system.llm, known, llm), rank=options.lora_rank, precision=read.llm_precision, tokens=longest,
+                predicted=max(1, longest // max(1, read.llm_passage_tokens)) * read.llm_answer_tokens,
+                recompute=options.gradient_checkpointing, embedding="embed_tokens" in options.train_modules,
+                half=options.train_precision == "bfloat16",
+            ),
+            options.shard_llm,
+        )  # fmt: skip
+    for name, model in run.models.items():
+        if (made := model.pretrain) and made.objective == "causal":
+            longest = max(GPU_TOKENS, made.max_tokens)
+            half = made.pretrain_precision == "bfloat16"
+            all_weights = Training.of_all(
+                shape(run, name, known, llm), tokens=longest, recompute=made.gradient_checkpointing, half=half
+            )
+            found[f"models.{name}"] = all_weights, made.shard_llm
+    return found
 
 
 def total(lines: list[Line]) -> Line:

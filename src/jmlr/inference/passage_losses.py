@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from jmlr.inference.questions import Passages, Question
 from jmlr.models.forward import answer_losses
 from jmlr.models.parts import computed_in_parts
+from jmlr.models.sharded import through
 from jmlr.runtime.devices import autocast
 from jmlr.runtime.precision import Precision
 
@@ -52,7 +53,7 @@ def passage_losses(
 
     def compute(part: list[int]) -> Tensor:
         with autocast(where, precision):
-            return answer_losses(llm, [prompts[i] for i in part], [answers[i] for i in part])
+            return through(llm, answer_losses, [prompts[i] for i in part], [answers[i] for i in part])
 
     lengths = [len(p) + len(a) for p, a in zip(prompts, answers, strict=True)]
     values = computed_in_parts(compute, lengths, forward_tokens, where)

@@ -187,10 +187,20 @@ def _widened(llm: Any) -> Any:
     return llm
 
 
-def save_adapter(llm: Any, folder: Path) -> None:
-    """Write the adapter and the modules trained in full as a PEFT directory, without the base model's embedding and head."""
-    llm.save_pretrained(folder, save_embedding_layers=False)
+def save_adapter(llm: Any, folder: Path, tensors: dict[str, Tensor] | None = None) -> None:
+    """Write the adapter and the modules trained in full as a PEFT directory, without the base model's embedding and head.
+
+    tensors: what is trained, where it does not lie in the model itself
+    """
+    llm.save_pretrained(folder, save_embedding_layers=False, **({"state_dict": tensors} if tensors else {}))
     (folder / "README.md").unlink(missing_ok=True)  # peft's is an empty form; see jmlr.models.card
+
+
+def recompute(llm: Any) -> None:
+    """Let a model compute its activations again in the backward pass instead of keeping them."""
+    # newer versions of transformers have the first name, and warn of the second
+    enable = getattr(llm, "activation_checkpointing_enable", None) or llm.gradient_checkpointing_enable
+    enable({"use_reentrant": False})
 
 
 def merge_adapter(llm: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What must fit together across sections of a run: counts of passages, and names of splits."""
+"""What must fit together across sections of a run: counts of passages, names of splits, how a model is held and shared."""
 
 from __future__ import annotations
 
@@ -20,6 +20,19 @@ def check_counts(train: TrainOptions, candidates: int, where: str) -> None:
         )
     if train.joint and train.samples > candidates:
         raise ValueError(f"{where}: train.samples is {train.samples}; allowed: at most search.candidates, {candidates}")
+
+
+def check_shared(shard_llm: bool, llm_precision: str, where: str) -> None:
+    """Refuse to cut a model of 4 bits over ranks: what bitsandbytes packs has neither the shape nor the type of a weight.
+
+    Raises:
+        ValueError: in one line.
+    """
+    if shard_llm and llm_precision == "4bit":
+        raise ValueError(
+            f"{where}: train.shard_llm with reading.llm_precision 4bit, whose packed weights are not cut here; allowed: bfloat16, or "
+            "shard_llm false"
+        )
 
 
 def check_splits(named: Iterable[str], known: set[str], where: str) -> None:

@@ -58,12 +58,29 @@ class PretrainOptions(Closed):
     pretrain_precision: Precision = option(
         "bfloat16", "number format to compute in; bfloat16: where the hardware has it, else float32"
     )
+    gradient_checkpointing: bool = option(
+        False, "causal: recompute activations in the backward pass: less memory, more time"
+    )
+    shard_llm: bool = option(
+        False,
+        "causal, several ranks: each holds a part of the weights, gradients and moments (FSDP2) instead of all of them; one "
+        "process: nothing changes",
+    )
     checkpoint_min: Annotated[float, Field(gt=0)] = option(10.0, "causal: minutes between saves of the training state")
 
     @model_validator(mode="after")
     def _one_budget(self) -> PretrainOptions:
         if self.epochs and self.tokens:
             raise ValueError("give either 'epochs' or 'tokens'")
+        return self
+
+    @model_validator(mode="after")
+    def _whole_matrices(self) -> PretrainOptions:
+        if self.shard_llm and self.matrix_learning_rate:
+            raise ValueError(
+                f"shard_llm with matrix_learning_rate {self.matrix_learning_rate:g}: Muon needs whole matrices; set one of the "
+                "two to false or 0"
+            )
         return self
 
     @property

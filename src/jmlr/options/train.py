@@ -113,6 +113,11 @@ class TrainOptions(Closed):
         "bfloat16", "number format to compute in; bfloat16: where the hardware has it, else float32"
     )
     gradient_checkpointing: bool = option(False, "recompute activations in the backward pass: less memory, more time")
+    shard_llm: bool = option(
+        False,
+        "several ranks: each holds a part of the LLM's weights, gradients and moments (FSDP2) instead of all of them; one "
+        "process: nothing changes",
+    )
     live_candidates: bool = option(
         False,
         "search the round's index anew with the retriever as it is in each step, instead of the round's candidates",

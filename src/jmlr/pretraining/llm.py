@@ -25,9 +25,10 @@ from torch import nn
 
 from jmlr.models.forward import causal, context_of, hidden_states, logits_of
 from jmlr.models.parts import in_parts
+from jmlr.models.sharded import finish, is_sharded, through, whole
 from jmlr.models.tensors import pad_right
 from jmlr.pretraining.muon import Muon
-from jmlr.runtime import meter
+from jmlr.runtime import distributed, meter
 from jmlr.runtime.devices import autocast, no_subnormals
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.precision import Precision
@@ -36,7 +37,7 @@ from jmlr.runtime.seeds import seed_torch
 from jmlr.runtime.signals import InterruptedTrainingError, StopSignal
 from jmlr.training.budget import tokens_at_once
 from jmlr.training.optimiser import learning_rate_factor, set_learning_rates
-from jmlr.training.order import batch_at
+from jmlr.training.order import batch_at, share
 from jmlr.training.state import load_state, save_state
 
 FLOOR = 0.05
@@ -147,25 +148,29 @@ def pretrain_llm(
     """Train in place; return the mean loss on targets over the last tenth (nats per token).
 
     Where there is a `scratch`, the state is saved there every `checkpoint_min` minutes and on SIGTERM or Ctrl-C, and training goes
-    on from it if it was made for the same `key`.
+    on from it if it was made for the same `key`. Several ranks share every batch; the first saves, all read.
 
     Raises:
-        InterruptedTrainingError: one of the signals came.
-        UserError: there are no documents, or the loss is NaN or infinite.
+        InterruptedTrainingError: one of the signals came, to whichever rank.
+        UserError: there are no documents, fewer in a batch than ranks, or the loss is NaN or infinite.
     """
     if not documents:
         raise UserError("pretrain: there are no documents; see prepare.documents")
+    ranks, where = distributed.current(), next(llm.parameters()).device
+    if batch < ranks.size:
+        raise UserError(f"pretrain: batch {batch} is less than the {ranks.size} ranks that share it")
     made = optimisers(llm, learning_rate, matrix_learning_rate, weight_decay)
     about = load_state(scratch, key, llm, None, made) if scratch else None
     begin, tail = (about["step"], about["tail"]) if about else (0, [])
     if about:
         meter.add_earlier(about["spent"])
         say(f"pretrain llm: goes on from step {begin}")
+    distributed.same_everywhere(begin, "the step to go on from", f"is '{scratch}' on a file system that all nodes see?")
     progress, saved = Progress("pretrain llm", steps, done=begin), time.monotonic()
     llm.train()
     with StopSignal() as stop, no_subnormals():
         for step in range(begin, steps):
-            seed_torch(seed, "pretrain", step)
+            seed_torch(seed, "pretrain", step, *([ranks.rank] if ranks.rank else []))
             factor = learning_rate_factor(step, steps, warmup=warmup_steps, since=step, floor=FLOOR)
             rows = batch_at(documents, step, batch, seed if shuffle else None)
             loss, target_loss = one_step(llm, rows, made, factor, precision)
@@ -176,13 +181,16 @@ def pretrain_llm(
             progress.step(1, {"loss": loss, "target_loss": target_loss})
             if step >= int(steps * 0.9):
                 tail.append(target_loss)
-            late = time.monotonic() - saved > 60 * checkpoint_min
             if step + 1 == steps:
                 break
-            if scratch and (late or stop.asked):
-                save_state(scratch, step + 1, llm, None, made, {"key": key, "tail": tail, "spent": meter.spent()})
+            late = time.monotonic() - saved > 60 * checkpoint_min
+            late, asked = distributed.any_rank(where, late, stop.asked)
+            if scratch and (late or asked):
+                if ranks.rank == 0 or is_sharded(llm):
+                    save_state(scratch, step + 1, llm, None, made, {"key": key, "tail": tail, "spent": meter.spent()})
                 saved = time.monotonic()
-            if stop.asked:
+            if asked:
+                distributed.wait_for_all()  # whoever leaves first must not take rank 0 down while it saves
                 raise InterruptedTrainingError("pretrain", step + 1, scratch)
     llm.eval()
     return {"target_loss": float(np.mean(tail))}
@@ -194,7 +202,7 @@ def one_step(
     """Make one optimiser step at `factor` times the peak learning rates; return the loss, and that on targets.
 
     The loss is the weighted mean over the batch's tokens. Its gradient is added up over parts of alike length: little padding, and
-    memory for a part alone.
+    memory for a part alone; and over the ranks, each of which computes its share of the documents.
     """
     for optimiser in made:
         set_learning_rates(optimiser, factor)
@@ -202,11 +210,16 @@ def one_step(
     weight = sum(float(d.weights[1:].sum(dtype=np.float64)) for d in rows)
     targets = sum(int((d.weights[1:] == 1).sum()) for d in rows)
     loss = target_loss = torch.zeros((), device=where)
-    for part in in_parts([len(d.ids) for d in rows], tokens_at_once(where.type)):
-        summed, on_targets = loss_sums(llm, [rows[i] for i in part], where, precision)
+    mine = share(list(rows), distributed.current())
+    for part in in_parts([len(d.ids) for d in mine], tokens_at_once(where.type)):
+        summed, on_targets = through(llm, loss_sums, [mine[i] for i in part], where, precision)
         (summed / weight).backward()
         loss, target_loss = loss + summed.detach(), target_loss + on_targets
-    nn.utils.clip_grad_norm_(llm.parameters(), 1.0)
+    finish(llm)
+    loss, target_loss = distributed.add_up(torch.stack([loss, target_loss]))
+    distributed.add_up_gradients(llm.parameters())
+    moved = [p for p in llm.parameters() if p.grad is not None]
+    nn.utils.clip_grads_with_norm_(moved, 1.0, whole(nn.utils.get_total_norm([p.grad for p in moved])))  # type: ignore[misc]
     for optimiser in made:
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)

@@ -64,6 +64,8 @@ VARIANTS: dict[str, tuple[str, Test]] = {
     "jmlr.training.step:ranking_loss": ("target", lambda v: v != "frozen"),
     "jmlr.inference.reading_check:check_reading": ("target", lambda v: v != "frozen"),
     "jmlr.training.live:LiveCandidates": ("live_candidates", bool),
+    "jmlr.models.sharded:shard": ("shard_llm", bool),
+    "jmlr.models.sharded:gathered": ("shard_llm", bool),
     "jmlr.stages.pretrain:_language_model": ("objective", lambda v: v == "causal"),
     "jmlr.stages.pretrain:_retriever": ("objective", lambda v: v == "inverse_cloze"),
     "jmlr.models.induction:prepare_induction": ("induction_heads", bool),
@@ -78,7 +80,7 @@ FOLDERS = {"jmlr.losses": "target", "jmlr.models.kinds": "retriever"}
 ASIDE = ("reference", "CARD")
 # Modules of variants: a public function counts where the options name it.
 NAMED = {"jmlr.corpus.adapters": "adapters"}
-OPTIONS = ("target", "live_candidates", "objective", "induction_heads", "method")
+OPTIONS = ("target", "live_candidates", "shard_llm", "objective", "induction_heads", "method")
 
 
 def chosen(*options: Any, **more: Any) -> dict[str, Any]:
@@ -90,7 +92,7 @@ def chosen(*options: Any, **more: Any) -> dict[str, Any]:
 
     >>> from jmlr.options import TrainOptions
     >>> chosen(TrainOptions(target="pdist"), retriever="dense")
-    {'target': 'pdist', 'live_candidates': False, 'retriever': 'dense'}
+    {'target': 'pdist', 'live_candidates': False, 'shard_llm': False, 'retriever': 'dense'}
     """
     found = {k: getattr(o, k) for o in options for k in OPTIONS if hasattr(o, k)}
     if entries := [e for o in options if hasattr(o, "corpora") for e in (*o.corpora, *o.questions)]:

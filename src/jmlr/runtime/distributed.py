@@ -137,15 +137,23 @@ def add_up(tensor: Tensor) -> Tensor:
     return tensor
 
 
+def any_rank(where: torch.device, *told: bool) -> list[bool]:
+    """Return of each thing whether any rank says so; a lone process says it itself."""
+    if current().size == 1:
+        return list(told)
+    return [n > 0 for n in add_up(torch.tensor(told, dtype=torch.int32, device=where)).tolist()]
+
+
 def add_up_gradients(parameters: Iterable[Tensor]) -> None:
     """Add up the gradients of all ranks, in place; a parameter that has none anywhere keeps none.
 
     A plain sum, instead of a wrapper around each model: the two losses reach different models, some steps have one loss only, and what
-    is trained is small beside what is computed. Ranks may hold gradients of different parameters; the others count as zero.
+    is trained is small beside what is computed. Ranks may hold gradients of different parameters; the others count as zero. A
+    parameter that is cut over the ranks is left out: its backward pass has added up.
     """
     if current().size == 1:
         return
-    trained = [p for p in parameters if p.requires_grad]
+    trained = [p for p in parameters if p.requires_grad and not hasattr(p, "full_tensor")]
     if not trained:
         return
     has = add_up(torch.tensor([p.grad is not None for p in trained], dtype=torch.int32, device=trained[0].device))

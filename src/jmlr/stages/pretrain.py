@@ -1,7 +1,12 @@
-"""Stage `pretrain`: a language model or a retriever, from scratch or continued, on the run's own text."""
+"""Stage `pretrain`: a language model or a retriever, from scratch or continued, on the run's own text.
+
+Several ranks share the training of one language model, as in `train`: `torchrun --nproc-per-node=2 -m jmlr pretrain ...`.
+"""
 
 from __future__ import annotations
 
+import os
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -31,14 +36,20 @@ def pretrain(
         jmlr pretrain --out my/llm --prepared results/demo/prepare --seed 1 \\
             --fetched results/demo/fetch/world --options logs/demo/llm/seed0/pretrain.options.yaml
     """
+    from jmlr.runtime.distributed import from_environment, joined
+
     inputs = {"prepared": prepared, "init": Path(options.init) if options.init else None}
     key = state_key("pretrain", inputs={**inputs, "fetched": fetched}, options=[options], seed=seed)
-    with stage_output(out, "pretrain", inputs=inputs, options=[options], seed=seed) as (folder, notes):
+    several = from_environment(os.environ)[0].size
+    if options.objective != "causal" and several > 1:
+        raise UserError(f"pretrain: {several} ranks, objective inverse_cloze; allowed: one, or objective causal")
+    whole: Any = stage_output(out, "pretrain", inputs=inputs, options=[options], seed=seed)
+    with joined() as ranks, whole if ranks.rank == 0 else nullcontext((out, {})) as (folder, notes):
         if options.objective == "causal":
             notes.update(_language_model(folder, prepared, seed, options, fetched or [], scratch, key))
         else:
             notes.update(_retriever(folder, prepared, seed, options, fetched or []))
-    if scratch:
+    if scratch and ranks.rank == 0:
         from jmlr.training.state import drop_states
 
         drop_states(scratch)
@@ -53,27 +64,38 @@ def _language_model(
     scratch: Path | None,
     key: str,
 ) -> dict[str, Any]:
+    import torch
+
     from jmlr.corpus.prompt import passage_text
     from jmlr.corpus.tables import read_table
     from jmlr.models.fresh import fresh_model
     from jmlr.models.induction import prepare_induction
-    from jmlr.models.llm import check_context, load_llm
+    from jmlr.models.llm import check_context, load_llm, recompute
+    from jmlr.models.sharded import gathered, shard
     from jmlr.pretraining.llm import pack, pretrain_llm, steps_for, tokenize_documents
-    from jmlr.runtime.devices import device
+    from jmlr.runtime.devices import device, has_bf16
+    from jmlr.runtime.distributed import current
     from jmlr.runtime.seeds import seed_torch
 
     table = read_table(prepared / f"{options.reads}.parquet")
     where = device()
+    shared = options.shard_llm and current().size > 1
+    host = torch.device("cpu") if shared else where
     if options.init:
-        llm, tokenizer = load_llm(options.init, where=where)
+        llm, tokenizer = load_llm(options.init, where=host)
     else:
         tokenizer = _tokenizer(options, fetched, (text.as_py() for text in table["text"]))
         seed_torch(seed, "weights")
         llm = fresh_model(options.architecture, tokenizer, options.embedding_std, causal=True)
         if options.induction_heads:
             prepare_induction(llm)
-        llm = llm.to(where)
+        llm = llm.to(host)
     check_context(llm.config, options.max_tokens, options.init or "architecture", "max_tokens")
+    if options.gradient_checkpointing:
+        recompute(llm)
+    if shared:
+        half = options.pretrain_precision == "bfloat16" and has_bf16(where)
+        shard(llm, where, torch.bfloat16 if half else None)
     records = (r for batch in table.to_batches(max_chunksize=1024) for r in batch.to_pylist())
     if options.reads == "passages":
         records = ({"text": passage_text(r["title"], r["text"]), "targets": []} for r in records)
@@ -87,8 +109,10 @@ def _language_model(
         shuffle=options.shuffle, precision=options.pretrain_precision, checkpoint_min=options.checkpoint_min,
         scratch=scratch, key=key,
     )  # fmt: skip
-    llm.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    tensors = gathered(llm, trained=False) if shared else None
+    if current().rank == 0:
+        llm.save_pretrained(folder, state_dict=tensors)
+        tokenizer.save_pretrained(folder)
     return {
         **figures,
         "documents": len(documents),

@@ -80,8 +80,8 @@ def train(
                      steps=Schedule.of(session, round, rounds).total, training_tokens_cut=session.passages.prompter.cut,
                      reading_check=session.check_reading(name))  # fmt: skip
         history = train_round(session, round, rounds, scratch=scratch, name=name, key=state_key("train", **own, round=round, rounds=rounds))  # fmt: skip
+        session.save(folder, history, round)
         if ranks.rank == 0:
-            session.save(folder, history, round)
             _write_cards(folder, prepared, began, *own["options"])
     if ranks.rank == 0:
         _clear(scratch, out)

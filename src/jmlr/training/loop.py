@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from jmlr.inference.questions import Question
+from jmlr.models.sharded import finish, is_sharded, whole
 from jmlr.options import TrainOptions
 from jmlr.runtime import distributed, meter
 from jmlr.runtime.devices import no_subnormals
@@ -24,7 +24,7 @@ from jmlr.runtime.signals import InterruptedTrainingError, StopSignal
 from jmlr.training.boards import Boards
 from jmlr.training.budget import steps_in_all, warmup_steps
 from jmlr.training.optimiser import learning_rate_factor, set_learning_rates
-from jmlr.training.order import batch_at
+from jmlr.training.order import batch_at, share
 from jmlr.training.session import Session
 from jmlr.training.state import load_state, save_state
 from jmlr.training.step import joint_step
@@ -105,6 +105,8 @@ def train_round(
             boards.write(step + 1, figures)
             progress.step(1, {k: v for k in SHOWN if (v := figures[k]) is not None})
             late = time.monotonic() - saved > 60 * options.checkpoint_min
+            if is_sharded(session.llm):  # all save, so all must be late together
+                (late,) = distributed.any_rank(next(session.llm.parameters()).device, late)
             if (late or stopping) and step + 1 < steps.last:
                 _save(session, scratch, step + 1, key, history)
                 saved = time.monotonic()
@@ -135,6 +137,7 @@ def one_step(session: Session, step: int, stop: StopSignal) -> tuple[dict[str, f
         losses = {"loss_lm": result.loss_lm, "loss_rank": result.loss_rank}
         tally.add({k: (v * len(part), len(part)) for k, v in losses.items() if v is not None})
         tally.add(result.figures)
+    finish(llm)
     trained = {"llm": llm, **({"retriever": retriever} if retriever is not None else {})}
     norms = {f"{name}_gradient_norm": norm for name, norm in gather_and_clip(trained, options).items()}
     values, stopping = tally.read(norms, stop.asked)
@@ -145,12 +148,6 @@ def one_step(session: Session, step: int, stop: StopSignal) -> tuple[dict[str, f
     return {**known, **values}, stopping
 
 
-def share(batch: list[Question], ranks: distributed.Ranks) -> list[Question]:
-    """Return a rank's questions of a batch: a run of its order, so that ranks in order hold the batch."""
-    n = len(batch)
-    return batch[n * ranks.rank // ranks.size : n * (ranks.rank + 1) // ranks.size]
-
-
 def gather_and_clip(models: dict[str, nn.Module], options: TrainOptions) -> dict[str, Tensor]:
     """Add up the gradients of models over the ranks, clip them to their norms (0: not at all), and return the norms before."""
     norms, moved = {}, {}
@@ -159,7 +156,7 @@ def gather_and_clip(models: dict[str, nn.Module], options: TrainOptions) -> dict
         moved[name] = [p for p in model.parameters() if p.grad is not None]
         gradients = [p.grad for p in moved[name] if p.grad is not None]
         none = torch.zeros((), device=next(model.parameters()).device)
-        norms[name] = nn.utils.get_total_norm(gradients) if gradients else none
+        norms[name] = whole(nn.utils.get_total_norm(gradients)) if gradients else none
     for name, parameters in moved.items():
         most = options.llm_clip_norm if name == "llm" or options.clip_together else options.retriever_clip_norm
         norm = torch.stack(list(norms.values())).norm() if options.clip_together else norms[name]
@@ -205,7 +202,7 @@ def _resume(session: Session, first: int, scratch: Path, key: str, name: str) ->
 
 
 def _save(session: Session, scratch: Path, step: int, key: str, history: list[dict[str, Any]]) -> None:
-    if distributed.current().rank == 0:
+    if distributed.current().rank == 0 or is_sharded(session.llm):
         about = {"key": key, "history": history, "spent": meter.spent()}
         save_state(scratch, step, session.llm, session.retriever, [session.optimiser], about)
 

@@ -1,4 +1,4 @@
-"""Which questions or documents a step sees: a fresh permutation each epoch, which a resumed run repeats."""
+"""Which questions or documents a step sees, and which of them a rank computes: a fresh permutation each epoch, which a resumed run repeats."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from jmlr.runtime.distributed import Ranks
 from jmlr.runtime.seeds import stream
 
 T = TypeVar("T")
@@ -24,6 +25,16 @@ def batch_at(items: Sequence[T], step: int, batch: int, seed: int | None) -> lis
         epoch, position = divmod(place, len(items))
         chosen.append(items[position if seed is None else int(_permutation(len(items), seed, epoch)[position])])
     return chosen
+
+
+def share(batch: list[T], ranks: Ranks) -> list[T]:
+    """Return a rank's items of a batch: a run of its order, so that ranks in order hold the batch.
+
+    >>> share([1, 2, 3], Ranks(0, 2)), share([1, 2, 3], Ranks(1, 2))
+    ([1], [2, 3])
+    """
+    n = len(batch)
+    return batch[n * ranks.rank // ranks.size : n * (ranks.rank + 1) // ranks.size]
 
 
 _permutations: dict[tuple[int, int, int], np.ndarray] = {}

@@ -17,11 +17,14 @@ from jmlr.inference.passage_vectors import PassageVectors
 from jmlr.inference.questions import Passages, Question, read_questions
 from jmlr.inference.reading_check import check_reading, report
 from jmlr.models.adapter import fuse_lora
-from jmlr.models.llm import add_adapter, check_context, load_adapter, load_llm, save_adapter
+from jmlr.models.llm import add_adapter, check_context, load_adapter, load_llm, recompute, save_adapter
 from jmlr.models.retriever import Retriever, load_retriever, ready_to_train
+from jmlr.models.sharded import gathered, is_sharded, shard
 from jmlr.models.vocabulary import LOOKED_AT, foreign
 from jmlr.options import ReadingOptions, RetrievalOptions, TrainOptions
+from jmlr.options.fits import check_shared
 from jmlr.runtime import devices
+from jmlr.runtime.distributed import current
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.progress import say, warn
 from jmlr.runtime.seeds import seed_torch
@@ -121,8 +124,14 @@ class Session:
         return {**vars(found), "works": found.works} if found else None
 
     def save(self, folder: Path, history: Sequence[dict[str, Any]], round: int) -> None:
-        """Write the adapter, the retriever if it was trained, and the figures of every step, one JSON object a line."""
-        save_adapter(self.llm, folder / "adapter")
+        """Write the adapter, the retriever if it was trained, and the figures of every step, one JSON object a line.
+
+        Every rank must call it: the first writes, the others have parts of a sharded LLM.
+        """
+        tensors = gathered(self.llm, trained=True) if is_sharded(self.llm) else None
+        if current().rank:
+            return
+        save_adapter(self.llm, folder / "adapter", tensors)
         if self.retriever is not None:
             self.retriever.save(folder / "retriever")
         lines = [json.dumps({"round": round, **record}) for record in history]
@@ -133,7 +142,12 @@ def adapted_llm(
     llm: str, previous: Path | None, where: torch.device, seed: int, options: TrainOptions, reading: ReadingOptions
 ) -> tuple[Any, Any]:
     """Load the base model with a fresh adapter, or with that of the round before; return it and its tokenizer."""
-    model, tokenizer = load_llm(llm, precision=reading.llm_precision, where=where)
+    try:
+        check_shared(options.shard_llm, reading.llm_precision, "train")
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    cut = options.shard_llm and current().size > 1
+    model, tokenizer = load_llm(llm, precision=reading.llm_precision, where=torch.device("cpu") if cut else where)
     check_context(model.config, reading.llm_tokens, llm)
     half = reading.llm_precision == "bfloat16"
     if half and options.train_modules and not (options.train_precision == "bfloat16" and devices.has_bf16(where)):
@@ -151,8 +165,8 @@ def adapted_llm(
         )  # fmt: skip
     fuse_lora(model)
     if options.gradient_checkpointing:
-        # newer versions of transformers have the first name, and warn of the second
-        enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
-        enable({"use_reentrant": False})
+        recompute(model)
         model.enable_input_require_grads()
+    if cut:
+        shard(model, where)
     return model, tokenizer

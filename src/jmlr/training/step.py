@@ -27,6 +27,7 @@ from jmlr.losses.llm_rank import agreement, sample, scale
 from jmlr.models.forward import answer_losses
 from jmlr.models.parts import computed_in_parts, in_parts
 from jmlr.models.retriever import Retriever
+from jmlr.models.sharded import through
 from jmlr.models.tensors import at_least_float32
 from jmlr.runtime.devices import autocast
 from jmlr.runtime.precision import Precision
@@ -307,7 +308,7 @@ def read_and_answer(
     total = torch.zeros((), device=where)
     for part in in_parts([len(prompt) + len(answer) for prompt, answer in readings], settings.forward_tokens):
         with autocast(where, settings.train_precision):
-            losses = answer_losses(llm, *zip(*(readings[i] for i in part), strict=True))
+            losses = through(llm, answer_losses, *zip(*(readings[i] for i in part), strict=True))
         loss = losses.sum() / len(readings)
         if backward is not None:
             backward(loss)

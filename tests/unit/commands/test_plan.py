@@ -224,3 +224,14 @@ def test_a_fault_of_two_files_together_names_both(tmp_path, capsys):
     over.write_text("systems: {rag: {retriever: nothing}}")
     assert main(["plan", str(ROOT / MINI), str(over), "--corpus-passages", "10", "--all-questions", "10"]) == 2
     assert capsys.readouterr().err.startswith(f"jmlr plan: {ROOT / MINI} {over}: config: systems.rag: no model 'nothing'")
+
+
+def test_the_plan_tells_what_each_training_takes_of_a_card_and_ends_where_it_does_not_fit(capsys):
+    file, more = ROOT / "docs/slurm/paper.yaml", {"corpus_passages": 1000, "all_questions": 1000}
+    plan([file], **more, llm="Llama-2-70b-hf")
+    whole = re.search(r"systems.jmlr: ([\d.]+) GB of a card, whole on every card", capsys.readouterr().out)
+    assert whole is not None
+    assert float(whole[1]) > 4 * 69  # float32, as the file has it
+    plan([file], **more, card_gb=141)
+    with pytest.raises(UserError, match=r"systems.jmlr: .* which a card of 80 GB does not hold; allowed: shard_llm"):
+        plan([file], **more, llm="Llama-2-70b-hf", card_gb=80)

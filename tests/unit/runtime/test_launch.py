@@ -25,6 +25,10 @@ def test_several_nodes_meet_where_slurm_says():
     assert "SLURM_LAUNCH_NODE_IPADDR" in line
 
 
+def test_what_knows_one_process_gets_one_whatever_the_job_was_given():
+    assert launch(gpus=8, nodes=2, threads=16, one=True) == "OMP_NUM_THREADS=16"
+
+
 @pytest.mark.parametrize(("gpus", "nodes"), [(3, 2), (0, 2)])
 def test_gpus_that_do_not_spread_over_the_nodes_are_refused(gpus, nodes):
     with pytest.raises(UserError, match=f"{gpus} GPUs on {nodes} nodes"):

@@ -1,0 +1,103 @@
+"""How many bytes of a card a language model takes while it is trained, from its shape alone, whole or cut over several cards.
+
+>>> llama = {"hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 32, "num_attention_heads": 32, "vocab_size": 32000}
+>>> paper = Training.of_adapter(Shape.of(llama), rank=128, precision="bfloat16", tokens=16384, predicted=64, recompute=True)
+>>> [round(paper.on_a_card(cards, shard=True).total / 1e9) for cards in (1, 4, 8)]
+[26, 13, 11]
+
+An estimate, and no bound: what a library keeps for itself, and memory in pieces too small to use, come on top (FREE).
+Counted are
+
+* weights; gradients and AdamW's two moments of what is trained, in float32;
+* what a cut model puts together at a time: two layers, the embedding and the head; casts that autocast and autograd keep;
+* activations of one forward pass: those of a layer, and its inputs alone where activations are recomputed;
+* logits where tokens are predicted, with their gradient. Attention scores are never held whole.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from jmlr.models.flops import Shape
+
+BYTES = {"float32": 4.0, "bfloat16": 2.0, "4bit": 0.516}  # NF4 with double quantisation: 4.127 bits a weight
+MOMENTS = 8 + 4  # AdamW's two in float32, and the gradient
+FREE = 0.1  # of a card
+
+
+@dataclass(frozen=True)
+class OnCard:
+    """Bytes of one card."""
+
+    weights: float
+    trained: float
+    gathered: float
+    activations: float
+
+    @property
+    def total(self) -> float:
+        """The sum."""
+        return self.weights + self.trained + self.gathered + self.activations
+
+    def fits(self, card: float) -> bool:
+        """Tell whether a card of so many bytes has room for it, a tenth being left free."""
+        return self.total <= (1 - FREE) * card
+
+
+@dataclass(frozen=True)
+class Training:
+    """What of a training decides its memory.
+
+    Attributes:
+        shape: of the language model; embedding and head are taken for two matrices
+        held: bytes of the frozen weights, all of them together
+        trained: weights that are trained, in float32
+        computed: bytes of a number that is computed with
+        tokens: of one forward pass, padding included
+        predicted: of these, the ones the head is asked for
+        recompute: whether activations are computed again in the backward pass
+    """
+
+    shape: Shape
+    held: float
+    trained: float
+    computed: float
+    tokens: int
+    predicted: int
+    recompute: bool
+
+    @classmethod
+    def of_adapter(cls, shape: Shape, *, rank: int, precision: str, tokens: int, predicted: int, recompute: bool,
+                   embedding: bool = False, half: bool = True) -> Training:  # fmt: skip
+        """Return an adapter's training over a frozen model (`train`); `embedding`: it is trained in full beside the adapter."""
+        ends = 2 * shape.head * (4.0 if precision == "4bit" else BYTES[precision])
+        trained = shape.lora(rank) + embedding * shape.head
+        computed = 2.0 if half else 4.0
+        return cls(shape, shape.body * BYTES[precision] + ends, trained, computed, tokens, predicted, recompute)
+
+    @classmethod
+    def of_all(cls, shape: Shape, *, tokens: int, recompute: bool, half: bool = True) -> Training:
+        """Return the training of every weight, held in float32 (`pretrain`)."""
+        return cls(shape, 0.0, shape.body + 2 * shape.head, 2.0 if half else 4.0, tokens, tokens, recompute)
+
+    def on_a_card(self, cards: int, *, shard: bool) -> OnCard:
+        """Return the bytes of each of so many cards, the model whole on each or cut over all of them."""
+        s, parts = self.shape, cards if shard else 1
+        whole = self.held + 4.0 * self.trained
+        each = (
+            self.held / (s.body + 2 * s.head)
+        ) or self.computed  # a weight of pre-training is put together as it is computed
+        gathered = each * (2 * s.body / s.layers + 2 * s.head) if parts > 1 else 0.0
+        if (
+            parts == 1 and not self.held and self.computed < 4
+        ):  # autocast keeps its casts of trained weights through a pass,
+            gathered += self.computed * (s.body + s.head)
+        if (
+            each > self.computed and not self.recompute
+        ):  # and autograd those of frozen ones, whole even of a model that is cut
+            gathered += self.computed * s.body
+        inner = (4 if s.gated else 2) * s.inner
+        layer = self.tokens * self.computed * (10 * s.width + inner)
+        kept = layer + s.layers * self.tokens * self.computed * s.width if self.recompute else s.layers * layer
+        logits = self.predicted * s.head / s.width * (2 * 4.0 + self.computed)
+        return OnCard(whole / parts, MOMENTS * self.trained / parts, gathered, kept + logits)
