@@ -180,7 +180,7 @@ def _answerer(row: Row) -> Any:
     if row.endpoint:
         return lambda *arguments: _ask_server(row, *arguments)
     from jmlr.corpus.prompt import Prompter
-    from jmlr.corpus.tables import read_table
+    from jmlr.corpus.stored_passages import StoredPassages
     from jmlr.inference.questions import Passages
     from jmlr.models.llm import load_to_answer
 
@@ -188,7 +188,7 @@ def _answerer(row: Row) -> Any:
     model, tokenizer = load_to_answer(row.llm, row.adapter, precision=reading.llm_precision, tokens=reading.llm_tokens)
     chat = row.answer.model_dump(include={"chat", "chat_template_kwargs"})
     prompter = Prompter(tokenizer, **row.reading.model_dump(exclude={"llm_precision"}), **chat)
-    table = read_table(row.run / "prepare/passages.parquet") if row.searches else None
+    table = StoredPassages.open(row.run / "prepare") if row.searches else None
     texts = Passages(table, prompter, None, 0)
     return lambda *arguments: _ask_model(row, model, prompter, texts, *arguments)
 
@@ -201,8 +201,7 @@ def _ask_model(
     from jmlr.models.prefix import write
 
     numbered = row.answer.rationale
-    pairs = [texts.title_and_text(number) for number, _ in found]
-    read = prompter.passages(pairs, numbered=numbered) if pairs else []
+    read = prompter.passages(texts.titles_and_texts([n for n, _ in found]), numbered=numbered) if found else []
     record = {"question": question, "options": options}
     if options and row.answer.method == "likelihood":
         [answer] = by_likelihood(model, prompter, [record], [read], row.answer.model_dump(), lambda _: None)
@@ -223,7 +222,8 @@ def _ask_model(
         reply = "answer: " + write(model, prompter.tokenizer, [prompt], prompter.llm_answer_tokens)[0]
     for rank, ((number, score), ids) in enumerate(zip(found[:kept], read, strict=False), 1):
         cut = len(ids) == row.reading.llm_passage_tokens
-        _show(rank, score, texts.table["id"][number].as_py(), prompter.tokenizer.decode(ids), cut)
+        [(name,)] = texts.table.take([number], ["id"])
+        _show(rank, score, name, prompter.tokenizer.decode(ids), cut)
     if kept < len(found):
         print(
             f"({len(found) - kept} of {len(found)} passages had no room in {row.reading.llm_tokens} tokens, and were not read)"
@@ -233,17 +233,17 @@ def _ask_model(
 
 def _ask_server(row: Row, question: str, keys: list[str], options: list[str], found: list[tuple[int, float]]) -> None:
     """Answer behind a server, which reads the passages uncut."""
-    from jmlr.corpus.tables import read_table
+    from jmlr.corpus.stored_passages import StoredPassages
     from jmlr.endpoints.client import Client
     from jmlr.inference.answering import from_endpoint
 
     assert row.endpoint
     del keys
-    table = read_table(row.run / "prepare/passages.parquet", ["id", "title", "text"]) if found else None
-    read = [(table["title"][n].as_py(), table["text"][n].as_py()) for n, _ in found] if table else []
-    for rank, ((number, score), (_, text)) in enumerate(zip(found, read, strict=True), 1):
-        assert table
-        _show(rank, score, table["id"][number].as_py(), text, False)
+    rows = [n for n, _ in found]
+    held = StoredPassages.open(row.run / "prepare").take(rows, ("id", "title", "text")) if found else []
+    read = [(title, text) for _, title, text in held]
+    for rank, ((_, score), (name, _, text)) in enumerate(zip(found, held, strict=True), 1):
+        _show(rank, score, name, text, False)
     record = {"question": question, "options": options}
     client, settings = Client(**row.endpoint), row.answer.model_dump()
     [answer] = from_endpoint(client, row.reading.model_dump(), [record], [read], settings, lambda _: None)

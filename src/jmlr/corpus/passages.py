@@ -27,6 +27,7 @@ from jmlr.corpus.fields import Fields, as_id, as_text, joined
 from jmlr.corpus.near_duplicates import MOST_COMPARED
 from jmlr.corpus.quotes import quoted
 from jmlr.corpus.record import Record, RecordError
+from jmlr.corpus.stored_passages import NAME, PassageRows
 from jmlr.corpus.tables import Draft, parquet_writer, stored_rows
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.progress import say
@@ -74,7 +75,7 @@ class Gold:
         return found
 
     def resolve(self, asked: list[dict[str, Any]], passages: Path) -> int:
-        """Put the ids of the passages of the table in place of the gold that questions were given; say what is lost.
+        """Put the ids and rows of the passages of the table in place of the gold that questions were given; say what is lost.
 
         Returns:
             How much of it is not there.
@@ -84,6 +85,7 @@ class Gold:
                 `gold_check` 'warn' that is only said.
         """
         names = self.names(passages)
+        places = {id: row for row, id in names.items()}
         told: dict[str, _Followed] = {}
         for question in asked:
             ids, section = question["gold_ids"], question["gold_section"]
@@ -91,6 +93,7 @@ class Gold:
             lost += [section] if section and not self.sections[section] else []
             found = self.graded(question, names)
             question["gold_ids"], question["gold_grades"] = list(found), list(found.values())
+            question["gold_rows"] = [places[id] for id in found]
             of = told.setdefault(question["dataset"], _Followed())
             of.add(question["id"], len(ids) + bool(section), lost, len(found))
             of.lenient |= question.pop("gold_check", "error") == "warn"
@@ -134,10 +137,10 @@ class _Followed:
 
 
 class PassageWriter:
-    """Writes passages.parquet from one source after the other.
+    """Writes passages.parquet, and passages.arrow with their texts by row, from one source after the other.
 
     Args:
-        folder: where passages.parquet will be, and meanwhile everything else
+        folder: where both will be, and meanwhile everything else
         chunks: cuts long texts
         gold: follows the gold passages
         deduplicate: drop passages whose normalised text is already there
@@ -222,7 +225,7 @@ class PassageWriter:
         return kept
 
     def finish(self) -> dict[str, dict[str, int]]:
-        """Write passages.parquet and return, for every source, what was read, cut, dropped and written.
+        """Write both files and return, for every source, what was read, cut, dropped and written.
 
         Raises:
             UserError: two records with one id.
@@ -261,7 +264,10 @@ class PassageWriter:
     def _copy(self, rows: Rows) -> None:
         """Copy the draft without the given rows, and number what is left."""
         written, read = 0, 0
-        with parquet_writer(self.folder / "passages.parquet", SCHEMA) as table:
+        with (
+            parquet_writer(self.folder / "passages.parquet", SCHEMA) as table,
+            PassageRows(self.folder / NAME) as by_row,
+        ):
             for batch in self._draft.batches():
                 first, last = np.searchsorted(rows, [read, read + len(batch)])
                 keep = np.ones(len(batch), bool)
@@ -273,6 +279,7 @@ class PassageWriter:
                         self.counts[pair["values"]][name] += pair["counts"]
                 numbers = pa.array(np.arange(written, written + len(kept)), pa.int32())
                 table.write_batch(pa.RecordBatch.from_arrays([numbers, *kept.columns], schema=SCHEMA))
+                by_row.add(kept)
                 written += len(kept)
             if not read:
                 table.write_table(SCHEMA.empty_table())

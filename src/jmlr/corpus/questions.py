@@ -40,6 +40,7 @@ SCHEMA = pa.schema(
         *((name, pa.string()) for name in ("answer_text", "explanation", "subject")),
         ("gold_ids", pa.list_(pa.string())),
         ("gold_grades", pa.list_(pa.int32())),
+        ("gold_rows", pa.list_(pa.int32())),
     ]
 )
 Row = dict[str, Any]

@@ -7,7 +7,7 @@ for row in stored_rows(Path("passages.parquet"), ["id"]): ...
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -16,7 +16,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jmlr.runtime.errors import UserError
-from jmlr.runtime.files import existing
 
 ROWS_PER_GROUP = 8192
 
@@ -113,16 +112,3 @@ def read_table(path: Path, columns: list[str] | None = None) -> Any:
     if not path.is_file():
         raise UserError(f"there is no '{path}'; run the stage that makes it first")
     return pq.read_table(path, columns=columns, memory_map=True)
-
-
-def texts_of(passages: Path, ids: Iterable[str]) -> dict[str, str]:
-    """Return the text of some passages by id; of the table only these are held."""
-    import pyarrow.compute as pc
-    import pyarrow.dataset as ds
-
-    wanted = sorted(ids)
-    if not wanted:
-        return {}
-    table = ds.dataset(existing(passages, "--prepared"), format="parquet")
-    found = table.to_table(columns=["id", "text"], filter=pc.field("id").isin(wanted))
-    return dict(zip(found["id"].to_pylist(), found["text"].to_pylist(), strict=True))

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from jmlr.corpus.prompt import Prompter, passage_text, query_text
+from jmlr.corpus.stored_passages import StoredPassages
 from jmlr.corpus.tables import read_table
 from jmlr.inference.passage_vectors import PassageVectors
 from jmlr.models.retriever import Retriever
@@ -45,10 +45,11 @@ class Question:
 class Passages:
     """The passages by row number; tokenised before their first use, since training sees few of millions: 4 bytes a token.
 
+    table: their texts; None where there are none to read.
     kept: their vectors, where their encoder stays as it is, so that none is encoded again; else None.
     """
 
-    table: Any
+    table: StoredPassages | None
     prompter: Prompter
     retriever: Retriever | None
     retriever_passage_tokens: int
@@ -60,14 +61,19 @@ class Passages:
 
     def title_and_text(self, row: int) -> tuple[str, str]:
         """Return a passage's title and text."""
-        return self.table["title"][row].as_py(), self.table["text"][row].as_py()
+        return self.titles_and_texts([row])[0]
+
+    def titles_and_texts(self, rows: Sequence[int]) -> list[tuple[str, str]]:
+        """Return the titles and texts of passages, in the order of their rows."""
+        assert self.table is not None
+        return self.table.pairs(rows)
 
     def read_ahead(self, rows: Iterable[int]) -> None:
         """Tokenise passages, all together; what is known already costs nothing."""
         new = [row for row in dict.fromkeys(rows) if row not in self._read]
         if not new:
             return
-        pairs = [self.title_and_text(row) for row in new]
+        pairs = self.titles_and_texts(new)
         for row, ids in zip(new, self.prompter.passages(pairs), strict=True):
             self._read[row] = array("i", ids)
         if self.retriever is not None:
@@ -106,7 +112,7 @@ def reading_of(
         return prompter.prompt(
             question.prompt, [passages.for_llm(row) for row in order], answer_tokens
         ), question.answer
-    pairs = [passages.title_and_text(row) for row in best]
+    pairs = passages.titles_and_texts(best) if best else []
     numbered = dict(zip(best, prompter.passages(pairs, numbered=True) if pairs else [], strict=True))
     read = [numbered[row] for row in order]
     return prompter.prompt(reasoning.prompt, read, len(reasoning.answer)), reasoning.answer
@@ -139,8 +145,8 @@ def read_questions(
         what = f"no question of split '{split}' has an answer; those without one count for retrieval alone"
         raise UserError(f"{prepared / 'questions.parquet'}: {what}")
     found = _candidates(candidates)
-    rows_of = _gold_rows(prepared, chosen["gold_ids"])
-    passages_there = pq.read_metadata(prepared / "passages.parquet").num_rows if found is not None else 0
+    gold = _gold_rows(prepared, chosen)
+    passages_there = len(StoredPassages.open(prepared)) if found is not None else 0
     questions = []
     for number, record in enumerate(chosen.to_pylist()):
         passages, scores = found.get(record["id"], ([], [])) if found is not None else ([], [])
@@ -162,7 +168,7 @@ def read_questions(
                 answer=answer,
                 candidates=passages,
                 scores=scores,
-                gold=frozenset(rows_of[g] for g in record["gold_ids"] if g in rows_of),
+                gold=frozenset(gold[number]),
                 answer_text=words,
                 reasoning=_reasoning(prompter, record, *rationale) if rationale and record["explanation"] else None,
             )
@@ -185,14 +191,16 @@ def _candidates(folder: Path | None) -> dict[str, tuple[list[int], list[float]]]
     return {r["question_id"]: (r["passages"], r["scores"]) for r in table.to_pylist()}
 
 
-def _gold_rows(prepared: Path, gold_ids: Any) -> dict[str, int]:
-    """Map the ids of gold passages to rows: for the figures a person sees, never for training."""
-    wanted = pc.unique(pc.list_flatten(gold_ids))
-    if not len(wanted):
-        return {}
-    ids = read_table(prepared / "passages.parquet", ["id"])["id"]
-    rows = pc.indices_nonzero(pc.is_in(ids, value_set=wanted)).to_pylist()
-    return {ids[r].as_py(): r for r in rows}
+def _gold_rows(prepared: Path, questions: Any) -> list[list[int]]:
+    """Return the rows of every question's gold passages: for the figures a person sees, never for training."""
+    if "gold_rows" in questions.column_names:
+        return questions["gold_rows"].to_pylist()
+    gold = questions["gold_ids"].to_pylist()  # prepared by an earlier version: all ids are looked through
+    wanted = {id for ids in gold for id in ids}
+    passages = StoredPassages.open(prepared) if wanted else ()
+    found = passages.run(0, len(passages), ("id",)) if passages else ()
+    rows = {id: row for row, (id,) in enumerate(found) if id in wanted}
+    return [[rows[id] for id in ids if id in rows] for ids in gold]
 
 
 def _check(where: str, passages: list[int], scores: list[float], n: int) -> None:

@@ -143,7 +143,7 @@ def _from_model(
 ) -> list[Any]:
     """Answer with a model on this machine."""
     from jmlr.corpus.prompt import Prompter
-    from jmlr.corpus.tables import read_table
+    from jmlr.corpus.stored_passages import StoredPassages
     from jmlr.inference.answering import by_generation, by_likelihood
     from jmlr.inference.questions import Passages
     from jmlr.models.llm import load_to_answer
@@ -155,10 +155,10 @@ def _from_model(
     )
     chat = options.model_dump(include={"chat", "chat_template_kwargs"})
     prompter = Prompter(tokenizer, **reading.model_dump(exclude={"llm_precision"}), **chat)
-    texts, settings = Passages(read_table(table[0] / "passages.parquet"), prompter, None, 0), options.model_dump()
+    texts, settings = Passages(StoredPassages.open(table[0]), prompter, None, 0), options.model_dump()
     read: list[list[Any]]
     if options.rationale:
-        read = [prompter.passages([texts.title_and_text(row) for row in rows], numbered=True) for rows in table[1]]
+        read = [prompter.passages(texts.titles_and_texts(rows), numbered=True) for rows in table[1]]
     else:
         read = [[texts.for_llm(row) for row in rows] for rows in table[1]]
     if options.method == "likelihood":
@@ -179,7 +179,7 @@ def _from_endpoint(
     progress: Progress,
 ) -> list[Any]:
     """Answer with a model behind a server."""
-    from jmlr.corpus.tables import read_table
+    from jmlr.corpus.stored_passages import StoredPassages
     from jmlr.endpoints.client import Client
     from jmlr.inference.answering import from_endpoint
 
@@ -187,8 +187,8 @@ def _from_endpoint(
         checked = EndpointOptions.model_validate(endpoint)
     except ValidationError as error:
         raise UserError(f"--endpoint: {one_line(error, EndpointOptions)}") from None
-    passages = read_table(table[0] / "passages.parquet", ["title", "text"])
-    read = [[(passages["title"][row].as_py(), passages["text"][row].as_py()) for row in rows] for rows in table[1]]
+    passages = StoredPassages.open(table[0])
+    read = [passages.pairs(rows) for rows in table[1]]
     client = Client(**checked.model_dump())
     answers = from_endpoint(client, reading.model_dump(), records, read, options.model_dump(), progress.step)
     notes["endpoint"] = {

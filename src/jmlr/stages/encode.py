@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,6 +11,7 @@ from jmlr.runtime.manifest import stage_output
 from jmlr.runtime.progress import warn
 from jmlr.runtime.shards import shard_of, shard_rows
 
+TOKENIZED = 4096  # passages at a time
 MUCH = 0.05  # share of the passages that are cut from which on it is told
 
 
@@ -38,9 +40,11 @@ def encode(
     """
     _, count = shard_of(shard)
     from jmlr.corpus.prompt import passage_text, query_text
+    from jmlr.corpus.stored_passages import StoredPassages
     from jmlr.corpus.tables import read_table
     from jmlr.models.kinds import kind_of
     from jmlr.models.retriever import load_retriever
+    from jmlr.models.vocabulary import LOOKED_AT
     from jmlr.runtime.devices import device
     from jmlr.topk.vectors import StoredVectors
 
@@ -48,14 +52,16 @@ def encode(
     variants = {"retriever": kind_of(Path(retriever))}
     with stage_output(out, "encode", inputs=inputs, options=[options, retrieval], variants=variants) as (folder, notes):
         model = load_retriever(retriever, **retrieval.search_lengths).to(device()).eval()
-        table = read_table(prepared / f"{part}.parquet")
-        first, last = shard_rows(shard, len(table))
-        rows = table.slice(first, last - first).to_pylist()
         if part == "passages":
-            side, texts = "passage", [passage_text(r["title"], r["text"]) for r in rows]
+            passages = StoredPassages.open(prepared)
+            first, last = shard_rows(shard, len(passages))
+            side, ids = "passage", _tokenized(model, passages, first, last)
         else:
-            side, texts = "query", [query_text(r["question"], r["options"], retrieval.query_options) for r in rows]
-        ids = model.tokenize(texts, side=side)
+            table = read_table(prepared / "questions.parquet")
+            first, last = shard_rows(shard, len(table))
+            rows = table.slice(first, last - first).to_pylist()
+            texts = [query_text(r["question"], r["options"], retrieval.query_options) for r in rows]
+            side, ids = "query", model.tokenize(texts, side="query")
         name = f"encode {part}" + (f" {shard}" if count > 1 else "")
         vectors, offsets = model.encode_all(
             ids, side, batch_tokens=options.batch_tokens, precision=options.encode_precision, name=name
@@ -63,7 +69,8 @@ def encode(
         StoredVectors(vectors.numpy(), None if offsets is None else offsets.numpy()).save(folder)
         full = sum(len(i) >= model.limit(side) for i in ids)
         if part == "passages":
-            _warn_of(model, retriever, texts, full)
+            looked_at = [passage_text(*pair) for pair in passages.run(first, min(last, first + LOOKED_AT))]
+            _warn_of(model, retriever, looked_at, last - first, full)
         notes.update(
             retriever=retriever,
             texts=len(ids),
@@ -74,7 +81,18 @@ def encode(
         )
 
 
-def _warn_of(model: Any, retriever: str, texts: list[str], full: int) -> None:
+def _tokenized(model: Any, passages: Any, first: int, last: int) -> list[Any]:
+    """Return the token ids of a shard's passages, 4 bytes a token; of their texts no more than some thousands are held."""
+    from jmlr.corpus.prompt import passage_text
+
+    found: list[Any] = []
+    for begin in range(first, last, TOKENIZED):
+        texts = [passage_text(*pair) for pair in passages.run(begin, min(begin + TOKENIZED, last))]
+        found += (array("i", ids) for ids in model.tokenize(texts, side="passage"))
+    return found
+
+
+def _warn_of(model: Any, retriever: str, texts: list[str], count: int, full: int) -> None:
     """Warn of what makes a retriever read little of its passages: a strange language, a cut, a model that is none for retrieval."""
     from jmlr.models.folder import ModelFolder
     from jmlr.models.vocabulary import foreign
@@ -82,9 +100,9 @@ def _warn_of(model: Any, retriever: str, texts: list[str], full: int) -> None:
     part = getattr(model, "passage", model)  # one of two encoders, or the only one
     if wrong := foreign(part.tokenizer, texts, "the retriever"):
         warn("encode", wrong)
-    if full > MUCH * len(texts):
+    if full > MUCH * count:
         most = model.limit("passage")
-        told = f"{full / len(texts):.0%} of the passages fill the retriever's {most} tokens, and are cut there"
+        told = f"{full / count:.0%} of the passages fill the retriever's {most} tokens, and are cut there"
         warn("encode", f"{told}; shorten them (prepare.chunk_words), or raise retrieval.retriever_passage_tokens")
     if ModelFolder(Path(retriever)).causal:
         warn("encode", "the retriever is a causal language model without a head for retrieval; its vectors find little")

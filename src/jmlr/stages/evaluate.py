@@ -129,7 +129,7 @@ def _searched(
 
     start: the candidates of round 0; empty if this is it
     """
-    from jmlr.corpus.tables import texts_of
+    from jmlr.corpus.stored_passages import StoredPassages
     from jmlr.metrics import Known, grades_of
     from jmlr.metrics.answer_hit import countable
 
@@ -137,18 +137,22 @@ def _searched(
     graded = {q["dataset"] for q in asked if q["gold_ids"]}
     gold = [q for q in asked if q["gold_ids"]]
     worded = [q for q in asked if q["dataset"] not in graded and countable(q["answer_text"] or "")]
-    table = _read(search / "candidates.parquet", "--searches", ["question_id", "ids"], [])
-    held = {r["question_id"]: r["ids"] for r in table}
+    table = _read(search / "candidates.parquet", "--searches", ["question_id", "ids"], ["passages"])
+    held = {r["question_id"]: r for r in table}
     wanted = {q["id"] for q in (*gold, *worded)}
     for id in (q["id"] for q in asked if q["id"] in wanted - held.keys()):  # in the order of the table
         where = f"{search / 'candidates.parquet'}: question '{id}' of --prepared"
         raise UserError(f"{where} has no candidates; search again")
-    ranked = {q["id"]: held[q["id"]] for q in (*gold, *worded)}
-    texts = texts_of(prepared / "passages.parquet", {i for q in worded for i in ranked[q["id"]]})
+    ranked = {q["id"]: held[q["id"]]["ids"] for q in (*gold, *worded)}
+    rows = sorted({row for q in worded for row in held[q["id"]]["passages"]})
+    texts = dict(zip(rows, StoredPassages.open(prepared).take(rows, ("text",)), strict=True)) if rows else {}
     facts: dict[str, dict[str, Any]] = {q["id"]: {"ranked": ranked[q["id"]], "gold": grades_of(q)} for q in gold}
     for id in start.keys() & facts.keys():
         facts[id]["start"] = start[id]
-    facts |= {q["id"]: {"texts": [texts[p] for p in ranked[q["id"]]], "answer": q["answer_text"]} for q in worded}
+    facts |= {
+        q["id"]: {"texts": [texts[row][0] for row in held[q["id"]]["passages"]], "answer": q["answer_text"]}
+        for q in worded
+    }
     return ranked, [Known(id, questions[id]["dataset"], questions[id]["split"], own) for id, own in facts.items()]
 
 

@@ -82,12 +82,13 @@ def _cases(
 ) -> list[Case]:
     """Return what is to be judged, in a fixed order."""
     from jmlr.corpus.prompt import option_lines
+    from jmlr.corpus.stored_passages import StoredPassages
     from jmlr.corpus.tables import read_table
     from jmlr.judging.verdicts import comparison
     from jmlr.runtime.seeds import stream
 
     questions = {q["id"]: q for q in read_table(prepared / "questions.parquet").to_pylist()}
-    passages = read_table(prepared / "passages.parquet", ["title", "text"])
+    passages = StoredPassages.open(prepared)
     cases: list[Case] = []
     for a, b in options.pairs:
         if unknown := [s for s in (a, b) if s not in answers]:
@@ -114,8 +115,8 @@ def _cases(
 def _shown(question: dict[str, Any], given: dict[str, Any], passages: Any) -> Any:
     from jmlr.judging.verdicts import Shown
 
-    chosen, held = given["predicted"], ((passages["title"][r].as_py(), passages["text"][r].as_py()) for r in given["passages"])  # fmt: skip
-    texts = [f"{title}. {text}" if title else text for title, text in held]
+    chosen = given["predicted"]
+    texts = [f"{title}. {text}" if title else text for title, text in passages.pairs(given["passages"])]
     return Shown(question["options"][chosen] if chosen >= 0 else "", given["rationale"], texts)
 
 

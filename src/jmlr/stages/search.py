@@ -40,6 +40,8 @@ def search(
     """
     import pyarrow.parquet as pq
 
+    from jmlr.corpus.stored_passages import StoredPassages
+
     shard_of(shard)
     if bool(parts) == bool(index or queries) or bool(index) != bool(queries):
         raise UserError("give either --index and --queries, or --parts")
@@ -49,14 +51,14 @@ def search(
         inputs={"index": index, "queries": queries, "prepared": prepared, "parts": parts},
         options=[options],
     ) as (folder, notes):
-        names = pq.read_table(prepared / "passages.parquet", columns=["id"])["id"].to_numpy(zero_copy_only=False)
+        passages = StoredPassages.open(prepared)
         questions = pq.read_table(prepared / "questions.parquet", columns=["id"])["id"].to_pylist()
         if parts:
-            scores, rows = _gather(parts, questions, min(options.candidates, len(names)))
+            scores, rows = _gather(parts, questions, min(options.candidates, len(passages)))
         else:
             assert index is not None and queries is not None  # noqa: PT018
-            scores, rows = _scan(index, queries, prepared, len(questions), len(names), options, shard)
-        _write(folder, questions, names, scores, rows)
+            scores, rows = _scan(index, queries, prepared, len(questions), len(passages), options, shard)
+        _write(folder, questions, passages, scores, rows)
         searched = read_manifest(parts[0])["notes"]["index"] if parts else str(index)
         notes.update(questions=len(questions), candidates=int(scores.shape[1]), index=searched)
 
@@ -94,14 +96,16 @@ def _gather(parts: list[Path], questions: list[str], candidates: int) -> tuple[A
     return merge(found, candidates)
 
 
-def _write(folder: Path, questions: list[str], names: Any, scores: Any, rows: Any) -> None:
+def _write(folder: Path, questions: list[str], passages: Any, scores: Any, rows: Any) -> None:
     import numpy as np
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     from jmlr.corpus.trec import write_run
 
+    found = sorted({*rows.ravel().tolist()})
+    names = dict(zip(found, passages.take(found, ("id",)), strict=True))
     table: dict[str, Any] = {"question_id": questions, "passages": pa.array(rows.astype(np.int32).tolist(), pa.list_(pa.int32())),
-             "ids": [list(names[r]) for r in rows], "scores": pa.array(scores.tolist(), pa.list_(pa.float32()))}  # fmt: skip
+             "ids": [[names[n][0] for n in r] for r in rows.tolist()], "scores": pa.array(scores.tolist(), pa.list_(pa.float32()))}  # fmt: skip
     pq.write_table(pa.table(table), folder / "candidates.parquet")
     write_run(folder / "candidates.trec", table["ids"], scores)

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jmlr.corpus.tables import read_table, texts_of
+from jmlr.corpus.stored_passages import StoredPassages
+from jmlr.corpus.tables import read_table
 from jmlr.metrics.answer_hit import answer_hit, countable
 from jmlr.metrics.hit import hit
 from jmlr.metrics.statistics.mcnemar import mcnemar
@@ -95,10 +96,14 @@ def hits(prepared: Path, searches: Sequence[Path], splits: Sequence[str] = (SPLI
         return Hits("", [])
     first = [_first(search, {*graded, *worded}) for search in searches]
     if graded:
-        marks = [[hit([found[q]], gold, 1) for q, gold in graded.items()] for found in first]
+        marks = [[hit([found[q][0]], gold, 1) for q, gold in graded.items()] for found in first]
     else:
-        texts = texts_of(prepared / "passages.parquet", {i for found in first for i in found.values()})
-        marks = [[answer_hit([texts[found[q]]], text, 1) for q, text in worded.items()] for found in first]
+        passages = StoredPassages.open(prepared)
+        texts = [
+            dict(zip(found, passages.take([row for _, row in found.values()], ["text"]), strict=True))
+            for found in first
+        ]
+        marks = [[answer_hit(held[q], text, 1) for q, text in worded.items()] for held in texts]
     return Hits("hit@1" if graded else "answer hit@1", marks)
 
 
@@ -109,7 +114,7 @@ def _answer(question: dict[str, object]) -> str:
     return str(question["answer_text"] or (options[index] if index >= 0 else ""))
 
 
-def _first(search: Path, wanted: set[str]) -> dict[str, str]:
-    """Return question -> id of the passage that a search put first."""
-    table = read_table(search / "candidates.parquet", ["question_id", "ids"])
-    return {r["question_id"]: r["ids"][0] for r in table.to_pylist() if r["question_id"] in wanted}
+def _first(search: Path, wanted: set[str]) -> dict[str, tuple[str, int]]:
+    """Return question -> (id, row) of the passage that a search put first."""
+    table = read_table(search / "candidates.parquet", ["question_id", "ids", "passages"])
+    return {r["question_id"]: (r["ids"][0], r["passages"][0]) for r in table.to_pylist() if r["question_id"] in wanted}

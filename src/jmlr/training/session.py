@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from jmlr.corpus.prompt import Prompter
-from jmlr.corpus.tables import read_table
+from jmlr.corpus.stored_passages import StoredPassages
 from jmlr.inference.passage_vectors import PassageVectors
 from jmlr.inference.questions import Passages, Question, read_questions
 from jmlr.inference.reading_check import check_reading, report
@@ -76,7 +76,7 @@ class Session:
         if trained is not None:
             ready_to_train(trained, options.retriever_weights, options.retriever_dropout)
         prompter = Prompter(tokenizer, **reading.model_dump(exclude={"llm_precision"}))
-        table = read_table(prepared / "passages.parquet")
+        table = StoredPassages.open(prepared)
         kept = None
         if vectors and trained is not None:
             kept = PassageVectors.open(vectors, len(table), trained.depth, tokens=trained.tokens)
@@ -111,7 +111,8 @@ class Session:
         """Say what is trained, and warn where the LLM's tokenizer knows few of the passages' words."""
         say("\n".join(map(str, self.groups)))
         table = self.passages.table
-        texts = table["text"].slice(0, LOOKED_AT).to_pylist()
+        assert table is not None
+        texts = [text for (text,) in table.run(0, min(LOOKED_AT, len(table)), ("text",))]
         if wrong := foreign(self.passages.prompter.tokenizer, texts, "the LLM"):
             warn("train", wrong)
 

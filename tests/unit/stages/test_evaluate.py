@@ -128,6 +128,11 @@ def test_where_no_gold_is_known_the_answers_words_are_looked_for(given: dict[str
     pq.write_table(pa.Table.from_pylist(bare, schema=schema), given["prepared"] / "questions.parquet")
     passages = {"a": "Malaria is treated.", "b": "Nothing.", "c": "Measles, too.", "x": "", "y": "", "d": ""}
     write(given["prepared"] / "passages.parquet", {"id": list(passages), "text": list(passages.values())})
+    place = {name: row for row, name in enumerate(passages)}
+    for search in given["searches"]:
+        table = pq.read_table(search / "candidates.parquet")
+        found = [[place[name] for name in ids] for ids in table["ids"].to_pylist()]
+        pq.write_table(table.append_column("passages", pa.array(found)), search / "candidates.parquet")
     evaluate(**given)
     found = rows(given["out"])
     assert found["0", "mcq", "test", "answer_hit", "1"] == (0.5, 2)  # m2 by c; "yes" is not counted

@@ -60,7 +60,7 @@ def test_the_tables_have_the_columns_and_types_of_the_contract(tmp_path: Path) -
     assert {f.name: f.type for f in tables["questions"].schema} == {
         "id": text, "dataset": text, "split": text, "question": text, "options": texts, "answer": i32,
         "answer_text": text, "explanation": text, "subject": text, "gold_ids": texts,
-        "gold_grades": pa.list_(i32),
+        "gold_grades": pa.list_(i32), "gold_rows": pa.list_(i32),
     }  # fmt: skip
     spans = pa.list_(pa.struct([("start", i32), ("end", i32)]))
     assert {f.name: f.type for f in tables["documents"].schema} == {"text": text, "targets": spans}

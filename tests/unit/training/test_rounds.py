@@ -36,6 +36,7 @@ def made(folder: Path, asked: list[dict[str, Any]], rounds: list[list[str]]) -> 
     for n, first in enumerate(rounds):
         (folder / f"s{n}").mkdir()
         table = {"question_id": [q["id"] for q in asked], "ids": [[f, "p2"] for f in first]}
+        table["passages"] = [[list(PASSAGES).index(name) for name in ids] for ids in table["ids"]]
         pq.write_table(pa.table(table), folder / f"s{n}/candidates.parquet")
     return [folder / f"s{n}" for n in range(len(rounds))]
 

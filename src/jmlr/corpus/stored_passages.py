@@ -1,0 +1,162 @@
+"""The passages on disk, read by row: passages.arrow, mapped into memory, so that the processes of a node share what they read.
+
+    passages = StoredPassages.open(Path("results/demo/prepare"))
+    len(passages)                            # from the file's end: nothing is read of the passages
+    passages.pairs([17, 3])                  # [(title, text), (title, text)]
+    passages.run(0, 1000, ("id",))           # yields (id,), (id,), ...
+
+An Arrow file holds batches. All have PER rows, but for the last, so a row's batch follows from its number and no list of
+lengths is needed. They are small, since Arrow asks the system for the whole of a batch as soon as one row of it is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from jmlr.runtime.errors import UserError
+from jmlr.runtime.progress import say
+
+NAME, FORMER = "passages.arrow", "passages.parquet"
+COLUMNS, TEXTS = ("id", "title", "text"), ("title", "text")
+PER = 64  # rows: some 64 KB, about what a system reads ahead; the file's end then has 0.4 bytes a passage
+SCHEMA = pa.schema([(name, pa.string()) for name in COLUMNS], metadata={"rows_per_batch": str(PER)})
+
+
+class PassageRows:
+    """Writes batches of any length as batches of PER rows."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = pa.OSFile(str(path), "wb")
+        self._writer = pa.ipc.new_file(self._file, SCHEMA)
+        self._waiting = SCHEMA.empty_table()
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Append the rows of a batch, which may have other columns too."""
+        more = pa.Table.from_batches([batch.select(list(COLUMNS))]).cast(SCHEMA)
+        waiting = pa.concat_tables([self._waiting, more])
+        whole = len(waiting) // PER * PER
+        for first in range(0, whole, PER):
+            self._write(waiting.slice(first, PER))
+        self._waiting = waiting.slice(whole)
+
+    def _write(self, rows: pa.Table) -> None:
+        for batch in rows.combine_chunks().to_batches():
+            self._writer.write_batch(batch)
+
+    def __enter__(self) -> PassageRows:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self._write(self._waiting)
+        self._writer.close()
+        self._file.close()
+
+
+@dataclass(frozen=True)
+class StoredPassages:
+    """The passages by their row; `len` says how many there are.
+
+    Attributes:
+        where: the file
+        count: how many there are
+        batch: returns the n-th run of PER rows, with the columns of COLUMNS
+    """
+
+    where: Path
+    count: int
+    batch: Callable[[int], Any]
+
+    @classmethod
+    def open(cls, prepared: Path) -> StoredPassages:
+        """Map the passages of an output of `prepare`; of an earlier version's, all are held in memory from their first use on.
+
+        Raises:
+            UserError: there are none, or the file is cut short, or of something else.
+        """
+        path, former = prepared / NAME, prepared / FORMER
+        if path.is_file():
+            return _mapped(path)
+        if not former.is_file():
+            raise UserError(f"there is no '{path}'; run the stage that makes it first")
+        return cls(former, pq.read_metadata(former).num_rows, partial(_part, cache(partial(_whole, former))))
+
+    def __len__(self) -> int:
+        return self.count
+
+    def take(self, rows: Sequence[int], columns: Sequence[str] = TEXTS) -> list[tuple[str, ...]]:
+        """Return columns of some rows, in their order; a batch is opened once, however many of its rows are asked for.
+
+        Raises:
+            UserError: there is no such row, or the file is damaged.
+        """
+        found: dict[int, tuple[str, ...]] = {}
+        opened, held = -1, []
+        for row in sorted(set(rows)):
+            if not 0 <= row < self.count:
+                raise UserError(f"'{self.where}' has no row {row}; it has {self.count:,}")
+            if row // PER != opened:
+                opened = row // PER
+                held = self._columns(opened, columns)
+            found[row] = tuple(column[row % PER].as_py() for column in held)
+        return [found[row] for row in rows]
+
+    def pairs(self, rows: Sequence[int]) -> list[tuple[str, str]]:
+        """Return the titles and texts of some rows, in their order; errors as of `take`."""
+        return [(title, text) for title, text in self.take(rows)]
+
+    def run(self, first: int, last: int, columns: Sequence[str] = TEXTS) -> Iterator[tuple[str, ...]]:
+        """Yield columns of the rows first to last - 1; no more than a batch is held."""
+        for number in range(first // PER, -(-last // PER)):
+            begin, end = max(first - number * PER, 0), min(last - number * PER, PER)
+            yield from zip(*(c[begin:end].to_pylist() for c in self._columns(number, columns)), strict=True)
+
+    def _columns(self, number: int, columns: Sequence[str]) -> list[Any]:
+        try:
+            batch = self.batch(number)
+            if len(batch) != min(PER, self.count - number * PER):
+                raise pa.ArrowInvalid(f"batch {number} has {len(batch)} rows")
+            found = [batch.column(name) for name in columns]
+            for column in found:
+                column.validate(full=True)  # lengths that a damaged file gives would be followed anywhere
+        except (pa.ArrowException, OSError, KeyError) as error:
+            raise _damaged(self.where, error) from None
+        return found
+
+
+def _mapped(path: Path) -> StoredPassages:
+    try:
+        file = pa.ipc.open_file(pa.memory_map(str(path)))
+        if file.schema.names != list(COLUMNS) or file.schema.metadata != SCHEMA.metadata:
+            raise UserError(f"'{path}' holds no passages of `prepare`, or another version's; prepare again")
+        batches = file.num_record_batches
+        count = (batches - 1) * PER + len(file.get_batch(batches - 1)) if batches else 0
+    except (pa.ArrowException, OSError) as error:
+        raise _damaged(path, error) from None
+    return StoredPassages(path, count, file.get_batch)
+
+
+def _whole(path: Path) -> Any:
+    say(
+        f"'{path.parent}' was prepared by an earlier version: its passages are read whole; prepare again to read by row"
+    )
+    return pq.read_table(path)
+
+
+def _part(whole: Callable[[], Any], number: int) -> Any:
+    return whole().slice(number * PER, PER)
+
+
+def _damaged(path: Path, error: Exception) -> UserError:
+    told = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return UserError(f"'{path}' is damaged or not whole ({told}); prepare again")

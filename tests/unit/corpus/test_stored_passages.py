@@ -1,0 +1,160 @@
+"""Passages are read by row from a mapped file: nothing of it is held, and a file that is not whole is told in one line."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from jmlr.corpus.stored_passages import COLUMNS, NAME, PER, SCHEMA, PassageRows, StoredPassages
+from jmlr.runtime.errors import UserError
+
+COUNT = 3 * PER + 7
+HELD = """
+import re, sys
+from pathlib import Path
+from jmlr.corpus.stored_passages import StoredPassages
+
+def anonymous():
+    return 1024 * int(re.search(r"^Anonymous:\\s+(\\d+)", Path("/proc/self/smaps_rollup").read_text(), re.M)[1])
+
+def read(folder):
+    passages = StoredPassages.open(Path(folder))
+    count = len(passages)
+    return passages, list(passages.run(count // 2, count // 2 + 500)), passages.take(range(0, count, count // 500), ["id", "text"])
+
+few, many = sys.argv[1:]
+read(few)
+before = anonymous()
+held = read(few)
+middle = anonymous()
+held = None
+held = read(many)
+print(anonymous() - max(before, middle))
+"""
+
+
+def rows(count: int, length: int = 3) -> list[dict[str, str]]:
+    return [{"id": f"p{n}", "title": f"Title {n % 5}" * (n % 2), "text": f"Wörter {n} " * length} for n in range(count)]
+
+
+def write(folder: Path, made: list[dict[str, str]], batch: int = 100) -> Path:
+    """Write passages in batches of any length."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with PassageRows(folder / NAME) as file:
+        for first in range(0, len(made), batch):
+            file.add(pa.RecordBatch.from_pylist([{"row": 0, **r} for r in made[first : first + batch]]))
+    return folder
+
+
+@pytest.mark.parametrize("batch", [1, 50, PER, 1000])
+def test_rows_come_back_in_the_order_asked_for_whatever_the_batches_that_were_written(tmp_path: Path, batch: int):
+    made = rows(COUNT)
+    passages = StoredPassages.open(write(tmp_path, made, batch))
+    assert len(passages) == COUNT
+    wanted = [COUNT - 1, 0, PER, 0, PER - 1, 2 * PER]
+    assert passages.pairs(wanted) == [(made[n]["title"], made[n]["text"]) for n in wanted]
+    assert passages.take(wanted, ["id"]) == [(f"p{n}",) for n in wanted]
+    for first, last in ((0, COUNT), (1, PER), (PER, 2 * PER), (PER - 1, PER + 1), (5, 5), (COUNT - 1, COUNT)):
+        assert list(passages.run(first, last, COLUMNS)) == [tuple(r.values()) for r in made[first:last]]
+
+
+def test_a_table_of_nothing_has_no_rows(tmp_path: Path):
+    passages = StoredPassages.open(write(tmp_path, []))
+    assert (len(passages), list(passages.run(0, 0)), passages.take([])) == (0, [], [])
+    with pytest.raises(UserError, match=r"has no row 0; it has 0"):
+        passages.pairs([0])
+
+
+def test_a_row_that_is_not_there_is_an_error(tmp_path: Path):
+    passages = StoredPassages.open(write(tmp_path, rows(COUNT)))
+    for row in (-1, COUNT):
+        with pytest.raises(UserError, match=f"has no row {row}; it has {COUNT}"):
+            passages.pairs([0, row])
+
+
+def test_a_file_cut_short_is_one_line(tmp_path: Path):
+    path = write(tmp_path, rows(COUNT)) / NAME
+    whole = path.read_bytes()
+    for length in (0, 7, len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:length])
+        with pytest.raises(UserError, match=r"passages.arrow' is damaged or not whole .*; prepare again") as told:
+            StoredPassages.open(tmp_path)
+        assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("columns", [{"id": ["a"], "text": ["b"]}, {"id": ["a"], "title": ["b"], "text": ["c"]}])
+def test_a_foreign_arrow_file_is_one_line(tmp_path: Path, columns: dict[str, Any]):
+    """The second has our columns, and other batches: its rows would be looked for in the wrong places."""
+    table = pa.table(columns)
+    with pa.OSFile(str(tmp_path / NAME), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+        writer.write_table(table)
+    with pytest.raises(UserError, match=r"holds no passages of `prepare`, or another version's; prepare again"):
+        StoredPassages.open(tmp_path)
+
+
+def test_damaged_bytes_are_one_line_and_never_followed(tmp_path: Path):
+    """Fix: Check lengths before a value is taken out, else a damaged one is followed beyond the file."""
+    path = write(tmp_path, rows(COUNT)) / NAME
+    held = bytearray(path.read_bytes())
+    lengths = pa.array([r["id"] for r in rows(PER)]).buffers()[1].to_pybytes()
+    place = held.index(lengths)
+    held[place + 4 : place + len(lengths)] = b"\x7f" * (len(lengths) - 4)
+    path.write_bytes(held)
+    passages = StoredPassages.open(tmp_path)
+    assert passages.take([PER], ["id"]) == [(f"p{PER}",)]
+    with pytest.raises(UserError, match=r"passages.arrow' is damaged or not whole .*; prepare again") as told:
+        passages.take([0], ["id"])
+    assert "\n" not in str(told.value)
+
+
+def test_batches_of_another_length_are_refused(tmp_path: Path):
+    batches = [pa.RecordBatch.from_pylist(rows(n)).cast(SCHEMA) for n in (PER + 1, PER)]
+    with pa.OSFile(str(tmp_path / NAME), "wb") as file, pa.ipc.new_file(file, SCHEMA) as writer:
+        for batch in batches:
+            writer.write_batch(batch)
+    with pytest.raises(UserError, match=f"batch 0 has {PER + 1} rows"):
+        StoredPassages.open(tmp_path).pairs([0])
+
+
+def test_a_missing_file_says_what_to_run(tmp_path: Path):
+    with pytest.raises(UserError, match=r"there is no '.*passages.arrow'; run the stage that makes it first"):
+        StoredPassages.open(tmp_path)
+
+
+def test_passages_of_an_earlier_version_are_read_the_same_and_it_is_said_once(tmp_path: Path, capsys):
+    made = rows(COUNT)
+    new = StoredPassages.open(write(tmp_path / "new", made))
+    (tmp_path / "old").mkdir()
+    pq.write_table(pa.Table.from_pylist(made), tmp_path / "old/passages.parquet", row_group_size=50)
+    old = StoredPassages.open(tmp_path / "old")
+    assert len(old) == COUNT
+    assert capsys.readouterr().err == ""
+    assert list(old.run(0, COUNT, COLUMNS)) == list(new.run(0, COUNT, COLUMNS))
+    assert old.pairs([COUNT - 1, 0]) == new.pairs([COUNT - 1, 0])
+    assert capsys.readouterr().err.count("was prepared by an earlier version") == 1
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="memory is told by Linux")
+def test_what_a_process_holds_grows_by_at_most_20_bytes_a_passage(tmp_path: Path):
+    """Fix: Read rows by need. The whole table takes some 1,000 bytes a passage in every process of every stage."""
+    few, many = 5_000, 100_000
+    for count in (few, many):
+        write(tmp_path / str(count), rows(count, length=60), batch=8192)
+    words = [sys.executable, "-c", HELD, str(tmp_path / str(few)), str(tmp_path / str(many))]
+    grown = int(subprocess.run(words, check=True, capture_output=True, text=True).stdout)
+    size = (tmp_path / str(many) / NAME).stat().st_size
+    assert size > 600 * many, "passages too short to tell"
+    assert grown <= 20 * (many - few)
+
+
+def test_a_row_brings_little_of_the_file_along(tmp_path: Path):
+    """Fix: Keep batches small: Arrow asks the system for all of a mapped batch as soon as one row of it is read."""
+    path = write(tmp_path, rows(2000, length=60)) / NAME
+    batches = -(-2000 // PER)
+    assert path.stat().st_size / batches < 128 << 10

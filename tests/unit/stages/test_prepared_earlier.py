@@ -1,0 +1,79 @@
+"""A folder that an earlier version prepared gives the same bits; of this version's, no stage opens the whole table."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from jmlr.corpus import stored_passages
+from jmlr.corpus.prompt import Prompter
+from jmlr.inference.questions import Passages, read_questions
+from jmlr.models.load import pretrained
+from jmlr.options import EncodeOptions, IndexOptions, RetrievalOptions, SearchOptions
+from jmlr.stages.encode import encode
+from jmlr.stages.index import index
+from jmlr.stages.search import search
+from toys import toy_reading
+
+
+@pytest.fixture(scope="module")
+def earlier(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the tiny world's folder as an earlier version made it."""
+    folder = tmp_path_factory.mktemp("earlier") / "prepare"
+    shutil.copytree(tiny / "prepare", folder)
+    (folder / stored_passages.NAME).unlink()
+    table = pq.read_table(folder / "questions.parquet")
+    pq.write_table(table.drop_columns(["gold_rows"]), folder / "questions.parquet")
+    return folder
+
+
+def searched(prepared: Path, tiny: Path, root: Path, shards: int) -> tuple[list[np.ndarray], dict[str, Any]]:
+    """Encode, index and search; return the vectors of every shard, and the candidates."""
+    options = {"prepared": prepared, "retriever": str(tiny / "retriever"), "options": EncodeOptions(), "retrieval": RetrievalOptions()}  # fmt: skip
+    folders = [root / f"p{i}" for i in range(shards)]
+    for number, folder in enumerate(folders):
+        encode(folder, part="passages", shard=f"{number}/{shards}", **options)
+    encode(root / "q", part="questions", **options)
+    index(root / "index", folders, IndexOptions())
+    search(root / "search", prepared, SearchOptions(candidates=5), root / "index", root / "q")
+    table = pq.read_table(root / "search/candidates.parquet").to_pydict()
+    return [np.load(f / "vectors.npy") for f in folders], table
+
+
+def test_an_earlier_folder_gives_the_same_vectors_and_candidates(tiny: Path, earlier: Path, tmp_path: Path):
+    vectors, found = searched(tiny / "prepare", tiny, tmp_path / "now", 3)
+    before, found_before = searched(earlier, tiny, tmp_path / "before", 3)
+    assert len(vectors) == 3
+    assert all(np.array_equal(a, b) for a, b in zip(vectors, before, strict=True))
+    assert found == found_before
+    names = pq.read_table(tiny / "prepare/passages.parquet")["id"].to_pylist()
+    assert found["ids"] == [[names[row] for row in rows] for rows in found["passages"]]
+    assert sum(map(len, vectors)) == len(names)
+
+
+def test_gold_is_the_same_rows_whether_they_stand_with_the_questions_or_are_looked_for(tiny: Path, earlier: Path):
+    from transformers import AutoTokenizer
+
+    prompter = Prompter(pretrained(AutoTokenizer, str(tiny / "llm"), "tokenizer"), **toy_reading().model_dump(exclude={"llm_precision"}))  # fmt: skip
+    told = {"split": "train", "query_options": False, "retriever_query_tokens": 64}
+    now, before = (read_questions(folder, None, prompter, None, **told) for folder in (tiny / "prepare", earlier))
+    assert [q.gold for q in now] == [q.gold for q in before]
+    names = pq.read_table(tiny / "prepare/passages.parquet")["id"].to_pylist()
+    asked = pq.read_table(tiny / "prepare/questions.parquet").to_pylist()
+    assert [{names[row] for row in q.gold} for q in now] == [set(q["gold_ids"]) for q in asked if q["split"] == "train"]
+    assert any(q.gold for q in now)
+
+
+def test_no_whole_table_is_read_of_a_folder_that_has_rows(tiny: Path, tmp_path: Path):
+    """Fix: Take rows of `StoredPassages`: a whole table is some 1,000 bytes a passage in every process."""
+    prepared = tmp_path / "prepare"
+    shutil.copytree(tiny / "prepare", prepared)
+    (prepared / stored_passages.FORMER).unlink()
+    _, found = searched(prepared, tiny, tmp_path, 2)
+    passages = Passages(stored_passages.StoredPassages.open(prepared), None, None, 0)
+    assert [text for _, text in passages.titles_and_texts(found["passages"][0])]
