@@ -46,7 +46,13 @@ VERSUS = {  # system -> what its accuracy is compared with
     "rag_own": "closed_book",
     "jmlr_own": "rag_own",
 }
-MEANS = [("rag", "closed_book"), ("jmlr", "rag"), ("jmlr_own", "rag_own"), ("continued", "jmlr"), ("continued", "closed_book")]
+MEANS = [
+    ("rag", "closed_book"),
+    ("jmlr", "rag"),
+    ("jmlr_own", "rag_own"),
+    ("continued", "jmlr"),
+    ("continued", "closed_book"),
+]
 COLUMNS = ("system", "title", "metric", "dataset", "n", "seeds", "value", "low", "high")
 COLUMNS += ("versus", "difference", "difference_low", "difference_high")
 Table = dict[str, dict[str, str]]  # question -> column -> 1, 0 or nothing

@@ -96,7 +96,9 @@ def read_config(*files: Path, contents: bool = False, what: str = "--check") -> 
     for file in files:
         part = read_mapping(file, what)
         if not part:
-            raise UserError(f"{file}: it holds no keys, and Snakemake takes no such file; allowed: at least 'run: NAME'")
+            raise UserError(
+                f"{file}: it holds no keys, and Snakemake takes no such file; allowed: at least 'run: NAME'"
+            )
         data = _over(data, part)
     named = " ".join(map(str, files))
     try:

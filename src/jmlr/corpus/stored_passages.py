@@ -94,6 +94,10 @@ class StoredPassages:
     def __len__(self) -> int:
         return self.count
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy, in this process or another, opens the file anew."""
+        return StoredPassages.open, (self.where.parent,)
+
     def take(self, rows: Sequence[int], columns: Sequence[str] = TEXTS) -> list[tuple[str, ...]]:
         """Return columns of some rows, in their order; a batch is opened once, however many of its rows are asked for.
 

@@ -223,7 +223,9 @@ def test_a_fault_of_two_files_together_names_both(tmp_path, capsys):
     over = tmp_path / "over.yaml"
     over.write_text("systems: {rag: {retriever: nothing}}")
     assert main(["plan", str(ROOT / MINI), str(over), "--corpus-passages", "10", "--all-questions", "10"]) == 2
-    assert capsys.readouterr().err.startswith(f"jmlr plan: {ROOT / MINI} {over}: config: systems.rag: no model 'nothing'")
+    assert capsys.readouterr().err.startswith(
+        f"jmlr plan: {ROOT / MINI} {over}: config: systems.rag: no model 'nothing'"
+    )
 
 
 def test_the_plan_tells_what_each_training_takes_of_a_card_and_ends_where_it_does_not_fit(capsys):

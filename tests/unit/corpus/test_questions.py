@@ -31,7 +31,8 @@ def without(*names: str, **changed: Any) -> dict[str, Any]:
 
 def test_a_question_has_the_columns_of_the_schema_and_its_gold_section() -> None:
     [question] = read({**GOOD, "gold_ids": ["p 1", 2], "subject": "id", "explanation": None})
-    assert list(question) == [*SCHEMA.names, "gold_section"]
+    known_later = "gold_rows"  # once the passages are numbered
+    assert list(question) == [*(n for n in SCHEMA.names if n != known_later), "gold_section"]
     assert question["gold_ids"] == ["p_1", "2"]
     assert (question["dataset"], question["answer_text"], question["explanation"]) == ("src", "measles", "")
 
