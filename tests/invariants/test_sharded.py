@@ -10,7 +10,9 @@ import torch
 from safetensors.torch import load_file
 
 import sharded_rank
-from ranks import finished, torchrun
+from jmlr.runtime.job_options import values
+from ranks import finished, jmlr, torchrun
+from toys import toy_reading, toy_retrieval
 
 JUDGE, LEARN = 2, 1
 CASES = {
@@ -118,3 +120,26 @@ def test_a_sharded_training_goes_on_by_another_number_of_ranks(tiny, candidates,
     assert (tmp_path / "scratch/step-00000003/state.json").is_file()
     sharded_rank.run(case(tiny, candidates, tmp_path), 0)
     assert_same_path(result(both / "one/uneven"), result(tmp_path))
+
+
+@pytest.mark.slow
+def test_adapters_in_float32_over_a_model_in_bfloat16_are_cut_too(tiny, candidates, tmp_path):
+    """As a large model is trained: two kinds of numbers in a layer, products by autocast, and a rank without work."""
+    changed = {"steps": 2, "train_precision": "bfloat16", "shard_llm": True}
+    options = values(
+        sharded_rank.OPTIONS.model_copy(update=changed), toy_reading(llm_precision="bfloat16"), toy_retrieval()
+    )
+    (tmp_path / "options.yaml").write_text(options)
+    found = []
+    for start, name in ((jmlr, "one"), (torchrun, "two")):
+        words = [
+            *("train", "--out", tmp_path / name / "out", "--prepared", tiny / "prepare", "--llm", tiny / "llm"),
+            *("--seed", "0", "--scratch", tmp_path / name / "scratch", "--retriever", tiny / "retriever"),
+            *("--search", candidates, "--options", tmp_path / "options.yaml"),
+        ]
+        finished(start(*words))
+        lines = (tmp_path / name / "out/metrics.jsonl").read_text().splitlines()
+        found.append([json.loads(line)["loss_lm"] for line in lines])
+        adapter = load_file(tmp_path / name / "out/adapter/adapter_model.safetensors")
+        assert {p.dtype for p in adapter.values()} == {torch.float32}
+    assert found[0] == pytest.approx(found[1], rel=5e-3)

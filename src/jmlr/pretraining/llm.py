@@ -157,15 +157,8 @@ def pretrain_llm(
     if not documents:
         raise UserError("pretrain: there are no documents; see prepare.documents")
     ranks, where = distributed.current(), next(llm.parameters()).device
-    if batch < ranks.size:
-        raise UserError(f"pretrain: batch {batch} is less than the {ranks.size} ranks that share it")
     made = optimisers(llm, learning_rate, matrix_learning_rate, weight_decay)
-    about = load_state(scratch, key, llm, None, made) if scratch else None
-    begin, tail = (about["step"], about["tail"]) if about else (0, [])
-    if about:
-        meter.add_earlier(about["spent"])
-        say(f"pretrain llm: goes on from step {begin}")
-    distributed.same_everywhere(begin, "the step to go on from", f"is '{scratch}' on a file system that all nodes see?")
+    begin, tail = _resume(llm, made, batch, scratch, key)
     progress, saved = Progress("pretrain llm", steps, done=begin), time.monotonic()
     llm.train()
     with StopSignal() as stop, no_subnormals():
@@ -194,6 +187,21 @@ def pretrain_llm(
                 raise InterruptedTrainingError("pretrain", step + 1, scratch)
     llm.eval()
     return {"target_loss": float(np.mean(tail))}
+
+
+def _resume(
+    llm: nn.Module, made: Sequence[torch.optim.Optimizer], batch: int, scratch: Path | None, key: str
+) -> tuple[int, list[float]]:
+    """Load the newest state, if there is one, on every rank; return the step to go on from, and the losses of the tail so far."""
+    if batch < distributed.current().size:
+        raise UserError(f"pretrain: batch {batch} is less than the {distributed.current().size} ranks that share it")
+    about = load_state(scratch, key, llm, None, made) if scratch else None
+    begin, tail = (about["step"], about["tail"]) if about else (0, [])
+    if about:
+        meter.add_earlier(about["spent"])
+        say(f"pretrain llm: goes on from step {begin}")
+    distributed.same_everywhere(begin, "the step to go on from", f"is '{scratch}' on a file system that all nodes see?")
+    return begin, tail
 
 
 def one_step(

@@ -64,20 +64,54 @@ def _language_model(
     scratch: Path | None,
     key: str,
 ) -> dict[str, Any]:
-    import torch
-
     from jmlr.corpus.prompt import passage_text
     from jmlr.corpus.tables import read_table
+    from jmlr.models.sharded import gathered, is_sharded
+    from jmlr.pretraining.llm import pack, pretrain_llm, steps_for, tokenize_documents
+    from jmlr.runtime.distributed import current
+
+    table = read_table(prepared / f"{options.reads}.parquet")
+    llm, tokenizer = _opened(table, seed, options, fetched)
+    records = (r for batch in table.to_batches(max_chunksize=1024) for r in batch.to_pylist())
+    if options.reads == "passages":
+        records = ({"text": passage_text(r["title"], r["text"]), "targets": []} for r in records)
+    most = 0 if options.pack else options.max_tokens
+    documents, cut = tokenize_documents(tokenizer, records, most, options.context_weight)
+    read = pack(documents, options.max_tokens) if options.pack else documents
+    steps = steps_for(read, options.batch, options.steps, epochs=options.epochs, tokens=options.tokens)
+    figures = pretrain_llm(
+        llm, read, seed=seed, steps=steps, batch=options.batch, learning_rate=options.learning_rate,
+        matrix_learning_rate=options.matrix_learning_rate, weight_decay=options.weight_decay, warmup_steps=options.warmup_steps,
+        shuffle=options.shuffle, precision=options.pretrain_precision, checkpoint_min=options.checkpoint_min,
+        scratch=scratch, key=key,
+    )  # fmt: skip
+    tensors = gathered(llm, trained=False) if is_sharded(llm) else None
+    if current().rank == 0:
+        llm.save_pretrained(folder, state_dict=tensors)
+        tokenizer.save_pretrained(folder)
+    return {
+        **figures,
+        "documents": len(documents),
+        "documents_cut": cut,
+        "rows": len(read),
+        "tokens": sum(len(d.ids) for d in read),
+        "steps": steps,
+        "parameters": sum(p.numel() for p in llm.parameters()),
+    }
+
+
+def _opened(table: Any, seed: int, options: PretrainOptions, fetched: list[Path]) -> tuple[Any, Any]:
+    """Return the language model to train, where it computes, whole or this rank's part of it, and its tokenizer."""
+    import torch
+
     from jmlr.models.fresh import fresh_model
     from jmlr.models.induction import prepare_induction
     from jmlr.models.llm import check_context, load_llm, recompute
-    from jmlr.models.sharded import gathered, shard
-    from jmlr.pretraining.llm import pack, pretrain_llm, steps_for, tokenize_documents
+    from jmlr.models.sharded import shard
     from jmlr.runtime.devices import device, has_bf16
     from jmlr.runtime.distributed import current
     from jmlr.runtime.seeds import seed_torch
 
-    table = read_table(prepared / f"{options.reads}.parquet")
     where = device()
     shared = options.shard_llm and current().size > 1
     host = torch.device("cpu") if shared else where
@@ -96,32 +130,7 @@ def _language_model(
     if shared:
         half = options.pretrain_precision == "bfloat16" and has_bf16(where)
         shard(llm, where, torch.bfloat16 if half else None)
-    records = (r for batch in table.to_batches(max_chunksize=1024) for r in batch.to_pylist())
-    if options.reads == "passages":
-        records = ({"text": passage_text(r["title"], r["text"]), "targets": []} for r in records)
-    most = 0 if options.pack else options.max_tokens
-    documents, cut = tokenize_documents(tokenizer, records, most, options.context_weight)
-    read = pack(documents, options.max_tokens) if options.pack else documents
-    steps = steps_for(read, options.batch, options.steps, epochs=options.epochs, tokens=options.tokens)
-    figures = pretrain_llm(
-        llm, read, seed=seed, steps=steps, batch=options.batch, learning_rate=options.learning_rate,
-        matrix_learning_rate=options.matrix_learning_rate, weight_decay=options.weight_decay, warmup_steps=options.warmup_steps,
-        shuffle=options.shuffle, precision=options.pretrain_precision, checkpoint_min=options.checkpoint_min,
-        scratch=scratch, key=key,
-    )  # fmt: skip
-    tensors = gathered(llm, trained=False) if shared else None
-    if current().rank == 0:
-        llm.save_pretrained(folder, state_dict=tensors)
-        tokenizer.save_pretrained(folder)
-    return {
-        **figures,
-        "documents": len(documents),
-        "documents_cut": cut,
-        "rows": len(read),
-        "tokens": sum(len(d.ids) for d in read),
-        "steps": steps,
-        "parameters": sum(p.numel() for p in llm.parameters()),
-    }
+    return llm, tokenizer
 
 
 def _retriever(
