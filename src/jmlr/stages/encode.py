@@ -39,9 +39,8 @@ def encode(
         jmlr encode --out my/vectors --prepared results/demo/prepare --retriever results/demo/retriever/seed0/pretrain --part passages
     """
     _, count = shard_of(shard)
-    from jmlr.corpus.prompt import passage_text, query_text
+    from jmlr.corpus.prompt import passage_text
     from jmlr.corpus.stored_passages import StoredPassages
-    from jmlr.corpus.tables import read_table
     from jmlr.models.kinds import kind_of
     from jmlr.models.retriever import load_retriever
     from jmlr.models.vocabulary import LOOKED_AT
@@ -57,11 +56,7 @@ def encode(
             first, last = shard_rows(shard, len(passages))
             side, ids = "passage", _tokenized(model, passages, first, last)
         else:
-            table = read_table(prepared / "questions.parquet")
-            first, last = shard_rows(shard, len(table))
-            rows = table.slice(first, last - first).to_pylist()
-            texts = [query_text(r["question"], r["options"], retrieval.query_options) for r in rows]
-            side, ids = "query", model.tokenize(texts, side="query")
+            side, ids = "query", model.tokenize(_queries(prepared, shard, retrieval), side="query")
         name = f"encode {part}" + (f" {shard}" if count > 1 else "")
         vectors, offsets = model.encode_all(
             ids, side, batch_tokens=options.batch_tokens, precision=options.encode_precision, name=name
@@ -79,6 +74,17 @@ def encode(
             vectors=len(vectors),
             depth=vectors.shape[1],
         )
+
+
+def _queries(prepared: Path, shard: str, retrieval: RetrievalOptions) -> list[str]:
+    """Return the texts of a shard's questions."""
+    from jmlr.corpus.prompt import query_text
+    from jmlr.corpus.tables import read_table
+
+    table = read_table(prepared / "questions.parquet")
+    first, last = shard_rows(shard, len(table))
+    rows = table.slice(first, last - first).to_pylist()
+    return [query_text(r["question"], r["options"], retrieval.query_options) for r in rows]
 
 
 def _tokenized(model: Any, passages: Any, first: int, last: int) -> list[Any]:
