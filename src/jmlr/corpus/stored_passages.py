@@ -1,4 +1,4 @@
-"""The passages on disk, read by row: passages.arrow, mapped into memory, so that the processes of a node share what they read.
+"""The passages on disk, read by row: passages.arrow, of which a process holds no more than a batch.
 
     passages = StoredPassages.open(Path("results/demo/prepare"))
     len(passages)                            # from the file's end: nothing is read of the passages
@@ -6,7 +6,11 @@
     passages.run(0, 1000, ("id",))           # yields (id,), (id,), ...
 
 An Arrow file holds batches. All have PER rows, but for the last, so a row's batch follows from its number and no list of
-lengths is needed. They are small, since Arrow asks the system for the whole of a batch as soon as one row of it is read.
+lengths is needed. A batch is what is read for a row, so they are small.
+
+The file is read and not mapped, at the same speed. What processes read they share in the system's cache either way. Mapped
+pages count as resident memory of each process besides, some 100 KB for each row, by which clusters end jobs; and a mapped file
+that is cut while it is read ends the process without a word.
 """
 
 from __future__ import annotations
@@ -26,7 +30,7 @@ from jmlr.runtime.progress import say
 
 NAME, FORMER = "passages.arrow", "passages.parquet"
 COLUMNS, TEXTS = ("id", "title", "text"), ("title", "text")
-PER = 64  # rows: some 64 KB, about what a system reads ahead; the file's end then has 0.4 bytes a passage
+PER = 64  # rows, some 64 KB: larger ones make a row dear, smaller ones the file's end, which has 0.4 bytes a passage
 SCHEMA = pa.schema([(name, pa.string()) for name in COLUMNS], metadata={"rows_per_batch": str(PER)})
 
 
@@ -79,14 +83,14 @@ class StoredPassages:
 
     @classmethod
     def open(cls, prepared: Path) -> StoredPassages:
-        """Map the passages of an output of `prepare`; of an earlier version's, all are held in memory from their first use on.
+        """Open the passages of an output of `prepare`; of an earlier version's, all are held in memory from their first use on.
 
         Raises:
             UserError: there are none, or the file is cut short, or of something else.
         """
         path, former = prepared / NAME, prepared / FORMER
         if path.is_file():
-            return _mapped(path)
+            return _opened(path)
         if not former.is_file():
             raise UserError(f"there is no '{path}'; run the stage that makes it first")
         return cls(former, pq.read_metadata(former).num_rows, partial(_part, cache(partial(_whole, former))))
@@ -138,9 +142,9 @@ class StoredPassages:
         return found
 
 
-def _mapped(path: Path) -> StoredPassages:
+def _opened(path: Path) -> StoredPassages:
     try:
-        file = pa.ipc.open_file(pa.memory_map(str(path)))
+        file = pa.ipc.open_file(pa.OSFile(str(path)))
         if file.schema.names != list(COLUMNS) or file.schema.metadata != SCHEMA.metadata:
             raise UserError(f"'{path}' holds no passages of `prepare`, or another version's; prepare again")
         batches = file.num_record_batches

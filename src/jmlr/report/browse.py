@@ -17,6 +17,7 @@ from typing import Any
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from jmlr.corpus.stored_passages import StoredPassages
 from jmlr.report.load import ALL, Run, System, read_parquet
 from jmlr.report.plots import colour
 from jmlr.report.pool import counterpart, headline, main_joint
@@ -86,11 +87,10 @@ class _Passages:
     """The passages that any system read, each once."""
 
     def __init__(self, run: Run, rows: set[int]) -> None:
-        columns = ["row", "id", "title", "text"]
-        table = read_parquet(run.prepared / "passages.parquet", columns, pc.field("row").isin(sorted(rows))).to_pylist()
-        whole = sum(min(len(p["text"]), MOST_CHARACTERS) for p in table) <= MOST_TEXT
-        self.shown = [[p["id"], p["title"] or "", _cut(p["text"]) if whole else ""] for p in table]
-        self.number = {p["id"]: i for i, p in enumerate(table)}
+        held = StoredPassages.open(run.prepared).take(sorted(rows), ("id", "title", "text")) if rows else []
+        whole = sum(min(len(text), MOST_CHARACTERS) for _, _, text in held) <= MOST_TEXT
+        self.shown = [[id, title or "", _cut(text) if whole else ""] for id, title, text in held]
+        self.number = {id: i for i, (id, _, _) in enumerate(held)}
 
 
 def _cut(text: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from jmlr.corpus.stored_passages import StoredPassages
 from jmlr.report.load import Run, System, read_parquet
 from jmlr.report.pool import counterpart, main_joint
 
@@ -117,8 +118,9 @@ def _examples(run: Run, ids: Sequence[str], replies: dict[str, dict[str, dict[st
 
 
 def _texts(run: Run, rows: Iterable[int]) -> dict[int, str]:
-    table = read_parquet(run.prepared / "passages.parquet", ["row", "title", "text"], pc.field("row").isin(list(rows)))
-    return {p["row"]: f"{p['title']}. {p['text']}" if p["title"] else p["text"] for p in table.to_pylist()}
+    wanted = sorted(set(rows))
+    held = StoredPassages.open(run.prepared).pairs(wanted) if wanted else []
+    return {row: f"{title}. {text}" if title else text for row, (title, text) in zip(wanted, held, strict=True)}
 
 
 def _reply(title: str, answer: dict[str, Any], question: dict[str, Any], texts: dict[int, str]) -> Reply:

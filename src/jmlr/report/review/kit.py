@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from jmlr.corpus.stored_passages import StoredPassages
 from jmlr.report.load import read_parquet
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.finished import answered, made
@@ -139,8 +140,8 @@ def _items(
     chosen = pc.field("id").isin(list(drawn))
     asked = read_parquet(run / "prepare/questions.parquet", ["id", "question", "options"], chosen).to_pylist()
     rows = sorted({row for found in answers for i in drawn for row in found[i]["passages"]})
-    held = read_parquet(run / "prepare/passages.parquet", ["row", "title", "text"], pc.field("row").isin(rows))
-    texts = {p["row"]: {"title": p["title"] or "", "text": p["text"]} for p in held.to_pylist()}
+    held = StoredPassages.open(run / "prepare").pairs(rows) if rows else []
+    texts = {row: {"title": title or "", "text": text} for row, (title, text) in zip(rows, held, strict=True)}
     return {
         q["id"]: {
             "question": q["question"],
