@@ -39,12 +39,8 @@ def encode(
         jmlr encode --out my/vectors --prepared results/demo/prepare --retriever results/demo/retriever/seed0/pretrain --part passages
     """
     _, count = shard_of(shard)
-    from jmlr.corpus.prompt import passage_text, query_text
-    from jmlr.corpus.stored_passages import StoredPassages
-    from jmlr.corpus.tables import read_table
     from jmlr.models.kinds import kind_of
     from jmlr.models.retriever import load_retriever
-    from jmlr.models.vocabulary import LOOKED_AT
     from jmlr.runtime.devices import device
     from jmlr.topk.vectors import StoredVectors
 
@@ -52,16 +48,7 @@ def encode(
     variants = {"retriever": kind_of(Path(retriever))}
     with stage_output(out, "encode", inputs=inputs, options=[options, retrieval], variants=variants) as (folder, notes):
         model = load_retriever(retriever, **retrieval.search_lengths).to(device()).eval()
-        if part == "passages":
-            passages = StoredPassages.open(prepared)
-            first, last = shard_rows(shard, len(passages))
-            side, ids = "passage", _tokenized(model, passages, first, last)
-        else:
-            table = read_table(prepared / "questions.parquet")
-            first, last = shard_rows(shard, len(table))
-            rows = table.slice(first, last - first).to_pylist()
-            texts = [query_text(r["question"], r["options"], retrieval.query_options) for r in rows]
-            side, ids = "query", model.tokenize(texts, side="query")
+        side, ids, looked_at = _tokenized(model, prepared, part, shard, retrieval)
         name = f"encode {part}" + (f" {shard}" if count > 1 else "")
         vectors, offsets = model.encode_all(
             ids, side, batch_tokens=options.batch_tokens, precision=options.encode_precision, name=name
@@ -69,8 +56,7 @@ def encode(
         StoredVectors(vectors.numpy(), None if offsets is None else offsets.numpy()).save(folder)
         full = sum(len(i) >= model.limit(side) for i in ids)
         if part == "passages":
-            looked_at = [passage_text(*pair) for pair in passages.run(first, min(last, first + LOOKED_AT))]
-            _warn_of(model, retriever, looked_at, last - first, full)
+            _warn_of(model, retriever, looked_at, len(ids), full)
         notes.update(
             retriever=retriever,
             texts=len(ids),
@@ -81,15 +67,30 @@ def encode(
         )
 
 
-def _tokenized(model: Any, passages: Any, first: int, last: int) -> list[Any]:
-    """Return the token ids of a shard's passages, 4 bytes a token; of their texts no more than some thousands are held."""
-    from jmlr.corpus.prompt import passage_text
+def _tokenized(
+    model: Any, prepared: Path, part: str, shard: str, retrieval: RetrievalOptions
+) -> tuple[str, list[Any], list[str]]:
+    """Return (side, token ids of a shard's texts, the first of the texts); of passages' texts only some thousands are held."""
+    from jmlr.corpus.prompt import passage_text, query_text
+    from jmlr.corpus.stored_passages import StoredPassages
+    from jmlr.corpus.tables import read_table
+    from jmlr.models.vocabulary import LOOKED_AT
 
-    found: list[Any] = []
+    if part == "questions":
+        table = read_table(prepared / "questions.parquet")
+        first, last = shard_rows(shard, len(table))
+        rows = table.slice(first, last - first).to_pylist()
+        texts = [query_text(r["question"], r["options"], retrieval.query_options) for r in rows]
+        return "query", model.tokenize(texts, side="query"), texts[:LOOKED_AT]
+    passages = StoredPassages.open(prepared)
+    first, last = shard_rows(shard, len(passages))
+    ids: list[Any] = []
+    looked_at: list[str] = []
     for begin in range(first, last, TOKENIZED):
         texts = [passage_text(*pair) for pair in passages.run(begin, min(begin + TOKENIZED, last))]
-        found += (array("i", ids) for ids in model.tokenize(texts, side="passage"))
-    return found
+        looked_at = looked_at or texts[:LOOKED_AT]
+        ids += (array("i", row) for row in model.tokenize(texts, side="passage"))  # 4 bytes a token
+    return "passage", ids, looked_at
 
 
 def _warn_of(model: Any, retriever: str, texts: list[str], count: int, full: int) -> None:
