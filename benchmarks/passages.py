@@ -1,6 +1,6 @@
 """What it takes to open the passages: the whole table, as was done before, and by row, as `jmlr.corpus.stored_passages` does.
 
-python benchmarks/passages.py                                   # writes benchmarks/passages.json; 6 GB of disk meanwhile
+python benchmarks/passages.py                                   # writes benchmarks/passages.json; 3 GB of disk meanwhile
 python benchmarks/passages.py --sizes 5000 100000 --rounds 1
 
 Passages of about 1 KB, made up. Each way runs in a process of its own, the two in turns: `encode` reads a shard of 1,000 rows,
@@ -160,7 +160,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="+", default=[30_000, 2_000_000], help="numbers of passages")
     parser.add_argument("--rounds", type=int, default=3, help="runs of each")
-    parser.add_argument("--folder", type=Path, help="where the passages go; some 1.6 GB for a million")
+    parser.add_argument("--folder", type=Path, help="where the passages go; some 1.5 GB for a million")
     parser.add_argument("--out", type=Path, default=HERE / "passages.json")
     parser.add_argument("--one", nargs=4, help=argparse.SUPPRESS)
     given = parser.parse_args()

@@ -43,7 +43,6 @@ def encode(
     from jmlr.corpus.stored_passages import StoredPassages
     from jmlr.models.kinds import kind_of
     from jmlr.models.retriever import load_retriever
-    from jmlr.models.vocabulary import LOOKED_AT
     from jmlr.runtime.devices import device
     from jmlr.topk.vectors import StoredVectors
 
@@ -64,8 +63,7 @@ def encode(
         StoredVectors(vectors.numpy(), None if offsets is None else offsets.numpy()).save(folder)
         full = sum(len(i) >= model.limit(side) for i in ids)
         if part == "passages":
-            looked_at = [passage_text(*pair) for pair in passages.run(first, min(last, first + LOOKED_AT))]
-            _warn_of(model, retriever, looked_at, last - first, full)
+            _warn_of(model, retriever, looked_at, len(ids), full)
         notes.update(
             retriever=retriever,
             texts=len(ids),
@@ -91,11 +89,21 @@ def _tokenized(model: Any, passages: Any, first: int, last: int) -> list[Any]:
     """Return the token ids of a shard's passages, 4 bytes a token; of their texts no more than some thousands are held."""
     from jmlr.corpus.prompt import passage_text
 
-    found: list[Any] = []
+    if part == "questions":
+        table = read_table(prepared / "questions.parquet")
+        first, last = shard_rows(shard, len(table))
+        rows = table.slice(first, last - first).to_pylist()
+        texts = [query_text(r["question"], r["options"], retrieval.query_options) for r in rows]
+        return "query", model.tokenize(texts, side="query"), texts[:LOOKED_AT]
+    passages = StoredPassages.open(prepared)
+    first, last = shard_rows(shard, len(passages))
+    ids: list[Any] = []
+    looked_at: list[str] = []
     for begin in range(first, last, TOKENIZED):
         texts = [passage_text(*pair) for pair in passages.run(begin, min(begin + TOKENIZED, last))]
-        found += (array("i", ids) for ids in model.tokenize(texts, side="passage"))
-    return found
+        looked_at = looked_at or texts[:LOOKED_AT]
+        ids += (array("i", row) for row in model.tokenize(texts, side="passage"))  # 4 bytes a token
+    return "passage", ids, looked_at
 
 
 def _warn_of(model: Any, retriever: str, texts: list[str], count: int, full: int) -> None:

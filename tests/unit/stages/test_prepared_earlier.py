@@ -12,13 +12,15 @@ import pytest
 
 from jmlr.corpus import stored_passages
 from jmlr.corpus.prompt import Prompter
-from jmlr.inference.questions import Passages, read_questions
+from jmlr.inference.questions import read_questions
 from jmlr.models.load import pretrained
-from jmlr.options import EncodeOptions, IndexOptions, RetrievalOptions, SearchOptions
+from jmlr.options import AnswerOptions, EncodeOptions, IndexOptions, RetrievalOptions, SearchOptions
+from jmlr.stages.answer import answer
 from jmlr.stages.encode import encode
 from jmlr.stages.index import index
 from jmlr.stages.search import search
-from toys import toy_reading
+from jmlr.training.step import joint_step
+from toys import open_session, settings_of, toy_reading
 
 
 @pytest.fixture(scope="module")
@@ -69,11 +71,17 @@ def test_gold_is_the_same_rows_whether_they_stand_with_the_questions_or_are_look
     assert any(q.gold for q in now)
 
 
-def test_no_whole_table_is_read_of_a_folder_that_has_rows(tiny: Path, tmp_path: Path):
+def test_no_stage_wants_the_whole_table_of_a_folder_that_has_rows(tiny: Path, candidates: Path, tmp_path: Path):
     """Fix: Take rows of `StoredPassages`: a whole table is some 1,000 bytes a passage in every process."""
-    prepared = tmp_path / "prepare"
-    shutil.copytree(tiny / "prepare", prepared)
-    (prepared / stored_passages.FORMER).unlink()
-    _, found = searched(prepared, tiny, tmp_path, 2)
-    passages = Passages(stored_passages.StoredPassages.open(prepared), None, None, 0)
-    assert [text for _, text in passages.titles_and_texts(found["passages"][0])]
+    shutil.copytree(tiny / "prepare", tmp_path / "prepare")
+    for name in ("llm", "retriever"):
+        (tmp_path / name).symlink_to(tiny / name)
+    (tmp_path / "prepare" / stored_passages.FORMER).unlink()
+    searched(tmp_path / "prepare", tmp_path, tmp_path, 2)
+    session = open_session(tmp_path, candidates)
+    session.tell()
+    batch, settings = session.questions[:2], settings_of(session)
+    assert joint_step(session.llm, session.retriever, session.passages, batch, settings, 0, 0, True).loss_lm > 0
+    told = {"llm": str(tmp_path / "llm"), "searches": [tmp_path / "search"], "passages": 2}
+    answer(tmp_path / "answer", tmp_path / "prepare", AnswerOptions(), toy_reading(), **told)
+    assert all(len(row) == 2 for row in pq.read_table(tmp_path / "answer/answers.parquet")["ids"].to_pylist())
