@@ -39,8 +39,6 @@ def encode(
         jmlr encode --out my/vectors --prepared results/demo/prepare --retriever results/demo/retriever/seed0/pretrain --part passages
     """
     _, count = shard_of(shard)
-    from jmlr.corpus.prompt import passage_text
-    from jmlr.corpus.stored_passages import StoredPassages
     from jmlr.models.kinds import kind_of
     from jmlr.models.retriever import load_retriever
     from jmlr.runtime.devices import device
@@ -50,12 +48,7 @@ def encode(
     variants = {"retriever": kind_of(Path(retriever))}
     with stage_output(out, "encode", inputs=inputs, options=[options, retrieval], variants=variants) as (folder, notes):
         model = load_retriever(retriever, **retrieval.search_lengths).to(device()).eval()
-        if part == "passages":
-            passages = StoredPassages.open(prepared)
-            first, last = shard_rows(shard, len(passages))
-            side, ids = "passage", _tokenized(model, passages, first, last)
-        else:
-            side, ids = "query", model.tokenize(_queries(prepared, shard, retrieval), side="query")
+        side, ids, looked_at = _tokenized(model, prepared, part, shard, retrieval)
         name = f"encode {part}" + (f" {shard}" if count > 1 else "")
         vectors, offsets = model.encode_all(
             ids, side, batch_tokens=options.batch_tokens, precision=options.encode_precision, name=name
@@ -74,20 +67,14 @@ def encode(
         )
 
 
-def _queries(prepared: Path, shard: str, retrieval: RetrievalOptions) -> list[str]:
-    """Return the texts of a shard's questions."""
-    from jmlr.corpus.prompt import query_text
+def _tokenized(
+    model: Any, prepared: Path, part: str, shard: str, retrieval: RetrievalOptions
+) -> tuple[str, list[Any], list[str]]:
+    """Return (side, token ids of a shard's texts, the first of the texts); of passages' texts only some thousands are held."""
+    from jmlr.corpus.prompt import passage_text, query_text
+    from jmlr.corpus.stored_passages import StoredPassages
     from jmlr.corpus.tables import read_table
-
-    table = read_table(prepared / "questions.parquet")
-    first, last = shard_rows(shard, len(table))
-    rows = table.slice(first, last - first).to_pylist()
-    return [query_text(r["question"], r["options"], retrieval.query_options) for r in rows]
-
-
-def _tokenized(model: Any, passages: Any, first: int, last: int) -> list[Any]:
-    """Return the token ids of a shard's passages, 4 bytes a token; of their texts no more than some thousands are held."""
-    from jmlr.corpus.prompt import passage_text
+    from jmlr.models.vocabulary import LOOKED_AT
 
     if part == "questions":
         table = read_table(prepared / "questions.parquet")
