@@ -93,7 +93,11 @@ class StoredPassages:
             return _opened(path)
         if not former.is_file():
             raise UserError(f"there is no '{path}'; run the stage that makes it first")
-        return cls(former, pq.read_metadata(former).num_rows, partial(_part, cache(partial(_whole, former))))
+        try:
+            count = pq.read_metadata(former).num_rows
+        except (pa.ArrowException, OSError) as error:
+            raise _damaged(former, error) from None
+        return cls(former, count, partial(_part, cache(partial(_whole, former))))
 
     def __len__(self) -> int:
         return self.count

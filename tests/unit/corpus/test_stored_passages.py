@@ -139,6 +139,10 @@ def test_passages_of_an_earlier_version_are_read_the_same_and_it_is_said_once(tm
     assert list(old.run(0, COUNT, COLUMNS)) == list(new.run(0, COUNT, COLUMNS))
     assert old.pairs([COUNT - 1, 0]) == new.pairs([COUNT - 1, 0])
     assert capsys.readouterr().err.count("was prepared by an earlier version") == 1
+    whole = old.where.read_bytes()
+    old.where.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UserError, match=r"passages.parquet' is damaged or not whole .*; prepare again"):
+        StoredPassages.open(tmp_path / "old")
 
 
 @pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="memory is told by Linux")
