@@ -220,9 +220,9 @@ def _ask_model(
         kept = prompter.fitting(asked, read[::-1], prompter.llm_answer_tokens)
         prompt = prompter.prompt(asked, read[::-1], prompter.llm_answer_tokens)
         reply = "answer: " + write(model, prompter.tokenizer, [prompt], prompter.llm_answer_tokens)[0]
-    for rank, ((number, score), ids) in enumerate(zip(found[:kept], read, strict=False), 1):
+    names = texts.table.take([n for n, _ in found[:kept]], ["id"]) if kept else []
+    for rank, ((_, score), (name,), ids) in enumerate(zip(found[:kept], names, read, strict=False), 1):
         cut = len(ids) == row.reading.llm_passage_tokens
-        [(name,)] = texts.table.take([number], ["id"])
         _show(rank, score, name, prompter.tokenizer.decode(ids), cut)
     if kept < len(found):
         print(

@@ -77,7 +77,7 @@ def plan(
         question_options: that one offers
         fill: share of the limits of tokens that texts fill on average; 1 is the upper bound
         llm: take this model for the run's LLMs: a key of `models` in the rates
-        card_gb: memory of a GPU, 10^9 bytes; a training that does not fit ends the plan with one line; 0: none does
+        card_gb: memory of a GPU, 10^9 bytes; a training that does not fit ends the plan with one line; 0: none is held against it
 
     Example:
         jmlr plan config/runs/paper-7b.yaml --corpus-passages 1000000 --all-questions 12000

@@ -59,10 +59,6 @@ class Passages:
         self._read: dict[int, Sequence[int]] = {}
         self._encoded: dict[int, Sequence[int]] = {}
 
-    def title_and_text(self, row: int) -> tuple[str, str]:
-        """Return a passage's title and text."""
-        return self.titles_and_texts([row])[0]
-
     def titles_and_texts(self, rows: Sequence[int]) -> list[tuple[str, str]]:
         """Return the titles and texts of passages, in the order of their rows."""
         assert self.table is not None

@@ -114,7 +114,8 @@ def by_words(question: Question, passages: Passages) -> tuple[int, int] | None:
     if words is None:
         return None
     rows = [*sorted(question.gold), *question.candidates]
-    holds = {row: bool(words.search(" ".join(passages.title_and_text(row)))) for row in rows}
+    pairs = zip(rows, passages.titles_and_texts(rows), strict=True)
+    holds = {row: bool(words.search(" ".join(pair))) for row, pair in pairs}
     present = next((row for row in rows if holds[row]), -1)
     others = [row for row in question.candidates if not holds[row] and row not in question.gold]
     return (present, others[len(others) // 2]) if present >= 0 and others else None

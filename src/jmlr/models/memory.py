@@ -84,17 +84,13 @@ class Training:
         """Return the bytes of each of so many cards, the model whole on each or cut over all of them."""
         s, parts = self.shape, cards if shard else 1
         whole = self.held + 4.0 * self.trained
-        each = (
-            self.held / (s.body + 2 * s.head)
-        ) or self.computed  # a weight of pre-training is put together as it is computed
+        # a weight of pre-training is put together as it is computed with
+        each = self.held / (s.body + 2 * s.head) or self.computed
         gathered = each * (2 * s.body / s.layers + 2 * s.head) if parts > 1 else 0.0
-        if (
-            parts == 1 and not self.held and self.computed < 4
-        ):  # autocast keeps its casts of trained weights through a pass,
+        # autocast keeps its casts of trained weights through a pass, and autograd those of frozen ones, whole even of a cut model
+        if parts == 1 and not self.held and self.computed < 4:
             gathered += self.computed * (s.body + s.head)
-        if (
-            each > self.computed and not self.recompute
-        ):  # and autograd those of frozen ones, whole even of a model that is cut
+        if each > self.computed and not self.recompute:
             gathered += self.computed * s.body
         inner = (4 if s.gated else 2) * s.inner
         layer = self.tokens * self.computed * (10 * s.width + inner)

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from jmlr.corpus.prompt import passage_text
 from jmlr.corpus.stored_passages import StoredPassages
 from jmlr.report.load import Run, System, read_parquet
 from jmlr.report.pool import counterpart, main_joint
@@ -120,7 +121,7 @@ def _examples(run: Run, ids: Sequence[str], replies: dict[str, dict[str, dict[st
 def _texts(run: Run, rows: Iterable[int]) -> dict[int, str]:
     wanted = sorted(set(rows))
     held = StoredPassages.open(run.prepared).pairs(wanted) if wanted else []
-    return {row: f"{title}. {text}" if title else text for row, (title, text) in zip(wanted, held, strict=True)}
+    return {row: passage_text(*pair) for row, pair in zip(wanted, held, strict=True)}
 
 
 def _reply(title: str, answer: dict[str, Any], question: dict[str, Any], texts: dict[int, str]) -> Reply:

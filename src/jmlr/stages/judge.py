@@ -113,10 +113,11 @@ def _cases(
 
 
 def _shown(question: dict[str, Any], given: dict[str, Any], passages: Any) -> Any:
+    from jmlr.corpus.prompt import passage_text
     from jmlr.judging.verdicts import Shown
 
     chosen = given["predicted"]
-    texts = [f"{title}. {text}" if title else text for title, text in passages.pairs(given["passages"])]
+    texts = [passage_text(*pair) for pair in passages.pairs(given["passages"])]
     return Shown(question["options"][chosen] if chosen >= 0 else "", given["rationale"], texts)
 
 

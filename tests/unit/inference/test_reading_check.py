@@ -42,9 +42,9 @@ def test_of_many_gold_passages_one_that_holds_the_answer_is_taken(session):
 
 def test_without_gold_the_answer_s_words_tell_which_passage_holds_it(session):
     question = session.questions[0]
-    title, _ = session.passages.title_and_text(question.candidates[0])
+    [(title, _)] = session.passages.titles_and_texts(question.candidates[:1])
     pair = by_words(replace(question, gold=frozenset(), answer_text=title), session.passages)
-    assert pair is None or answer_pattern(title).search(" ".join(session.passages.title_and_text(pair[0])))
+    assert pair is None or answer_pattern(title).search(" ".join(session.passages.titles_and_texts([pair[0]])[0]))
     assert by_words(replace(question, gold=frozenset(), answer_text="no"), session.passages) is None
     assert answer_pattern("Beta-blocker").search("a BETA blocker, given")
     assert not answer_pattern("aspirin").search("aspirins")

@@ -112,7 +112,7 @@ def test_the_best_passage_is_p1_wherever_it_stands(explained, candidates, monkey
 
     monkeypatch.setattr(session.passages.prompter, "passages", passages)
     ids, _ = reading_of(session.passages, question, best, best[::-1], 16)
-    assert asked == [([session.passages.title_and_text(row) for row in best], True)]
+    assert asked == [([session.passages.titles_and_texts([row])[0] for row in best], True)]
     assert [i for i in ids if i < 0] == [-3, -2, -1]  # the best, [P1], stands next to the question
 
 
