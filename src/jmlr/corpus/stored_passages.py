@@ -152,7 +152,10 @@ def _opened(path: Path) -> StoredPassages:
         if file.schema.names != list(COLUMNS) or file.schema.metadata != SCHEMA.metadata:
             raise UserError(f"'{path}' holds no passages of `prepare`, or another version's; prepare again")
         batches = file.num_record_batches
-        count = (batches - 1) * PER + len(file.get_batch(batches - 1)) if batches else 0
+        last = len(file.get_batch(batches - 1)) if batches else 0
+        if last > PER:
+            raise pa.ArrowInvalid(f"a batch has {last} rows, more than {PER}")
+        count = (batches - 1) * PER + last if batches else 0
     except (pa.ArrowException, OSError) as error:
         raise _damaged(path, error) from None
     return StoredPassages(path, count, file.get_batch)

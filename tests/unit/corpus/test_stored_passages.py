@@ -123,6 +123,16 @@ def test_batches_of_another_length_are_refused(tmp_path: Path):
         StoredPassages.open(tmp_path).pairs([0])
 
 
+def test_all_rows_in_one_batch_are_refused_when_the_file_is_opened(tmp_path: Path):
+    """Rows would be looked for in batches that are not there."""
+    with pa.OSFile(str(tmp_path / NAME), "wb") as sink, pa.ipc.new_file(sink, SCHEMA) as writer:
+        writer.write_batch(pa.RecordBatch.from_pylist(rows(COUNT), schema=SCHEMA))
+    with pytest.raises(
+        UserError, match=f"is damaged or not whole .a batch has {COUNT} rows, more than {PER}.; prepare again"
+    ):
+        StoredPassages.open(tmp_path)
+
+
 def test_a_missing_file_says_what_to_run(tmp_path: Path):
     with pytest.raises(UserError, match=r"there is no '.*passages.arrow'; run the stage that makes it first"):
         StoredPassages.open(tmp_path)
