@@ -39,7 +39,8 @@ A run is a YAML file with the keys that differ from these defaults: `snakemake -
 config/runs/openstax.yaml`. A smaller file after it goes on top: `--configfile config/runs/openstax.yaml more.yaml`, or,
 on one machine, single values: `--config seeds='[0,1,2]'`. An unknown key, or a value of the wrong kind, ends the run
 before it begins, with one line that names the key and the nearest valid one. `jmlr config --check FILE` says the same
-without running anything. The mappings `sources`, `models` and `systems` are replaced as a whole. Environment variables
+without running anything. The mappings `sources`, `models` and `systems` of a run take the
+place of the defaults as a whole; between files they are merged. Environment variables
 (`$NAME`) are put into paths; a relative path starts at the working directory.
 
 The defaults suit pretrained models and data of one's own. A run that reads the demo's world, or names no sources at

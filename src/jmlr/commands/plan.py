@@ -8,6 +8,7 @@ over a rate of the named device; every rate says whether it was measured, and wh
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,10 +89,8 @@ def plan(
         raise UserError(f"--rates '{rates}': no mapping 'devices'; docs/slurm/rates.yaml has one")
     if device not in known["devices"]:
         raise UserError(f"--device '{device}'{nearest(device, known['devices'])}; rates: {rates}")
-    if min(corpus_passages, all_questions, nodes) < 1:
-        given = f"--corpus-passages {corpus_passages}, --all-questions {all_questions}, --nodes {nodes}"
-        raise UserError(f"{given}: all are 1 or more")
     sizes = Sizes(corpus_passages, all_questions, test_questions, question_options, fill, nodes, gpus_per_node)
+    _check(sizes, card_gb)
     run = read_config(*configs, what="CONFIGS")
     here = shapes(
         p for m in run.models.values() if (p := m.path or (m.pretrain.init if m.pretrain else "")) and Path(p).exists()
@@ -107,6 +106,19 @@ def plan(
         print("\n".join(_memory(run, known, nodes * gpus_per_node, llm, card_gb)))
     for name, rate in {**known["devices"][device], **known["everywhere"]}.items():
         print(f"{name}: {float(rate['value']):.3g} {rate['unit']}; {rate['source']}")
+
+
+def _check(sizes: Sizes, card_gb: float) -> None:
+    """Raise UserError for a number that there cannot be."""
+    s = sizes
+    if min(s.passages, s.questions, s.nodes) < 1:
+        given = f"--corpus-passages {s.passages}, --all-questions {s.questions}, --nodes {s.nodes}"
+        raise UserError(f"{given}: all are 1 or more")
+    none_below = min(s.test_questions, s.gpus_per_node, card_gb) >= 0
+    if not (0 < s.fill <= 1 and none_below and card_gb < math.inf and s.options > 0):
+        given = f"--fill {s.fill:g}, --card-gb {card_gb:g}, --test-questions {s.test_questions}"
+        given += f", --gpus-per-node {s.gpus_per_node}, --question-options {s.options}"
+        raise UserError(f"{given}: allowed: a fill above 0 and up to 1, at least one option, the others 0 or more")
 
 
 def _memory(run: Config, known: dict[str, Any], cards: int, llm: str, card_gb: float) -> list[str]:

@@ -219,6 +219,19 @@ def test_files_over_a_run_are_planned_as_snakemake_merges_them(tmp_path, capsys)
     assert seconds[0] / seconds[1] == pytest.approx(512 / 128, rel=0.02)  # shorter queries, fewer tokens to scan
 
 
+@pytest.mark.parametrize(
+    "odd",
+    ["--fill -1", "--fill 0", "--fill 2", "--fill nan", "--card-gb -1", "--card-gb nan", "--card-gb inf", "--test-questions -1",
+     "--gpus-per-node -4", "--question-options 0"],
+)  # fmt: skip
+def test_a_number_that_there_cannot_be_is_one_line(capsys, odd):
+    assert main(["plan", str(ROOT / MINI), "--corpus-passages", "10", "--all-questions", "10", *odd.split()]) == 2
+    told = capsys.readouterr().err
+    assert odd in told
+    assert "allowed: a fill above 0 and up to 1" in told
+    assert told.count("\n") == 1
+
+
 def test_a_fault_of_two_files_together_names_both(tmp_path, capsys):
     over = tmp_path / "over.yaml"
     over.write_text("systems: {rag: {retriever: nothing}}")
