@@ -55,6 +55,8 @@ def fresh_directory(target: Path, ours: Callable[[Path], Collection[str]] = lamb
     _remove_abandoned(target)
     with _claimed(target) as work:
         yield work
+        for weights in work.rglob("*.safetensors"):  # which the library makes for their owner alone
+            weights.chmod(0o666 & ~_umask())
         _sync(work)
         _refuse_foreign(target, ours)  # of what came meanwhile
         _put_in_place(work, target)

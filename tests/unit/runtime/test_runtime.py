@@ -310,3 +310,17 @@ def test_a_gguf_file_that_is_not_there_is_no_name_on_the_hub():
 
     with pytest.raises(UserError, match=r"there is no 'models/nothere\.gguf'"):
         located("models/nothere.gguf", "models.llm.path")
+
+
+def test_weights_are_as_readable_as_the_umask_has_it(tmp_path):
+    """safetensors makes files that their owner alone can read (findings/safetensors_mode.sh)."""
+    from safetensors.numpy import save_file
+
+    before = os.umask(0o027)
+    try:
+        with fresh_directory(tmp_path / "made") as folder:
+            (folder / "adapter").mkdir()
+            save_file({"w": np.zeros(2, np.float32)}, folder / "adapter/w.safetensors")
+    finally:
+        os.umask(before)
+    assert oct((tmp_path / "made/adapter/w.safetensors").stat().st_mode & 0o777) == "0o640"
