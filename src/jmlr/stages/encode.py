@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -47,8 +48,10 @@ def encode(
     inputs = {"prepared": prepared, "retriever": Path(retriever)}
     variants = {"retriever": kind_of(Path(retriever))}
     with stage_output(out, "encode", inputs=inputs, options=[options, retrieval], variants=variants) as (folder, notes):
+        batches = _texts(prepared, part, shard, retrieval)
         model = load_retriever(retriever, **retrieval.search_lengths).to(device()).eval()
-        side, ids, looked_at = _tokenized(model, prepared, part, shard, retrieval)
+        side: Literal["query", "passage"] = "query" if part == "questions" else "passage"
+        ids, looked_at = _tokenized(model, side, batches)
         name = f"encode {part}" + (f" {shard}" if count > 1 else "")
         vectors, offsets = model.encode_all(
             ids, side, batch_tokens=options.batch_tokens, precision=options.encode_precision, name=name
@@ -67,30 +70,35 @@ def encode(
         )
 
 
-def _tokenized(
-    model: Any, prepared: Path, part: str, shard: str, retrieval: RetrievalOptions
-) -> tuple[str, list[Any], list[str]]:
-    """Return (side, token ids of a shard's texts, the first of the texts); of passages' texts only some thousands are held."""
+def _texts(prepared: Path, part: str, shard: str, retrieval: RetrievalOptions) -> Iterator[list[str]]:
+    """Open the table of a shard's texts, and return them some thousands at a time: no more of the passages is ever held."""
     from jmlr.corpus.prompt import passage_text, query_text
     from jmlr.corpus.stored_passages import StoredPassages
     from jmlr.corpus.tables import read_table
-    from jmlr.models.vocabulary import LOOKED_AT
 
     if part == "questions":
         table = read_table(prepared / "questions.parquet")
         first, last = shard_rows(shard, len(table))
         rows = table.slice(first, last - first).to_pylist()
-        texts = [query_text(r["question"], r["options"], retrieval.query_options) for r in rows]
-        return "query", model.tokenize(texts, side="query"), texts[:LOOKED_AT]
+        return iter([[query_text(r["question"], r["options"], retrieval.query_options) for r in rows]])
     passages = StoredPassages.open(prepared)
     first, last = shard_rows(shard, len(passages))
+    runs = ((begin, min(begin + TOKENIZED, last)) for begin in range(first, last, TOKENIZED))
+    return ([passage_text(*pair) for pair in passages.run(*run)] for run in runs)
+
+
+def _tokenized(
+    model: Any, side: Literal["query", "passage"], batches: Iterator[list[str]]
+) -> tuple[list[Any], list[str]]:
+    """Return (token ids of all texts, the first of the texts)."""
+    from jmlr.models.vocabulary import LOOKED_AT
+
     ids: list[Any] = []
     looked_at: list[str] = []
-    for begin in range(first, last, TOKENIZED):
-        texts = [passage_text(*pair) for pair in passages.run(begin, min(begin + TOKENIZED, last))]
+    for texts in batches:
         looked_at = looked_at or texts[:LOOKED_AT]
-        ids += (array("i", row) for row in model.tokenize(texts, side="passage"))  # 4 bytes a token
-    return "passage", ids, looked_at
+        ids += (array("i", row) for row in model.tokenize(texts, side=side))  # 4 bytes a token
+    return ids, looked_at
 
 
 def _warn_of(model: Any, retriever: str, texts: list[str], count: int, full: int) -> None:
