@@ -116,7 +116,7 @@ def test_ask_answers_from_the_finished_run(finished):
         "A man aged 40 with fever comes to clinic. What bug would culture grow?",
         "--run",
         "results/mini",
-        "--options",
+        "--choices",
         '["a", "b"]',
     ]
     done = finished.run(*command)
