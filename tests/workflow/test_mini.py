@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from checkout import MINI, ROOT, Checkout, jobs_of
+from jmlr.runtime.manifest import anew
 
 JOBS = {
     "fetch": 2,
@@ -106,6 +107,21 @@ def test_one_changed_option_reruns_exactly_what_depends_on_it(finished, change, 
     overlay = tmp_path / "change.yaml"
     overlay.write_text(f"{key}: {value}\n")
     assert finished.planned("--configfile", MINI, str(overlay)) == rerun
+
+
+@pytest.mark.slow
+def test_a_folder_that_was_removed_is_made_by_the_command_that_messages_name(finished, tmp_path):
+    """A plain call makes nothing that only finished outputs need, so that no message may name it."""
+    prepared = finished.folder / "results/mini/prepare"
+    command = anew(prepared).partition("--configfile FILE ")[2].partition("`")[0]
+    assert command.endswith("results/mini/prepare")
+    assert finished.planned(*command.split()) == {"prepare": 1}
+    prepared.rename(tmp_path / "kept")
+    try:
+        assert finished.planned() == {}
+        assert finished.planned(*command.split()) == {"prepare": 1}
+    finally:
+        (tmp_path / "kept").rename(prepared)
 
 
 @pytest.mark.slow

@@ -38,9 +38,9 @@ All keys, generated from `src/jmlr/options` by `jmlr config --write`.
 A run is a YAML file with the keys that differ from these defaults: `snakemake --cores all --configfile
 config/runs/openstax.yaml`. A smaller file after it goes on top: `--configfile config/runs/openstax.yaml more.yaml`, or,
 on one machine, single values: `--config seeds='[0,1,2]'`. An unknown key, or a value of the wrong kind, ends the run
-before it begins, with one line that names the key and the nearest valid one. `jmlr config --check FILE ...` says the same
-without running anything, of files over each other as `--configfile` takes them. The mappings `sources`, `models` and
-`systems` of a run take the place of the defaults as a whole; between files they are merged. So a model that has a
+before it begins, with one line that names the key and the nearest valid one. `jmlr config --check FILE ...` says the
+same without running anything, of files over each other as `--configfile` takes them. The mappings `sources`, `models`
+and `systems` of a run take the place of the defaults as a whole; between files they are merged. So a model that has a
 `path` in the file below, and is to be pre-trained, is given `path: ""` beside its `pretrain`; the other way round,
 `pretrain: null`. Environment variables (`$NAME`) are put into paths; a relative path starts at the working directory.
 

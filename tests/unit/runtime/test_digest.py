@@ -93,7 +93,7 @@ EDITS = [  # what, module, old text, new text, exactly the kinds of job that run
      {"pretrain retriever", "pretrain colbert"}),
     ("the contract of top-k", "topk.contract", "CONTRACT = 1", "CONTRACT = 2", SEARCHES),
     ("a file's format", "corpus.formats.json_lines", "def read(", "@same\ndef read(", {"fetch", "prepare", "prepare mirage"}),
-    ("a metric", "metrics.recall", "def recall(", "@same\ndef recall(", {"evaluate"}),
+    ("a metric", "metrics.recall", "def recall(", "@same\ndef recall(", {"evaluate", "report"}),
     ("the agreement of judges", "metrics.statistics.kappa", "def cohen_kappa(", "@same\ndef cohen_kappa(", {"judge"}),
     ("what a run reports", "report.cost", "\nfrom ", "\nprint()\nfrom ", {"report"}),
 ]  # fmt: skip
