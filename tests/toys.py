@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jmlr.config import Config
 from jmlr.options import PromptOptions, ReadingOptions, RetrievalOptions, TrainOptions
+from jmlr.runtime.files import MANIFEST, sha256
 
 if TYPE_CHECKING:
     from jmlr.training.session import Session
     from jmlr.training.step import StepSettings
 
 DEMO = Config.load({})
+
+
+def rewrite(file: Path, table: Any) -> None:
+    """Write another table in a stage's output, as if the stage had: the manifest beside it lists that one."""
+    import pyarrow.parquet as pq
+
+    pq.write_table(table, file)
+    relist(file.parent, {file.name: sha256(file)})
+
+
+def relist(folder: Path, files: dict[str, str | None]) -> None:
+    """Change the digests in a manifest; None: the stage wrote no such file."""
+    manifest = json.loads((folder / MANIFEST).read_text())
+    listed = {k: v for k, v in {**manifest["outputs"], **files}.items() if v}
+    (folder / MANIFEST).write_text(json.dumps({**manifest, "outputs": listed}))
+
+
 PROMPTS = PromptOptions(**DEMO.reading.model_dump(include=set(PromptOptions.model_fields)))
 
 

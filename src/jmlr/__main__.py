@@ -23,6 +23,7 @@ from jmlr import __version__
 from jmlr.runtime.errors import ConfigError, UserError, full_disk
 from jmlr.runtime.extras import needs
 from jmlr.runtime.job_options import read_options
+from jmlr.runtime.launch import tell_torchrun
 from jmlr.runtime.stages import STAGES
 from jmlr.runtime.validation import Word, nearest, one_line
 from jmlr.runtime.warm import run_warm
@@ -80,22 +81,26 @@ def _called(argv: list[str]) -> int:
         function(*first, **arguments)
         sys.stdout.flush()
     except (UserError, ConfigError) as error:
-        print(f"jmlr {name}: {error}", file=sys.stderr)
-        return 2
+        return _refused(name, str(error))
     except ModuleNotFoundError as error:
         if not (what := needs(error.name or "")):
             raise
-        print(f"jmlr {name}: {what}", file=sys.stderr)
-        return 2
+        return _refused(name, what)
     except KeyboardInterrupt:
         print(f"jmlr {name}: interrupted", file=sys.stderr)
         return 130
     except Exception as error:
         if not full_disk(error):
             raise
-        print(f"jmlr {name}: {full_disk(error)}", file=sys.stderr)
-        return 2
+        return _refused(name, full_disk(error))
     return 0
+
+
+def _refused(name: str, why: str) -> int:
+    line = f"jmlr {name}: {why}"
+    print(line, file=sys.stderr)
+    tell_torchrun(line)
+    return 2
 
 
 def home(name: str) -> str:

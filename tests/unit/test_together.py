@@ -126,6 +126,23 @@ def test_a_tokenizer_larger_than_the_embedding_is_refused_before_anything_runs(m
     checked(run(mine, models={"llm": {"path": folder}}))
 
 
+def test_files_are_checked_as_one_run_over_each_other(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As `snakemake --configfile A B`, and as `jmlr plan A B`: an overlay alone is no run."""
+    below, over = mine / "run.yaml", mine / "over.yaml"
+    below.write_text(json.dumps({**run(mine), "run": "mine"}))
+    over.write_text(json.dumps({"systems": {"more": {"title": "More", "train": {"passages": 99}}}}))
+    with pytest.raises(UserError, match=r"run.yaml .*over.yaml: .*passages is 99"):
+        command(check=[below, over])
+    over.write_text(json.dumps({"seeds": [0, 1, 2]}))
+    command(check=[below, over])
+    assert re.search(r"run.yaml \S*over.yaml: a run 'mine' of \d+ systems and 3 seeds", capsys.readouterr().out)
+    over.write_text(json.dumps({**run(mine), "run": "another"}))
+    command(check=[below, over])
+    said = capsys.readouterr()
+    assert "its run 'another' takes the place of 'mine': files that are given together are one run" in said.err
+    assert said.out.count("\n") == 1
+
+
 def test_a_key_of_a_server_that_is_not_set_is_refused_by_the_check(mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("JMLR_NO_KEY", raising=False)
     gpt = {"base_url": "https://host/v1", "model": "m", "key_env": "JMLR_NO_KEY"}

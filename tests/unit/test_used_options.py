@@ -2,7 +2,7 @@
 
 import pytest
 
-from jmlr.config import Config
+from jmlr.config import Config, ConfigError
 from jmlr.options import TrainOptions
 from jmlr.options.train import OF_THE_RETRIEVER
 from jmlr.training.step import StepSettings
@@ -46,3 +46,28 @@ def test_a_frozen_system_trains_the_same_whatever_these_options_say(tiny, candid
         result = joint_step(session.llm, None, session.passages, session.questions[:4], settings, 0, 0, True)
         losses.append(result.loss_lm.detach())
     assert torch.equal(*losses)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"objective": "inverse_cloze", "shard_llm": True}, "shard_llm True with objective inverse_cloze: only causal has it"),
+        ({"objective": "inverse_cloze", "shuffle": False}, "shuffle False with objective inverse_cloze: only causal has it"),
+        ({"noise_words": 3}, "noise_words 3 with objective causal: only inverse_cloze has it; leave it out"),
+        ({"colbert_depth": 8}, "colbert_depth 8 with objective causal: only inverse_cloze has it; leave it out"),
+    ],
+)  # fmt: skip
+def test_what_only_the_other_objective_of_pretrain_has_is_refused(given, said):
+    with pytest.raises(ConfigError) as error:
+        Config.load({"models": {"m": {"pretrain": {"init": "org/m", **given}}}})
+    assert str(error.value).startswith("config: models.m.pretrain: ")
+    assert said in str(error.value)
+
+
+def test_a_model_that_two_files_give_a_path_and_a_pretrain_says_how_to_take_one_away():
+    both = {"path": "org/m", "pretrain": {"init": "org/m"}}
+    models = {"llm": both, "retriever": {"path": "org/r"}}
+    with pytest.raises(ConfigError, match=r"models.llm: give either 'path' or 'pretrain', .* by path: \"\""):
+        Config.load({"models": models})
+    for less in ({"path": ""}, {"pretrain": None}):
+        Config.load({"models": {**models, "llm": {**both, **less}}})

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from checkout import MINI, ROOT, Checkout, jobs_of
+from jmlr.runtime.manifest import anew
 
 JOBS = {
     "fetch": 2,
@@ -109,6 +110,21 @@ def test_one_changed_option_reruns_exactly_what_depends_on_it(finished, change, 
 
 
 @pytest.mark.slow
+def test_a_folder_that_was_removed_is_made_by_the_command_that_messages_name(finished, tmp_path):
+    """A plain call makes nothing that only finished outputs need, so that no message may name it."""
+    prepared = finished.folder / "results/mini/prepare"
+    command = anew(prepared).partition("--configfile FILE ")[2].partition("`")[0]
+    assert command.endswith("results/mini/prepare")
+    assert finished.planned(*command.split()) == {"prepare": 1}
+    prepared.rename(tmp_path / "kept")
+    try:
+        assert finished.planned() == {}
+        assert finished.planned(*command.split()) == {"prepare": 1}
+    finally:
+        (tmp_path / "kept").rename(prepared)
+
+
+@pytest.mark.slow
 def test_ask_answers_from_the_finished_run(finished):
     command = [
         "jmlr",
@@ -116,7 +132,7 @@ def test_ask_answers_from_the_finished_run(finished):
         "A man aged 40 with fever comes to clinic. What bug would culture grow?",
         "--run",
         "results/mini",
-        "--options",
+        "--choices",
         '["a", "b"]',
     ]
     done = finished.run(*command)

@@ -1,6 +1,6 @@
 """`jmlr ask`: put a question to a finished run: to any of its rows, trained or not, on this machine or behind a server.
 
-jmlr ask "Which drug treats gout?" --run results/own --options '{"A": "colchicine", "B": "aspirin"}'
+jmlr ask "Which drug treats gout?" --run results/own --choices '{"A": "colchicine", "B": "aspirin"}'
 jmlr ask "Which drug treats gout?" --run results/own --compare        # the passages before training and after, side by side
 """
 
@@ -14,7 +14,7 @@ from jmlr.corpus.answers import options_of
 from jmlr.options import AnswerOptions, ReadingOptions, RetrievalOptions
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.finished import answered, answering_round, last_training, made, model_of, part
-from jmlr.runtime.manifest import NAME, read_manifest
+from jmlr.runtime.manifest import NAME, anew, read_manifest
 from jmlr.runtime.synonyms import FORMER
 
 FAR = 0.01  # share of the run's own questions that may score lower than a question that is near the corpus
@@ -26,7 +26,7 @@ def ask(
     run: Path = Path("results/demo"),
     system: str = "jmlr",
     seed: int = 0,
-    options: dict[str, str] | list[str] | None = None,
+    choices: dict[str, str] | list[str] | None = None,
     passages: int = 0,
     compare: bool = False,
 ) -> None:
@@ -37,18 +37,18 @@ def ask(
         run: folder of the run
         system: whose models answer
         seed: of the training
-        options: JSON object or list of answers to choose from: '["aspirin", "ibuprofen"]'; none: the answer is written
+        choices: JSON object or list of the answers to choose from: '["aspirin", "ibuprofen"]'; none: the answer is written
         passages: how many are read; 0: as many as in training
         compare: also show what the retriever found before training, and what is answered from it
 
     Example:
-        jmlr ask "Which finding is expected on examination?" --options '["fokzum", "sannom", "taklim", "podfed"]'
+        jmlr ask "Which finding is expected on examination?" --choices '["fokzum", "sannom", "taklim", "podfed"]'
     """
     if not question.strip():
         raise UserError("QUESTION is empty")
     row = _row(run, system, seed)
-    choices = options_of(options, "--options") if options is not None else None
-    texts = choices.texts if choices else []
+    offered = options_of(choices, "--choices") if choices is not None else None
+    texts = offered.texts if offered else []
     count = passages or row.passages
     rounds = {"": row.searches[-1:]}
     if compare:
@@ -63,7 +63,7 @@ def ask(
     for title, searches in there.items():
         found = _found(run, searches[0], question, texts, count) if searches else []
         print(f"== {title}" if title else "", end="\n" if title else "")
-        answer(question, choices.keys if choices else [], texts, found)
+        answer(question, offered.keys if offered else [], texts, found)
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def _row(run: Path, system: str, seed: int) -> Row:
         notes = told["notes"]
         if not (notes.get("llm") or notes.get("endpoint", {}).get("settings")):
             raise UserError(
-                f"'{folder / 'answer'}' does not say who answered: it was made by an earlier version; answer again"
+                f"'{folder / 'answer'}' does not say who answered: it was made by an earlier version; {anew(folder / 'answer', run)}"
             )
         reading = ReadingOptions(**{k: settings[k] for k in ReadingOptions.model_fields if k in settings})
         answered(run, system, seed)

@@ -1,6 +1,6 @@
 """`jmlr config`: check configuration files, or write the files that are generated from `jmlr.config` and `jmlr.options`.
 
-jmlr config --check config/runs/openstax.yaml
+jmlr config --check config/runs/openstax.yaml config/offline/openstax.yaml          # one run, of files over each other
 jmlr config --write          # config/config.yaml, config/schema.json and docs/config.md of the checkout
 """
 
@@ -38,10 +38,11 @@ All keys, generated from `src/jmlr/options` by `jmlr config --write`.
 A run is a YAML file with the keys that differ from these defaults: `snakemake --cores all --configfile
 config/runs/openstax.yaml`. A smaller file after it goes on top: `--configfile config/runs/openstax.yaml more.yaml`, or,
 on one machine, single values: `--config seeds='[0,1,2]'`. An unknown key, or a value of the wrong kind, ends the run
-before it begins, with one line that names the key and the nearest valid one. `jmlr config --check FILE` says the same
-without running anything. The mappings `sources`, `models` and `systems` of a run take the
-place of the defaults as a whole; between files they are merged. Environment variables
-(`$NAME`) are put into paths; a relative path starts at the working directory.
+before it begins, with one line that names the key and the nearest valid one. `jmlr config --check FILE ...` says the
+same without running anything, of files over each other as `--configfile` takes them. The mappings `sources`, `models`
+and `systems` of a run take the place of the defaults as a whole; between files they are merged. So a model that has a
+`path` in the file below, and is to be pre-trained, is given `path: ""` beside its `pretrain`; the other way round,
+`pretrain: null`. Environment variables (`$NAME`) are put into paths; a relative path starts at the working directory.
 
 The defaults suit pretrained models and data of one's own. A run that reads the demo's world, or names no sources at
 all, lies on `config/config.yaml`, the demo, instead.
@@ -52,19 +53,19 @@ def config(check: list[Path] | None = None, write: bool = False, folder: Path = 
     """Check configuration files, or write config/config.yaml, config/schema.json and docs/config.md from the defaults.
 
     Args:
-        check: YAML files, each of which is a run on its own
+        check: YAML files of one run, each over those before it, as `snakemake --configfile` takes them
         write: write the generated files
         folder: the checkout they are written to
 
     Example:
-        jmlr config --check config/runs/openstax.yaml
+        jmlr config --check config/runs/openstax.yaml config/offline/openstax.yaml
     """
     if not check and not write:
         raise UserError("give --check FILE ... or --write")
-    for file in check or []:
-        run = read_config(file, contents=True)
-        _variables(run, file)
-        print(f"{file}: a run '{run.run}' of {len(run.systems)} systems and {len(run.seeds)} seeds")
+    if check:
+        run, named = read_config(*check, contents=True), " ".join(map(str, check))
+        _variables(run, named)
+        print(f"{named}: a run '{run.run}' of {len(run.systems)} systems and {len(run.seeds)} seeds")
     if write and not (folder / "Snakefile").is_file():
         raise UserError(f"--write: '{folder}' is no checkout of this project: it has no Snakefile; --folder names one")
     if write:
@@ -74,7 +75,7 @@ def config(check: list[Path] | None = None, write: bool = False, folder: Path = 
             print(folder / name)
 
 
-def _variables(run: Config, file: Path) -> None:
+def _variables(run: Config, file: str) -> None:
     """Refuse an endpoint whose key's variable is not set; a run asks for it only when it asks the server."""
     used = {*(s.llm for s in run.systems.values()), *run.judge.judges}
     for name, endpoint in run.endpoints.items():
@@ -100,6 +101,9 @@ def read_config(*files: Path, contents: bool = False, what: str = "--check") -> 
             raise UserError(
                 f"{file}: it holds no keys, and Snakemake takes no such file; allowed: at least 'run: NAME'"
             )
+        below, above = data.get("run"), part.get("run")
+        if below and above and below != above:
+            say(f"{file}: its run '{above}' takes the place of '{below}': files that are given together are one run")
         data = _over(data, part)
     named = " ".join(map(str, files))
     try:

@@ -17,10 +17,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from jmlr.corpus.judgements import COLUMNS
-from jmlr.corpus.tables import stored_rows
+from jmlr.corpus.tables import read_table, stored_rows
 from jmlr.runtime.errors import UserError
 
 
@@ -42,7 +40,7 @@ def write_beir(folder: Path, prepared: Path) -> dict[str, int]:
     tables: dict[str, Any] = {}
     with ExitStack() as opened:
         queries = opened.enter_context((folder / "queries.jsonl").open("w", encoding="utf-8"))
-        for question in pq.read_table(prepared / "questions.parquet").to_pylist():
+        for question in read_table(prepared / "questions.parquet").to_pylist():
             _line(queries, {"_id": question["id"], "text": question["question"]})
             counts["queries"] += 1
             grades = question.get("gold_grades") or [1] * len(question["gold_ids"])

@@ -11,6 +11,9 @@ lengths is needed. A batch is what is read for a row, so they are small.
 The file is read and not mapped, at the same speed. What processes read they share in the system's cache either way. Mapped
 pages count as resident memory of each process besides, some 100 KB for each row, by which clusters end jobs; and a mapped file
 that is cut while it is read ends the process without a word.
+
+Opening holds the file against the manifest beside it, by its size and by 16 pieces of it: `check_written` says what that finds,
+such as rows taken out or put in another order, and what it does not.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jmlr.runtime.errors import UserError
+from jmlr.runtime.manifest import anew, check_written, written_by
 from jmlr.runtime.progress import say
 
 NAME, FORMER = "passages.arrow", "passages.parquet"
@@ -86,13 +90,13 @@ class StoredPassages:
         """Open the passages of an output of `prepare`; of an earlier version's, all are held in memory from their first use on.
 
         Raises:
-            UserError: there are none, or the file is cut short, or of something else.
+            UserError: there are none, or the file is cut short, or of something else, or not the one that `prepare` wrote.
         """
         path, former = prepared / NAME, prepared / FORMER
-        if path.is_file():
+        if path.is_file() or not former.is_file() or NAME in written_by("prepare", prepared):
+            check_written(path)
             return _opened(path)
-        if not former.is_file():
-            raise UserError(f"there is no '{path}'; run the stage that makes it first")
+        check_written(former)
         try:
             count = pq.read_metadata(former).num_rows
         except (pa.ArrowException, OSError) as error:
@@ -150,7 +154,7 @@ def _opened(path: Path) -> StoredPassages:
     try:
         file = pa.ipc.open_file(pa.OSFile(str(path)))
         if file.schema.names != list(COLUMNS) or file.schema.metadata != SCHEMA.metadata:
-            raise UserError(f"'{path}' holds no passages of `prepare`, or another version's; prepare again")
+            raise UserError(f"'{path}' holds no passages of `prepare`, or another version's; {anew(path.parent)}")
         batches = file.num_record_batches
         last = len(file.get_batch(batches - 1)) if batches else 0
         if last > PER:
@@ -162,9 +166,8 @@ def _opened(path: Path) -> StoredPassages:
 
 
 def _whole(path: Path) -> Any:
-    say(
-        f"'{path.parent}' was prepared by an earlier version: its passages are read whole; prepare again to read by row"
-    )
+    fix = anew(path.parent)
+    say(f"'{path.parent}' was prepared by an earlier version: its passages are read whole; to read by row, {fix}")
     return pq.read_table(path)
 
 
@@ -174,4 +177,4 @@ def _part(whole: Callable[[], Any], number: int) -> Any:
 
 def _damaged(path: Path, error: Exception) -> UserError:
     told = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return UserError(f"'{path}' is damaged or not whole ({told}); prepare again")
+    return UserError(f"'{path}' is damaged or not whole ({told}); {anew(path.parent)}")

@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from jmlr.runtime.errors import UserError
+from jmlr.runtime.manifest import check_written
 
 ROWS_PER_GROUP = 8192
 
@@ -96,7 +96,12 @@ def parquet_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
 
 
 def stored_batches(path: Path, columns: list[str] | None = None, rows: int = 4096) -> Iterator[pa.RecordBatch]:
-    """Yield the batches of a Parquet file; unless told not to buffer ahead, pyarrow keeps every part of it that it has read."""
+    """Yield the batches of a Parquet file; unless told not to buffer ahead, pyarrow keeps every part of it that it has read.
+
+    Raises:
+        UserError: as of `check_written`.
+    """
+    check_written(path)
     with pq.ParquetFile(path, pre_buffer=False) as file:
         yield from file.iter_batches(batch_size=rows, columns=columns)
 
@@ -108,7 +113,6 @@ def stored_rows(path: Path, columns: list[str] | None = None) -> Iterator[dict[s
 
 
 def read_table(path: Path, columns: list[str] | None = None) -> Any:
-    """Read a Parquet table; a missing one is a one-line error."""
-    if not path.is_file():
-        raise UserError(f"there is no '{path}'; run the stage that makes it first")
+    """Read a table of a stage's output; a missing one, or another than the stage wrote (`check_written`), is a one-line error."""
+    check_written(path)
     return pq.read_table(path, columns=columns, memory_map=True)

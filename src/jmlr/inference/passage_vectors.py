@@ -40,7 +40,7 @@ class PassageVectors:
         ]  # `index` read every byte
         sizes = [len(s) for s in shards]
         if sum(sizes) != count:
-            raise UserError(f"--vectors: vectors of {sum(sizes)} passages, but there are {count}; encode again")
+            raise UserError(f"--vectors: vectors of {sum(sizes)} passages, but there are {count}; encode them anew")
         for folder, shard in zip(folders, shards, strict=True):
             if shard.vectors.shape[1] != depth or (shard.offsets is not None) != tokens:
                 raise UserError(

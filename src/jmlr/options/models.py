@@ -45,11 +45,11 @@ class PretrainOptions(Closed):
     batch: Positive = option(32, "documents (causal) or sentence pairs (inverse_cloze) per step")
     max_tokens: Positive = option(512, "tokens of a document or passage; longer ones are cut and counted")
     learning_rate: Rate = option(2e-5, "of AdamW; a model from scratch wants 1e-3 and more")
-    matrix_learning_rate: Rate = option(0.0, "of Muon on the hidden matrices; 0: AdamW everywhere")
+    matrix_learning_rate: Rate = option(0.0, "causal: of Muon on the hidden matrices; 0: AdamW everywhere")
     weight_decay: Rate = option(0.01, "of AdamW")
     warmup_steps: Count = option(50, "linear warm-up; then linear decay to a twentieth")
-    context_weight: Rate = option(1.0, "loss weight of tokens outside a document's targets")
-    shuffle: bool = option(True, "draw documents at random; false: in their order (a curriculum)")
+    context_weight: Rate = option(1.0, "causal: loss weight of tokens outside a document's targets")
+    shuffle: bool = option(True, "causal: draw documents at random; false: in their order (a curriculum)")
     noise_words: Count = option(0, "inverse_cloze: up to this many random words on each side of the query")
     temperature: Rate = option(0.07, "inverse_cloze: of the contrastive softmax")
     colbert_depth: Count = option(
@@ -72,6 +72,16 @@ class PretrainOptions(Closed):
     def _one_budget(self) -> PretrainOptions:
         if self.epochs and self.tokens:
             raise ValueError("give either 'epochs' or 'tokens'")
+        return self
+
+    @model_validator(mode="after")
+    def _of_its_objective(self) -> PretrainOptions:
+        """Refuse what is of the other objective alone: its help begins with that objective's name."""
+        other = "inverse_cloze" if self.objective == "causal" else "causal"
+        for name, info in type(self).model_fields.items():
+            own, value = (info.description or "").startswith((f"{other}:", f"{other},")), getattr(self, name)
+            if name != "objective" and own and value != info.get_default(call_default_factory=True):
+                raise ValueError(f"{name} {value!r} with objective {self.objective}: only {other} has it; leave it out")
         return self
 
     @model_validator(mode="after")
@@ -98,7 +108,8 @@ class ModelOptions(Closed):
     @model_validator(mode="after")
     def _one_origin(self) -> ModelOptions:
         if bool(self.path) == (self.pretrain is not None):
-            raise ValueError("give either 'path' or 'pretrain'")
+            over = ", and a file over another takes its 'path' away by path: \"\", its 'pretrain' by pretrain: null"
+            raise ValueError(f"give either 'path' or 'pretrain'{over if self.path else ''}")
         return self
 
 

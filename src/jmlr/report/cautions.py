@@ -14,10 +14,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from jmlr.corpus.answers import letter
-from jmlr.report.finding import falls
+from jmlr.report.finding import falls, hits, points
 from jmlr.report.load import Job, Run
-from jmlr.report.pool import headline
+from jmlr.report.pool import change, headline
 
+STAYS = "loss_rank has not fallen"  # how that warning of a training begins
 FEWEST, NEARLY = 10, 0.9  # questions, and the share of them that makes an answer no choice
 
 
@@ -36,7 +37,7 @@ def cautions(run: Run) -> list[Caution]:
     for job in run.jobs:
         for text in job.manifest.get("warnings") or ():
             groups.setdefault((job.stage, job.origin, re.sub(r"[\d.,]+", "#", text)), []).append((job, text))
-    found = [Caution(_where(run, [job for job, _ in own]), own[0][1], len(own)) for own in groups.values()]
+    found = [Caution(_where(run, [job for job, _ in own]), _text(run, own), len(own)) for own in groups.values()]
     return [*(Caution("report", text) for text in [*falls(run), *one_sided(run)]), *found]
 
 
@@ -61,6 +62,20 @@ def one_sided(run: Run) -> Iterator[str]:
                     f"{system.title}, seed {seed}, chose option {letter(option)} for {times} of {len(chosen)} {split} questions, "
                     f"of which it is right for {right}: its accuracy says nothing of reading"
                 )
+
+
+def _text(run: Run, own: list[tuple[Job, str]]) -> str:
+    """Return the text of a warning; of a loss that stays, what the retriever learned by then, where that is beyond chance."""
+    job, text = own[0]
+    if not text.startswith(STAYS) or not job.origin:
+        return text
+    k, rows = hits(run, job.origin)
+    last = max((j.round for j, _ in own if j.round in rows), default=0)
+    gap = change(run, job.origin, "hit", k, (min(rows), last)) if last else None
+    if gap is None or not gap.beyond_zero or gap.value < 0:
+        return text
+    learned = f"hit@{k} rose by {points(gap)} from before training to after round {last}"
+    return f"{text.partition(';')[0]}, yet the retriever learned: {learned}. That loss says nothing against it"
 
 
 def unheard(run: Run) -> int:

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jmlr.runtime.errors import UserError
-from jmlr.runtime.manifest import NAME, read_manifest
+from jmlr.runtime.manifest import NAME, check_written, read_manifest
 
 COLUMNS = ("run", "system", "seed", "round", "dataset", "split", "metric", "k", "value", "low", "high", "n")
 ALL = "all"  # as a seed: pooled over seeds; as a dataset: the mean over datasets
@@ -294,9 +294,8 @@ def read_answers(path: Path) -> Answers:
 
 
 def read_parquet(path: Path, columns: Sequence[str] | None = None, filters: Any = None) -> pa.Table:
-    """Read columns of a Parquet file; raise UserError naming it if it is missing, damaged or lacks a column."""
-    if not path.is_file():
-        raise UserError(f"there is no '{path}'")
+    """Read columns of a Parquet file; raise UserError naming it if it is missing, damaged, another than the stage wrote, or lacks a column."""
+    check_written(path)
     try:
         missing = set(columns or ()) - set(pq.read_schema(path).names)
         if missing:

@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from jmlr.metrics import heading, names
+from jmlr.metrics import heading, metric, names
 from jmlr.report import cost, plots
 from jmlr.report.browse import browse
 from jmlr.report.calibration import calibrations
@@ -25,7 +25,7 @@ from jmlr.report.load import ALL, Job, Row, Run, System
 from jmlr.report.pool import headline, lookup, main_joint
 from jmlr.report.settings import HEADS, settings
 from jmlr.report.significance import Pair, p_value
-from jmlr.report.tables import apart, lines, verdict_line, verdicts
+from jmlr.report.tables import Beside, lines
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.stages import STAGES
 from jmlr.runtime.summary import duration
@@ -33,6 +33,10 @@ from jmlr.runtime.summary import duration
 MOST_HITS = 4  # columns of hit@k
 # Metrics that have their place in the page, or in results.csv alone; each other one is a column.
 PLACED = {"accuracy", "unparsed", "ece", "hit", "hit_change", "recall", "ndcg", "mrr", "answer_hit"}
+RETRIEVED, REASONED = (
+    {"ranked", "texts", "start"},
+    {"numbers", "passages", "found", "reference"},
+)  # what metrics are told
 
 
 def render(
@@ -46,6 +50,7 @@ def render(
     questions: bool,
     defaults: Mapping[str, Mapping[str, Any]],
     expected: Expected,
+    beside: Beside,
     pairs: list[Pair],
     judge: Path | None,
     review: dict[str, Any] | None,
@@ -63,10 +68,10 @@ def render(
         sentences=sentences(run),
         lines=lines(run, expected),
         expected=expected,
-        verdicts=verdicts(run, expected),
-        apart=apart(run, expected),
-        summary=verdict_line(run, expected),
-        beside=_beside(run, expected),
+        verdicts=beside.figures,
+        apart=beside.differences,
+        summary=beside.line,
+        elsewhere=_elsewhere(run, expected),
         pairs=pairs,
         colours={s.name: plots.colour(run, s.name) for s in run.systems},
         accuracy_plot=plots.accuracy_plot(run),
@@ -79,7 +84,7 @@ def render(
         **_told(run, defaults, questions=questions),
         calibrations=reliable,
         reliability_plot=plots.reliability_plot(run, reliable),
-        rationales=_rationales(run),
+        **{f"{what}_figures": _columns(run, what) for what in ("answers", "rationales")},
         judged=_judged(judge),
         review=review,
         titles={s.name: s.title for s in run.systems},
@@ -147,7 +152,7 @@ def _points(share: float) -> str:
     return f"{100 * share:+.1f}"
 
 
-def _beside(run: Run, expected: Expected) -> list[tuple[str, dict[str, Any]]]:
+def _elsewhere(run: Run, expected: Expected) -> list[tuple[str, dict[str, Any]]]:
     """Return the expected rows of systems that this run has not: (title, {dataset: value}), if any dataset is the run's."""
     names = dict.fromkeys([headline(run)[0], *(r.dataset for r in run.pooled if r.metric == "accuracy")])
     others = [s for s in expected.titles if s not in {system.name for system in run.systems}]
@@ -180,11 +185,12 @@ def _retrieval(run: Run) -> list[dict[str, Any]]:
     if len(chosen) > MOST_HITS:  # results.csv has them all
         chosen = [chosen[0], *chosen[1 - MOST_HITS :]]
     ks = [k for _, k in chosen]
-    more = {r.metric: None for r in run.pooled if r.k and r.metric not in PLACED}
+    others = {r.metric: r.k for r in run.pooled if r.metric not in PLACED and _of(r.metric) == "retrieval"}
+    more = [(name, depth) for name, k in others.items() for depth in (depths if k else [None])]
     chosen += [*(("ndcg", k) for k in depths), ("mrr", None), *(("hit_change", k) for k in ks[:1])]
-    chosen += [(name, k) for name in more for k in depths]
+    chosen += more
     heads = [*(f"hit@{k}" for k in ks), *(f"nDCG@{k}" for k in depths), "MRR", *(f"hit@{k}, change" for k in ks[:1])]
-    heads += [f"{heading(name)}, k = {k}" for name in more for k in depths]
+    heads += [f"{heading(name)}{f', k = {k}' if k else ''}" for name, k in more]
     return _by_round(run, chosen, heads, split)
 
 
@@ -207,11 +213,17 @@ def _by_round(run: Run, chosen: list[tuple[str, Any]], heads: list[str], split: 
     return found
 
 
-def _rationales(run: Run) -> tuple[list[str], list[tuple[Any, list[Row | None]]]]:
-    """Return the heads and, for each system that has any, its figures on rationales, and of metrics without a place of their own."""
+def _of(name: str) -> str:
+    """Return what a metric is of, by what it must be told: retrieval, rationales or answers."""
+    needed = {*metric(name)[1]}
+    return "retrieval" if needed & RETRIEVED else "rationales" if needed & REASONED else "answers"
+
+
+def _columns(run: Run, what: str) -> tuple[list[str], list[tuple[Any, list[Row | None]]]]:
+    """Return the heads and, for each system that has any, its figures of metrics without a place of their own."""
     dataset, split = headline(run)
     there = {r.metric for r in run.pooled if r.k is None and (r.dataset, r.split) == (dataset, split)}
-    chosen, found = [name for name in names() if name in there - PLACED], []
+    chosen, found = [name for name in names() if name in there - PLACED and _of(name) == what], []
     for system in run.systems:
         rows = [lookup(run, system.name, m, dataset=dataset, split=split) for m in chosen]
         if any(rows):

@@ -130,9 +130,22 @@ def apart(run: Run, expected: Expected) -> list[Apart]:
     return found
 
 
-def verdict_line(run: Run, expected: Expected) -> str:
-    """Say how the run stands beside what is expected, in one line; "" where nothing is."""
-    found, differences = verdicts(run, expected), apart(run, expected)
+@dataclass(frozen=True)
+class Beside:
+    """How the run stands beside what is expected: every figure, every difference, and both in one line ("" where nothing is expected)."""
+
+    figures: list[tuple[Row, Value, str]]
+    differences: list[Apart]
+    line: str
+
+    @classmethod
+    def of(cls, run: Run, expected: Expected) -> Beside:
+        """Hold a run against what is expected: once, for the page and the table."""
+        figures, differences = verdicts(run, expected), apart(run, expected)
+        return cls(figures, differences, _verdict_line(run, expected, figures, differences))
+
+
+def _verdict_line(run: Run, expected: Expected, found: list[tuple[Row, Value, str]], differences: list[Apart]) -> str:
     if not found and not differences:
         return f"Beside the expected values ({expected.source}): {expected.note}." if expected.note else ""
     all_verdicts = [v for *_, v in found] + [d.verdict for d in differences]
@@ -180,13 +193,13 @@ def _notes(run: Run) -> list[str]:
     ]
 
 
-def table_text(run: Run, expected: Expected | None = None) -> str:
-    """Return the table and the finding as plain text."""
+def table_text(run: Run, beside: str = "") -> str:
+    """Return the table and the finding as plain text; `beside`: the line of what is expected."""
     rows = [_heads(run), *(_cells(run, line) for line in lines(run))]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     text = [_text_row(row, widths) for row in rows]
     text.insert(1, "  ".join("-" * w for w in widths))
-    told = [*_notes(run), *([verdict_line(run, expected)] if expected else [])]
+    told = [*_notes(run), *([beside] if beside else [])]
     notes = [wrapped for note in told for wrapped in textwrap.wrap(note, WIDTH)]
     return "\n".join([*text, "", *notes]) + "\n"
 

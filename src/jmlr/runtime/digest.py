@@ -48,7 +48,10 @@ RECORDS = {
     *(
         f"jmlr.runtime.manifest:{name}"
         for name in (
+            "anew",
+            "check_written",
             "fingerprint",
+            "in_checkout",
             "list_outputs",
             "stage_output",
             "state_key",

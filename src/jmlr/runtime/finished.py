@@ -14,8 +14,9 @@ from pathlib import Path
 
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.files import existing
-from jmlr.runtime.manifest import NAME, belonging, read_manifest
+from jmlr.runtime.manifest import NAME, anew, belonging, in_checkout, read_manifest
 from jmlr.runtime.progress import say
+from jmlr.runtime.stages import STAGES
 from jmlr.runtime.validation import nearest
 
 OWN = re.compile(r"/seed\d+/")  # in the name of what a run made itself; no model on the hub has it
@@ -33,8 +34,8 @@ def finished(run: Path) -> str:
     return "; ".join(said if have["answer"] else ["no system of it is finished yet", *said])
 
 
-def unfinished(run: Path, what: str) -> UserError:
-    """Return what to say where a run lacks something: what, which systems are finished, and how to go on.
+def unfinished(run: Path, what: str, output: Path | None = None) -> UserError:
+    """Return what to say where a run lacks something: what, which systems are finished, and how to go on, or to make an output.
 
     Raises:
         UserError: there is no such folder, or it is no run's.
@@ -43,21 +44,17 @@ def unfinished(run: Path, what: str) -> UserError:
         raise UserError(f"--run: there is no '{run}'; runs here: {', '.join(f'results/{name}' for name in others)}")
     if not existing(run, "--run").is_dir() or not any(any(run.glob("*/" * n + NAME)) for n in range(1, DEEPEST)):
         raise UserError(f"--run: '{run}' is no run: it holds no stage's output; allowed: a folder such as results/demo")
-    return UserError(f"'{run}': {what}; {finished(run)}; {_go_on(run)}")
-
-
-def _go_on(run: Path) -> str:
-    own, file = (" --configfile FILE", " (FILE: the run's own)") if run.resolve().name != "demo" else ("", "")
-    return f"go on with `snakemake --cores all{own}` in the checkout{file}"
+    own, file = in_checkout(run)
+    fix = anew(output, run) if output else f"go on with `snakemake --cores all{own}` in the checkout{file}"
+    return UserError(f"'{run}': {what}; {finished(run)}; {fix}")
 
 
 def made(run: Path, output: Path) -> Path:
     """Return a stage's output of a run; raise UserError if it is not there, or lacks a file that its manifest lists."""
     if not (output / NAME).is_file():
-        raise unfinished(run, f"there is no '{output}' yet, or it was not copied")
+        raise unfinished(run, f"there is no '{output}' yet, or it was not copied", output)
     if lost := next((name for name in read_manifest(output)["outputs"] if not (output / name).exists()), ""):
-        fix = f"copy it again, or remove that folder and {_go_on(run)}"
-        raise UserError(f"'{output}' is not whole: it lacks '{lost}'; {fix}")
+        raise UserError(f"'{output}' is not whole: it lacks '{lost}'; copy it again, or {anew(output, run)}")
     return output
 
 
@@ -75,7 +72,8 @@ def model_of(run: Path, name: str) -> str:
     """
     place = belonging(run, name)
     if OWN.search(name) and not Path(place).exists():
-        raise unfinished(run, f"the model '{name}' is not there yet, or was not copied")
+        output = next((p for p in (run / name, *(run / name).parents) if p.name in STAGES), None)
+        raise unfinished(run, f"the model '{name}' is not there yet, or was not copied", output)
     if (Path(place) / NAME).is_file():
         made(run, Path(place))
     return place

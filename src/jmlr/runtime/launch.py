@@ -11,7 +11,11 @@ srun starts and which meet at the address that SLURM names. `--no-python` makes 
 
 from __future__ import annotations
 
+import json
+import os
 import shlex
+import time
+from pathlib import Path
 
 from jmlr.runtime.errors import UserError
 
@@ -50,3 +54,13 @@ def launch(*, gpus: int, nodes: int, threads: int, one: bool = False) -> str:
         shell = shlex.quote(MEET.format(nodes=nodes, each=each))
         return f"{words} srun --nodes={nodes} --ntasks={nodes} --ntasks-per-node=1 bash -c {shell} torchrun"
     return words if each == 1 else f"{words} torchrun --standalone --nproc-per-node={each} --no-python"
+
+
+def tell_torchrun(line: str) -> None:
+    """Leave the line that a rank ends with where torchrun looks: else its own traceback, which comes after it, is all that is last.
+
+    torchrun then ends with the line of the rank that failed first. Without torchrun nothing is done.
+    """
+    if file := os.environ.get("TORCHELASTIC_ERROR_FILE"):
+        more = {"py_callstack": line, "timestamp": str(int(time.time()))}
+        Path(file).write_text(json.dumps({"message": {"message": line, "extraInfo": more}}))

@@ -32,7 +32,7 @@ from jmlr.runtime.digest import chosen, counted, stage_digest, stage_parts
 from jmlr.runtime.energy import EnergyMeter
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.extras import DISTRIBUTION
-from jmlr.runtime.files import MANIFEST, files_below, fresh_directory, sha256
+from jmlr.runtime.files import MANIFEST, SAMPLED, files_below, fresh_directory, sampled_sha256, sha256
 from jmlr.runtime.progress import say
 
 PACKAGES = (DISTRIBUTION, "numpy", "torch", "transformers", "peft", "tokenizers", "datasets", "pyarrow", "snakemake")
@@ -63,12 +63,14 @@ def stage_output(
     with fresh_directory(out, lambda folder: written_by(stage, folder)) as folder:
         yield folder, notes
         spent = meter.spent()
+        files = {str(p.relative_to(folder)): p for p in sorted(folder.rglob("*")) if p.is_file()}
         content = {
             "stage": stage,
             "options": {k: v for o in options for k, v in o.model_dump(mode="json").items()},
             "seed": seed,
             "inputs": {k: {name: digest() for name, digest in v.items()} for k, v in held.items()},
-            "outputs": {str(p.relative_to(folder)): sha256(p) for p in sorted(folder.rglob("*")) if p.is_file()},
+            "outputs": {name: sha256(p) for name, p in files.items()},
+            "samples": {name: sampled_sha256(p) for name, p in files.items() if p.stat().st_size > SAMPLED},
             "code": stage_digest(stage, *options, **(variants or {})),
             "definitions": {
                 "chosen": chosen(*options, **(variants or {})),
@@ -120,13 +122,55 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return found
 
 
+def check_written(path: Path) -> None:
+    """Raise UserError where a file of a stage's output is missing, or is not the one that the manifest beside it lists.
+
+    A file of up to 1 MiB is read whole, a larger one as `sampled_sha256` does: opening takes no longer for a larger corpus. So of a
+    larger one is found: another size, another beginning, and for an Arrow or Parquet file, whose end says where its parts begin,
+    whatever moves those. Not found is a change between the pieces that moves nothing, such as two texts of one length that are
+    exchanged; nor any at all where an earlier version wrote the manifest, or there is none. `verify_outputs` reads all.
+    """
+    told = read_manifest(path.parent) if (path.parent / NAME).is_file() else {}
+    listed = told.get("outputs", {})
+    if not path.is_file():
+        raise UserError(
+            f"there is no '{path}'{f', which {NAME} beside it lists' if path.name in listed else ''}; {anew(path.parent)}"
+        )
+    known = told.get("samples", {}).get(path.name, listed.get(path.name))
+    if path.stat().st_size > SAMPLED and "samples" not in told:
+        return
+    if isinstance(known, str) and known != sampled_sha256(path):
+        raise UserError(f"'{path}' is not the one that {NAME} beside it lists; {anew(path.parent)}")
+
+
+def anew(output: Path, run: Path | None = None) -> str:
+    """Return how a stage's output is made anew, in words: a plain `snakemake` makes nothing that only finished outputs need.
+
+    run: the run that it belongs to, where its path does not say so.
+
+    >>> anew(Path("results/own/prepare"))[:85]
+    'make it with `snakemake --cores all --configfile FILE --force -- results/own/prepare`'
+    """
+    run, place = run or run_of(output), output.resolve()
+    if run is None or not place.is_relative_to(run.resolve()):
+        return "run the stage that makes it"
+    own, file = in_checkout(run)
+    target = Path("results", Path(os.path.abspath(run)).name, place.relative_to(run.resolve()))
+    return f"make it with `snakemake --cores all{own} --force -- {target}` in the checkout{file}"
+
+
+def in_checkout(run: Path) -> tuple[str, str]:
+    """Return what the `snakemake` of a run is given, and what that means; the demo's is given nothing."""
+    return (" --configfile FILE", " (FILE: the run's own)") if Path(os.path.abspath(run)).name != "demo" else ("", "")
+
+
 def verify_outputs(folder: Path, what: str, names: Sequence[str]) -> None:
     """Raise UserError, calling it `what`, if one of these files in a stage's output folder is not as the stage wrote it."""
     listed = read_manifest(folder).get("outputs", {})
     for name in names:
         if (folder / name).exists() and listed.get(name) != sha256(folder / name):
             raise UserError(
-                f"{what}: '{folder / name}' is damaged: its SHA-256 is not the one in {NAME} beside it; make it again"
+                f"{what}: '{folder / name}' is damaged: its SHA-256 is not the one in {NAME} beside it; {anew(folder)}"
             )
 
 

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from jmlr.options import AnswerOptions, EndpointOptions, ReadingOptions
 from jmlr.runtime.errors import UserError
-from jmlr.runtime.manifest import stage_output
+from jmlr.runtime.manifest import anew, stage_output
 from jmlr.runtime.progress import Progress, say, warn
 from jmlr.runtime.validation import one_line
 
@@ -63,7 +63,7 @@ def answer(
         found = _found(search, passages) if search else {}
         missing = next((r["id"] for r in records if found and r["id"] not in found), None)
         if missing is not None:
-            raise UserError(f"'{search}/candidates.parquet': question '{missing}' has no candidates; search again")
+            raise UserError(f"'{search}/candidates.parquet': question '{missing}' has no candidates; {anew(search)}")
         used = [found.get(r["id"], ([], [], [])) for r in records]
         progress = Progress("answer", len(records))
         table = (prepared, [u[0] for u in used])

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from jmlr.options import EvaluateOptions
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.files import existing
-from jmlr.runtime.manifest import stage_output
+from jmlr.runtime.manifest import anew, check_written, stage_output
 from jmlr.runtime.progress import say
 
 if TYPE_CHECKING:
@@ -88,7 +88,8 @@ def _read(path: Path, option: str, columns: list[str], optional: list[str]) -> l
     """Read a table's records; optional columns only where it has them."""
     import pyarrow.parquet as pq
 
-    names = set(pq.read_schema(existing(path, option)).names)
+    check_written(existing(path, option))
+    names = set(pq.read_schema(path).names)
     found = pq.read_table(path, columns=[*columns, *(c for c in optional if c in names)]).to_pylist()
     return [{**dict.fromkeys(optional), **record} for record in found]
 
@@ -101,7 +102,7 @@ def _check(answered: list[dict[str, Any]], questions: dict[str, Any], answers: P
         question = questions.get(a["question_id"])
         if question is None or question["answer"] != a["answer"] or question["split"] != a["split"]:
             where = f"{answers / 'answers.parquet'}: question '{a['question_id']}'"
-            raise UserError(f"{where} is not the one in --prepared; answer again")
+            raise UserError(f"{where} is not the one in --prepared; {anew(answers)}")
 
 
 def _concepts(answered: list[dict[str, Any]], questions: dict[str, Any], prepared: Path, name: str) -> Any:
@@ -142,7 +143,7 @@ def _searched(
     wanted = {q["id"] for q in (*gold, *worded)}
     for id in (q["id"] for q in asked if q["id"] in wanted - held.keys()):  # in the order of the table
         where = f"{search / 'candidates.parquet'}: question '{id}' of --prepared"
-        raise UserError(f"{where} has no candidates; search again")
+        raise UserError(f"{where} has no candidates; {anew(search)}")
     ranked = {q["id"]: held[q["id"]]["ids"] for q in (*gold, *worded)}
     rows = sorted({row for q in worded for row in held[q["id"]]["passages"]})
     texts = dict(zip(rows, StoredPassages.open(prepared).take(rows, ("text",)), strict=True)) if rows else {}

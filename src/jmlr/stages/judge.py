@@ -95,7 +95,7 @@ def _cases(
             raise UserError(f"--answers: none of system '{unknown[0]}' (given: {', '.join(answers)})")
         if different := set(answers[a]) ^ set(answers[b]):
             raise UserError(
-                f"systems '{a}' and '{b}': only one of them answered question '{min(different)}'; answer again"
+                f"systems '{a}' and '{b}': only one of them answered question '{min(different)}'; let both answer anew"
             )
         drawn = sorted(answers[a], key=lambda id: stream(0, "judge", id))
         for id in sorted(drawn[: options.judged_questions or None]):

@@ -101,9 +101,9 @@ def _files(read: Any, options: ReportOptions, wanted: Any, judge: Path | None, m
     from jmlr.report.page import render
     from jmlr.report.review.merge import read_result
     from jmlr.report.significance import pairs, significance_csv
-    from jmlr.report.tables import results_csv, table_markdown, table_text
+    from jmlr.report.tables import Beside, results_csv, table_markdown, table_text
 
-    tested = pairs(read)
+    tested, beside = pairs(read), Beside.of(read, wanted)
     page = render(
         read,
         title=options.title,
@@ -114,6 +114,7 @@ def _files(read: Any, options: ReportOptions, wanted: Any, judge: Path | None, m
         questions=options.browse and options.examples > 0,
         defaults=_defaults(),
         expected=wanted,
+        beside=beside,
         pairs=tested,
         judge=judge,
         review=read_result(options.review),
@@ -122,7 +123,7 @@ def _files(read: Any, options: ReportOptions, wanted: Any, judge: Path | None, m
         "results.csv": results_csv(read),
         "results.tex": results_tex(read, wanted),
         "significance.csv": significance_csv(tested),
-        "table.txt": table_text(read, wanted),
+        "table.txt": table_text(read, beside.line),
         "table.md": table_markdown(read),
         "report.html": page,
     }

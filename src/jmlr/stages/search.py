@@ -38,9 +38,8 @@ def search(
     Example:
         jmlr search --out my/search --prepared results/demo/prepare --index my/index --queries my/queries --candidates 50
     """
-    import pyarrow.parquet as pq
-
     from jmlr.corpus.stored_passages import StoredPassages
+    from jmlr.corpus.tables import read_table
 
     shard_of(shard)
     if bool(parts) == bool(index or queries) or bool(index) != bool(queries):
@@ -52,7 +51,7 @@ def search(
         options=[options],
     ) as (folder, notes):
         passages = StoredPassages.open(prepared)
-        questions = pq.read_table(prepared / "questions.parquet", columns=["id"])["id"].to_pylist()
+        questions = read_table(prepared / "questions.parquet", ["id"])["id"].to_pylist()
         if parts:
             scores, rows = _gather(parts, questions, min(options.candidates, len(passages)))
         else:
@@ -82,13 +81,13 @@ def _scan(
 def _gather(parts: list[Path], questions: list[str], candidates: int) -> tuple[Any, Any]:
     """Put the results of all shards together."""
     import numpy as np
-    import pyarrow.parquet as pq
 
+    from jmlr.corpus.tables import read_table
     from jmlr.topk import merge
 
     found: list[tuple[Any, Any]] = []
     for part in parts:
-        table = pq.read_table(existing(part / "candidates.parquet", "--parts"))
+        table = read_table(existing(part / "candidates.parquet", "--parts"))
         if table["question_id"].to_pylist() != questions:
             raise UserError(f"--parts '{part}': not a search for the questions of --prepared")
         scores = np.array(table["scores"].to_pylist(), np.float32).reshape(len(questions), -1)

@@ -54,7 +54,7 @@ class Watch:
                 self._warn(
                     "rank",
                     f"loss_rank has not fallen in {len(self._rank_losses)} steps ({first:.3f} to {last:.3f}); raise "
-                    "retriever_learning_rate, or lower sampling_temperature",
+                    "retriever_learning_rate, or lower sampling_temperature, unless the report shows that hit@k rises",
                 )
 
     def cut(self, prompter: Prompter, when: str) -> None:

@@ -74,7 +74,7 @@ def test_the_round_that_answers_is_chosen_on_dev_and_noted(run: Path) -> None:
 
 @pytest.mark.parametrize("options", [["fever", "rash"], {"A": "fever", "B": "rash"}])
 def test_options_are_a_list_or_an_object(run: Path, capsys: pytest.CaptureFixture[str], options: Any) -> None:
-    assert main(["ask", QUESTION, "--run", str(run), "--options", json.dumps(options)]) == 0
+    assert main(["ask", QUESTION, "--run", str(run), "--choices", json.dumps(options)]) == 0
     said = capsys.readouterr().out
     assert sorted(re.findall(r"%  ([AB]\. \w+)", said)) == ["A. fever", "B. rash"]
     assert said.count("\npassage ") + said.startswith("passage ") == 2
@@ -88,7 +88,7 @@ def test_a_passage_is_shown_as_it_was_read(run: Path, tmp_path: Path, capsys: py
         manifest["options"] |= {"llm_passage_tokens": 6, "llm_tokens": 70}
         manifest["notes"]["passages"] = 5
         file.write_text(json.dumps(manifest))
-        ask(QUESTION, run, "plain", options=["fever", "rash"])
+        ask(QUESTION, run, "plain", choices=["fever", "rash"])
     finally:
         file.write_text(kept)
     said = capsys.readouterr().out
@@ -116,7 +116,7 @@ def test_a_run_of_an_earlier_version_is_searched_with_queries_of_its_length(run:
 def test_what_was_found_before_training_and_after_stands_side_by_side(
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    ask(QUESTION, run, options=["fever", "rash"], compare=True)
+    ask(QUESTION, run, choices=["fever", "rash"], compare=True)
     said = capsys.readouterr().out
     assert said.index("== before training") < said.index("== after training") or "== before" in said
     with pytest.raises(UserError, match="the retriever of 'plain' that answers was not trained"):
@@ -137,7 +137,7 @@ def test_a_row_behind_a_server_is_asked_there(
     before = run / "retriever/seed0/r0/search"
     shown = toy_reading(question_prompt="{question}\n{options}\n")
     answer(run / "gpt/seed0/answer", run / "prepare", WRITTEN, shown, endpoint=settings, searches=[before], passages=1)
-    ask(QUESTION, run, "gpt", options={"A": "fever", "B": "rash"})
+    ask(QUESTION, run, "gpt", choices={"A": "fever", "B": "rash"})
     said = capsys.readouterr().out
     assert said.count("passage 1 ") == 1
     assert "answer: " in said
@@ -156,13 +156,13 @@ def test_a_question_far_from_the_corpus_is_said_to_be_so(
         return high.select(columns) if columns == ["scores"] else near(path, columns)
 
     monkeypatch.setattr(data, "read_table", read)
-    ask(QUESTION, run, "plain", options=["fever", "rash"])
+    ask(QUESTION, run, "plain", choices=["fever", "rash"])
     assert "far from the corpus: the best passage scores" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("options", [["fever"], {"A": "x", "B": "x"}, ["fever", ""], [["a"], "b"]])
 def test_options_that_are_none_are_one_line(run: Path, capsys: pytest.CaptureFixture[str], options: Any) -> None:
-    assert main(["ask", QUESTION, "--run", str(run), "--options", json.dumps(options)]) == 2
+    assert main(["ask", QUESTION, "--run", str(run), "--choices", json.dumps(options)]) == 2
     assert capsys.readouterr().err.count("\n") == 1
 
 
@@ -181,10 +181,14 @@ GO_ON = "go on with `snakemake --cores all --configfile FILE` in the checkout"
         (["jmlr"], f"'jmlr' with seed 0 is not trained yet; finished: plain seed0; {GO_ON}"),
         (["jmlr/seed0/r1/search"], "r1/search' yet, or it was not copied; finished: jmlr seed0, plain seed0"),
         (["jmlr/seed0/r1/index"], "there is no '"),
+        (["prepare"], "--force -- results/half/prepare` in the checkout (FILE: the run's own)"),
         (["jmlr/seed0/r1/encode/questions"], "there is no '"),
         (["jmlr/seed0/r1/train/adapter/adapter_model.safetensors"], "is not whole: it lacks 'adapter/adapter_model"),
         (["jmlr/seed0/r1/train/retriever"], "is not whole: it lacks 'retriever/"),
-        (["prepare/passages.parquet"], "is not whole: it lacks 'passages.parquet'; copy it again, or remove"),
+        (
+            ["prepare/passages.parquet"],
+            "is not whole: it lacks 'passages.parquet'; copy it again, or make it with `snakemake",
+        ),
         (["*"], "is no run: it holds no stage's output"),
     ],
 )
@@ -210,7 +214,7 @@ def test_an_empty_question_no_question_and_no_run_say_what_to_give(
         ([" ", "--run", str(run)], "QUESTION is empty"),
         ([], "arguments are required: QUESTION"),
         ([QUESTION], "--run: there is no 'results/demo'; runs here: results/mine"),
-        ([QUESTION, "--run", str(run), "--options", "A, B"], """JSON is such as '["a", "b"]' or"""),
+        ([QUESTION, "--run", str(run), "--choices", "A, B"], """JSON is such as '["a", "b"]' or"""),
     ):
         assert main(["ask", *given]) == 2
         assert said in capsys.readouterr().err

@@ -21,7 +21,7 @@ from jmlr.runtime.errors import UserError
 from jmlr.stages.fetch import fetch
 from jmlr.stages.prepare import prepare
 from jmlr.stages.train import train
-from toys import toy_reading, toy_retrieval, toy_training
+from toys import rewrite, toy_reading, toy_retrieval, toy_training
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +129,7 @@ def test_a_retrieval_set_that_is_written_is_read_back_the_same(tiny, tmp_path):
     grades = [[1 + i % 3] * len(q["gold_ids"]) for i, q in enumerate(asked.to_pylist())]
     place = asked.schema.get_field_index("gold_grades")
     asked = asked.set_column(place, asked.schema.field(place), pa.array(grades, pa.list_(pa.int32())))
-    pq.write_table(asked, tmp_path / "run/prepare/questions.parquet")
+    rewrite(tmp_path / "run/prepare/questions.parquet", asked)
     export(tmp_path / "out", tmp_path / "run", beir=True)
     assert (tmp_path / "out/qrels/test.tsv").read_text().startswith("query-id\tcorpus-id\tscore\n")
     prepared = {"questions": [{"dataset": "beir"}], "corpora": [{"corpus": "beir"}]}
@@ -173,7 +173,7 @@ def test_a_run_without_gold_or_without_prepare_is_one_line(tiny, tmp_path):
     shutil.copytree(tiny / "prepare", tmp_path / "run/prepare")
     asked = pq.read_table(tiny / "prepare/questions.parquet").to_pylist()
     bare = pa.Table.from_pylist([{**q, "gold_ids": [], "gold_grades": []} for q in asked])
-    pq.write_table(bare, tmp_path / "run/prepare/questions.parquet")
+    rewrite(tmp_path / "run/prepare/questions.parquet", bare)
     with pytest.raises(UserError, match="no question has a gold passage"):
         export(tmp_path / "out", tmp_path / "run", beir=True)
     with pytest.raises(UserError, match=r"--run: there is no '.*nowhere'"):
@@ -215,4 +215,4 @@ def test_a_question_is_not_asked_beyond_the_positions_of_the_model(run, tmp_path
     manifest["options"]["llm_tokens"] = 10**6
     file.write_text(json.dumps(manifest))
     with pytest.raises(UserError, match="llm_tokens 1000000 is more than the context of"):
-        ask("which?", tmp_path / "run", "closed", options=["a", "b"])
+        ask("which?", tmp_path / "run", "closed", choices=["a", "b"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from jmlr.corpus.stored_passages import COLUMNS, NAME, PER, SCHEMA, PassageRows, StoredPassages
+from jmlr.corpus.tables import read_table
+from jmlr.runtime import manifest
 from jmlr.runtime.errors import UserError
 
 COUNT = 3 * PER + 7
@@ -84,7 +87,9 @@ def test_a_file_cut_short_is_one_line(tmp_path: Path):
     whole = path.read_bytes()
     for length in (0, 7, len(whole) // 2, len(whole) - 1):
         path.write_bytes(whole[:length])
-        with pytest.raises(UserError, match=r"passages.arrow' is damaged or not whole .*; prepare again") as told:
+        with pytest.raises(
+            UserError, match=r"passages.arrow' is damaged or not whole .*; run the stage that makes it"
+        ) as told:
             StoredPassages.open(tmp_path)
         assert "\n" not in str(told.value)
 
@@ -95,7 +100,9 @@ def test_a_foreign_arrow_file_is_one_line(tmp_path: Path, columns: dict[str, Any
     table = pa.table(columns)
     with pa.OSFile(str(tmp_path / NAME), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
         writer.write_table(table)
-    with pytest.raises(UserError, match=r"holds no passages of `prepare`, or another version's; prepare again"):
+    with pytest.raises(
+        UserError, match=r"holds no passages of `prepare`, or another version's; run the stage that makes it"
+    ):
         StoredPassages.open(tmp_path)
 
 
@@ -109,7 +116,9 @@ def test_damaged_bytes_are_one_line_and_never_followed(tmp_path: Path):
     path.write_bytes(held)
     passages = StoredPassages.open(tmp_path)
     assert passages.take([PER], ["id"]) == [(f"p{PER}",)]
-    with pytest.raises(UserError, match=r"passages.arrow' is damaged or not whole .*; prepare again") as told:
+    with pytest.raises(
+        UserError, match=r"passages.arrow' is damaged or not whole .*; run the stage that makes it"
+    ) as told:
         passages.take([0], ["id"])
     assert "\n" not in str(told.value)
 
@@ -128,13 +137,14 @@ def test_all_rows_in_one_batch_are_refused_when_the_file_is_opened(tmp_path: Pat
     with pa.OSFile(str(tmp_path / NAME), "wb") as sink, pa.ipc.new_file(sink, SCHEMA) as writer:
         writer.write_batch(pa.RecordBatch.from_pylist(rows(COUNT), schema=SCHEMA))
     with pytest.raises(
-        UserError, match=f"is damaged or not whole .a batch has {COUNT} rows, more than {PER}.; prepare again"
+        UserError,
+        match=f"is damaged or not whole .a batch has {COUNT} rows, more than {PER}.; run the stage that makes it",
     ):
         StoredPassages.open(tmp_path)
 
 
 def test_a_missing_file_says_what_to_run(tmp_path: Path):
-    with pytest.raises(UserError, match=r"there is no '.*passages.arrow'; run the stage that makes it first"):
+    with pytest.raises(UserError, match=r"there is no '.*passages.arrow'; run the stage that makes it"):
         StoredPassages.open(tmp_path)
 
 
@@ -151,8 +161,81 @@ def test_passages_of_an_earlier_version_are_read_the_same_and_it_is_said_once(tm
     assert capsys.readouterr().err.count("was prepared by an earlier version") == 1
     whole = old.where.read_bytes()
     old.where.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(UserError, match=r"passages.parquet' is damaged or not whole .*; prepare again"):
+    with pytest.raises(UserError, match=r"passages.parquet' is damaged or not whole .*; run the stage that makes it"):
         StoredPassages.open(tmp_path / "old")
+
+
+def listed(folder: Path, files: dict[str, list[dict[str, str]]]) -> Path:
+    """Write passages and a manifest that lists them, as `prepare` does; large texts, so that the file is above 1 MiB."""
+    with manifest.stage_output(folder, "prepare", inputs={}) as (out, _):
+        for name, made in files.items():
+            if name == NAME:
+                write(out, made)
+            else:
+                pq.write_table(pa.Table.from_pylist(made), out / name)
+    return folder
+
+
+@pytest.mark.parametrize("length", [3, 600])
+def test_other_passages_than_the_manifest_lists_are_refused(tmp_path: Path, length: int):
+    """Fix: Hold the file against the manifest: else vectors and candidates are of other rows, without a word."""
+    made = rows(COUNT, length)
+    folder = listed(tmp_path / "results/own/prepare", {NAME: made})
+    size = (folder / NAME).stat().st_size
+    assert (size > 1 << 20) == (length == 600)
+    assert len(StoredPassages.open(folder)) == COUNT
+    others = {
+        "reversed": made[::-1],
+        "one dropped in the middle": made[: COUNT // 2] + made[COUNT // 2 + 1 :],
+        "one longer": [*made[:9], {**made[9], "text": made[9]["text"] + "and no more than this" * 4}, *made[10:]],
+    }
+    said = "make it with `snakemake --cores all --configfile FILE --force -- results/own/prepare`"
+    for what, other in others.items():
+        write(folder, other)
+        with pytest.raises(
+            UserError, match=r"passages.arrow' is not the one that manifest.json beside it lists"
+        ) as told:
+            StoredPassages.open(folder)
+        assert said in str(told.value), what
+        assert "\n" not in str(told.value)
+    write(folder, made)
+    assert len(StoredPassages.open(folder)) == COUNT
+
+
+def test_opening_reads_no_more_of_a_larger_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    folder = listed(tmp_path / "prepare", {NAME: rows(COUNT, 600)})
+    monkeypatch.setattr("jmlr.runtime.files.sha256", lambda path: pytest.fail(f"reads all of {path}"))
+    assert len(StoredPassages.open(folder)) == COUNT
+
+
+def test_a_file_that_the_manifest_lists_and_is_gone_is_no_earlier_versions_folder(tmp_path: Path):
+    made = rows(COUNT)
+    folder = listed(tmp_path / "results/demo/prepare", {NAME: made, "passages.parquet": made})
+    (folder / NAME).unlink()
+    with pytest.raises(UserError) as told:
+        StoredPassages.open(folder)
+    assert str(told.value).endswith(
+        f"there is no '{folder / NAME}', which manifest.json beside it lists; "
+        "make it with `snakemake --cores all --force -- results/demo/prepare` in the checkout"
+    )
+    earlier = listed(tmp_path / "earlier/prepare", {"passages.parquet": made})
+    assert len(StoredPassages.open(earlier)) == COUNT
+
+
+def test_a_manifest_of_an_earlier_version_has_no_samples_and_its_folder_is_read(tmp_path: Path):
+    folder = listed(tmp_path / "prepare", {NAME: rows(COUNT, 600)})
+    told = manifest.read_manifest(folder)
+    assert told.pop("samples").keys() == {NAME}
+    (folder / manifest.NAME).write_text(json.dumps(told))
+    assert len(StoredPassages.open(folder)) == COUNT
+
+
+def test_another_table_of_questions_than_the_manifest_lists_is_refused(tmp_path: Path):
+    folder = listed(tmp_path / "prepare", {"questions.parquet": rows(9)})
+    assert len(read_table(folder / "questions.parquet")) == 9
+    pq.write_table(pa.Table.from_pylist(rows(9)[::-1]), folder / "questions.parquet")
+    with pytest.raises(UserError, match=r"questions.parquet' is not the one that manifest.json beside it lists"):
+        read_table(folder / "questions.parquet")
 
 
 @pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="memory is told by Linux")

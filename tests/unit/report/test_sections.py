@@ -11,13 +11,15 @@ from dataclasses import replace
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from written_run import N
 
 from jmlr.endpoints.client import Client
 from jmlr.options import ReportOptions
-from jmlr.report import cost
+from jmlr.report import cost, page, tables
 from jmlr.report.calibration import calibrations
 from jmlr.report.finding import sentences
 from jmlr.report.load import read_run
+from jmlr.report.page import _of
 from jmlr.report.pool import pooled_rows
 from jmlr.report.significance import pairs, significance_csv
 from jmlr.runtime.errors import UserError
@@ -126,6 +128,37 @@ def test_an_expected_difference_wants_an_interval_beyond_zero_and_a_null_result_
     assert [row.split()[-1] for row in rows] == ["OK", "FAIL", "FAIL", "OK"], rows  # the second: a null result
     assert rows[3].startswith("JMLR RAG time of training, ratio")
     assert "2 OK, 0 OKISH, 2 FAIL. FAIL: RAG less Closed book, accuracy on made: +15.0" in page
+
+
+def test_the_expected_differences_are_computed_once_for_page_and_table(folders, tmp_path, monkeypatch):
+    """Fix: Take `Beside`: each difference is a bootstrap of thousands of draws."""
+    file, counted = tmp_path / "expected.yaml", []
+    file.write_text("source: s\ndifferences:\n  - {of: jmlr, to: rag, made: 45}\n")
+    apart = tables.apart
+    monkeypatch.setattr(tables, "apart", lambda *given: counted.append(1) or apart(*given))
+    page, line = made(folders, tmp_path, expected=file), "Beside the expected values (s): 1 OK"
+    assert len(counted) == 1
+    assert line in page
+    assert line in (tmp_path / "out/table.txt").read_text()
+
+
+def test_a_figure_stands_with_what_it_is_of(folders, tmp_path):
+    """Fix: Ask what a metric is told: only what is told of rationales is one of rationales."""
+    assert {_of(name) for name in ("accuracy", "ece")} == {"answers"}
+    assert {_of(name) for name in ("mrr", "hit", "hit_change", "answer_hit")} == {"retrieval"}
+    assert {_of(name) for name in ("umls_f", "citation_grounded", "citation_precision")} == {"rationales"}
+    page.PLACED.discard("mrr")
+    page.PLACED.discard("ece")
+    try:
+        for evaluation in folders.evaluations:
+            path = evaluation / "metrics.csv"
+            system, seed = evaluation.parts[-3], evaluation.parts[-2][4:]
+            path.write_text(path.read_text() + f"small,{system},{seed},0,made,test,ece,,0.125,,,{N}\r\n")
+        text = made(folders, tmp_path)
+    finally:
+        page.PLACED.update(("mrr", "ece"))
+    assert "Other figures of the answers" in text
+    assert '<h2 id="reasoning">' not in text
 
 
 def test_where_only_hits_are_expected_the_table_of_systems_has_no_column_of_dashes(folders, tmp_path):

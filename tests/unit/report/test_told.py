@@ -18,14 +18,16 @@ from written_run import N, metric_rows, values
 
 from jmlr.metrics import write_values
 from jmlr.options import Closed, ReportOptions, TrainOptions
-from jmlr.report.cautions import cautions
+from jmlr.report.cautions import STAYS, cautions
 from jmlr.report.finding import sentences
 from jmlr.report.load import COLUMNS, read_run
 from jmlr.report.pool import pooled_rows
 from jmlr.report.settings import HEADS, settings
 from jmlr.report.significance import p_value, pairs, significance_csv
+from jmlr.runtime.progress import forget_warnings, warned
 from jmlr.stages import report as stage
 from jmlr.stages.report import report
+from jmlr.training.watch import WINDOW, Watch
 
 
 def read(folders):
@@ -230,6 +232,27 @@ def test_warnings_of_all_jobs_are_told_once_with_where_they_came_from(folders, t
     assert '<a href="#warnings">2 warnings</a>' in page
     assert "3 questions are &lt;odd&gt;" in page
     assert "1 of the 24 jobs are of a time when warnings were not kept" in page
+
+
+def test_a_loss_that_stays_is_no_alarm_where_the_retriever_learned_beyond_chance(folders):
+    """Fix: Say what was learned: with hit@1 up by 40 points the advice to raise the rate is wrong."""
+    forget_warnings()
+    watch = Watch("train", 4 * WINDOW)
+    for _ in range(4 * WINDOW):
+        watch.look({"loss_rank": 0.69})
+    [told] = warned()
+    assert told.startswith(f"{STAYS} in ")
+    for folder in (f for f in folders.trainings if "jmlr" in f.parts and "r2" in f.parts):
+        change(folder, warnings=[told])
+    retrieve(folders, (0.1, 0.3, 0.5))
+    [caution] = cautions(read(folders))
+    assert "yet the retriever learned: hit@1 rose by 40.0 points (95 % interval of the difference +" in caution.text
+    assert "from before training to after round 2" in caution.text
+    assert "raise retriever_learning_rate" not in caution.text
+    for flat in ((0.5, 0.3, 0.5), (0.5, 0.5, 0.525), (0.9, 0.6, 0.3)):
+        retrieve(folders, flat)
+        [caution] = [c for c in cautions(read(folders)) if c.where.startswith("train")]
+        assert caution.text == told
 
 
 def test_what_is_invented_and_that_nothing_is_for_clinical_use_stand_beside_the_headline(folders, tmp_path):

@@ -53,7 +53,7 @@ EDITS = [  # what, module, old text, new text, exactly the kinds of job that run
     ("a word of a warning", "stages.train", "forgets what it knew", "forgets it all", set()),
     ("a word of a warning in a variable", "stages.encode", "of the passages fill", "of all passages fill", set()),
     ("a word of a warning of the reading check", "inference.reading_check", "is hardly likelier", "is not likelier", set()),
-    ("a word of an error", "corpus.tables", "run the stage that makes it first", "make it first", set()),
+    ("a word of an error", "corpus.stored_passages", "has no row", "lacks the row", set()),
     ("a word of an error in a variable", "inference.questions", "no question of split", "not a question of split", set()),
     ("a word of an error of topk", "topk.stored", "are of two kinds or depths", "differ", set()),
     ("a model card", "models.card", "Return", "def more() -> str:\n    return ''\n\n\n# Return", set()),
@@ -93,7 +93,7 @@ EDITS = [  # what, module, old text, new text, exactly the kinds of job that run
      {"pretrain retriever", "pretrain colbert"}),
     ("the contract of top-k", "topk.contract", "CONTRACT = 1", "CONTRACT = 2", SEARCHES),
     ("a file's format", "corpus.formats.json_lines", "def read(", "@same\ndef read(", {"fetch", "prepare", "prepare mirage"}),
-    ("a metric", "metrics.recall", "def recall(", "@same\ndef recall(", {"evaluate"}),
+    ("a metric", "metrics.recall", "def recall(", "@same\ndef recall(", {"evaluate", "report"}),
     ("the agreement of judges", "metrics.statistics.kappa", "def cohen_kappa(", "@same\ndef cohen_kappa(", {"judge"}),
     ("what a run reports", "report.cost", "\nfrom ", "\nprint()\nfrom ", {"report"}),
 ]  # fmt: skip

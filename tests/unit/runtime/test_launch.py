@@ -1,8 +1,11 @@
+import subprocess
+
 import pytest
 
 from jmlr.runtime.errors import UserError
-from jmlr.runtime.launch import launch
+from jmlr.runtime.launch import launch, tell_torchrun
 from jmlr.runtime.shards import shard_of, shard_rows
+from ranks import environment, torchrun
 
 
 def test_one_process_needs_no_launcher():
@@ -45,3 +48,19 @@ def test_shards_cover_every_row_once(rows, count):
 def test_a_wrong_shard_is_refused(text):
     with pytest.raises(UserError, match="--shard"):
         shard_of(text)
+
+
+def test_torchrun_ends_with_the_line_that_a_rank_ended_with(tmp_path):
+    """Fix: Leave the line where torchrun looks for it; its own traceback comes after what the ranks said."""
+    words = torchrun("pretrain", "--out", tmp_path / "out", "--prepared", tmp_path, "--seed", 0, "--stesp", 5)
+    done = subprocess.run(list(map(str, words)), capture_output=True, text=True, env=environment(), timeout=300)
+    assert done.returncode != 0
+    last = [line for line in done.stderr.splitlines() if line.strip("=- ")][-1]
+    assert "jmlr pretrain: unknown option --stesp (did you mean '--steps'?)" in last
+
+
+def test_without_torchrun_nothing_is_left_anywhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("TORCHELASTIC_ERROR_FILE", raising=False)
+    tell_torchrun("jmlr train: no")
+    assert list(tmp_path.iterdir()) == []

@@ -156,7 +156,7 @@ def test_what_cannot_be_answered_is_one_line_and_leaves_nothing(tiny, tmp_path, 
 def test_a_question_without_candidates_is_refused(tiny, candidates, tmp_path):
     table = pq.read_table(candidates / "candidates.parquet")
     pq.write_table(table.slice(0, 2), tmp_path / "candidates.parquet")
-    with pytest.raises(UserError, match="has no candidates; search again"):
+    with pytest.raises(UserError, match="has no candidates; run the stage that makes it"):
         run(tiny, tmp_path / "out", llm=str(tiny / "llm"), searches=[tmp_path], passages=2)
 
 

@@ -20,7 +20,7 @@ from jmlr.stages.encode import encode
 from jmlr.stages.index import index
 from jmlr.stages.search import search
 from jmlr.training.step import joint_step
-from toys import open_session, settings_of, toy_reading
+from toys import open_session, relist, rewrite, settings_of, toy_reading
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,8 @@ def earlier(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(tiny / "prepare", folder)
     (folder / stored_passages.NAME).unlink()
     table = pq.read_table(folder / "questions.parquet")
-    pq.write_table(table.drop_columns(["gold_rows"]), folder / "questions.parquet")
+    rewrite(folder / "questions.parquet", table.drop_columns(["gold_rows"]))
+    relist(folder, {stored_passages.NAME: None})
     return folder
 
 

@@ -11,7 +11,7 @@ from jmlr.config import Config, ConfigError
 from jmlr.inference.passage_losses import passage_losses
 from jmlr.training.reference import reference_step
 from jmlr.training.step import joint_step
-from toys import open_session, settings_of
+from toys import open_session, rewrite, settings_of
 
 LAST = "Question: Answer:"  # words that the tiny tokenizer knows
 
@@ -25,7 +25,7 @@ def explained(tiny, tmp_path_factory):
     table = pq.read_table(file)
     said = pq.read_table(folder / "prepare/passages.parquet")["text"].to_pylist()
     texts = pa.array([said[i % len(said)] if i % 2 == 0 else "" for i in range(len(table))])
-    pq.write_table(table.set_column(table.schema.get_field_index("explanation"), "explanation", texts), file)
+    rewrite(file, table.set_column(table.schema.get_field_index("explanation"), "explanation", texts))
     return folder
 
 
