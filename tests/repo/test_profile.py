@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 from pathlib import Path
 
 import yaml
@@ -22,3 +23,10 @@ def test_the_lines_for_the_papers_scale_ask_for_memory_and_time_of_rules_that_th
     assert all({"mem_mb", "runtime"} <= set(lines) for lines in asked["set-resources"].values())
     assert set(asked["set-threads"]) <= set(asked["set-resources"])
     assert all(" # " in line for line in block.splitlines()[1:]), "each line says why"
+
+
+def test_the_lines_for_the_papers_scale_are_those_that_the_plan_writes():
+    """Fix: Run: python docs/slurm/update.py."""
+    made = runpy.run_path(str(ROOT / "docs/slurm/update.py"))
+    assert (ROOT / "profiles/slurm/config.yaml").read_text() == made["profile"]()
+    assert f"jmlr plan {made['COMMAND']}" in re.sub(r"\n# ", " ", (ROOT / "profiles/slurm/config.yaml").read_text())

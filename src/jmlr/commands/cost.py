@@ -14,7 +14,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from jmlr.commands.plan import Sizes, costs, shape, shapes, total
+from jmlr.commands.plan import costs, total
+from jmlr.commands.sizes import Sizes, shape, shapes
 from jmlr.config import Config
 from jmlr.models.flops import Shape
 from jmlr.runtime.duration import duration
@@ -96,7 +97,13 @@ def _rates(speed: float) -> dict[str, dict[str, float]]:
     rates = {f"{what}_flops": share * speed for what, share in SHARES.items()}
     kinds = ("float32", "bfloat16", "int8")
     rates |= {f"{what}_{kind}_ops": 0.2 * speed for what in ("search", "maxsim") for kind in kinds}
-    rates |= {"start_s": 0.0, "disk_bytes_per_s": 5e8, "several_gpus": 1.0, "several_nodes": 1.0}
+    rates |= {
+        "start_s": 0.0,
+        "disk_bytes_per_s": 5e8,
+        "several_gpus": 1.0,
+        "several_nodes": 1.0,
+        "weight_bytes_per_s": 1e10,
+    }
     return {name: {"value": value} for name, value in rates.items()}
 
 
