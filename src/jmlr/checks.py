@@ -26,7 +26,7 @@ from jmlr.runtime.checkout import checkout_file
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.files import DAMAGED, files_below, matches
 from jmlr.runtime.misread import read_mapping
-from jmlr.runtime.preflight import files_of, located
+from jmlr.runtime.preflight import card_here, files_of, located, request_of
 from jmlr.together import refused, retriever_kinds, warned
 from jmlr.training.on_card import FineTuning, Need, Pretraining, too_large
 
@@ -236,24 +236,26 @@ def trainings(config: Config, llm: Shapes, retriever: Shapes) -> dict[str, Need]
     return found
 
 
-def check_cards(run: Run, jobs: Iterable[Any]) -> None:
-    """End the program with one line if a training can never fit the cards that its job is to get, as far as the profile says what they have.
+def check_cards(run: Run, jobs: Iterable[Any], *, local: bool) -> None:
+    """End the program with one line if a training can never fit the GPUs that its job is to get, as far as their memory is known.
 
     Args:
         run: the run
         jobs: Snakemake's that will run; resource `card_gb` of `train` and `pretrain` is a GPU's memory in 10^9 bytes
+        local: on this machine, whose driver is asked where there is no `card_gb`
     """
-    if os.environ.get("JMLR_DEVICE", "").startswith("cpu"):
+    trained = [job for job in jobs if job.name in ("train", "pretrain") and not job.is_norun]
+    if not trained or os.environ.get("JMLR_DEVICE", "").startswith("cpu"):
         return
-    needs: dict[str, Need] = {}
-    for job in jobs:
+    here, needs = card_here() if local else 0.0, trainings(run.config, *(2 * [_shapes(run)]))
+    for job in trained:
         asked = dict(job.resources.items())
-        card, cards = asked.get("card_gb"), asked.get("gpu")
-        if job.is_norun or job.name not in ("train", "pretrain") or not isinstance(card, int | float) or not cards:
-            continue
-        needs = needs or trainings(run.config, *(2 * [_shapes(run)]))
+        card = 1e9 * given if isinstance(given := asked.get("card_gb"), int | float) else here
         key = f"systems.{job.wildcards.system}" if job.name == "train" else f"models.{job.wildcards.model}"
-        if key in needs and (why := too_large(needs[key], int(cards) if needs[key].several else 1, 1e9 * card)):
+        need = needs.get(key) if card else None
+        if need is not None and (
+            why := too_large(need, max(1, request_of(job.name, asked).gpus) if need.several else 1, card)
+        ):
             sys.exit(f"{job.name}: {key}: {why}")
 
 

@@ -51,20 +51,25 @@ def fragment(
     asked += _models(run, sizes, known, rate, counted, gpu, llm)
     asked = sorted((a for a in asked if a.rule in counted), key=lambda a: list(counted).index(a.rule))
     yield "set-resources:"
-    for ask in asked:
-        nodes = sizes.nodes if ask.several and ask.gpus > sizes.gpus_per_node else 1
-        each = ask.gpus // nodes if ask.several else 1
-        wanted = {"gpu": str(ask.gpus)} if ask.gpus or ask.rule == "judge" else {}
-        if nodes > 1:
-            wanted |= {"nodes": str(nodes), "tasks": str(nodes), "tasks_per_gpu": "0", "mpi": "\"'srun'\""}
-        if card_gb and ask.rule in ("train", "pretrain"):
-            wanted["card_gb"] = f"{card_gb:g}"
-        wanted["mem_mb"] = str(1000 * math.ceil(MARGIN * max(1, each) * ask.held / 1e9))
-        wanted["runtime"] = str(60 * max(1, math.ceil(LONGER * ask.hours)))
-        yield f"  {ask.rule}: {{{', '.join(f'{k}: {v}' for k, v in wanted.items())}}} # {ask.why}"
+    yield from (f"  {ask.rule}: {{{_resources(ask, sizes, card_gb)}}} # {ask.why}" for ask in asked)
     named = {a.rule: THREADS * (-(-a.gpus // sizes.nodes) if a.several else 1) for a in asked if a.gpus}
     named |= {"search": threads}
     yield f"set-threads: {{{', '.join(f'{k}: {min(threads, named[k])}' for k in counted if k in named)}}} # of {threads} at most"
+
+
+def _resources(ask: Ask, sizes: Sizes, card_gb: float) -> str:
+    """Return what a job asks for, as Snakemake's resources."""
+    nodes = max(1, -(-ask.gpus // max(1, sizes.gpus_per_node))) if ask.several else 1
+    each = ask.gpus // nodes if ask.several else 1
+    gpus = each * nodes if ask.several else ask.gpus
+    wanted: dict[str, Any] = {"gpu": gpus} if gpus or ask.rule == "judge" else {}
+    if nodes > 1:
+        wanted |= {"nodes": nodes, "tasks": nodes, "tasks_per_gpu": 0, "mpi": "\"'srun'\""}
+    if card_gb and ask.rule in ("train", "pretrain"):
+        wanted["card_gb"] = max(1, int(card_gb))  # resources are whole numbers
+    wanted["mem_mb"] = 1000 * math.ceil(MARGIN * max(1, each) * ask.held / 1e9)
+    wanted["runtime"] = 60 * max(1, math.ceil(LONGER * ask.hours))
+    return ", ".join(f"{k}: {v}" for k, v in wanted.items())
 
 
 def _data(run: Config, sizes: Sizes, rate: dict[str, float]) -> Iterator[Ask]:
