@@ -64,12 +64,7 @@ def plan(
     Example:
         jmlr plan config/runs/paper-7b.yaml --corpus-passages 1000000 --all-questions 12000
     """
-    rates = rates or checkout_file("docs/slurm/rates.yaml")
-    known = read_mapping(rates, "--rates")
-    if not isinstance(known.get("devices"), dict):
-        raise UserError(f"--rates '{rates}': no mapping 'devices'; docs/slurm/rates.yaml has one")
-    if device not in known["devices"]:
-        raise UserError(f"--device '{device}'{nearest(device, known['devices'])}; rates: {rates}")
+    known = _known(rates or checkout_file("docs/slurm/rates.yaml"), device)
     sizes = Sizes(corpus_passages, all_questions, test_questions, question_options, fill, nodes, gpus_per_node)
     _check(sizes, card_gb, threads)
     run = read_config(*configs, what="CONFIGS")
@@ -79,15 +74,25 @@ def plan(
     if profile:
         print("\n".join(fragment(run, sizes, known, rates_of(known, device), lines, threads, card_gb, llm)))
     else:
-        lines.append(total(lines))
-        print(f"{'stage':10}{'jobs':>6}{'hours':>10}{'GPU hours':>11}{'GB':>10}")
-        for x in lines:
-            print(f"{x.stage:10}{x.jobs:>6}{x.hours:>10.2f}{x.gpu_hours:>11.2f}{x.bytes / 1e9:>10.2f}")
-        print("\n".join([*asked_of_servers(run, sizes), *(_memory(needs, sizes) if gpus_per_node else [])]))
+        print(
+            "\n".join(
+                [*_table(lines), *asked_of_servers(run, sizes), *(_memory(needs, sizes) if gpus_per_node else [])]
+            )
+        )
         for name, rate in {**known["devices"][device], **known["everywhere"]}.items():
             print(f"{name}: {float(rate['value']):.3g} {rate['unit']}; {rate['source']}")
     if card_gb:
         _refuse(needs, sizes, card_gb)
+
+
+def _known(rates: Path, device: str) -> dict[str, Any]:
+    """Read the rates; raise UserError where there are none of the device."""
+    known = read_mapping(rates, "--rates")
+    if not isinstance(known.get("devices"), dict):
+        raise UserError(f"--rates '{rates}': no mapping 'devices'; docs/slurm/rates.yaml has one")
+    if device not in known["devices"]:
+        raise UserError(f"--device '{device}'{nearest(device, known['devices'])}; rates: {rates}")
+    return known
 
 
 def _check(sizes: Sizes, card_gb: float, threads: int) -> None:
@@ -105,6 +110,16 @@ def _check(sizes: Sizes, card_gb: float, threads: int) -> None:
         given = f"--fill {s.fill:g}, --card-gb {card_gb:g}, --test-questions {s.test_questions}"
         given += f", --gpus-per-node {s.gpus_per_node}, --question-options {s.options}"
         raise UserError(f"{given}: allowed: a fill above 0 and up to 1, at least one option, the others 0 or more")
+
+
+def _table(lines: list[Line]) -> list[str]:
+    """Return the stages and their sum, a line each."""
+    head = f"{'stage':10}{'jobs':>6}{'hours':>10}{'GPU hours':>11}{'GB':>10}"
+    rows = [
+        f"{x.stage:10}{x.jobs:>6}{x.hours:>10.2f}{x.gpu_hours:>11.2f}{x.bytes / 1e9:>10.2f}"
+        for x in [*lines, total(lines)]
+    ]
+    return [head, *rows]
 
 
 def _memory(needs: dict[str, Need], sizes: Sizes) -> list[str]:
