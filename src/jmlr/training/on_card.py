@@ -1,7 +1,7 @@
 """What a training takes of a GPU by its options, what would make it less, and its refusal before a model is loaded.
 
 need = FineTuning(llm, None, TrainOptions(), ReadingOptions(), RetrievalOptions())
-need.on_a_card(4).total, need.less(4)        # bytes of each of four cards; {"gradient_checkpointing": OnCard(...), ...}
+need.on_a_card(4).total, need.less(4)        # bytes of each of four cards; {"gradient_checkpointing": 3.1e10, ...}
 
 What is certain (weights, gradients, moments) and does not fit is refused; an estimate with activations warns.
 """
@@ -152,28 +152,28 @@ def more_cards(shard: bool, cards: int) -> Iterator[tuple[str, int]]:
     yield f"shard_llm over {more} cards", more
 
 
-def less(need: Need, cards: int) -> dict[str, OnCard]:
-    """Return what takes less of a card, by the option: the least first."""
-    most = need.on_a_card(cards).total
-    found = {words: changed.on_a_card(n) for words, n, changed in need.changes(cards)}
-    return dict(sorted(((k, v) for k, v in found.items() if v.total < most), key=lambda item: item[1].total))
+def less(need: Need, cards: int, part: str = "total") -> dict[str, float]:
+    """Return the bytes of a card with each option that makes them less, the least first; `part`: "total" or "certain"."""
+    most = getattr(need.on_a_card(cards), part)
+    found = {words: getattr(changed.on_a_card(n), part) for words, n, changed in need.changes(cards)}
+    return dict(sorted(((k, v) for k, v in found.items() if v < most), key=lambda item: item[1]))
 
 
-def advice(need: Need, cards: int) -> str:
+def advice(need: Need, cards: int, part: str = "total") -> str:
     """Return what would take less of a card, in words, with the GB that each alone would come to."""
-    found = [f"{words} ({on.total / 1e9:.1f} GB)" for words, on in less(need, cards).items()]
+    found = [f"{words} ({size / 1e9:.1f} GB)" for words, size in less(need, cards, part).items()]
     return ", ".join(found) or "a smaller model"
 
 
 def too_large(need: Need, cards: int, card: float) -> str:
-    """Return why a training can never fit a card of so many bytes, and what would help; "" where it may fit."""
+    """Return why a training can never fit a card of so many bytes, and what makes that less; "" where it may fit."""
     found = need.on_a_card(cards)
     if found.certain <= card:
         return ""
     what = (
         f"weights, gradients and moments of AdamW are {found.certain / 1e9:.1f} GB, of {found.total / 1e9:.1f} in all"
     )
-    return f"{what}, and the GPU has {card / 1e9:.1f}; less: {advice(need, cards)}"
+    return f"{what}, and the GPU has {card / 1e9:.1f}; less: {advice(need, cards, 'certain')}"
 
 
 def hold_against(need: Need, cards: int, card: float, name: str) -> None:

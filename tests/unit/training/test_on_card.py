@@ -58,7 +58,8 @@ def test_what_would_help_is_named_with_what_it_comes_to_and_each_option_helps():
         "gradient_checkpointing", "train_precision bfloat16", "forward_tokens 2048", "llm_precision bfloat16", "llm_precision 4bit",
         "shard_llm over 4 cards", "shard_llm over 8 cards",
     }  # fmt: skip
-    assert all(on.total < need.on_a_card(4).total for on in found.values())
+    assert all(size < need.on_a_card(4).total for size in found.values())
+    assert "gradient_checkpointing" not in less(need, 4, "certain")  # weights stay as they are
     assert "llm_precision 4bit" not in less(tuning(shard_llm=True), 4)  # refused together
     every = Pretraining(Shape.of(LLAMA), PretrainOptions(matrix_learning_rate=0.01))
     assert not any(words.startswith("shard_llm") for words in less(every, 4))  # Muon needs whole matrices
