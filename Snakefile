@@ -52,6 +52,7 @@ rule all:
 
 
 onstart:
+    check_cards(checked_run, workflow.dag.needrun_jobs(), local=workflow.local_exec)
     check_jobs(
         workflow.dag.needrun_jobs(),
         local=workflow.local_exec,

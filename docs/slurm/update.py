@@ -1,4 +1,4 @@
-"""Put the tables of docs/slurm.md there: what the paper's run would submit, and how well the plan told measured runs.
+"""Put the tables of docs/slurm.md there, and the lines for the paper's corpora into profiles/slurm/config.yaml.
 
 .venv/bin/python docs/slurm/update.py
 """
@@ -6,12 +6,17 @@
 from __future__ import annotations
 
 import csv
+import io
+import re
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import yaml
 
+from jmlr.__main__ import main
 from jmlr.commands.config import read_config
-from jmlr.commands.plan import Sizes, costs, total
+from jmlr.commands.plan import costs, total
+from jmlr.commands.sizes import Sizes
 from jmlr.config import Config
 from jmlr.models.flops import Shape
 from jmlr.models.memory import Training
@@ -25,7 +30,13 @@ CARDS = (1, 4, 8)
 # 10,178 + 182,822 questions to train on, 1,272 + 1,273 and 4,183 + 6,150 to choose and test by: MedQA and MedMCQA.
 QUESTIONS, TESTED = 205_878, 5_456
 CORPUS = 25_000_000
-RUNS = HERE.parents[1] / "config/runs"
+ROOT = HERE.parents[1]
+RUNS, PROFILE = ROOT / "config/runs", ROOT / "profiles/slurm/config.yaml"
+# All corpora of the paper's run, 54 million passages of MEAN_TOKENS of 512 tokens, with the rows of its table.
+COMMAND = (
+    "config/runs/paper-13b.yaml config/runs/paper-others.yaml docs/slurm/corpora.yaml --corpus-passages 54000000"
+    f" --all-questions {QUESTIONS} --test-questions {TESTED} --fill 0.43 --profile"
+)
 MEAN_TOKENS = 221  # all of MedRAG's snippets (Xiong et al. 2024, arXiv 2402.13178)
 
 
@@ -76,7 +87,7 @@ def check_table() -> str:
         sizes = Sizes(**{k: float(record[k]) if k == "fill" else int(record[k]) for k in names})
         line = next(x for x in costs(run, sizes, rates, "cpu-thread") if x.stage == record["stage"])
         jobs = str(line.jobs) if line.jobs == int(record["jobs"]) else f"{line.jobs} (made: {record['jobs']})"
-        serial = len(run.systems) * len(run.seeds) if line.stage == "answer" else 1
+        serial = line.jobs if line.stage == "answer" else 1
         planned, size = f"{line.hours * serial * 3600:.0f}", f"{line.bytes / 1e6:.0f}"
         cells = [record["run"], line.stage, jobs, planned, record["seconds"], size, record["megabytes"]]
         rows.append(f"| {' | '.join(cells)} |")
@@ -109,6 +120,14 @@ def memory_table() -> str:
     return "\n".join(rows)
 
 
+def profile() -> str:
+    """Return profiles/slurm/config.yaml with its commented lines made anew by COMMAND."""
+    with redirect_stdout(io.StringIO()) as said:
+        main(["plan", *(str(ROOT / word) if word.endswith(".yaml") else word for word in COMMAND.split())])
+    lines = "".join(f"# {line}\n" for line in said.getvalue().splitlines())
+    return re.sub(r"^# set-resources:\n(?:#.*\n)+", lambda _: lines, PROFILE.read_text(), flags=re.M)
+
+
 def page() -> str:
     """Return docs/slurm.md with its tables made anew."""
     text = PAGE.read_text()
@@ -124,3 +143,4 @@ def page() -> str:
 
 if __name__ == "__main__":
     PAGE.write_text(page())
+    PROFILE.write_text(profile())

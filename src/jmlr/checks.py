@@ -9,19 +9,26 @@ What fields, filters and cuts leave of the data, `prepare` alone can say.
 from __future__ import annotations
 
 import gzip
+import os
 import re
+import sys
 import urllib.parse
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from jmlr.config import Config
+from jmlr.models.flops import Shape
+from jmlr.models.shapes import read_shape, shape_of_folder
 from jmlr.options import PretrainOptions, SourceOptions
+from jmlr.runtime.checkout import checkout_file
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.files import DAMAGED, files_below, matches
-from jmlr.runtime.preflight import files_of, located
+from jmlr.runtime.misread import read_mapping
+from jmlr.runtime.preflight import card_here, files_of, located, request_of
 from jmlr.together import refused, retriever_kinds, warned
+from jmlr.training.on_card import FineTuning, Need, Pretraining, too_large
 
 WILDCARD = re.compile(
     r"\{\s*[.\w]+\s*(,[^{}]*(\{[^{}]*\}[^{}]*)*)?\}"
@@ -203,3 +210,69 @@ def holds_text(path: Path) -> bool:
         raise UserError(f"'{path}' cannot be read: truncated, damaged or no gzip file; copy it again") from None
     except OSError as error:
         raise UserError(f"'{path}' cannot be read: {error.strerror}") from None
+
+
+Shapes = Callable[[str], Shape | None]
+
+
+def trainings(config: Config, llm: Shapes, retriever: Shapes) -> dict[str, Need]:
+    """Return what decides the memory of each training, by its key; without those of models whose shape is not known.
+
+    Args:
+        config: the run
+        llm: the shape of a language model by its name, and
+        retriever: the same of a retriever
+    """
+    found: dict[str, Need] = {}
+    for name, system in config.systems.items():
+        options, own = config.train_options(name), llm(system.llm) if system.rounds else None
+        if own is not None:
+            beside = retriever(system.retriever) if options.joint else None
+            found[f"systems.{name}"] = FineTuning(own, beside, options, config.reading_options(name), config.retrieval)
+    for name, made in ((k, m.pretrain) for k, m in config.models.items() if m.pretrain):
+        own = (llm if made.objective == "causal" else retriever)(name)
+        if own is not None:
+            found[f"models.{name}"] = Pretraining(own, made)
+    return found
+
+
+def check_cards(run: Run, jobs: Iterable[Any], *, local: bool) -> None:
+    """End the program with one line if a training can never fit the GPUs that its job is to get, as far as their memory is known.
+
+    Args:
+        run: the run
+        jobs: Snakemake's that will run; resource `card_gb` of `train` and `pretrain` is a GPU's memory in 10^9 bytes
+        local: on this machine, whose driver is asked where there is no `card_gb`
+    """
+    trained = [job for job in jobs if job.name in ("train", "pretrain") and not job.is_norun]
+    if not trained or os.environ.get("JMLR_DEVICE", "").startswith("cpu"):
+        return
+    here, needs = card_here() if local else 0.0, trainings(run.config, *(2 * [_shapes(run)]))
+    for job in trained:
+        asked = dict(job.resources.items())
+        card = 1e9 * given if isinstance(given := asked.get("card_gb"), int | float) else here
+        key = f"systems.{job.wildcards.system}" if job.name == "train" else f"models.{job.wildcards.model}"
+        need = needs.get(key) if card else None
+        if need is not None and (
+            why := too_large(need, max(1, request_of(job.name, asked).gpus) if need.several else 1, card)
+        ):
+            sys.exit(f"{job.name}: {key}: {why}")
+
+
+def _shapes(run: Run) -> Shapes:
+    """Return what tells the shape of a run's model by its name, without a library: from its folder, or as the plan knows it by its name."""
+    rates = checkout_file("docs/slurm/rates.yaml")
+    known = read_mapping(rates, "models").get("models", {}) if rates.is_file() else {}
+
+    def shape(name: str) -> Shape | None:
+        made = run.pretrained.get(name)
+        path = made.init if made else run.ready.get(name, "")
+        if path.startswith("model:"):
+            return shape(path.removeprefix("model:"))
+        if made and not path:
+            return read_shape({"vocab_size": made.vocab_size, "colbert_depth": made.colbert_depth, **made.architecture})
+        if Path(path).is_dir():
+            return shape_of_folder(Path(path))
+        return next((read_shape(about) for key, about in known.items() if f"/{path}".endswith(f"/{key}")), None)
+
+    return shape

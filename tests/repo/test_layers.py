@@ -17,7 +17,7 @@ ABOVE = {  # the files that stand above the rooms, and what each may import
     "__init__": set(),
     "config": {"options", "runtime"},
     "together": {"config", "options", "runtime", "corpus", "models"},
-    "checks": {"together", "config", "options", "runtime", "corpus"},
+    "checks": {"together", "config", "options", "runtime", "corpus", "models", "training"},
     "__main__": {"__init__", "config", "options", "runtime"},
     "warm": {"__main__", "runtime"},
 }

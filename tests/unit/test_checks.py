@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import gzip
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import yaml
 
-from jmlr.checks import checked
+from jmlr.checks import check_cards, checked
 from jmlr.commands.config import config as command
 from jmlr.config import Config, ConfigError
+from jmlr.runtime import preflight
 from jmlr.runtime.errors import UserError
+from jmlr.runtime.preflight import card_here
 
 CORPUS, EXAM = {"source": "mine", "file": "*.md"}, {"source": "mine", "file": "exam.csv", "split": "hash"}
 LLAMA = {"architecture": {"model_type": "llama"}}
@@ -205,3 +208,72 @@ def test_all_models_and_tokenizers_that_a_run_does_not_make_are_asked_for(mine: 
         "models.llm.path": "org/l",
         "models.retriever.path": "org/r",
     }
+
+
+# --------------------------------------------------------------------------------------------------------------- cards
+def job(name: str, card_gb: Any, gpu: int = 1, **wildcards: str) -> Any:
+    """Return a job as Snakemake has them."""
+    return SimpleNamespace(
+        name=name, is_norun=False, resources={"card_gb": card_gb, "gpu": gpu}, wildcards=SimpleNamespace(**wildcards)
+    )
+
+
+def paper(**changes: Any) -> Any:
+    models = {"llm": {"path": "meta-llama/Llama-2-70b-hf"}, "retriever": {"path": "bert-base-uncased"}}
+    systems = {"closed": CLOSED}
+    return checked({"models": models, "systems": systems, **changes}, contents=False)
+
+
+def test_a_card_that_the_profile_names_and_that_cannot_hold_a_training_ends_the_run_before_its_first_job(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    train = {"system": "closed"}
+    with pytest.raises(
+        SystemExit, match=r"train: systems.closed: weights, .* the GPU has 141.0; less: .*4bit"
+    ) as error:
+        check_cards(paper(), [job("search", 80), job("train", 141, **train)], local=False)
+    assert "\n" not in str(error.value)
+    check_cards(paper(), [job("train", 300, **train), job("train", None, **train)], local=False)
+    check_cards(paper(train={"shard_llm": True}), [job("train", 141, gpu=4, **train)], local=False)
+    monkeypatch.setenv("JMLR_DEVICE", "cpu")
+    check_cards(paper(), [job("train", 1, **train)], local=True)
+
+
+def test_the_driver_of_this_machine_is_asked_where_the_profile_names_no_card(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    driver = tmp_path / "nvidia-smi"
+    driver.write_text("#!/bin/sh\necho 24564\necho 81559\n")
+    driver.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr(preflight.importlib.metadata, "version", lambda _: "2.8.0")
+    train = job("train", None, gpu=0, system="closed")
+    check_cards(paper(), [train], local=True)  # no GPU here
+    monkeypatch.setattr(preflight, "gpus_here", lambda: 2)
+    assert card_here() == 81559 * 2**20
+    with pytest.raises(SystemExit, match=r"train: systems.closed: .* the GPU has 85.5"):
+        check_cards(paper(), [train], local=True)
+    check_cards(paper(), [train], local=False)
+    monkeypatch.setattr(preflight.importlib.metadata, "version", lambda _: "2.8.0+cpu")
+    check_cards(paper(), [train], local=True)
+    monkeypatch.setattr(preflight.importlib.metadata, "version", lambda _: "2.8.0")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    check_cards(paper(), [train], local=True)
+
+
+def test_the_same_of_models_that_the_run_makes_and_of_folders(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(
+        '{"model_type": "llama", "hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 32, '
+        '"num_attention_heads": 32, "vocab_size": 32000}'
+    )
+    models = {
+        "base": {"path": str(tmp_path)},
+        "llm": {"pretrain": {"init": "model:base"}},
+        "retriever": {"path": "unknown/retriever"},
+    }
+    run = paper(
+        models=models, prepare={"corpora": [CORPUS], "questions": [EXAM]}, sources={"mine": {"path": str(tmp_path)}}
+    )
+    with pytest.raises(SystemExit, match=r"pretrain: models.llm: weights, gradients and moments of AdamW are 107.8 GB"):
+        check_cards(run, [job("pretrain", 80, model="llm")], local=False)
+    check_cards(run, [job("pretrain", 141, model="llm"), job("train", 141, system="closed")], local=False)

@@ -5,7 +5,7 @@ import sys
 import time
 from pathlib import Path
 
-from jmlr.checks import checked
+from jmlr.checks import check_cards, checked
 from jmlr.config import ConfigError, words
 from jmlr.runtime.call import check_call, same_config
 from jmlr.runtime.digest import counted, stage_digest

@@ -14,7 +14,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from jmlr.commands.plan import Sizes, costs, shape, shapes, total
+from jmlr.commands.plan import costs, total
+from jmlr.commands.sizes import Sizes, path_of, shape, shapes
 from jmlr.config import Config
 from jmlr.models.flops import Shape
 from jmlr.runtime.duration import duration
@@ -40,30 +41,26 @@ def said_cost(run: Config, prepared: Path) -> Iterator[str]:
         run: the run
         prepared: its tables, as `prepare` made them
     """
-    try:
-        known = {
-            "models": shapes(m.path for m in run.models.values() if m.path),
-            "everywhere": {},
-            "devices": {"here": {}},
-        }
-    except UserError as error:
-        yield f"cost       not told: {error}"
-        return
     device, speed = _speed(run.train.train_precision)
-    known["devices"]["here"] = _rates(speed)
+    known: dict[str, Any] = {"everywhere": {}, "devices": {"here": _rates(speed)}}
     asked = pq.read_table(prepared / "questions.parquet", columns=["split", "options"]).to_pylist()
     tested = sum(q["split"] in run.answer.splits for q in asked)
     passages = pq.read_metadata(prepared / "passages.parquet").num_rows
     options = max((len(q["options"]) for q in asked), default=0)
     sizes = Sizes(passages, len(asked), tested, max(1, options), _fill(run, prepared), 1, 0)
-    lines = costs(run, sizes, known, "here")
+    try:
+        known["models"] = shapes(path_of(run, name) for name in run.models)
+        lines, memory = costs(run, sizes, known, "here"), _memory(run, known, device)
+    except UserError as error:
+        yield f"cost       not told: {error}"
+        return
     whole = total(lines)
     most = max(lines, key=lambda line: line.hours)
     cores = os.cpu_count() or 1
     seconds = 3600 * whole.hours + START_S * whole.jobs / cores
     yield (
         f"cost       about {duration(seconds)} on this machine ({device}), most of it {most.stage}: {whole.jobs} jobs, "
-        f"{_memory(run, known, device):.1f} GB of memory, {max(0.1, whole.bytes / 1e9):.1f} GB of disk"
+        f"{memory:.1f} GB of memory, {max(0.1, whole.bytes / 1e9):.1f} GB of disk"
     )
 
 
@@ -96,7 +93,13 @@ def _rates(speed: float) -> dict[str, dict[str, float]]:
     rates = {f"{what}_flops": share * speed for what, share in SHARES.items()}
     kinds = ("float32", "bfloat16", "int8")
     rates |= {f"{what}_{kind}_ops": 0.2 * speed for what in ("search", "maxsim") for kind in kinds}
-    rates |= {"start_s": 0.0, "disk_bytes_per_s": 5e8, "several_gpus": 1.0, "several_nodes": 1.0}
+    rates |= {
+        "start_s": 0.0,
+        "disk_bytes_per_s": 5e8,
+        "several_gpus": 1.0,
+        "several_nodes": 1.0,
+        "weight_bytes_per_s": 1e10,
+    }
     return {name: {"value": value} for name, value in rates.items()}
 
 

@@ -42,6 +42,7 @@ RECORDS = {
     "jmlr.runtime.job_options",
     "jmlr.runtime.validation",
     "jmlr.training.boards",
+    "jmlr.training.on_card",
     "jmlr.training.rounds:fall",
     "jmlr.training.watch",
     "jmlr.runtime.manifest:",

@@ -5,6 +5,7 @@ check_cluster([Request("train", "gpu", gpus=4)], sinfo())         # a partition,
 
 from __future__ import annotations
 
+import importlib.metadata
 import math
 import os
 import re
@@ -174,6 +175,21 @@ def check_machine(requests: Iterable[Request]) -> None:
 def gpus_here() -> int:
     """Return how many GPUs this machine shows, without loading anything that computes."""
     return len([p for p in Path("/dev").glob("nvidia*") if re.fullmatch(r"nvidia\d+", p.name)])
+
+
+def card_here() -> float:
+    """Return the bytes of the largest GPU here that torch computes on, as its driver tells; 0 where there is none."""
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES", "0") in ("", "-1", "NoDevFiles")
+    if hidden or os.environ.get("JMLR_DEVICE", "").startswith("cpu") or not gpus_here():
+        return 0.0
+    command = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+    try:
+        if importlib.metadata.version("torch").endswith("+cpu"):
+            return 0.0
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    except (OSError, subprocess.SubprocessError, importlib.metadata.PackageNotFoundError):
+        return 0.0
+    return max((float(n) for n in done.stdout.split() if n.isdigit()), default=0.0) * 2**20
 
 
 def check_cluster(requests: Iterable[Request], nodes: Iterable[Nodes]) -> None:

@@ -111,8 +111,10 @@ def _opened(table: Any, seed: int, options: PretrainOptions, fetched: list[Path]
     from jmlr.runtime.devices import device, has_bf16
     from jmlr.runtime.distributed import current
     from jmlr.runtime.seeds import seed_torch
+    from jmlr.training.on_card import check_pretraining
 
     where = device()
+    check_pretraining(where, options)
     shared = options.shard_llm and current().size > 1
     host = torch.device("cpu") if shared else where
     if options.init:
@@ -143,7 +145,10 @@ def _retriever(
     from jmlr.pretraining.retriever import pretrain_retriever
     from jmlr.runtime.devices import device
     from jmlr.runtime.seeds import seed_torch
+    from jmlr.training.on_card import check_pretraining
 
+    where = device()
+    check_pretraining(where, options)
     table = read_table(prepared / "passages.parquet", ["title", "text"]).to_pylist()
     passages = [passage_text(p["title"], p["text"]) for p in table]
     if options.init:
@@ -156,7 +161,7 @@ def _retriever(
         seed_torch(seed, "weights")
         encoder = fresh_model(options.architecture, tokenizer, options.embedding_std, causal=False)
         retriever = fresh_retriever(encoder, tokenizer, options.colbert_depth)
-    retriever = retriever.to(device())
+    retriever = retriever.to(where)
     figures = pretrain_retriever(
         retriever, passages, seed=seed, steps=options.steps, batch=options.batch, max_tokens=options.max_tokens,
         learning_rate=options.learning_rate, weight_decay=options.weight_decay, warmup_steps=options.warmup_steps,

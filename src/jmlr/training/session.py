@@ -30,6 +30,7 @@ from jmlr.runtime.progress import say, warn
 from jmlr.runtime.seeds import seed_torch
 from jmlr.training.budget import forward_tokens
 from jmlr.training.live import LiveCandidates
+from jmlr.training.on_card import check_fine_tuning
 from jmlr.training.optimiser import Group, make_optimiser
 from jmlr.training.step import StepSettings
 
@@ -70,6 +71,7 @@ class Session:
         vectors: folders of the passages' vectors, in order, where their encoder is not trained; none: passages are encoded.
         """
         where = devices.device()
+        check_fine_tuning(where, llm, retriever, options, reading, retrieval)
         model, tokenizer = adapted_llm(llm, previous, where, seed, options, reading)
         encoders = options.retriever_encoders
         trained = load_retriever(retriever, encoders=encoders, **retrieval.lengths).to(where) if retriever else None

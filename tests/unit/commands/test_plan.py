@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from pathlib import Path
@@ -13,9 +14,11 @@ import yaml
 from checkout import MINI, jobs_of
 from jmlr.__main__ import main
 from jmlr.commands.config import read_config
-from jmlr.commands.plan import Sizes, costs, jobs, plan, shape
+from jmlr.commands.plan import costs, jobs, plan
+from jmlr.commands.sizes import Sizes, shape
 from jmlr.config import Config
 from jmlr.models.flops import Shape, training_flops
+from jmlr.models.shapes import shape_of, shape_of_folder
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.stages import STAGES
 
@@ -248,5 +251,59 @@ def test_the_plan_tells_what_each_training_takes_of_a_card_and_ends_where_it_doe
     assert whole is not None
     assert float(whole[1]) > 4 * 69  # float32, as the file has it
     plan([file], **more, card_gb=141)
-    with pytest.raises(UserError, match=r"systems.jmlr: .* which a card of 80 GB does not hold; allowed: shard_llm"):
+    with pytest.raises(
+        UserError, match=r"--card-gb 80.* does not hold 1 of 1 trainings: systems.jmlr: .* less: "
+    ) as error:
         plan([file], **more, llm="Llama-2-70b-hf", card_gb=80)
+    said = dict(re.findall(r"([\w ]+) \(([\d.]+) GB\)", str(error.value)))
+    assert {"llm_precision 4bit", "llm_precision bfloat16", "shard_llm over 4 cards"} <= {k.strip() for k in said}
+    assert all(float(gb) < float(whole[1]) for gb in said.values())
+
+
+def planned(capsys, *arguments: str) -> str:
+    given = ["--corpus-passages", "1000", "--all-questions", "1000", "--test-questions", "100"]
+    assert main(["plan", *arguments, *given]) == 0
+    return capsys.readouterr().out
+
+
+def test_each_retriever_of_a_run_is_counted_with_its_own_vectors():
+    run = read_config(ROOT / "config/runs/openstax.yaml")
+    lines = {x.stage: x for x in costs(run, Sizes(1000, 10, 5, 4, 1.0, 1, 0), RATES, "cpu-thread")}
+    minilm, own = np.zeros((1000, 384), np.float32), np.zeros((1000, 192), np.float32)
+    asked = 10 * 4 * (384 * (1 + 4 * 2) + 192 * (1 + 2))  # before training, and after each of two rounds
+    assert lines["encode"].bytes == minilm.nbytes + own.nbytes + asked  # only query encoders are trained
+
+
+def test_a_colbert_on_this_machine_is_planned_as_one(tmp_path):
+    folder = tmp_path / "colbert"
+    (folder / "1_Dense").mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps(RATES["models"]["bert-base-uncased"]))
+    (folder / "config_sentence_transformers.json").write_text('{"model_type": "ColBERT"}')
+    (folder / "modules.json").write_text(
+        json.dumps([{"type": "x.Transformer", "path": ""}, {"type": "x.Dense", "path": "1_Dense"}])
+    )
+    (folder / "1_Dense/config.json").write_text('{"in_features": 768, "out_features": 96}')
+    assert shape_of_folder(folder).colbert_depth == 96
+    assert shape_of(str(folder)) == shape_of_folder(folder)
+
+
+def test_every_training_that_does_not_fit_is_named_and_what_retrievers_take_is_counted(capsys):
+    files = [ROOT / "config/runs/paper-13b.yaml", ROOT / "config/runs/paper-others.yaml"]
+    with pytest.raises(UserError) as error:
+        plan(files, corpus_passages=1000, all_questions=1000, card_gb=40)
+    said, told = str(error.value), capsys.readouterr().out
+    assert "\n" not in said
+    assert {"systems.rag", "systems.jmlr", "models.llm_corpus"} <= set(re.findall(r"[\w]+\.\w+", said))
+    takes = {k: float(v) for k, v in re.findall(r"^(\S+): ([\d.]+) GB of a card", told, re.M)}
+    assert takes["systems.jmlr"] > takes["systems.rag"] + 16 * 0.109  # ColBERTv2, trained in full
+
+
+def test_a_card_without_gpus_is_no_silent_plan(capsys):
+    given = ["--corpus-passages", "10", "--all-questions", "10", "--gpus-per-node", "0", "--card-gb", "80"]
+    assert main(["plan", str(ROOT / MINI), *given]) == 2
+    assert "--card-gb 80 with --gpus-per-node 0: there is no card" in capsys.readouterr().err
+
+
+def test_more_gpus_than_texts_in_a_batch_are_said(capsys):
+    text = planned(capsys, str(ROOT / "config/runs/paper-7b.yaml"), "--nodes", "8")
+    assert "the batch is less than 32 GPUs, which such a run refuses" in text
