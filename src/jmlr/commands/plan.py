@@ -263,8 +263,7 @@ def costs(run: Config, sizes: Sizes, known: dict[str, Any], device: str, llm: st
     each = {"float32": 4.0, "bfloat16": 6.0, "int8": 5.0}[run.index.storage]
     hours = 2 * each * depth * held / rate["disk_bytes_per_s"] / 3600 * indexed
     lines["index"] = Line("index", count["index"], hours, 0.0, each * depth * held * indexed)
-    scan = rate[f"{'maxsim' if base.colbert_depth else 'search'}_{run.index.storage}_ops"]
-    hours = 2.0 * sought * held * depth / scan / 3600 * found
+    hours = _search_s(run, s, (many, few, depth), bool(base.colbert_depth), rate) / 3600 * found
     rows = 2 * s.questions * run.search.candidates * 32.0
     lines["search"] = Line("search", count["search"], hours / run.shards, 0.0, rows * found)
 
@@ -280,6 +279,26 @@ def costs(run: Config, sizes: Sizes, known: dict[str, Any], device: str, llm: st
     hours = flops * s.test_questions * seeds / rate["read_flops"] / 3600 + count["answer"] * start
     lines["answer"] = Line("answer", count["answer"], hours / len(run.systems) / seeds, hours * one_gpu)
     return list(lines.values())
+
+
+def _search_s(
+    run: Config, sizes: Sizes, vectors: tuple[float, float, int], late: bool, rate: dict[str, float]
+) -> float:
+    """Return the seconds of one search of all passages, in all shards together.
+
+    vectors: (of a passage, of a query, their depth); late: token vectors, in a large index searched in two steps.
+    """
+    (many, few, depth), options, storage = vectors, run.search, run.index.storage
+    all_pairs = 2.0 * depth * sizes.passages * sizes.questions  # operations, of one vector each
+    inner_product, maxsim = rate[f"search_{storage}_ops"], rate[f"maxsim_{storage}_ops"]
+    if not late:
+        return all_pairs * many * few / inner_product
+    small = sizes.passages <= options.exhaustive_passages or sizes.questions <= options.recall_sample
+    if options.exhaustive or small:
+        return all_pairs * many * few / maxsim
+    reranked = min(1.0, run.shards * options.rerank_count / sizes.passages)
+    sampled = options.recall_sample / sizes.questions
+    return all_pairs * (1 / inner_product + many * few * (reranked + sampled) / maxsim)
 
 
 def _training(

@@ -317,6 +317,11 @@ class MaxSimIndex:
         return dict(self._provenance)
 
     @property
+    def checksum(self) -> str | None:
+        """Of the index on disk that this is, or a part of; None if it lies on none."""
+        return self._saved.checksum if self._saved else None
+
+    @property
     def last_counts(self) -> tuple[int, int]:
         """(query, passage) pairs that the last search's scan nominated, and pairs that were scored in float64."""
         return self._counts
