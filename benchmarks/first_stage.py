@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 from token_vectors import token_vectors
 
-from jmlr.topk.two_steps import means
+from jmlr.topk import MaxSimIndex
+from jmlr.topk.two_steps import lift_of, means, passage_vectors
 
 BEST, FIRST = 30, (30, 100, 300, 1000, 3000)
 CLUSTERS, ITERATIONS, CENTROIDS, SAMPLE = (2, 4, 8), 5, 1024, 50_000
@@ -75,15 +76,13 @@ def learned(tokens: Array, offsets: Array, mean: Array) -> Array:
     """Return the passages' means times W [D, D], by ridge regression of MaxSim on them; the questions are passages' own tokens."""
     rng = np.random.default_rng(0)
     exact, rows, wanted = maxsim_of(tokens, offsets), [], []
-    for passage in rng.choice(len(mean), min(200, len(mean)), replace=False):
+    for passage in rng.choice(len(mean), min(100, len(mean)), replace=False):
         own = tokens[offsets[passage] : offsets[passage + 1]]
-        q = own[rng.choice(len(own), min(32, len(own)), replace=False)]
+        q = own[rng.choice(len(own), 32)]
         scores = exact(q)
-        near = np.argsort(-scores)[1:200]
-        others = rng.choice(len(mean), 200)
-        for kind in (near, others):
-            rows.append(np.einsum("d,ne->nde", q.mean(0), mean[kind] - mean[kind].mean(0)).reshape(len(kind), -1)[::8])
-            wanted.append((scores[kind] - scores[kind].mean())[::8] / len(q))
+        near = np.argsort(-scores)[1:200:8]
+        rows.append(np.einsum("d,ne->nde", q.mean(0), mean[near] - mean[near].mean(0)).reshape(len(near), -1))
+        wanted.append((scores[near] - scores[near].mean()) / len(q))
     x, y = np.concatenate(rows), np.concatenate(wanted)
     start = np.eye(mean.shape[1], dtype=np.float32).reshape(-1)
     start *= float((x @ start) @ y) / float((x @ start) @ (x @ start))
@@ -119,6 +118,13 @@ def ways(tokens: Array, offsets: Array) -> Iterator[tuple[str, float, Score]]:
         lambda q: mean @ unit(q - middle).sum(0),
     )
     yield "mean times W, learned", 1, product_with(learned(tokens, offsets, mean))
+    lift = lift_of(MaxSimIndex.build(tokens, offsets))
+    first = passage_vectors(tokens, offsets, lift)
+    yield (
+        f"mean and a number more, weights {lift[0]:g} and {lift[1]:g}: `jmlr.topk.two_steps`",
+        1,
+        lambda q: first[:, :-1] @ q.mean(0) + first[:, -1],
+    )
     for count in CLUSTERS:
         held = [clusters(tokens[a:b], count) for a, b in itertools.pairwise(offsets)]
         vectors, cuts = np.concatenate(held), np.concatenate([[0], np.cumsum([len(h) for h in held])])

@@ -37,7 +37,8 @@ struct Worker {
   std::vector<CandidateList> lists;  // by query
   PassageScan::Scratch coarse;
   PassageScan::Scratch fine;  // large enough for any query alone
-  std::vector<double> best;   // exact maxima, by token
+  std::vector<double> best;    // exact maxima, by token
+  std::vector<float> decoded;  // of a passage, where the codes are all there is
   SearchCounts counts;
 };
 
@@ -58,7 +59,8 @@ class GroupSearch {
         coarse_(index, lifts(max_norm_) ? Storage::float32 : index.storage, options.kernels, tokens, starts, count,
                 max_norm_),
         selection_(options.selection),
-        copies_(selection_.restricts() ? nullptr : index.copies),  // an original may be left out and its copy not
+        // With a selection an original may be left out and its copy not; of codes alone none are looked for.
+        copies_(selection_.restricts() || index.vectors == nullptr ? nullptr : index.copies),
         floors_(new std::atomic<float>[count]),
         ways_(count, Way::scan) {
     std::vector<size_t> allowed(count, index.passages);
@@ -191,8 +193,9 @@ class GroupSearch {
     const ExactQuery& query = queries_[q];
     const auto first = static_cast<size_t>(index_.offsets[passage]);
     const auto rows = static_cast<size_t>(index_.offsets[passage + 1]) - first;
+    if (index_.vectors == nullptr) worker.decoded.resize(rows * index_.dim);
     std::fill_n(worker.best.data(), query.width, -std::numeric_limits<double>::infinity());
-    max_dots_(query.values.data(), query.width, index_.vectors + first * index_.dim, rows, index_.dim,
+    max_dots_(query.values.data(), query.width, originals(index_, first, rows, worker.decoded.data()), rows, index_.dim,
               worker.best.data());
     double sum = 0.0;
     for (size_t t = 0; t < query.tokens; ++t) sum += worker.best[t];

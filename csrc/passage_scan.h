@@ -17,6 +17,20 @@ struct Interval {
   float low, high;  // the contract's score lies in between
 };
 
+// What decides of rows [first, first + count), [count, dim]: where it lies, or decoded into `room`. A value of int8 is
+// its digit, less the 128 that it is stored with, times the row's scale, rounded once.
+inline const float* originals(const MaxSimView& index, size_t first, size_t count, float* room) {
+  if (index.vectors != nullptr) return index.vectors + first * index.dim;
+  const size_t stride = code_stride(Storage::int8, index.dim);
+  for (size_t r = 0; r < count; ++r) {
+    const uint8_t* const codes = index.codes + (first + r) * stride;
+    const float scale = index.scale[first + r];
+    float* const out = room + r * index.dim;
+    for (size_t d = 0; d < index.dim; ++d) out[d] = static_cast<float>(static_cast<int>(codes[d]) - 128) * scale;
+  }
+  return room;
+}
+
 // Token rows against the tokens of some queries by the scan of one storage: for every passage the sum of the maxima.
 class PassageScan {
  public:
@@ -51,12 +65,15 @@ class PassageScan {
 
   struct Scratch {
     AlignedBuffer<float> scores;  // [kTileRows, panel width]
-    AlignedBuffer<float> lifted;  // [kTileRows, dim], of rows that a scan would take for zero
+    AlignedBuffer<float> lifted;   // [kTileRows, dim], of rows that a scan would take for zero
+    AlignedBuffer<float> decoded;  // [kTileRows, dim], where the codes are all there is
     AlignedBuffer<float> peaks;   // [panels, panel width]: maxima over the passage that is being read
     std::vector<double> sums;     // [passages that end in the tile, queries]
   };
   Scratch scratch() const {
-    return {AlignedBuffer<float>(kTileRows * width_), AlignedBuffer<float>(lifted_ ? kTileRows * index_.dim : 0),
+    const size_t tile = kTileRows * index_.dim;
+    return {AlignedBuffer<float>(kTileRows * width_), AlignedBuffer<float>(lifted_ ? tile : 0),
+            AlignedBuffer<float>(index_.vectors == nullptr ? tile : 0),
             AlignedBuffer<float>(block_.panels().size() * width_), std::vector<double>(kTileRows * count_)};
   }
 
@@ -70,8 +87,8 @@ class PassageScan {
       const size_t opened = first;
       while (first < last && static_cast<size_t>(index_.offsets[first + 1]) <= row + count) ++first;
       std::fill_n(scratch.sums.data(), (first - opened) * count_, 0.0);
-      if (lifted_) lift_(index_.vectors + row * index_.dim, count * index_.dim, scratch.lifted.data());
-      for (size_t p = 0; p < block_.panels().size(); ++p) scan_tile(scratch, p, row, count, opened, first);
+      const RowBlock rows = rows_at(scratch, row, count);
+      for (size_t p = 0; p < block_.panels().size(); ++p) scan_tile(scratch, p, rows, row, opened, first);
       for (size_t passage = opened; passage < first; ++passage) {
         found(passage, scratch.sums.data() + (passage - opened) * count_);
       }
@@ -105,22 +122,23 @@ class PassageScan {
     return scales;
   }
 
-  RowBlock rows_at(const Scratch& scratch, size_t first, size_t count) const {
-    if (lifted_) return {scratch.lifted.data(), index_.dim * sizeof(float), count, nullptr};
+  RowBlock rows_at(Scratch& scratch, size_t first, size_t count) const {
     if (storage_ == Storage::float32) {
-      return {index_.vectors + first * index_.dim, index_.dim * sizeof(float), count, nullptr};
+      const float* rows = originals(index_, first, count, scratch.decoded.data());
+      if (lifted_) lift_(rows, count * index_.dim, scratch.lifted.data());
+      return {lifted_ ? scratch.lifted.data() : rows, index_.dim * sizeof(float), count, nullptr};
     }
     const size_t stride = code_stride(storage_, index_.dim);
     return {index_.codes + first * stride, stride, count, index_.scale != nullptr ? index_.scale + first : nullptr};
   }
 
-  // Panel p against rows [row, row + count), in which passages [opened, closed) end.
-  void scan_tile(Scratch& scratch, size_t p, size_t row, size_t count, size_t opened, size_t closed) const {
+  // Panel p against `rows` from number `row` on, in which passages [opened, closed) end.
+  void scan_tile(Scratch& scratch, size_t p, const RowBlock& rows, size_t row, size_t opened, size_t closed) const {
     const QueryPanel& panel = block_.panels()[p].view;
     float* peaks = scratch.peaks.data() + p * width_;
     {
       const SubnormalsAreZero environment;
-      kernel_.scan(panel, rows_at(scratch, row, count), scratch.scores.data());
+      kernel_.scan(panel, rows, scratch.scores.data());
     }
     size_t done = 0;
     for (size_t passage = opened; passage < closed; ++passage) {
@@ -133,7 +151,7 @@ class PassageScan {
       std::fill(peaks, peaks + width_, kNoFloor);
       done = upto;
     }
-    raise_(scratch.scores.data() + done * panel.width, count - done, panel.width, peaks);
+    raise_(scratch.scores.data() + done * panel.width, rows.count - done, panel.width, peaks);
   }
 
   const MaxSimView& index_;

@@ -261,6 +261,7 @@ def costs(run: Config, sizes: Sizes, known: dict[str, Any], device: str, llm: st
     lines["encode"] = Line("encode", count["encode"], hours / run.shards, hours * one_gpu, vectors)
     # bytes of a coordinate: the originals, and codes
     each = {"float32": 4.0, "bfloat16": 6.0, "int8": 5.0}[run.index.storage]
+    each -= 4.0 * bool(base.colbert_depth and not run.index.originals)
     hours = 2 * each * depth * held / rate["disk_bytes_per_s"] / 3600 * indexed
     lines["index"] = Line("index", count["index"], hours, 0.0, each * depth * held * indexed)
     hours = _search_s(run, s, (many, few, depth), bool(base.colbert_depth), rate) / 3600 * found
@@ -290,15 +291,15 @@ def _search_s(
     """
     (many, few, depth), options, storage = vectors, run.search, run.index.storage
     all_pairs = 2.0 * depth * sizes.passages * sizes.questions  # operations, of one vector each
-    inner_product, maxsim = rate[f"search_{storage}_ops"], rate[f"maxsim_{storage}_ops"]
+    maxsim = rate[f"maxsim_{storage}_ops"]
     if not late:
-        return all_pairs * many * few / inner_product
+        return all_pairs * many * few / rate[f"search_{storage}_ops"]
     small = sizes.passages <= options.exhaustive_passages or sizes.questions <= options.recall_sample
     if options.exhaustive or small:
         return all_pairs * many * few / maxsim
     reranked = min(1.0, run.shards * options.rerank_count / sizes.passages)
     sampled = options.recall_sample / sizes.questions
-    return all_pairs * (1 / inner_product + many * few * (reranked + sampled) / maxsim)
+    return all_pairs * (1 / rate["search_float32_ops"] + many * few * (reranked + sampled) / maxsim)
 
 
 def _training(

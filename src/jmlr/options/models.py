@@ -167,6 +167,17 @@ class IndexOptions(Closed):
     storage: Literal["float32", "bfloat16", "int8"] = option(
         "float32", "what is scanned; results are the same bits for all"
     )
+    originals: bool = option(
+        True,
+        "a ColBERT's tokens are kept in float32 beside what is scanned; false, of int8: their codes are all that is kept, in a "
+        "fifth of the bytes, and scores are those of the rounded tokens",
+    )
+
+    @model_validator(mode="after")
+    def _codes_say_it_all(self) -> IndexOptions:
+        if not self.originals and self.storage != "int8":
+            raise ValueError(f"originals: false with storage {self.storage}; allowed: int8")
+        return self
 
 
 class SearchOptions(Closed):

@@ -26,13 +26,14 @@ from jmlr.topk.vectors import OFFSETS, VECTORS, StoredVectors
 BATCH = 256  # queries whose token vectors are padded to one length at a time
 
 
-def build_stored(shards: list[Path], folder: Path, *, storage: str) -> tuple[int, int, int]:
+def build_stored(shards: list[Path], folder: Path, *, storage: str, originals: bool = True) -> tuple[int, int, int]:
     """Build an index of passages from the shards that `encode` wrote, in their order, in a stream.
 
     Args:
         shards: folders, all of one kind.
         folder: to make: an `Index`, or a `MaxSimIndex` where the texts have a vector for each token (docs/topk.md).
         storage: what is scanned: float32, bfloat16 or int8.
+        originals: of token vectors, whether they are kept beside what is scanned (`MaxSimIndex.build`).
 
     Returns:
         (number of passages, number of vectors, D).
@@ -49,8 +50,8 @@ def build_stored(shards: list[Path], folder: Path, *, storage: str) -> tuple[int
             dense = Index.from_shards([s / VECTORS for s in shards], folder, storage=storage)
             return len(dense), len(dense), dense.dim
         pairs = [(s / VECTORS, s / OFFSETS) for s in shards]
-        made = MaxSimIndex.from_shards(pairs, folder, storage=storage)
-        build_first(made, first_of(folder), storage, shards=pairs)
+        made = MaxSimIndex.from_shards(pairs, folder, storage=storage, originals=originals)
+        build_first(made, first_of(folder), shards=pairs)
         return len(made), int(made.offsets[-1]), made.dim
     except ValueError as error:
         raise UserError(f"--vectors: {error}") from None

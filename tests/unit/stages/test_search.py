@@ -43,7 +43,7 @@ def made(tmp_path_factory):
     for storage in IndexOptions.model_fields["storage"].annotation.__args__:
         made = MaxSimIndex.build(tokens, cuts, storage)
         made.save(root / f"token-index-{storage}/index")
-        build_first(made, root / f"token-index-{storage}/first", storage)
+        build_first(made, root / f"token-index-{storage}/first")
     return root
 
 
