@@ -17,7 +17,7 @@ from jmlr.topk.format import Arrays
 
 def decoded(codes: np.ndarray, scale: np.ndarray, dim: int) -> np.ndarray:
     """Return what int8 codes [m, stride] say where there are no originals, float32 [m, D]: digit times scale, rounded once."""
-    with _topk.DefaultFloatingPoint():
+    with _topk.DefaultFloatingPoint(), np.errstate(over="ignore"):
         tokens: np.ndarray = (codes[:, :dim].astype(np.float32) - 128) * scale[:, None]
     return tokens
 
@@ -44,7 +44,10 @@ def encoded_tokens(
     if not originals:
         assert codes is not None and scale is not None  # noqa: PT018
         with _topk.DefaultFloatingPoint():
-            norm = _topk.encode("float32", decoded(codes, scale, tokens.shape[1]), thread_count(None))[3]
+            rounded = decoded(codes, scale, tokens.shape[1])
+            if not np.isfinite(rounded).all():
+                raise ValueError("tokens: too large to be rounded to 8 bits; allowed: originals=True")
+            norm = _topk.encode("float32", rounded, thread_count(None))[3]
             # a product rounded to float32 is off by 2^-24 of itself at most, or by 2^-150 where it is subnormal
             wide = norm.astype(np.float64) * 2.0**-23 + tokens.shape[1] * 2.0**-149
             residual = np.nextafter(wide.astype(np.float32), np.float32(np.inf))

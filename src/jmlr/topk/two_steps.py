@@ -13,7 +13,7 @@ an exhaustive search of the passages which the first step nominates. Which of al
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,7 +47,7 @@ def build_first(
     Raises ValueError if the index lies on no disk; OSError.
     """
     note = {BELONGS: _checksum(tokens), "lift": lift_of(tokens)}
-    pairs = [(tokens.vectors, tokens.offsets)] if shards is None else shards
+    pairs = ((part.vectors, part.offsets) for part in _parts(tokens)) if shards is None else shards
     pooled = (passage_vectors(vectors, bounds, note["lift"]) for vectors, bounds in passages_of(pairs))
     return Index.from_shards(pooled, directory, ids=tokens.ids, provenance=note)
 
@@ -160,6 +160,11 @@ def recalls(found: np.ndarray, exact: np.ndarray) -> np.ndarray:
     """
     held = [np.isin(e[e >= 0], f) for f, e in zip(found, exact, strict=True)]
     return np.array([h.mean() if len(h) else 1.0 for h in held])
+
+
+def _parts(tokens: MaxSimIndex) -> Iterator[MaxSimIndex]:
+    for begin in range(0, max(1, len(tokens)), SAMPLE):
+        yield tokens.rows(begin, min(begin + SAMPLE, len(tokens)))
 
 
 def _bounds(lengths: np.ndarray) -> np.ndarray:
