@@ -1,6 +1,6 @@
 """First stages of late interaction: what share of the best passages by exact MaxSim is among the first n of each.
 
-python benchmarks/first_stage.py --prepared results/openstax/prepare --encoder all-MiniLM-L6-v2 --kept /tmp/vectors
+python benchmarks/first_stage.py    # after config/runs/openstax.yaml; else --prepared, --encoder
 
 Token vectors of real passages and questions (benchmarks/token_vectors.py), made into the folder `--kept` at the first call.
 Prints a Markdown table for docs/log.md: inner products that a passage costs, and the shares at several n with the standard error
@@ -12,10 +12,9 @@ from __future__ import annotations
 import argparse
 import itertools
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import numpy as np
-from token_vectors import token_vectors
+from token_vectors import arguments, given_vectors
 
 from jmlr.topk import MaxSimIndex
 from jmlr.topk.two_steps import lift_of, means, passage_vectors
@@ -136,13 +135,10 @@ def ways(tokens: Array, offsets: Array) -> Iterator[tuple[str, float, Score]]:
 def main() -> None:
     """Compare and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--prepared", type=Path, required=True)
-    parser.add_argument("--encoder", required=True)
-    parser.add_argument("--kept", type=Path, required=True)
+    arguments(parser)
     parser.add_argument("--passages", type=int, default=6531)
-    parser.add_argument("--questions", type=int, default=200)
     given = parser.parse_args()
-    tokens, offsets, queries = token_vectors(given.prepared, given.encoder, given.kept, given.passages, given.questions)
+    tokens, offsets, queries = given_vectors(given, given.passages)
     tokens = np.asarray(tokens)
     exact = [np.argsort(-maxsim_of(tokens, offsets)(q), kind="stable")[:BEST] for q in queries]
     print(

@@ -1,6 +1,7 @@
 """Late interaction in two steps beside the exhaustive search of the same tokens: recall, time, memory and bytes on disk.
 
-python benchmarks/maxsim_two_steps.py --prepared results/openstax/prepare --encoder all-MiniLM-L6-v2 --kept /tmp/vectors
+python benchmarks/maxsim_two_steps.py                     # after config/runs/openstax.yaml; 12 GB of disk meanwhile
+python benchmarks/maxsim_two_steps.py --passages 20000
 
 Tokens are those of real passages (benchmarks/token_vectors.py, made into `--kept` at the first call), and as many more passages
 as `--passages` asks for: the first half of one and the second half of another, every token moved by half its length in a random
@@ -79,29 +80,25 @@ def searched(folder: Path, way: str) -> None:
 
 def run(folder: Path, way: str) -> dict[str, Any]:
     """Search in a process of its own; return what it printed."""
-    words = [sys.executable, __file__, "--searched", way, "--folder", str(folder)]
+    words = [sys.executable, __file__, "--searched", str(folder), way]
     done = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True)
     return dict(json.loads(done.stdout))
 
 
 def main() -> None:
     """Build, search both ways, and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--prepared", type=Path)
-    parser.add_argument("--encoder")
-    parser.add_argument("--kept", type=Path)
+    if "--searched" in sys.argv:
+        searched(Path(sys.argv[2]), sys.argv[3])
+        return
+    from token_vectors import arguments, given_vectors  # not where a search is timed: it imports torch
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    arguments(parser)
     parser.add_argument("--passages", type=int, default=1_000_000)
-    parser.add_argument("--questions", type=int, default=64)
     parser.add_argument("--recall", default="0.99")
     parser.add_argument("--folder", type=Path, help="where the index is made; default: a temporary one")
-    parser.add_argument("--searched", help=argparse.SUPPRESS)
     given = parser.parse_args()
-    if given.searched:
-        searched(given.folder, given.searched)
-        return
-    from token_vectors import token_vectors
-
-    tokens, offsets, queries = token_vectors(given.prepared, given.encoder, given.kept)
+    tokens, offsets, queries = given_vectors(given)
     with tempfile.TemporaryDirectory(dir=given.folder) as name:
         folder = Path(name)
         np.save(folder / "queries.npy", queries[: given.questions])

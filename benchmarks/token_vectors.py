@@ -1,6 +1,6 @@
 """Token vectors of real passages and questions, which benchmarks of late interaction read.
 
-    tokens, offsets, queries = token_vectors(Path("results/openstax/prepare"), "all-MiniLM-L6-v2", Path("/tmp/vectors"))
+    tokens, offsets, queries = token_vectors(Path("results/openstax/prepare"), "all-MiniLM-L6-v2", Path("scratch/vectors"))
 
 A sentence encoder's last hidden states, projected to 128 dimensions by a fixed random matrix, as an untrained ColBERT has
 them; length 1, without punctuation, questions (with their options) filled up with [MASK] to 32 tokens.
@@ -8,6 +8,7 @@ them; length 1, without punctuation, questions (with their options) filled up wi
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +18,29 @@ from jmlr.corpus.prompt import passage_text, query_text
 from jmlr.corpus.stored_passages import StoredPassages
 from jmlr.corpus.tables import read_table
 from jmlr.models.colbert import ColbertRetriever
-from jmlr.models.encoder import load_encoder
+from jmlr.models.encoder import load_encoder, local_folder
 from jmlr.topk.vectors import StoredVectors
 
 DIM = 128
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what `given_vectors` reads."""
+    parser.add_argument("--prepared", type=Path, default=Path("results/openstax/prepare"), help="output of `prepare`")
+    parser.add_argument(
+        "--encoder", default="sentence-transformers/all-MiniLM-L6-v2", help="a folder, or a name of the hub"
+    )
+    parser.add_argument("--kept", type=Path, default=Path("scratch/token_vectors"), help="where vectors are kept")
+    parser.add_argument("--questions", type=int, default=200)
+
+
+def given_vectors(given: argparse.Namespace, passages: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return `token_vectors` by a script's arguments; end it with a line where there is nothing to make them from."""
+    if not (given.kept / "queries").is_dir() and not given.prepared.is_dir():
+        raise SystemExit(
+            f"--prepared '{given.prepared}' is not there: config/runs/openstax.yaml makes it, or give another"
+        )
+    return token_vectors(given.prepared, given.encoder, given.kept, passages, given.questions)
 
 
 def token_vectors(
@@ -35,7 +55,7 @@ def token_vectors(
         stored = StoredPassages.open(prepared)
         asked = [table[i] for i in spread(len(table), questions)]
         torch.manual_seed(0)
-        model = ColbertRetriever.fresh(*load_encoder(Path(encoder)), DIM).eval()
+        model = ColbertRetriever.fresh(*load_encoder(local_folder(encoder)), DIM).eval()
         rows = spread(len(stored), passages or len(stored))
         texts = {
             "passage": [passage_text(title, text) for title, text in stored.take(rows.tolist(), ("title", "text"))],
@@ -54,9 +74,3 @@ def token_vectors(
 def spread(total: int, wanted: int) -> np.ndarray:
     """Return at most `wanted` of the numbers below `total`, evenly spread."""
     return np.unique(np.linspace(0, total - 1, min(wanted, total)).astype(int))
-
-
-if __name__ == "__main__":
-    import sys
-
-    print([x.shape for x in token_vectors(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]))])
