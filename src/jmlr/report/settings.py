@@ -80,7 +80,7 @@ def settings(run: Run, defaults: Mapping[str, Mapping[str, Any]]) -> Settings:
 
 def _searches(run: Run) -> list[str]:
     """Say what each search in two steps found of the exhaustive search's passages; of shards, what they found together."""
-    found = {}
+    found = []
     for job in run.jobs:
         told = (job.manifest.get("notes") or {}).get("two_steps") if job.stage == "search" else None
         if told and told["shard"] == "0/1":
@@ -88,9 +88,11 @@ def _searches(run: Run) -> list[str]:
             where = ", ".join(
                 [*_titles(run, [job.origin or ""]), *([f"round {job.round}"] if job.round is not None else [])]
             )
-            found[f"{where}: {told['recall']:.3f} [{low:.3f}, {high:.3f}] of the best {told['candidates']}, from {told['reranked']:,} "
-                  f"of {told['passages']:,} passages, on {told['sample']:,} questions"] = None  # fmt: skip
-    return list(found)
+            found.append(
+                f"{where}: {told['recall']:.3f} [{low:.3f}, {high:.3f}] of the best {told['candidates']}, from "
+                f"{told['reranked']:,} of {told['passages']:,} passages, on {told['sample']:,} questions"
+            )
+    return found
 
 
 def _options(job: Job) -> dict[str, Any]:

@@ -157,9 +157,7 @@ def _gather_recall(parts: list[Path], found: Any) -> Recall | None:
     for part, table in zip(parts, tables, strict=True):
         if table["question"].to_pylist() != asked:
             raise UserError(f"--parts '{part}': measured on other questions than '{parts[0]}'; search all shards alike")
-    held = [
-        tuple(np.array(t[name].to_pylist()).reshape(len(asked), -1) for name in ("scores", "passages")) for t in tables
-    ]
+    held = [(np.array(t["scores"].to_pylist()), np.array(t["passages"].to_pylist())) for t in tables]
     scores, rows = merge(held, found.shape[1])
     sample = np.array(asked)
     return Recall(sample, scores, rows, recalls(found[sample], rows), sum(t["reranked"] for t in told))

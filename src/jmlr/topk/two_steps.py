@@ -46,9 +46,10 @@ def build_first(
     time. Default: the index itself. It has the passages' ids, and in its provenance the checksum of the index.
     Raises ValueError if the index lies on no disk; OSError.
     """
-    note = {BELONGS: _checksum(tokens), "lift": lift_of(tokens)}
+    lift = lift_of(tokens)
     pairs = ((part.vectors, part.offsets) for part in _parts(tokens)) if shards is None else shards
-    pooled = (passage_vectors(vectors, bounds, note["lift"]) for vectors, bounds in passages_of(pairs))
+    pooled = (passage_vectors(vectors, bounds, lift) for vectors, bounds in passages_of(pairs))
+    note = {BELONGS: _checksum(tokens), "lift": lift}
     return Index.from_shards(pooled, directory, ids=tokens.ids, provenance=note)
 
 
@@ -120,12 +121,12 @@ def lift_of(tokens: MaxSimIndex) -> tuple[float, float]:
     Queries are drawn from the tokens of passages. Of the best passages of each, by exact MaxSim within a sample, the mean over
     query tokens of the maximum is regressed on the mean of all products and on the traits. (0, 0) where that says nothing.
     """
-    rng = np.random.default_rng(0)
-    rows = np.unique(np.linspace(0, len(tokens) - 1, min(SAMPLE, len(tokens))).astype(int)) if len(tokens) else []
-    held = [tokens.rows(row, row + 1).vectors for row in rows]
-    near = min(NEAR, len(held) - 1)
+    near = min(NEAR, len(tokens) - 1)
     if near < 3:
         return 0.0, 0.0
+    rng = np.random.default_rng(0)
+    rows = np.unique(np.linspace(0, len(tokens) - 1, min(SAMPLE, len(tokens))).astype(int))
+    held = [tokens.rows(row, row + 1).vectors for row in rows]
     offsets, vectors = _bounds(np.array([len(h) for h in held])), np.concatenate(held)
     drawn = rng.choice(len(held), min(ASKED, len(held)), replace=False)
     queries = np.stack([held[p][rng.choice(len(held[p]), TOKENS)] for p in drawn])
