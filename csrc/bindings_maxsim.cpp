@@ -7,8 +7,9 @@ namespace {
 // Keeps the arrays alive that the view points into.
 class MaxSimScanner {
  public:
-  MaxSimScanner(const std::string& storage, Floats vectors, std::optional<Bytes> codes, std::optional<Floats> scale,
-                std::optional<Floats> residual, std::optional<Floats> norm, Ids offsets, std::optional<Ids> ids)
+  MaxSimScanner(const std::string& storage, size_t dim, std::optional<Floats> vectors, std::optional<Bytes> codes,
+                std::optional<Floats> scale, std::optional<Floats> residual, std::optional<Floats> norm, Ids offsets,
+                std::optional<Ids> ids)
       : vectors_(std::move(vectors)),
         codes_(std::move(codes)),
         scale_(std::move(scale)),
@@ -17,11 +18,13 @@ class MaxSimScanner {
         offsets_(std::move(offsets)),
         ids_(std::move(ids)) {
     view_.storage = storage_of(storage);
-    require(vectors_.ndim() == 2, "tokens must be [M, D]");
-    const auto rows = static_cast<size_t>(vectors_.shape(0));
-    view_.dim = static_cast<size_t>(vectors_.shape(1));
+    view_.dim = dim;
     require(view_.dim >= 1 && view_.dim <= jmlr::kMaxDim, "D must be 1 to 65536");
-    view_.vectors = vectors_.data();
+    require(vectors_ || (codes_ && view_.storage == jmlr::Storage::int8), "without tokens it must be int8 with codes");
+    require(!vectors_ || (vectors_->ndim() == 2 && static_cast<size_t>(vectors_->shape(1)) == dim),
+            "tokens must be [M, D]");
+    const auto rows = static_cast<size_t>(vectors_ ? vectors_->shape(0) : codes_->shape(0));
+    view_.vectors = vectors_ ? vectors_->data() : nullptr;
     view_.offsets = offsets_.data();
     view_.passages = check_offsets(offsets_, rows);
     view_.codes = codes_of(codes_, view_.storage, rows, view_.dim);
@@ -57,7 +60,7 @@ class MaxSimScanner {
     return count;
   }
 
-  Floats vectors_;
+  std::optional<Floats> vectors_;
   std::optional<Bytes> codes_;
   std::optional<Floats> scale_, residual_, norm_;
   Ids offsets_;
@@ -70,9 +73,9 @@ class MaxSimScanner {
 
 void bind_maxsim(py::module_& module) {
   py::class_<MaxSimScanner>(module, "MaxSimScanner")
-      .def(py::init<const std::string&, Floats, std::optional<Bytes>, std::optional<Floats>, std::optional<Floats>,
-                    std::optional<Floats>, Ids, std::optional<Ids>>(),
-           py::arg("storage"), py::arg("tokens").noconvert(), py::arg("codes").noconvert(),
+      .def(py::init<const std::string&, size_t, std::optional<Floats>, std::optional<Bytes>, std::optional<Floats>,
+                    std::optional<Floats>, std::optional<Floats>, Ids, std::optional<Ids>>(),
+           py::arg("storage"), py::arg("dim"), py::arg("tokens").noconvert(), py::arg("codes").noconvert(),
            py::arg("scale").noconvert(), py::arg("residual").noconvert(), py::arg("norm").noconvert(),
            py::arg("offsets").noconvert(), py::arg("ids").noconvert())
       .def("search", &MaxSimScanner::search, py::arg("query_tokens").noconvert(), py::arg("starts").noconvert(),

@@ -6,152 +6,17 @@
 
 #include "candidates.h"
 #include "floating_point.h"
+#include "passage_scan.h"
 
 namespace jmlr {
 namespace {
 
-constexpr size_t kTileRows = 96;           // token rows scored at a time, across the ends of passages
 constexpr size_t kChunkRows = 3072;        // token rows claimed at a time, about
 constexpr size_t kGroupValues = 1u << 17;  // of the queries scanned together: their panels stay in cache
 constexpr size_t kQueriesAtOnce = 256;     // at most: see queries_at_once
-constexpr size_t kFew = 16;                // where one passage of so many is allowed, exact scores beat a scan
+constexpr size_t kFew = 16;                // where one passage of so many is allowed, these are read and no others
+constexpr size_t kSlices = 8;              // for each thread, of what queries read by themselves
 constexpr size_t kExactTokens = 8;         // a query's tokens are padded to a multiple of this for the exact scores
-
-struct Interval {
-  float low, high;  // the contract's score lies in between
-};
-
-// Token rows against the tokens of some queries by the scan of one storage: for every passage the sum of the maxima.
-class PassageScan {
- public:
-  PassageScan(const MaxSimView& index, Storage storage, const Kernels& kernels, const float* tokens,
-              const int64_t* starts, size_t count, float max_norm)
-      : index_(index),
-        storage_(storage),
-        kernel_(kernels.scan[static_cast<int>(storage)]),
-        raise_(kernels.raise),
-        lift_(kernels.lift),
-        width_(2 * kernel_.lanes),
-        count_(count),
-        lifted_(lifts(max_norm)),
-        scale_(scales_of(tokens, starts, count, max_norm)),
-        block_(storage, kernel_, tokens, scale_.size(), index.dim, false, scale_),
-        pieces_(block_.panels().size()),
-        bounds_(count) {
-    for (size_t q = 0; q < count; ++q) {
-      const auto begin = static_cast<size_t>(starts[q] - starts[0]);
-      const auto end = static_cast<size_t>(starts[q + 1] - starts[0]);
-      sum_scale_.push_back(begin < end ? scale_[begin] * (lifted_ ? static_cast<double>(kLift) : 1.0) : 1.0);
-      for (size_t t = begin; t < end; ++t) bounds_[q].add(block_.bound(t), SumBound::slack(end - begin));
-      for (size_t t = begin; t < end;) {
-        const size_t upto = std::min(end, (t / width_ + 1) * width_);
-        pieces_[t / width_].push_back({q, t % width_, t % width_ + upto - t});
-        t = upto;
-      }
-    }
-  }
-
-  struct Scratch {
-    AlignedBuffer<float> scores;  // [kTileRows, panel width]
-    AlignedBuffer<float> lifted;  // [kTileRows, dim], of rows that a scan would take for zero
-    AlignedBuffer<float> peaks;   // [panels, panel width]: maxima over the passage that is being read
-    std::vector<double> sums;     // [passages that end in the tile, queries]
-  };
-  Scratch scratch() const {
-    return {AlignedBuffer<float>(kTileRows * width_), AlignedBuffer<float>(lifted_ ? kTileRows * index_.dim : 0),
-            AlignedBuffer<float>(block_.panels().size() * width_), std::vector<double>(kTileRows * count_)};
-  }
-
-  // Calls found(passage, sums [queries]) for passages [first, last), in order.
-  template <class Found>
-  void run(Scratch& scratch, size_t first, size_t last, const Found& found) const {
-    std::fill(scratch.peaks.data(), scratch.peaks.data() + scratch.peaks.size(), kNoFloor);
-    const auto end = static_cast<size_t>(index_.offsets[last]);
-    for (auto row = static_cast<size_t>(index_.offsets[first]); row < end; row += kTileRows) {
-      const size_t count = std::min(kTileRows, end - row);
-      const size_t opened = first;
-      while (first < last && static_cast<size_t>(index_.offsets[first + 1]) <= row + count) ++first;
-      std::fill_n(scratch.sums.data(), (first - opened) * count_, 0.0);
-      if (lifted_) lift_(index_.vectors + row * index_.dim, count * index_.dim, scratch.lifted.data());
-      for (size_t p = 0; p < block_.panels().size(); ++p) scan_tile(scratch, p, row, count, opened, first);
-      for (size_t passage = opened; passage < first; ++passage) {
-        found(passage, scratch.sums.data() + (passage - opened) * count_);
-      }
-    }
-  }
-
-  // Rounding to float32 is monotonic, as the contract's is: the interval's ends need no widening for it.
-  Interval interval(size_t q, size_t passage, double sum) const {
-    const double residual = storage_ == Storage::float32 ? 0.0 : static_cast<double>(index_.residual[passage]);
-    const double norm = static_cast<double>(index_.norm[passage]) * (lifted_ ? static_cast<double>(kLift) : 1.0);
-    const double error = bounds_[q].error(residual, norm);
-    return {static_cast<float>((sum - error) / sum_scale_[q]), static_cast<float>((sum + error) / sum_scale_[q])};
-  }
-
- private:
-  struct Piece {  // a query's lanes of a panel
-    size_t query, begin, end;
-  };
-
-  // All tokens of a query share the scale of the longest.
-  std::vector<double> scales_of(const float* tokens, const int64_t* starts, size_t count, float max_norm) const {
-    std::vector<double> scales;
-    for (size_t q = 0; q < count; ++q) {
-      double longest = 0.0;
-      for (auto t = static_cast<size_t>(starts[q] - starts[0]); t < static_cast<size_t>(starts[q + 1] - starts[0]);
-           ++t) {
-        longest = std::max(longest, norm_of(tokens + t * index_.dim, index_.dim));
-      }
-      scales.resize(static_cast<size_t>(starts[q + 1] - starts[0]), query_scale(longest, max_norm));
-    }
-    return scales;
-  }
-
-  RowBlock rows_at(const Scratch& scratch, size_t first, size_t count) const {
-    if (lifted_) return {scratch.lifted.data(), index_.dim * sizeof(float), count, nullptr};
-    if (storage_ == Storage::float32) {
-      return {index_.vectors + first * index_.dim, index_.dim * sizeof(float), count, nullptr};
-    }
-    const size_t stride = code_stride(storage_, index_.dim);
-    return {index_.codes + first * stride, stride, count, index_.scale != nullptr ? index_.scale + first : nullptr};
-  }
-
-  // Panel p against rows [row, row + count), in which passages [opened, closed) end.
-  void scan_tile(Scratch& scratch, size_t p, size_t row, size_t count, size_t opened, size_t closed) const {
-    const QueryPanel& panel = block_.panels()[p].view;
-    float* peaks = scratch.peaks.data() + p * width_;
-    {
-      const SubnormalsAreZero environment;
-      kernel_.scan(panel, rows_at(scratch, row, count), scratch.scores.data());
-    }
-    size_t done = 0;
-    for (size_t passage = opened; passage < closed; ++passage) {
-      const size_t upto = static_cast<size_t>(index_.offsets[passage + 1]) - row;
-      raise_(scratch.scores.data() + done * panel.width, upto - done, panel.width, peaks);
-      double* sums = scratch.sums.data() + (passage - opened) * count_;
-      for (const Piece& piece : pieces_[p]) {
-        for (size_t j = piece.begin; j < piece.end; ++j) sums[piece.query] += static_cast<double>(peaks[j]);
-      }
-      std::fill(peaks, peaks + width_, kNoFloor);
-      done = upto;
-    }
-    raise_(scratch.scores.data() + done * panel.width, count - done, panel.width, peaks);
-  }
-
-  const MaxSimView& index_;
-  const Storage storage_;
-  Kernel kernel_;
-  RaiseFn raise_;
-  LiftFn lift_;
-  const size_t width_;  // of a panel at most; only the last may be narrower
-  const size_t count_;
-  const bool lifted_;
-  const std::vector<double> scale_;  // by token
-  QueryBlock block_;
-  std::vector<double> sum_scale_;           // of the scan's sums, by query
-  std::vector<std::vector<Piece>> pieces_;  // by panel
-  std::vector<SumBound> bounds_;
-};
 
 // A query's tokens in float64, interleaved as the exact kernel reads them.
 struct ExactQuery {
@@ -171,10 +36,14 @@ struct ExactQuery {
 struct Worker {
   std::vector<CandidateList> lists;  // by query
   PassageScan::Scratch coarse;
-  PassageScan::Scratch fine;  // large enough for any query
-  std::vector<double> best;   // exact maxima, by token
+  PassageScan::Scratch fine;  // large enough for any query alone
+  std::vector<double> best;    // exact maxima, by token
+  std::vector<float> decoded;  // of a passage, where the codes are all there is
   SearchCounts counts;
 };
+
+// How a query's passages are looked at: all by the scan of the group, few by the query's own, or each scored exactly.
+enum class Way : uint8_t { scan, few, exact };
 
 // One group of queries against all passages.
 class GroupSearch {
@@ -190,23 +59,32 @@ class GroupSearch {
         coarse_(index, lifts(max_norm_) ? Storage::float32 : index.storage, options.kernels, tokens, starts, count,
                 max_norm_),
         selection_(options.selection),
-        copies_(selection_.restricts() ? nullptr : index.copies),  // an original may be left out and its copy not
+        // With a selection an original may be left out and its copy not; of codes alone none are looked for.
+        copies_(selection_.restricts() || index.vectors == nullptr ? nullptr : index.copies),
         floors_(new std::atomic<float>[count]),
-        exact_(count, false) {
+        ways_(count, Way::scan) {
     std::vector<size_t> allowed(count, index.passages);
     if (selection_.restricts()) allowed = selection_.counts(count);
+    alone_.reserve(count);
     fine_.reserve(count);
     queries_.reserve(count);
     for (size_t q = 0; q < count; ++q) {
       const float* first = tokens + static_cast<size_t>(starts[q] - starts[0]) * index.dim;
       const auto held = static_cast<size_t>(starts[q + 1] - starts[q]);
-      if (index.storage != Storage::float32 && !lifts(max_norm_)) {
+      const Storage scanned = lifts(max_norm_) ? Storage::float32 : index.storage;
+      if (scanned != Storage::float32) {
         fine_.emplace_back(index, Storage::float32, options.kernels, first, starts + q, 1, max_norm_);
+      }
+      if (selection_.restricts()) {
+        alone_.emplace_back(index, scanned, options.kernels, first, starts + q, 1, max_norm_);
       }
       queries_.emplace_back(first, held, index.dim);
       floors_[q].store(kNoFloor, std::memory_order_relaxed);
-      const bool few = selection_.restricts() && allowed[q] <= index.passages / kFew;
-      exact_[q] = k >= allowed[q] || few;  // with all passages wanted there is nothing to rule out
+      if (k >= allowed[q]) {
+        ways_[q] = Way::exact;  // with all passages wanted there is nothing to rule out
+      } else if (selection_.restricts() && allowed[q] <= index.passages / kFew) {
+        ways_[q] = Way::few;
+      }
     }
   }
 
@@ -216,23 +94,31 @@ class GroupSearch {
     const size_t chunk = std::max(kChunkRows * index_.passages / std::max(rows, size_t{1}), size_t{1});
     const size_t chunks = (index_.passages + chunk - 1) / chunk;
     const Visits visits(chunks);
-    WorkQueue work(chunks, 1);
-    const bool scanned = std::find(exact_.begin(), exact_.end(), false) != exact_.end();
+    const auto wants = [this](Way way) { return std::find(ways_.begin(), ways_.end(), way) != ways_.end(); };
+    WorkQueue work(wants(Way::scan) ? chunks : 0, 1);
+    const size_t slices = std::clamp(kSlices * team.threads() / count_, size_t{1}, std::max(index_.passages, size_t{1}));
+    WorkQueue alone(count_ * slices, 1);
     team.run([&](size_t me) {
       Worker& worker = workers[me];
       prepare(worker);
       for (size_t unit, next; !team.stopping(me) && work.claim(&unit, &next);) {
         const size_t begin = visits[unit] * chunk;
         const size_t end = std::min(begin + chunk, index_.passages);
-        if (scanned && !selection_.bars(begin, end)) {
-          coarse_.run(worker.coarse, begin, end, [&](size_t p, const double* sums) { nominate(worker, p, sums); });
-        }
-        for (size_t q = 0; q < count_; ++q) {
-          if (!exact_[q]) continue;
-          selection_.each(q, begin, end, [&](size_t p) {
-            if (!team.stopping(me)) nominate_exactly(worker, q, p);
-          });
-        }
+        if (selection_.bars(begin, end)) continue;
+        coarse_.run(worker.coarse, begin, end, [&](size_t p, const double* sums) { nominate(worker, p, sums); });
+      }
+      for (size_t unit, next; !team.stopping(me) && alone.claim(&unit, &next);) {
+        const size_t q = unit / slices;
+        if (ways_[q] == Way::scan) continue;
+        const size_t begin = unit % slices * index_.passages / slices;
+        selection_.each(q, begin, (unit % slices + 1) * index_.passages / slices, [&](size_t p) {
+          if (team.stopping(me)) return;
+          if (ways_[q] == Way::few) {
+            nominate_alone(worker, q, p);
+          } else {
+            nominate_exactly(worker, q, p);
+          }
+        });
       }
     });
     WorkQueue queries(count_, 1);
@@ -251,9 +137,11 @@ class GroupSearch {
     worker.lists.resize(count_);
     for (CandidateList& list : worker.lists) list.reset(k_);
     worker.coarse = coarse_.scratch();
-    for (const PassageScan& fine : fine_) {
-      PassageScan::Scratch scratch = fine.scratch();
-      if (scratch.peaks.size() > worker.fine.peaks.size()) worker.fine = std::move(scratch);
+    for (const std::vector<PassageScan>* scans : {&alone_, &fine_}) {
+      for (const PassageScan& scan : *scans) {
+        PassageScan::Scratch scratch = scan.scratch();
+        if (scratch.peaks.size() > worker.fine.peaks.size()) worker.fine = std::move(scratch);
+      }
     }
     for (const ExactQuery& query : queries_) worker.best.resize(std::max(worker.best.size(), query.width));
   }
@@ -262,20 +150,37 @@ class GroupSearch {
     const Copies* const copies = known_copies(copies_);
     if (copies != nullptr && copies->is_copy(passage)) return;
     for (size_t q = 0; q < count_; ++q) {
-      if (exact_[q]) continue;
-      const float floor = floors_[q].load(std::memory_order_relaxed);
-      Interval in = coarse_.interval(q, passage, sums[q]);
-      if (in.high < floor || (selection_.restricts() && !selection_.allows(q, passage))) continue;
-      ++worker.counts.nominated;
-      // A second look at the originals in float32 costs a fraction of exact scores and rules most of the rest out.
-      // Before there is a floor nothing can be ruled out.
-      if (!fine_.empty() && floor > kNoFloor) {
-        fine_[q].run(worker.fine, passage, passage + 1,
-                     [&](size_t p, const double* sum) { in = fine_[q].interval(0, p, *sum); });
-        if (in.high < floor) continue;
-      }
-      push(worker, q, {in.low, in.high, static_cast<int64_t>(passage), false});
+      if (ways_[q] != Way::scan) continue;
+      const Interval in = coarse_.interval(q, passage, sums[q]);
+      if (in.high < floors_[q].load(std::memory_order_relaxed)) continue;
+      if (selection_.restricts() && !selection_.allows(q, passage)) continue;
+      look_closer(worker, q, passage, in);
     }
+  }
+
+  // The same of a query that reads its few passages by itself.
+  void nominate_alone(Worker& worker, size_t q, size_t passage) {
+    const Interval in = look(alone_[q], worker, passage);
+    if (in.high >= floors_[q].load(std::memory_order_relaxed)) look_closer(worker, q, passage, in);
+  }
+
+  Interval look(const PassageScan& scan, Worker& worker, size_t passage) const {
+    Interval in{};
+    scan.run(worker.fine, passage, passage + 1,
+             [&](size_t p, const double* sum) { in = scan.interval(0, p, *sum); });
+    return in;
+  }
+
+  // A second look at the originals in float32 costs a fraction of exact scores and rules most of the rest out.
+  // Before there is a floor nothing can be ruled out.
+  void look_closer(Worker& worker, size_t q, size_t passage, Interval in) {
+    ++worker.counts.nominated;
+    const float floor = floors_[q].load(std::memory_order_relaxed);
+    if (!fine_.empty() && floor > kNoFloor) {
+      in = look(fine_[q], worker, passage);
+      if (in.high < floor) return;
+    }
+    push(worker, q, {in.low, in.high, static_cast<int64_t>(passage), false});
   }
 
   void nominate_exactly(Worker& worker, size_t q, size_t passage) {
@@ -288,8 +193,9 @@ class GroupSearch {
     const ExactQuery& query = queries_[q];
     const auto first = static_cast<size_t>(index_.offsets[passage]);
     const auto rows = static_cast<size_t>(index_.offsets[passage + 1]) - first;
+    if (index_.vectors == nullptr) worker.decoded.resize(rows * index_.dim);
     std::fill_n(worker.best.data(), query.width, -std::numeric_limits<double>::infinity());
-    max_dots_(query.values.data(), query.width, index_.vectors + first * index_.dim, rows, index_.dim,
+    max_dots_(query.values.data(), query.width, originals(index_, first, rows, worker.decoded.data()), rows, index_.dim,
               worker.best.data());
     double sum = 0.0;
     for (size_t t = 0; t < query.tokens; ++t) sum += worker.best[t];
@@ -333,10 +239,11 @@ class GroupSearch {
   const PassageScan coarse_;
   const Selection selection_;
   Copies* const copies_;
-  std::vector<PassageScan> fine_;  // by query, over the originals: empty where coarse_ reads them itself
+  std::vector<PassageScan> alone_;  // by query, over what is scanned: empty where all passages may be an answer
+  std::vector<PassageScan> fine_;   // by query, over the originals: empty where coarse_ reads them itself
   std::vector<ExactQuery> queries_;
   std::unique_ptr<std::atomic<float>[]> floors_;
-  std::vector<bool> exact_;
+  std::vector<Way> ways_;
 };
 
 }  // namespace

@@ -16,7 +16,7 @@ struct MaxSimView {
   Storage storage;
   size_t passages, dim;
   const int64_t* offsets;  // [passages + 1], from 0: passage p has rows offsets[p] to offsets[p + 1] - 1, one at least
-  const float* vectors;    // [rows, dim], the originals that decide
+  const float* vectors;    // [rows, dim], what decides; or null, of int8: the codes' values, as `originals` has them
   const uint8_t* codes;    // [rows, code_stride] or null for float32
   const float* scale;      // [rows] for int8
   const float* residual;   // [passages] unless float32: the largest of the passage's rows

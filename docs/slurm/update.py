@@ -16,7 +16,7 @@ import yaml
 from jmlr.__main__ import main
 from jmlr.commands.config import read_config
 from jmlr.commands.plan import costs, total
-from jmlr.commands.sizes import Sizes
+from jmlr.commands.sizes import Line, Sizes
 from jmlr.config import Config
 from jmlr.models.flops import Shape
 from jmlr.models.memory import Training
@@ -67,14 +67,27 @@ def paper_hours() -> float:
 
 def late(*over: str) -> str:
     """Return what the plan says of the paper's run with its ColBERT, for passages as long as MedRAG's snippets are (MEAN_TOKENS)."""
-    rates = yaml.safe_load((HERE / "rates.yaml").read_text())
     run = read_config(RUNS / "paper-13b.yaml", *(RUNS / name for name in over))
-    sizes = Sizes(CORPUS, QUESTIONS, TESTED, 4, MEAN_TOKENS / run.retrieval.retriever_passage_tokens, 1, 4)
-    lines = {x.stage: x for x in costs(run, sizes, rates, "h100")}
+    lines = late_lines(run)
     held, gpus = (lines["encode"].bytes + lines["index"].bytes) / 1e12, total(list(lines.values())).gpu_hours
     each, every = (float(f"{lines['search'].hours * n:.2g}") for n in (1, run.shards))
     searched = f"Search takes {every:,.0f} hours on two threads, {each:,.0f} in each of {run.shards} shards"
     return f"{held:.0f} TB of vectors and indexes, and {gpus:.0f} GPU hours. {searched}"
+
+
+def late_lines(run: Config) -> dict[str, Line]:
+    """Return the plan of such a run by stage."""
+    rates = yaml.safe_load((HERE / "rates.yaml").read_text())
+    sizes = Sizes(CORPUS, QUESTIONS, TESTED, 4, MEAN_TOKENS / run.retrieval.retriever_passage_tokens, 1, 4)
+    return {x.stage: x for x in costs(run, sizes, rates, "h100")}
+
+
+def exhaustive() -> str:
+    """Return the hours of the same run's search where every token of every passage is scanned for every question."""
+    run = read_config(RUNS / "paper-13b.yaml")
+    whole = run.model_copy(update={"search": run.search.model_copy(update={"exhaustive": True})})
+    hours = late_lines(whole)["search"].hours * run.shards
+    return f"{float(f'{hours:.2g}'):,.0f} hours"
 
 
 def check_table() -> str:
@@ -132,7 +145,7 @@ def page() -> str:
     """Return docs/slurm.md with its tables made anew."""
     text = PAGE.read_text()
     made_anew = {"plan": plan_table(), "paper": f"{paper_hours():.0f}", "late": late(), "check": check_table()}
-    made_anew |= {"released": late("paper-released.yaml"), "memory": memory_table()}
+    made_anew |= {"released": late("paper-released.yaml"), "exhaustive": exhaustive(), "memory": memory_table()}
     for mark, made in made_anew.items():
         begin, end = f"<!-- {mark} begin -->", f"<!-- {mark} end -->"
         head, _, rest = text.partition(begin)

@@ -25,7 +25,7 @@ rule search:
         values=lambda w: values(counted("search", cfg.search)),
         options="logs/{run}/{origin}/r{round}/search{shard}.options.yaml",
     message:
-        "Retrieval: for every question its C = {cfg.search.candidates} passages with the largest inner product, exactly,"
+        "Retrieval: for every question its C = {cfg.search.candidates} passages with the largest inner product or MaxSim,"
         " by {wildcards.origin} after round {wildcards.round} (part {params.shard})"
     shell:
         "OMP_NUM_THREADS={threads} jmlr search --out {output} --prepared {input.prepared}"

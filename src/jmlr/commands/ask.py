@@ -139,9 +139,10 @@ def _found(run: Path, search: Path, question: str, options: list[str], count: in
 
     from jmlr.corpus.prompt import query_text
     from jmlr.models.retriever import load_retriever
-    from jmlr.topk.stored import StoredVectors, open_stored, search_stored
+    from jmlr.topk.stored import StoredVectors, open_stored, open_two_steps, search_stored
 
-    index = part(run, read_manifest(search)["notes"]["index"])
+    notes = read_manifest(search)["notes"]
+    index, steps = part(run, notes["index"]), notes.get("two_steps")
     encoded = read_manifest(search.parent / "encode/questions")
     # A run of an earlier version has former names.
     settings = {FORMER.get(k, (k,))[0]: v for k, v in encoded["options"].items()}
@@ -153,7 +154,8 @@ def _found(run: Path, search: Path, question: str, options: list[str], count: in
         ids = retriever.tokenize([query_text(question, options, retrieval.query_options)], side="query")
         vectors, offsets = retriever.encode_all(ids, "query", batch_tokens=1)
     queries = StoredVectors(vectors.numpy(), None if offsets is None else offsets.numpy())
-    scores, rows = search_stored(open_stored(index / "index"), queries, count)
+    opened = open_two_steps(index / "index") if steps else open_stored(index / "index")
+    scores, rows = search_stored(opened, queries, count, max(count, steps["reranked"]) if steps else 0)
     found = [(row, score) for row, score in zip(rows[0].tolist(), scores[0].tolist(), strict=True) if row >= 0]
     if found:
         _say_far(search, found[0][1])

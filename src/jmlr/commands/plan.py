@@ -244,10 +244,10 @@ def _retrieval(
         held, sought = s.passages * many, s.questions * few
         encode += (texts * indexed + asked * found) / rate["encode_flops"]
         vectors += 4.0 * depth * (held * indexed + sought * found)
-        index += 2 * each * depth * held / rate["disk_bytes_per_s"] * indexed
-        indexes += each * depth * held * indexed
-        scan = rate[f"{'maxsim' if base.colbert_depth else 'search'}_{run.index.storage}_ops"]
-        search += 2.0 * sought * held * depth / scan * found
+        size = (each - 4.0 * bool(base.colbert_depth and not run.index.originals)) * depth * held
+        index += 2 * size / rate["disk_bytes_per_s"] * indexed
+        indexes += size * indexed
+        search += _search_s(run, s, (many, few, depth), bool(base.colbert_depth), rate) * found
         rows += 2 * s.questions * run.search.candidates * 32.0 * found
     gpu = encode / 3600 * bool(s.gpus_per_node)
     return [
@@ -255,3 +255,23 @@ def _retrieval(
         Line("index", count["index"], index / 3600, 0.0, indexes),
         Line("search", count["search"], search / 3600 / run.shards, 0.0, rows),
     ]
+
+
+def _search_s(
+    run: Config, sizes: Sizes, vectors: tuple[float, float, int], late: bool, rate: dict[str, float]
+) -> float:
+    """Return the seconds of one search of all passages, in all shards together.
+
+    vectors: (of a passage, of a query, their depth); late: token vectors, in a large index searched in two steps.
+    """
+    (many, few, depth), options, storage = vectors, run.search, run.index.storage
+    all_pairs = 2.0 * depth * sizes.passages * sizes.questions  # operations, of one vector each
+    maxsim = rate[f"maxsim_{storage}_ops"]
+    if not late:
+        return all_pairs * many * few / rate[f"search_{storage}_ops"]
+    small = sizes.passages <= options.exhaustive_passages or sizes.questions <= options.recall_sample
+    if options.exhaustive or small:
+        return all_pairs * many * few / maxsim
+    reranked = min(1.0, run.shards * options.rerank_count / sizes.passages)
+    sampled = options.recall_sample / sizes.questions
+    return all_pairs * (1 / rate["search_float32_ops"] + many * few * (reranked + sampled) / maxsim)

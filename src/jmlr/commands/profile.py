@@ -102,13 +102,13 @@ def _vectors(
     hours = index.hours / times
     whole = 2 * index.bytes / times / 1e12
     yield Ask("index", PROCESS, hours, f"in pieces: {whole:.2f} TB read and written: {hours:.1f} h")
-    codes = {"float32": 0.0, "bfloat16": 0.5, "int8": 0.25}[run.index.storage]
+    each = {"float32": 0.0, "bfloat16": 0.5, "int8": 0.25}[run.index.storage] + run.index.originals
     hours = (
         search.hours * run.shards / (search.jobs - search.jobs // (run.shards + 1) if run.shards > 1 else search.jobs)
     )
     hours *= 2 / threads
-    said = f"a shard's vectors with their codes, {(1 + codes) * most / 1e9:.1f} GB, mapped; {hours:.1f} h of {threads} threads"
-    yield Ask("search", PROCESS + (1 + codes) * most, hours, said)
+    said = f"a shard's vectors with their codes, {each * most / 1e9:.1f} GB, mapped; {hours:.1f} h of {threads} threads"
+    yield Ask("search", PROCESS + each * most, hours, said)
 
 
 def _models(

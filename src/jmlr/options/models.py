@@ -178,9 +178,36 @@ class IndexOptions(Closed):
     storage: Literal["float32", "bfloat16", "int8"] = option(
         "float32", "what is scanned; results are the same bits for all"
     )
+    originals: bool = option(
+        True,
+        "a ColBERT's tokens are kept in float32 beside what is scanned; false, of int8: their codes are all that is kept, in a "
+        "fifth of the bytes, and scores are those of the rounded tokens",
+    )
+
+    @model_validator(mode="after")
+    def _codes_say_it_all(self) -> IndexOptions:
+        if not self.originals and self.storage != "int8":
+            raise ValueError(f"originals: false with storage {self.storage}; allowed: int8")
+        return self
 
 
 class SearchOptions(Closed):
     """Options of `search`."""
 
     candidates: Positive = option(30, "passages per question (C)")
+    exhaustive: bool = option(
+        False,
+        "a ColBERT: every token of every passage is scanned for every question; false: in two steps (docs/topk.md) where there "
+        "are more than `exhaustive_passages` and more questions than `recall_sample`",
+    )
+    exhaustive_passages: Count = option(100_000, "a ColBERT: up to so many passages are searched exhaustively anyway")
+    rerank_count: Positive = option(
+        1000,
+        "two steps: passages of each shard that the first hands to exact MaxSim; doubled until `recall` is reached",
+    )
+    recall: Annotated[float, Field(gt=0, le=1)] = option(
+        0.99, "two steps: share of the exhaustive search's C passages that they are to find, on average over the sample"
+    )
+    recall_sample: Positive = option(
+        200, "two steps: questions, drawn at random, that are searched exhaustively too, to measure `recall`"
+    )

@@ -59,6 +59,7 @@ class Settings:
 
     models: list[Model]
     candidates: list[int]
+    searches: list[str]
     trainings: list[tuple[System, list[str]]]
     differences: list[Difference]
     prompts: dict[str, str]
@@ -70,10 +71,28 @@ def settings(run: Run, defaults: Mapping[str, Mapping[str, Any]]) -> Settings:
     return Settings(
         _models(run),
         sorted(found),
+        _searches(run),
         [(s, [_cell(s, key) for key in HEADS]) for s in run.systems],
         differences(run, defaults),
         _prompts(run),
     )
+
+
+def _searches(run: Run) -> list[str]:
+    """Say what each search in two steps found of the exhaustive search's passages; of shards, what they found together."""
+    found = []
+    for job in run.jobs:
+        told = (job.manifest.get("notes") or {}).get("two_steps") if job.stage == "search" else None
+        if told and told["shard"] == "0/1":
+            low, high = told["interval"]
+            where = ", ".join(
+                [*_titles(run, [job.origin or ""]), *([f"round {job.round}"] if job.round is not None else [])]
+            )
+            found.append(
+                f"{where}: {told['recall']:.3f} [{low:.3f}, {high:.3f}] of the best {told['candidates']}, from "
+                f"{told['reranked']:,} of {told['passages']:,} passages, on {told['sample']:,} questions"
+            )
+    return found
 
 
 def _options(job: Job) -> dict[str, Any]:

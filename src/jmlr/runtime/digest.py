@@ -43,6 +43,7 @@ RECORDS = {
     "jmlr.runtime.validation",
     "jmlr.training.boards",
     "jmlr.training.on_card",
+    "jmlr.stages.search:_told",
     "jmlr.training.rounds:fall",
     "jmlr.training.watch",
     "jmlr.runtime.manifest:",
@@ -77,7 +78,17 @@ VARIANTS: dict[str, tuple[str, Test]] = {
     "jmlr.inference.answering:by_generation": ("method", lambda v: v == "generate"),
     "jmlr.stages.answer:_from_endpoint": ("endpoint", bool),
     "jmlr.stages.answer:_from_model": ("endpoint", lambda v: not v),
-    "jmlr.topk.maxsim:MaxSimIndex": ("retriever", lambda v: v != "dense"),
+    **dict.fromkeys(
+        (
+            "jmlr.topk.maxsim:MaxSimIndex",
+            "jmlr.topk.two_steps:TwoSteps",
+            "jmlr.topk.two_steps:build_first",
+            "jmlr.stages.search:_in_two_steps",
+            "jmlr.stages.search:_gather_recall",
+            "jmlr.stages.search:_write_exhaustive",
+        ),
+        ("retriever", lambda v: v != "dense"),
+    ),
 }
 # Folders of variants: what is imported by name counts where the option names its file, without its slow twin and its card.
 FOLDERS = {"jmlr.losses": "target", "jmlr.models.kinds": "retriever"}

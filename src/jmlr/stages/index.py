@@ -21,6 +21,8 @@ def index(out: Path, vectors: list[Path], options: IndexOptions) -> None:
     from jmlr.topk.stored import build_stored
 
     with stage_output(out, "index", inputs={"vectors": vectors}, options=[options]) as (folder, notes):
-        passages, count, depth = build_stored(vectors, folder / "index", storage=options.storage)
+        passages, count, depth = build_stored(
+            vectors, folder / "index", storage=options.storage, originals=options.originals
+        )
         retriever = read_manifest(vectors[0])["notes"]["retriever"]
         notes.update(passages=passages, vectors=count, depth=depth, retriever=retriever)

@@ -1,11 +1,13 @@
-"""Stage `search`: the C best passages of every question (docs/llm_rank.md, step 1), exactly; whole, or by shards of the passages.
+"""Stage `search`: the C best passages of every question (docs/llm_rank.md, step 1); whole, or by shards of the passages.
 
-A shard searches its rows of the index; `--parts` puts the shards' results together. Neither the number of shards nor
-their order changes a bit of what comes out.
+A shard searches its rows of the index; `--parts` puts the shards' results together. The search is exact, and then neither
+the number of shards nor their order changes a bit of what comes out; but a large index of a ColBERT is searched in two
+steps (docs/topk.md), and what these lose is measured on a sample of the questions.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,28 @@ from jmlr.options import SearchOptions
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.files import existing
 from jmlr.runtime.manifest import read_manifest, stage_output
+from jmlr.runtime.progress import say, warn
 from jmlr.runtime.shards import shard_of
+
+EXHAUSTIVE = "exhaustive.parquet"  # of the sample that measures two steps: what the exhaustive search finds
+
+
+@dataclass(frozen=True)
+class Recall:
+    """What two steps find of the best passages of all, on a sample of the questions.
+
+    Attributes:
+        sample: numbers of the questions, int64 [s], ascending
+        scores, rows: the best of all, float32 and int64 [s, C]
+        shares: of these, what two steps find, float64 [s]
+        reranked: passages of each question that exact MaxSim ranked, in all shards together
+    """
+
+    sample: Any
+    scores: Any
+    rows: Any
+    shares: Any
+    reranked: int
 
 
 def search(
@@ -54,18 +77,22 @@ def search(
         questions = read_table(prepared / "questions.parquet", ["id"])["id"].to_pylist()
         if parts:
             scores, rows = _gather(parts, questions, min(options.candidates, len(passages)))
+            recall = _gather_recall(parts, rows)
         else:
             assert index is not None and queries is not None  # noqa: PT018
-            scores, rows = _scan(index, queries, prepared, len(questions), len(passages), options, shard)
+            scores, rows, recall = _scan(index, queries, prepared, len(questions), len(passages), options, shard)
         _write(folder, questions, passages, scores, rows)
+        if recall:
+            _write_exhaustive(folder, questions, recall)
+            notes["two_steps"] = {**_told(recall, options.recall, len(passages)), "shard": shard}
         searched = read_manifest(parts[0])["notes"]["index"] if parts else str(index)
         notes.update(questions=len(questions), candidates=int(scores.shape[1]), index=searched)
 
 
 def _scan(
     index: Path, queries: Path, prepared: Path, questions: int, passages: int, options: SearchOptions, shard: str
-) -> tuple[Any, Any]:
-    """Search a shard of the index: (scores float32 [B, C], rows int64 [B, C]), C at most the shard's rows."""
+) -> tuple[Any, Any, Recall | None]:
+    """Search a shard of the index: (scores float32 [B, C], rows int64 [B, C], its recall if in two steps), C at most its rows."""
     from jmlr.topk.stored import StoredVectors, open_shard, search_stored
 
     vectors = StoredVectors.open(queries, "--queries")
@@ -75,7 +102,25 @@ def _scan(
             f"{questions} questions and {passages} passages in '{prepared}', "
             f"but {len(vectors)} queries in '{queries}' and {total} passages in '{index}'"
         )
-    return search_stored(opened, vectors, min(options.candidates, len(opened)))
+    few = total <= options.exhaustive_passages or len(vectors) <= options.recall_sample
+    if options.exhaustive or few or vectors.offsets is None:
+        return (*search_stored(opened, vectors, min(options.candidates, len(opened))), None)
+    return _in_two_steps(index / "index", shard, vectors, options)
+
+
+def _in_two_steps(index: Path, shard: str, vectors: Any, options: SearchOptions) -> tuple[Any, Any, Recall]:
+    """Search a shard as `_scan` does, in two steps that a sample of the questions measures and widens."""
+    import numpy as np
+
+    from jmlr.topk.stored import open_two_steps, search_stored, some_queries, widened
+
+    two = open_two_steps(index, shard)
+    count = min(options.candidates, len(two.tokens))
+    sample = np.sort(np.random.default_rng(0).choice(len(vectors), options.recall_sample, replace=False))
+    asked = some_queries(vectors, sample)
+    scores, rows = search_stored(two.tokens, asked, count)
+    reranked, shares = widened(two, asked, rows, options.recall, max(options.rerank_count, count))
+    return *search_stored(two, vectors, count, reranked), Recall(sample, scores, rows, shares, reranked)
 
 
 def _gather(parts: list[Path], questions: list[str], candidates: int) -> tuple[Any, Any]:
@@ -93,6 +138,60 @@ def _gather(parts: list[Path], questions: list[str], candidates: int) -> tuple[A
         scores = np.array(table["scores"].to_pylist(), np.float32).reshape(len(questions), -1)
         found.append((scores, np.array(table["passages"].to_pylist(), np.int64).reshape(len(questions), -1)))
     return merge(found, candidates)
+
+
+def _gather_recall(parts: list[Path], found: Any) -> Recall | None:
+    """Put together what the shards' exhaustive searches of a sample found, and count what of it two steps found [B, C]."""
+    import numpy as np
+    import pyarrow.parquet as pq
+
+    from jmlr.topk import merge
+    from jmlr.topk.two_steps import recalls
+
+    told = [read_manifest(part)["notes"].get("two_steps") for part in parts]
+    if not any(told):
+        return None
+    tables = [pq.read_table(existing(part / EXHAUSTIVE, "--parts")) for part in parts]
+    asked = tables[0]["question"].to_pylist()
+    for part, table in zip(parts, tables, strict=True):
+        if table["question"].to_pylist() != asked:
+            raise UserError(f"--parts '{part}': measured on other questions than '{parts[0]}'; search all shards alike")
+    held = [(np.array(t["scores"].to_pylist()), np.array(t["passages"].to_pylist())) for t in tables]
+    scores, rows = merge(held, found.shape[1])
+    sample = np.array(asked)
+    return Recall(sample, scores, rows, recalls(found[sample], rows), sum(t["reranked"] for t in told))
+
+
+def _told(recall: Recall, wanted: float, passages: int) -> dict[str, Any]:
+    """Say what two steps find, and warn where it is less than is asked for; return the same as notes."""
+    from jmlr.metrics.statistics.interval import interval
+
+    share, count = float(recall.shares.mean()), recall.rows.shape[1]
+    low, high = interval([recall.shares], samples=2000)
+    said = f"recall@{count} {share:.3f} [{low:.3f}, {high:.3f}] beside the exhaustive search of {len(recall.sample):,} questions"
+    said += f"; {recall.reranked:,} of {passages:,} passages reranked for each"
+    if share < wanted:
+        warn(
+            "search",
+            f"two steps: {said}; search.recall asks for {wanted:g}: set search.exhaustive, or a larger search.rerank_count",
+        )
+    else:
+        say(f"search: two steps: {said}")
+    return {"recall": share, "interval": [low, high], "candidates": count, "sample": len(recall.sample),
+            "reranked": recall.reranked, "passages": passages}  # fmt: skip
+
+
+def _write_exhaustive(folder: Path, questions: list[str], recall: Recall) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = {
+        "question": recall.sample,
+        "question_id": [questions[n] for n in recall.sample],
+        "passages": pa.array(recall.rows.tolist(), pa.list_(pa.int64())),
+        "scores": pa.array(recall.scores.tolist(), pa.list_(pa.float32())),
+    }
+    pq.write_table(pa.table(table), folder / EXHAUSTIVE)
 
 
 def _write(folder: Path, questions: list[str], passages: Any, scores: Any, rows: Any) -> None:

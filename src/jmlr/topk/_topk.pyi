@@ -35,7 +35,8 @@ class MaxSimScanner:
     def __init__(
         self,
         storage: str,
-        tokens: np.ndarray,
+        dim: int,
+        tokens: np.ndarray | None,
         codes: np.ndarray | None,
         scale: np.ndarray | None,
         residual: np.ndarray | None,

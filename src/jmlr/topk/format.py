@@ -35,6 +35,7 @@ FORMAT = "jmlr-topk"
 MAXSIM_FORMAT = "jmlr-maxsim"
 VERSION = 1
 COSINE_VERSION = 2  # with the field "metric": a program that knows version 1 alone would not normalise queries
+CODES_VERSION = 3  # of a MaxSim index without the file `vectors`: its codes are the tokens
 BLOCK_BYTES = 16 << 20  # one checksum each
 VERIFY_AT_OPEN_BYTES = 32 << 20  # a smaller index is read whole when it is opened: a few milliseconds
 HEADER_BYTES = 128
@@ -79,7 +80,9 @@ def write_index(
                 with _topk.DefaultFloatingPoint():
                     largest = max(largest, float(block["norm"].max(initial=0.0)))
         manifest: dict[str, Any] = {"format": kind, "version": VERSION}
-        manifest |= {"rows": writers["vectors"].rows, "dim": dim, "storage": storage}
+        whole = "vectors" in writers
+        manifest |= {} if whole else {"version": CODES_VERSION}
+        manifest |= {"rows": writers["vectors" if whole else "codes"].rows, "dim": dim, "storage": storage}
         manifest |= {"passages": writers["offsets"].rows - 1} if kind == MAXSIM_FORMAT else {}
         manifest |= {} if metric == "inner_product" else {"version": COSINE_VERSION, "metric": metric}
         manifest |= {"max_norm": largest, "provenance": note, "files": {}}
@@ -285,9 +288,9 @@ def _read_manifest(path: Path, folder: int, kind: str) -> dict[str, Any]:
         raise IndexFormatError(f"{path}: not JSON ({error})") from None
     if not isinstance(manifest, dict) or manifest.get("format") != kind:
         raise IndexFormatError(f"{path}: not the manifest of a {kind} index")
-    if manifest.get("version") not in (VERSION, COSINE_VERSION):
+    if manifest.get("version") not in (VERSION, COSINE_VERSION, CODES_VERSION):
         raise IndexFormatError(
-            f"{path}: version {manifest.get('version')!r}; this program reads version {VERSION} and {COSINE_VERSION}"
+            f"{path}: version {manifest.get('version')!r}; this program reads versions {VERSION} to {CODES_VERSION}"
         )
     if manifest.get("checksum") != _digest(manifest):
         raise IndexFormatError(f"{path}: damaged (checksum does not match)")
@@ -295,7 +298,8 @@ def _read_manifest(path: Path, folder: int, kind: str) -> dict[str, Any]:
     if manifest["metric"] not in METRICS:
         raise IndexFormatError(f"{path}: metric: {manifest['metric']!r}; allowed: {', '.join(METRICS)}")
     _check_fields(path, manifest, FIELDS | ({"passages": int} if kind == MAXSIM_FORMAT else {}))
-    needed = {"vectors", "norm", *COLUMNS.get(manifest["storage"], ("storage",))}
+    coded = manifest["version"] == CODES_VERSION and kind == MAXSIM_FORMAT and manifest["storage"] == "int8"
+    needed = {"norm", *([] if coded else ["vectors"]), *COLUMNS.get(manifest["storage"], ("storage",))}
     missing = needed.union(["offsets"] if kind == MAXSIM_FORMAT else []) - set(manifest["files"])
     if missing:
         raise IndexFormatError(f"{path}: no {', '.join(sorted(missing))} for storage {manifest['storage']!r}")

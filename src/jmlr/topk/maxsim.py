@@ -25,14 +25,9 @@ from jmlr.topk.arrays import (
     as_given,
     as_id,
     as_ids,
-    as_lengths,
     as_matrix,
-    as_offsets,
-    as_storage,
     on_gpu,
-    query_shape,
     thread_count,
-    to_numpy,
 )
 from jmlr.topk.format import (
     BY_PASSAGE,
@@ -48,6 +43,7 @@ from jmlr.topk.format import (
 from jmlr.topk.saved import Saved, reduced
 from jmlr.topk.selection import RowLookup, Rows, select
 from jmlr.topk.shards import CHUNK_BYTES, passages_of
+from jmlr.topk.tokens import as_queries, check_storage, checked, decoded, encoded_tokens
 
 if TYPE_CHECKING:
     import torch
@@ -58,15 +54,16 @@ if TYPE_CHECKING:
 class MaxSimIndex:
     """Token vectors [M, D] of N passages made ready for exact MaxSim; make one with `build`, `from_shards` or `open`."""
 
-    def __init__(self, storage: str, columns: Arrays, provenance: Mapping[str, Any]) -> None:
-        self._storage, self._columns, self._provenance = storage, columns, dict(provenance)
+    def __init__(self, storage: str, dim: int, columns: Arrays, provenance: Mapping[str, Any]) -> None:
+        self._storage, self._dim, self._columns, self._provenance = storage, dim, columns, dict(provenance)
         self._pending: list[Block] = []
         self._counts = (0, 0)
         self._lookup = RowLookup(len(columns["offsets"]) - 1, columns.get("ids"))
         self._saved: Saved | None = None  # where it lies on disk as it is
         self._scanner = _topk.MaxSimScanner(
             storage,
-            columns["vectors"],
+            dim,
+            columns.get("vectors"),
             columns.get("codes"),
             columns.get("scale"),
             columns.get("residual"),
@@ -78,36 +75,47 @@ class MaxSimIndex:
     @overload
     @classmethod
     def build(
-        cls, tokens: np.ndarray | Sequence[Any], offsets: Any, storage: str = ..., *, ids: Any = ...
+        cls,
+        tokens: np.ndarray | Sequence[Any],
+        offsets: Any,
+        storage: str = ...,
+        *,
+        ids: Any = ...,
+        originals: bool = ...,
     ) -> MaxSimIndex: ...
     @overload
     @classmethod
     def build(
-        cls, tokens: torch.Tensor, offsets: Any, storage: str = ..., *, ids: Any = ...
+        cls, tokens: torch.Tensor, offsets: Any, storage: str = ..., *, ids: Any = ..., originals: bool = ...
     ) -> MaxSimIndex | CudaMaxSimIndex: ...
     @overload
     @classmethod
     def build(cls, tokens: OnGpu, offsets: Any, storage: str = ..., *, ids: Any = ...) -> CudaMaxSimIndex: ...
     @classmethod
     def build(
-        cls, tokens: Any, offsets: Any, storage: str = "float32", *, ids: Any = None
+        cls, tokens: Any, offsets: Any, storage: str = "float32", *, ids: Any = None, originals: bool = True
     ) -> MaxSimIndex | CudaMaxSimIndex:
         """Return an index in memory over a copy of `tokens` [M, D], finite and convertible to float32.
 
         offsets: integers [N + 1] from 0 to M; passage p has the tokens offsets[p] to offsets[p + 1] - 1, at least one.
         storage: what the scan reads, "float32", "bfloat16" or "int8"; the answer is the same, speed and memory differ.
         ids: distinct int64 [N] that are not negative; default 0..N-1. Raises TypeError or ValueError, saying where.
+        originals: False (of int8): the tokens are rounded to what their 8-bit codes say, and only the codes are kept. Scores are
+        then those of the rounded tokens, with the same bits everywhere.
         Tokens on a GPU give an index there, which takes and returns tensors on that device: see `jmlr.topk.cuda_maxsim`.
         """
         if on_gpu(tokens):
             from jmlr.topk.cuda_maxsim import CudaMaxSimIndex
 
+            if not originals:
+                raise ValueError("originals=False: allowed on the CPU alone")
             return CudaMaxSimIndex.build(tokens, offsets, storage, ids=ids)
-        as_storage(storage)
-        columns = _checked(storage, as_matrix(tokens, "tokens", copy=True), offsets, ids)
+        check_storage(storage, originals)
+        matrix = as_matrix(tokens, "tokens", copy=True)
+        columns = checked(storage, matrix, offsets, ids, originals)
         for column in columns.values():
             column.setflags(write=False)
-        return cls(storage, columns, {})
+        return cls(storage, matrix.shape[1], columns, {})
 
     @classmethod
     def from_shards(
@@ -117,16 +125,18 @@ class MaxSimIndex:
         storage: str = "float32",
         *,
         ids: Any = None,
+        originals: bool = True,
         provenance: Mapping[str, Any] | None = None,
     ) -> MaxSimIndex:
         """Stream shards to an index in `directory`, and open it. The files are those that `build` and `save` would write.
 
         shards: pairs (tokens [M, D], offsets [N + 1]) as in `build`, each an array or the path of an .npy file.
         ids: distinct int64, not negative, for the passages of all shards in order; default their numbers in that order.
+        originals: as in `build`.
         Holds a few tens of MiB of tokens at a time, or one passage. Raises TypeError, ValueError, OSError, naming the shard or its
         file; the folder appears only when complete.
         """
-        as_storage(storage)
+        check_storage(storage, originals)
         names = None if ids is None else as_ids(ids, len(ids), "passage")
         pieces = passages_of(shards)
         first = next(pieces, None)
@@ -138,7 +148,7 @@ class MaxSimIndex:
             start = np.zeros(1, np.int64)  # where passage 0 begins; each later one begins where one before it ends
             for rows, bounds in chain([first], pieces):
                 held = None if names is None else names[passages : passages + len(bounds) - 1]
-                columns = _encode(storage, rows, bounds, held)
+                columns = encoded_tokens(storage, rows, bounds, held, originals)
                 columns["offsets"] = np.concatenate([start, bounds[1:] + tokens])
                 start = start[:0]
                 tokens, passages = tokens + len(rows), passages + len(bounds) - 1
@@ -154,7 +164,7 @@ class MaxSimIndex:
     def save(self, directory: str | os.PathLike[str], *, provenance: Mapping[str, Any] | None = None) -> None:
         """Write the index to a folder, as `Index.save` does. Raises ValueError, OSError."""
         self._verify()
-        tokens = len(self._columns["vectors"])
+        tokens = self.shape[0]
         step = max(1, CHUNK_BYTES // (4 * self.dim))
         by_token = {name: array for name, array in self._columns.items() if name not in BY_PASSAGE}
         slices = ({n: array[at : at + step] for n, array in by_token.items()} for at in range(0, max(1, tokens), step))
@@ -168,7 +178,7 @@ class MaxSimIndex:
         """Return the index in a folder, memory-mapped; `verify` and errors as `Index.open`."""
         manifest, columns, pending = read_index(Path(directory), verify, MAXSIM_FORMAT)
         with opening(directory):
-            index = cls(manifest["storage"], columns, manifest["provenance"])
+            index = cls(manifest["storage"], manifest["dim"], columns, manifest["provenance"])
         index._pending = pending
         index._saved = Saved(os.path.abspath(directory), manifest["checksum"], verify)
         return index
@@ -189,7 +199,7 @@ class MaxSimIndex:
         columns.setdefault("ids", np.arange(first, last, dtype=np.int64))
         for name in ("offsets", "ids"):
             columns[name].setflags(write=False)
-        part = MaxSimIndex(self._storage, columns, self._provenance)
+        part = MaxSimIndex(self._storage, self._dim, columns, self._provenance)
         part._pending = [b for b in self._pending if touches(b, *spans.get(b.path.stem, (begin, end)))]
         part._saved = self._saved.part(first, last) if self._saved else None
         return part
@@ -201,7 +211,7 @@ class MaxSimIndex:
             raise KeyError(f"id {passage!r} is not in the index")
         self._verify()
         begin, end = self._columns["offsets"][row : row + 2]
-        return self._columns["vectors"][begin:end].view()
+        return self._tokens(begin, end)
 
     @overload
     def search(
@@ -245,7 +255,7 @@ class MaxSimIndex:
         kernels to use. Raises TypeError or ValueError, saying where.
         """
         count = as_count(k, "k", 0)
-        packed, starts = _as_queries(query_tokens, query_lengths, self.dim)
+        packed, starts = as_queries(query_tokens, query_lengths, self.dim)
         self._verify()
         chosen = select(Rows(len(self), self._lookup.find, len(self)), len(starts) - 1, allow, exclude)
         isa = os.environ.get("JMLR_ISA", "")
@@ -282,12 +292,12 @@ class MaxSimIndex:
     @property
     def shape(self) -> tuple[int, int]:
         """(M, D) of the tokens; `len` is N, the passages."""
-        return len(self._columns["vectors"]), self.dim
+        return int(self._columns["offsets"][-1]), self.dim
 
     @property
     def dim(self) -> int:
         """D, the length of a token's vector."""
-        return int(self._columns["vectors"].shape[1])
+        return self._dim
 
     @property
     def storage(self) -> str:
@@ -296,9 +306,9 @@ class MaxSimIndex:
 
     @property
     def vectors(self) -> np.ndarray:
-        """The tokens of all passages, float32 [M, D], read-only; of an opened index a view of the file."""
+        """The tokens of all passages, float32 [M, D], read-only; of an opened index a view of the file, if it has originals."""
         self._verify()
-        return self._columns["vectors"].view()
+        return self._tokens(0, self.shape[0])
 
     @property
     def offsets(self) -> np.ndarray:
@@ -317,9 +327,21 @@ class MaxSimIndex:
         return dict(self._provenance)
 
     @property
+    def checksum(self) -> str | None:
+        """Of the index on disk that this is, or a part of; None if it lies on none."""
+        return self._saved.checksum if self._saved else None
+
+    @property
     def last_counts(self) -> tuple[int, int]:
         """(query, passage) pairs that the last search's scan nominated, and pairs that were scored in float64."""
         return self._counts
+
+    def _tokens(self, begin: int, end: int) -> np.ndarray:
+        if "vectors" in self._columns:
+            return self._columns["vectors"][begin:end].view()
+        tokens = decoded(self._columns["codes"][begin:end], self._columns["scale"][begin:end], self.dim)
+        tokens.setflags(write=False)
+        return tokens
 
     def _verify(self) -> None:
         self._pending = verify_columns(self._pending)
@@ -341,38 +363,5 @@ def maxsim_topk(
 
         return CudaMaxSimIndex.build(tokens, offsets, ids=ids).search(query_tokens, k, query_lengths=query_lengths)
     matrix = as_matrix(tokens, "tokens")
-    index = MaxSimIndex("float32", _checked("float32", matrix, offsets, ids), {})
+    index = MaxSimIndex("float32", matrix.shape[1], checked("float32", matrix, offsets, ids), {})
     return index.search(query_tokens, k, threads, query_lengths=query_lengths)
-
-
-def _checked(storage: str, tokens: np.ndarray, offsets: Any, ids: Any) -> Arrays:
-    bounds = as_offsets(offsets, len(tokens))
-    return _encode(storage, tokens, bounds, None if ids is None else as_ids(ids, len(bounds) - 1, "passage"))
-
-
-def _encode(storage: str, tokens: np.ndarray, bounds: np.ndarray, ids: np.ndarray | None) -> Arrays:
-    codes, scale, residual, norm = _topk.encode(storage, tokens, thread_count(None))
-    if len(bounds) > 1:  # the bound of a passage's maximum is that of its worst token
-        with _topk.DefaultFloatingPoint():
-            norm = np.maximum.reduceat(norm, bounds[:-1])
-            residual = None if residual is None else np.maximum.reduceat(residual, bounds[:-1])
-    columns = {"vectors": tokens, "codes": codes, "scale": scale, "residual": residual, "norm": norm}
-    columns |= {"offsets": bounds, "ids": ids}
-    return {name: array for name, array in columns.items() if array is not None}
-
-
-def _as_queries(values: Any, lengths: Any, dim: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the queries' tokens one after another, [sum of lengths, D], and where each query starts, [B + 1]."""
-    array = to_numpy(values, "query_tokens")
-    count, most, width = query_shape(array.shape)
-    held = as_lengths(lengths, count, most)
-    packed = array.reshape(count * most, width)
-    if lengths is not None:
-        packed = packed[(np.arange(most) < held[:, None]).reshape(-1)]
-    starts = np.concatenate([[0], np.cumsum(held)]).astype(np.int64)
-
-    def place(row: int) -> str:
-        query = int(np.searchsorted(starts, row, side="right")) - 1
-        return f"query {query}, token {row - starts[query]}"
-
-    return as_matrix(packed, "query_tokens", dim, place, copy=True), starts

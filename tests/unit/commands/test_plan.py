@@ -106,6 +106,24 @@ def test_a_colbert_has_a_vector_for_each_token_and_fills_its_queries_up():
     assert lines["search"].hours == pytest.approx(rounds * products / float(scan) / 3600 / run.shards)
 
 
+def test_a_large_colbert_is_priced_in_two_steps_and_exhaustively_where_that_is_asked_for():
+    text = yaml.safe_load((ROOT / "config/runs/paper-7b.yaml").read_text())
+    sizes = Sizes(10_000_000, 100_000, 5, 4, 1.0, 1, 4)
+    hours = {}
+    for exhaustive in (True, False):
+        run = Config.load({**text, "search": {"exhaustive": exhaustive, "rerank_count": 500, "recall_sample": 100}})
+        hours[exhaustive] = next(x.hours for x in costs(run, sizes, RATES, "h100") if x.stage == "search")
+    rates = {k: float(RATES["devices"]["h100"][k]["value"]) for k in ("maxsim_int8_ops", "search_float32_ops")}
+    pairs = 512 * 512 / rates["maxsim_int8_ops"]
+    share = 100 / 100_000 + 500 * run.shards / 10_000_000 + 1 / rates["search_float32_ops"] / pairs
+    assert hours[False] / hours[True] == pytest.approx(share)
+    small = [
+        next(x.hours for x in costs(run, Sizes(*few, 5, 4, 1.0, 1, 4), RATES, "h100") if x.stage == "search")
+        for few in ((100_000, 100_000), (10_000_000, 100))
+    ]
+    assert small == pytest.approx([hours[True] / 100, hours[True] / 1000])  # all questions, or few: no sample
+
+
 def test_passages_that_are_shorter_in_training_cost_less_there_and_nothing_less_in_the_index():
     text = (ROOT / "config/runs/paper-7b.yaml").read_text()
     whole, short = (

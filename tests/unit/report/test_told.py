@@ -14,7 +14,7 @@ from importlib import import_module
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from written_run import N, metric_rows, values
+from written_run import N, manifest, metric_rows, values
 
 from jmlr.metrics import write_values
 from jmlr.options import Closed, ReportOptions, TrainOptions
@@ -171,6 +171,22 @@ def test_models_settings_and_what_differs_from_the_defaults_are_told(folders, tm
             "retriever_learning_rate",
         )
     )
+
+
+def test_what_a_search_in_two_steps_found_is_told_once_and_not_for_each_of_its_shards(folders, tmp_path):
+    assert settings(read(folders), {}).searches == []
+    notes = {"recall": 0.9914, "interval": [0.9871, 0.9954], "candidates": 30, "sample": 200}
+    shards = {"search-0-of-2": (1000, "0/2"), "search-1-of-2": (2000, "1/2"), "search": (3000, "0/1")}
+    for name, (reranked, shard) in shards.items():
+        folder = folders.base / "jmlr/seed0/r1" / name
+        told = {**notes, "reranked": reranked, "passages": 1_000_000, "shard": shard}
+        manifest(folder, "search", notes={"two_steps": told})
+        folders.costs.append(folder)
+    (said,) = settings(read(folders), {}).searches
+    assert (
+        said == "JMLR, round 1: 0.991 [0.987, 0.995] of the best 30, from 3,000 of 1,000,000 passages, on 200 questions"
+    )
+    assert "Searches in two steps found" in made(folders, tmp_path)
 
 
 def test_a_system_that_chooses_one_option_nearly_always_is_told(folders):

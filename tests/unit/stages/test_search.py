@@ -15,6 +15,7 @@ from jmlr.runtime.errors import UserError
 from jmlr.runtime.files import sha256
 from jmlr.stages.search import search
 from jmlr.topk import Index, MaxSimIndex
+from jmlr.topk.two_steps import build_first
 from jmlr.topk.vectors import StoredVectors
 
 N, D, B = 41, 8, 7
@@ -40,7 +41,9 @@ def made(tmp_path_factory):
         root / "token-queries"
     )
     for storage in IndexOptions.model_fields["storage"].annotation.__args__:
-        MaxSimIndex.build(tokens, cuts, storage).save(root / f"token-index-{storage}/index")
+        made = MaxSimIndex.build(tokens, cuts, storage)
+        made.save(root / f"token-index-{storage}/index")
+        build_first(made, root / f"token-index-{storage}/first")
     return root
 
 
@@ -61,6 +64,66 @@ def test_the_number_of_shards_changes_no_byte(made, tmp_path, storage, candidate
             search(part, **given, shard=f"{i}/{count}")
         search(tmp_path / f"{count}", **shared, options=options, parts=parts)
         assert found(tmp_path / f"{count}") == found(tmp_path / "whole")
+
+
+def two_steps(**others):
+    return SearchOptions(candidates=4, exhaustive_passages=0, recall_sample=3, rerank_count=5, **others)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_two_steps_measure_themselves_beside_the_exhaustive_search(made, tmp_path, count, capsys):
+    shared = {"prepared": made / "prepare"}
+    given = {**shared, "index": made / "token-index-int8", "queries": made / "token-queries"}
+    search(tmp_path / "exact", **given, options=SearchOptions(candidates=4, exhaustive=True))
+    options = two_steps(recall=0.1)
+    if count == 1:
+        search(tmp_path / "out", **given, options=options)
+    else:
+        parts = [tmp_path / f"search-{i}-of-{count}" for i in range(count)]
+        for i, part in enumerate(parts):
+            search(part, **given, options=options, shard=f"{i}/{count}")
+        search(tmp_path / "out", **shared, options=options, parts=parts)
+    exact, found = (pq.read_table(tmp_path / name / "candidates.parquet").to_pylist() for name in ("exact", "out"))
+    sample = pq.read_table(tmp_path / "out/exhaustive.parquet").to_pylist()
+    assert [(r["question_id"], r["passages"]) for r in sample] == [
+        (exact[r["question"]]["question_id"], exact[r["question"]]["passages"]) for r in sample
+    ]
+    shares = [np.isin(r["passages"], found[r["question"]]["passages"]).mean() for r in sample]
+    notes = json.loads((tmp_path / "out/manifest.json").read_text())["notes"]["two_steps"]
+    assert notes["recall"] == pytest.approx(np.mean(shares))
+    assert notes["interval"][0] <= notes["recall"] <= notes["interval"][1]
+    assert (notes["sample"], notes["candidates"], notes["reranked"]) == (3, 4, 5 * count)
+    assert f"recall@4 {notes['recall']:.3f} [" in capsys.readouterr().err
+
+
+def test_two_steps_that_fall_short_of_the_recall_say_so_in_one_line(made, tmp_path):
+    given = {"prepared": made / "prepare", "index": made / "token-index-int8", "queries": made / "token-queries"}
+    search(tmp_path / "out", **given, options=two_steps(recall=1.0))
+    manifest = json.loads((tmp_path / "out/manifest.json").read_text())
+    assert manifest["notes"]["two_steps"]["recall"] < 1
+    (warning,) = manifest["warnings"]
+    assert "search.recall asks for 1: set search.exhaustive" in warning
+    assert "\n" not in warning
+
+
+@pytest.mark.parametrize("given", [{"exhaustive": True}, {"exhaustive_passages": N}, {"recall_sample": B}])
+def test_an_exhaustive_search_has_no_sample_and_needs_no_first_stage(made, tmp_path, given):
+    shutil.copytree(made / "token-index-int8/index", tmp_path / "index/index")
+    options = SearchOptions(**{**two_steps().model_dump(), **given})
+    search(tmp_path / "out", made / "prepare", options, tmp_path / "index", made / "token-queries")
+    assert not (tmp_path / "out/exhaustive.parquet").exists()
+    with pytest.raises(UserError, match=r"first' is missing.*allowed: index again, or search.exhaustive: true"):
+        search(tmp_path / "out", made / "prepare", two_steps(), tmp_path / "index", made / "token-queries")
+    assert (tmp_path / "out/candidates.parquet").exists()  # what was there stays
+
+
+def test_parts_that_were_measured_on_other_questions_are_refused(made, tmp_path):
+    given = {"prepared": made / "prepare", "index": made / "token-index-int8", "queries": made / "token-queries"}
+    parts = [tmp_path / "a", tmp_path / "b"]
+    for number, (part, size) in enumerate(zip(parts, (3, 4), strict=True)):
+        search(part, **given, options=two_steps().model_copy(update={"recall_sample": size}), shard=f"{number}/2")
+    with pytest.raises(UserError, match=r"measured on other questions than .*; search all shards alike"):
+        search(tmp_path / "out", prepared=made / "prepare", options=two_steps(), parts=parts)
 
 
 @pytest.mark.parametrize("kind", ["", "token-"])

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from maxsim_cases import KINDS, adversarial, corpus
 
 from jmlr.topk import Index, MaxSimIndex, _topk
 from jmlr.topk.reference import maxsim, topk_reference
@@ -184,6 +185,34 @@ def test_maxsim_keeps_to_the_passages_that_count(storage, mask):
     same_bits(index.search(q, 8, allow=allowed), expected)
     same_bits(index.search(q, 8, exclude=[ids[~row] for row in np.broadcast_to(allowed, (4, 900))]), expected)
     same_bits(index.search(q, 8, allow=[ids[row] for row in np.broadcast_to(allowed, (4, 900))]), expected)
+
+
+@pytest.mark.parametrize("kind", ["normal", *KINDS])
+@pytest.mark.parametrize("storage", STORAGES)
+@pytest.mark.parametrize("isa", ISAS)
+def test_maxsim_of_few_candidates_has_the_reference_bits(isa, storage, kind, monkeypatch):
+    monkeypatch.setenv("JMLR_ISA", isa)
+    rng = np.random.default_rng(len(kind))
+    cuts = corpus(rng, 500, 6)
+    tokens, q = adversarial(rng, kind, cuts, 24)
+    named = np.stack([rng.permutation(500)[:30] for _ in q])
+    allowed = np.zeros((len(q), 500), bool)
+    np.put_along_axis(allowed, named, True, axis=1)
+    index = MaxSimIndex.build(tokens, cuts, storage)
+    for k in (4, 30, 40):
+        for threads in (1, 3):
+            same_bits(index.search(q, k, threads, allow=named), maxsim(q, tokens, cuts, k, allowed=allowed))
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+def test_maxsim_scores_a_part_of_few_candidates_in_float64(storage):
+    rng = np.random.default_rng(12)
+    cuts = np.arange(3001) * 4
+    index = MaxSimIndex.build(normal(rng, cuts[-1], 32), cuts, storage)
+    index.search(normal(rng, 5, 8, 32), 5, allow=[rng.permutation(3000)[:180] for _ in range(5)])
+    nominated, scored = index.last_counts
+    assert scored < 5 * 180 / 4
+    assert nominated <= 5 * 180
 
 
 def test_re_ranking_few_candidates_scores_nothing_else():
