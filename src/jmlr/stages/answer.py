@@ -62,7 +62,7 @@ def answer(
         adapter = adapters[max(chosen, 1) - 1] if adapters else None
         found = _found(search, passages) if search else {}
         missing = next((r["id"] for r in records if found and r["id"] not in found), None)
-        if missing is not None:
+        if search and missing is not None:
             raise UserError(f"'{search}/candidates.parquet': question '{missing}' has no candidates; {anew(search)}")
         used = [found.get(r["id"], ([], [], [])) for r in records]
         progress = Progress("answer", len(records))
