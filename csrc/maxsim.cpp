@@ -36,7 +36,7 @@ struct ExactQuery {
 struct Worker {
   std::vector<CandidateList> lists;  // by query
   PassageScan::Scratch coarse;
-  PassageScan::Scratch fine;  // large enough for any query alone
+  PassageScan::Scratch fine;   // large enough for any query alone
   std::vector<double> best;    // exact maxima, by token
   std::vector<float> decoded;  // of a passage, where the codes are all there is
   SearchCounts counts;
@@ -96,7 +96,8 @@ class GroupSearch {
     const Visits visits(chunks);
     const auto wants = [this](Way way) { return std::find(ways_.begin(), ways_.end(), way) != ways_.end(); };
     WorkQueue work(wants(Way::scan) ? chunks : 0, 1);
-    const size_t slices = std::clamp(kSlices * team.threads() / count_, size_t{1}, std::max(index_.passages, size_t{1}));
+    const size_t slices =
+        std::clamp(kSlices * team.threads() / count_, size_t{1}, std::max(index_.passages, size_t{1}));
     WorkQueue alone(count_ * slices, 1);
     team.run([&](size_t me) {
       Worker& worker = workers[me];
@@ -166,8 +167,7 @@ class GroupSearch {
 
   Interval look(const PassageScan& scan, Worker& worker, size_t passage) const {
     Interval in{};
-    scan.run(worker.fine, passage, passage + 1,
-             [&](size_t p, const double* sum) { in = scan.interval(0, p, *sum); });
+    scan.run(worker.fine, passage, passage + 1, [&](size_t p, const double* sum) { in = scan.interval(0, p, *sum); });
     return in;
   }
 

@@ -64,11 +64,11 @@ class PassageScan {
   }
 
   struct Scratch {
-    AlignedBuffer<float> scores;  // [kTileRows, panel width]
+    AlignedBuffer<float> scores;   // [kTileRows, panel width]
     AlignedBuffer<float> lifted;   // [kTileRows, dim], of rows that a scan would take for zero
     AlignedBuffer<float> decoded;  // [kTileRows, dim], where the codes are all there is
-    AlignedBuffer<float> peaks;   // [panels, panel width]: maxima over the passage that is being read
-    std::vector<double> sums;     // [passages that end in the tile, queries]
+    AlignedBuffer<float> peaks;    // [panels, panel width]: maxima over the passage that is being read
+    std::vector<double> sums;      // [passages that end in the tile, queries]
   };
   Scratch scratch() const {
     const size_t tile = kTileRows * index_.dim;
