@@ -106,7 +106,7 @@ def main() -> None:
         index = MaxSimIndex.from_shards(
             grown(tokens, offsets, given.passages), folder / "index", "int8", originals=False
         )
-        build_first(index, folder / "first", shards=grown(tokens, offsets, given.passages))
+        build_first(index, folder / "first")
         built = time.perf_counter() - start
         held = {part: sum(f.stat().st_size for f in (folder / part).iterdir()) for part in ("index", "first")}
         eight_bits = index.shape[0] * index.dim
