@@ -18,6 +18,7 @@ from jmlr.runtime.errors import UserError
 from jmlr.runtime.files import existing
 from jmlr.runtime.shards import shard_rows
 from jmlr.topk.format import MAXSIM_FORMAT, format_of
+from jmlr.topk.gpu_search import MAX_K, gpu_here, search_on_gpu
 from jmlr.topk.index import Index
 from jmlr.topk.maxsim import MaxSimIndex
 from jmlr.topk.two_steps import TwoSteps, build_first, open_first, recalls
@@ -100,7 +101,7 @@ def search_stored(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return (scores float32 [n, k], rows int64 [n, k]) of the k best passages of every query.
 
-    Exactly; in two steps, of the `rerank_count` best of the first.
+    Exactly, on a GPU where the job has one, with the same bits; in two steps, of the `rerank_count` best of the first, on the CPU.
 
     Raises:
         UserError: queries and index were made by retrievers of two kinds or depths.
@@ -113,6 +114,8 @@ def search_stored(
             f"the index holds {names[late]}, of depth {held.dim}; the queries have {names[queries.offsets is not None]}, "
             f"of depth {queries.vectors.shape[1]}: encode both with the same retriever"
         )
+    if not isinstance(index, TwoSteps) and k <= MAX_K and (where := gpu_here()):
+        return search_on_gpu(index, lambda: padded_queries(queries), k, where)
     if isinstance(index, Index):
         return index.search(queries.vectors, k)
     found = []
@@ -124,9 +127,11 @@ def search_stored(
     return np.concatenate([s for s, _ in found]), np.concatenate([r for _, r in found])
 
 
-def padded_queries(queries: StoredVectors) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield (token vectors [b, T, D], lengths [b]) of some queries at a time, padded to the longest of these."""
-    assert queries.offsets is not None
+def padded_queries(queries: StoredVectors) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+    """Yield (token vectors [b, T, D], lengths [b]) of some queries at a time, padded to the longest; or all [B, D], and None."""
+    if queries.offsets is None:
+        yield queries.vectors, None
+        return
     for begin in range(0, len(queries), BATCH):
         bounds = queries.offsets[begin : begin + BATCH + 1]
         lengths = np.diff(bounds)

@@ -4,7 +4,8 @@
     batch = live.renew(batch, settings)
 
 The passages' vectors stay those of the round's index: encoding them all again is what the next round does. The index is mapped,
-so the ranks of a node share it; a ColBERT's token vectors are searched by exact MaxSim, as `search` does.
+so the ranks of a node share it; a ColBERT's token vectors are searched by exact MaxSim, as `search` does. Where training has a GPU
+and the index fits beside the models, it is searched there.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -19,6 +21,7 @@ from jmlr.inference.questions import Question
 from jmlr.models.retriever import Retriever
 from jmlr.runtime.errors import UserError
 from jmlr.topk import Index, MaxSimIndex
+from jmlr.topk.gpu_search import MAX_K, gpu_here, resident
 from jmlr.topk.stored import open_stored
 from jmlr.training.step import StepSettings, encode
 
@@ -27,7 +30,7 @@ from jmlr.training.step import StepSettings, encode
 class LiveCandidates:
     """A round's index, searched by the retriever in training."""
 
-    index: Index | MaxSimIndex
+    index: Any  # an Index or a MaxSimIndex, or either on the GPU that trains
     retriever: Retriever
     count: int
 
@@ -58,16 +61,19 @@ class LiveCandidates:
             )
         if len(index) != passages:
             raise UserError(f"'{folder}' holds vectors of {len(index)} passages, passages.parquet {passages} passages")
-        return cls(index, retriever, min(count, len(index)))
+        count, where = min(count, len(index)), gpu_here()
+        held = resident(index, where) if where and count <= MAX_K else None  # else searched by the CPU
+        return cls(held or index, retriever, count)
 
     @torch.no_grad()
     def renew(self, batch: Sequence[Question], settings: StepSettings) -> list[Question]:
         """Return the questions with the candidates, and their scores, that the index gives to the present queries."""
         if not batch:
             return []
-        queries = encode(self.retriever, [q.query for q in batch], settings, "query").float().cpu().numpy()
-        scores, rows = self.index.search(
-            queries, self.count
-        )  # a token that does not count is zero, and adds 0 to MaxSim
+        queries = encode(self.retriever, [q.query for q in batch], settings, "query").float()
+        if isinstance(self.index, Index | MaxSimIndex):
+            queries = queries.cpu()
+        # a token that does not count is zero, and adds 0 to MaxSim
+        scores, rows = self.index.search(queries, self.count)
         found = zip(batch, rows.tolist(), scores.tolist(), strict=True)
         return [replace(q, candidates=list(r), scores=list(s)) for q, r, s in found]
