@@ -25,6 +25,7 @@ from jmlr.topk.maxsim import MaxSimIndex
 from jmlr.topk.shards import passages_of
 
 FEW = 16  # where one passage of so many is reranked, an exhaustive search is no dearer (csrc/maxsim.cpp, kFew)
+RUNS = 40  # in which the sample is read
 BELONGS = "tokens"  # key of the first stage's provenance: the checksum of the index of the tokens
 SAMPLE, ASKED, TOKENS, NEAR = (
     4000,
@@ -125,8 +126,10 @@ def lift_of(tokens: MaxSimIndex) -> tuple[float, float]:
     if near < 3:
         return 0.0, 0.0
     rng = np.random.default_rng(0)
-    rows = np.unique(np.linspace(0, len(tokens) - 1, min(SAMPLE, len(tokens))).astype(int))
-    held = [tokens.rows(row, row + 1).vectors for row in rows]
+    held = []
+    for begin, last in _runs(len(tokens)):  # what is read is verified, a block of the file for each run
+        part = tokens.rows(begin, last)
+        held += np.split(part.vectors, part.offsets[1:-1])
     offsets, vectors = _bounds(np.array([len(h) for h in held])), np.concatenate(held)
     drawn = rng.choice(len(held), min(ASKED, len(held)), replace=False)
     queries = np.stack([held[p][rng.choice(len(held[p]), TOKENS)] for p in drawn])
@@ -140,6 +143,14 @@ def lift_of(tokens: MaxSimIndex) -> tuple[float, float]:
         return 0.0, 0.0
     spread, number = (float(f"{w / slope:.3g}") for w in weights)
     return spread, number
+
+
+def _runs(passages: int) -> list[tuple[int, int]]:
+    """Return (first, last + 1) of RUNS runs of passages, evenly spread, SAMPLE in all; of one run where there are no more."""
+    if passages <= SAMPLE:
+        return [(0, passages)]
+    begins = np.linspace(0, passages - SAMPLE // RUNS, RUNS).astype(int).tolist()
+    return [(begin, begin + SAMPLE // RUNS) for begin in begins]
 
 
 def _traits(vectors: np.ndarray, offsets: np.ndarray) -> np.ndarray:
