@@ -49,7 +49,8 @@ def test_what_pre_training_begins_from_is_held_to_the_same(
 ) -> None:
     folder = model(mine, "begun", **files)
     role = "retriever" if options.get("objective") else "llm"
-    pretrain = json.loads(json.dumps({"reads": "passages", **options}).replace("{folder}", folder))
+    own = {} if options.get("objective") else {"reads": "passages"}
+    pretrain = json.loads(json.dumps({**own, **options}).replace("{folder}", folder))
     found = refused(mine, models={role: {"pretrain": pretrain}})
     assert re.search(said, found), found
     if "init" in options and "reading" not in found and "max_tokens" not in found:

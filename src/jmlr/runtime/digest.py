@@ -150,7 +150,7 @@ def counted(stage: str, *options: Any, package: Path = PACKAGE, **more: Any) -> 
 
     >>> from jmlr.options import IndexOptions
     >>> counted("index", IndexOptions())
-    {'storage': 'float32'}
+    {'storage': 'float32', 'originals': True}
     """
     names = _named(stage, package, tuple(sorted(chosen(*options, **more).items())))
     return {k: v for o in options for k, v in _values(o, names).items()}

@@ -24,6 +24,7 @@ def values(*models: BaseModel | Mapping[str, Any], without: Collection[str] = ()
     >>> from jmlr.options import IndexOptions
     >>> print(values(IndexOptions(), seed=0, judge=None), end="")
     storage: float32
+    originals: true
     seed: 0
     """
     import yaml
