@@ -41,6 +41,7 @@ SEXES = ("man", "woman")
 AGES = range(20, 80)
 
 NOTE = "Note: {} {}:"
+REASONED = "Reasons: [P1] [P2] [P3] [P4] [P5] [P6] [P7] [P8] [P9]. Answer:"  # what a rationale needs beside facts
 
 DISEASE_ENDINGS = ("osis", "itis", "emia", "oma", "pathy", "algia", "uria", "plasia")
 CONSONANTS, VOWELS, CODAS = "bdfgklmnprstvz", "aeiou", "lnrsxkmtd"
@@ -66,3 +67,12 @@ def words(prompts: Iterable[str]) -> set[str]:
             text = text.replace(mark, f" {mark} ")
         found |= {w.lower() for w in text.split() if "{" not in w}
     return found
+
+
+def concepts(text: str) -> set[str]:
+    """Return the names and values that a text has, citations aside: what UMLS-F counts in this world.
+
+    >>> sorted(concepts("Lisfanosis is first treated with bamdol [lisfanosis-treatment]."))
+    ['bamdol', 'lisfanosis']
+    """
+    return set(re.findall(r"[a-z]{4,}", re.sub(r"\[[^]]*\]", "", text.lower()))) - words([REASONED])

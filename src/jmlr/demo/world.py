@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,14 +65,15 @@ class Lexicon:
         name = self.name(rng, fresh)
         return Disease(name.lower().capitalize(), rng.sample(self.family(rng.randrange(self.families)), attributes))
 
-    def vocabulary(self, prompts: Iterable[str]) -> list[str]:
-        """Return the tokens: special ones, words, values, then the syllables of names."""
+    def vocabulary(self, prompts: Iterable[str], *more: str) -> list[str]:
+        """Return the tokens: special ones, `more`, words, values, then the syllables of names."""
         whole = sorted(say.words(prompts) | set(self.values) | set(self.first))
         return [
             "<pad>",
             "<unk>",
             "<s>",
             "</s>",
+            *more,
             *whole,
             *sorted("##" + s for s in (*self.second, *say.DISEASE_ENDINGS)),
         ]
@@ -91,6 +93,7 @@ def write_world(
     documents: int,
     passages_per_document: int,
     notes_per_document: int,
+    explanations: bool,
     passage_prompt: str,
     question_prompt: str,
     answer_prompt: str,
@@ -101,22 +104,23 @@ def write_world(
     rng = python_random(seed, "entities")
     diseases = {split: [lexicon.disease(rng, attributes, fresh=True) for _ in range(n)] for split, n in sizes.items()}
     rng = python_random(seed, "passages")
-    _write(
-        folder / "passages.jsonl",
-        (_passage(rng, d, a) for ds in diseases.values() for d in ds for a in range(attributes)),
-    )
-    _write(
-        folder / "questions.jsonl",
-        _questions(python_random(seed, "questions"), lexicon, diseases, questions_per_fact, test_questions),
-    )
+    passages = [_passage(rng, d, a) for ds in diseases.values() for d in ds for a in range(attributes)]
+    _write(folder / "passages.jsonl", passages)
+    rng = python_random(seed, "questions")
+    questions = _questions(rng, lexicon, diseases, questions_per_fact, test_questions)
+    if explanations:
+        told = {p["id"]: p["text"] for p in passages}
+        questions = ({**q, "explanation": _explained(q, told)} for q in questions)
+    _write(folder / "questions.jsonl", questions)
     rng = python_random(seed, "documents")
     prompts = (passage_prompt, question_prompt, answer_prompt)
-    counts = (lexicon, attributes, passages_per_document, notes_per_document, prompts)
+    counts = (lexicon, attributes, passages_per_document, notes_per_document, prompts, explanations)
     _write(folder / "documents.jsonl", (_document(rng, i / max(documents, 1), *counts) for i in range(documents)))
-    (folder / "tokenizer.json").write_text(_tokenizer(lexicon.vocabulary(prompts)), encoding="utf-8")
+    vocabulary = lexicon.vocabulary([*prompts, say.REASONED], "\n") if explanations else lexicon.vocabulary(prompts)
+    (folder / "tokenizer.json").write_text(_tokenizer(vocabulary), encoding="utf-8")
 
 
-def _write(path: Path, records: Iterator[dict[str, Any]]) -> None:
+def _write(path: Path, records: Iterable[dict[str, Any]]) -> None:
     with path.open("w", encoding="utf-8") as f:
         f.writelines(json.dumps(r, ensure_ascii=False) + "\n" for r in records)
 
@@ -161,6 +165,13 @@ def _question(rng: random.Random, lexicon: Lexicon, disease: Disease, attribute:
     }
 
 
+def _explained(question: dict[str, Any], told: dict[str, str]) -> str:
+    """Return the sentence of a question's gold passage that states the answer, and cites that passage by its id."""
+    [id], value = question["gold_ids"], question["options"][question["answer"]]
+    [fact] = re.findall(rf"[^.]+ {value}(?=\.)", told[id])
+    return f"{fact.strip()} [{id}]."
+
+
 def _questions(
     rng: random.Random, lexicon: Lexicon, diseases: dict[str, list[Disease]], per_fact: int, tested: int
 ) -> Iterator[dict[str, Any]]:
@@ -180,10 +191,12 @@ def _document(
     most_passages: int,
     notes: int,
     prompts: tuple[str, str, str],
+    cite: bool,
 ) -> dict[str, Any]:
     """Some passages in the run's own prompts, then notes or questions about them with answers; documents grow longer after a while (a curriculum).
 
     A quarter of the notes ask for what the passages do not say, so that the model also learns to guess within the family.
+    cite: passages are numbered, and a note cites the one that says it, as numbers stand in front of a rationale.
     """
     count = rng.randint(1, min(3, most_passages) if progress < CURRICULUM_SHARE else most_passages)
     diseases = [
@@ -191,7 +204,10 @@ def _document(
     ]
     facts = rng.sample([(d, a) for d in diseases for a in range(attributes)], count)
     passage, question, answer = prompts
-    text, targets = "".join(passage.format(title="", passage=_told(rng, d, a)) for d, a in facts), []
+    numbers = rng.sample(range(1, count + 1), count) if cite else []
+    tags = [f"[P{n}] " for n in numbers] or [""] * count
+    told = (passage.format(title="", passage=_told(rng, d, a)) for d, a in facts)
+    text, targets = "".join(tag + passage for tag, passage in zip(tags, told, strict=True)), []
     as_question = rng.random() < QA_SHARE
     for _ in range(2 if as_question else notes):
         known = rng.random() >= ABSENT_SHARE
@@ -201,6 +217,8 @@ def _document(
         else:
             text += say.NOTE.format(disease.name, rng.choice(say.ATTRIBUTES[attribute][2]))
         value = disease.values[attribute]
+        if cite and not as_question and (disease, attribute) in facts:
+            value += f" {tags[facts.index((disease, attribute))].strip()}"
         text += "" if text[-1:].isspace() else " "
         targets.append([len(text), len(text) + len(value)])
         text += f"{value}\n"
@@ -208,7 +226,10 @@ def _document(
 
 
 def _tokenizer(vocabulary: list[str]) -> str:
-    """Return a WordPiece tokenizer that reads names syllable by syllable, as the JSON of the tokenizers library."""
+    """Return a WordPiece tokenizer that reads names syllable by syllable, as the JSON of the tokenizers library.
+
+    A line break that is in the vocabulary is a token, so that what a model writes has lines; else it is a blank as others.
+    """
     from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
     tokenizer = Tokenizer(models.WordPiece({t: i for i, t in enumerate(vocabulary)}, unk_token="<unk>"))
@@ -216,4 +237,6 @@ def _tokenizer(vocabulary: list[str]) -> str:
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece()
     tokenizer.add_special_tokens([AddedToken(t, special=True, normalized=False) for t in vocabulary[:4]])
+    if "\n" in vocabulary:
+        tokenizer.add_tokens([AddedToken("\n", normalized=False)])
     return tokenizer.to_str(pretty=True)

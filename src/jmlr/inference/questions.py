@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow.compute as pc
 
+from jmlr.corpus.citations import numbered
 from jmlr.corpus.prompt import Prompter, passage_text, query_text
 from jmlr.corpus.stored_passages import StoredPassages
 from jmlr.corpus.tables import read_table
@@ -20,10 +21,17 @@ from jmlr.runtime.errors import UserError
 
 @dataclass(frozen=True)
 class Reasoning:
-    """A question whose answer is written after a rationale: the prompt with its last words, and rationale, answer, end of text."""
+    """A question whose answer is written after a rationale.
+
+    Attributes:
+        prompt: with the last words before the rationale.
+        answer: rationale, answer and end of text, where no passage is cited.
+        citing: makes the same with citations, from the numbers of the passages that are read, by row; None: the explanation cites none.
+    """
 
     prompt: list[int]
     answer: list[int]
+    citing: Callable[[Mapping[int, int]], list[int]] | None = None
 
 
 @dataclass(frozen=True)
@@ -96,6 +104,8 @@ def reading_of(
 ) -> tuple[list[int], list[int]]:
     """Return a prompt with several passages, and what is to follow it: the answer, or a rationale and then the answer.
 
+    A rationale cites those of its gold passages that stand in the prompt, by their numbers.
+
     Args:
         passages: whose rows are read.
         question: which says whether a rationale is learned.
@@ -109,9 +119,16 @@ def reading_of(
             question.prompt, [passages.for_llm(row) for row in order], answer_tokens
         ), question.answer
     pairs = passages.titles_and_texts(best) if best else []
-    numbered = dict(zip(best, prompter.passages(pairs, numbered=True) if pairs else [], strict=True))
-    read = [numbered[row] for row in order]
-    return prompter.prompt(reasoning.prompt, read, len(reasoning.answer)), reasoning.answer
+    tokens = dict(zip(best, prompter.passages(pairs, numbered=True) if pairs else [], strict=True))
+    read = [tokens[row] for row in order]
+    if reasoning.citing is None:
+        return prompter.prompt(reasoning.prompt, read, len(reasoning.answer)), reasoning.answer
+    numbers = {row: number for number, row in enumerate(best, 1)}
+    answer = reasoning.citing(numbers)
+    room, dropped = len(answer), len(order) - prompter.fitting(reasoning.prompt, read, len(answer))
+    if dropped:
+        answer = reasoning.citing({row: numbers[row] for row in order[dropped:]})
+    return prompter.prompt(reasoning.prompt, read, room), answer
 
 
 def read_questions(
@@ -164,20 +181,30 @@ def read_questions(
                 answer=answer,
                 candidates=passages,
                 scores=scores,
-                gold=frozenset(gold[number]),
+                gold=frozenset(gold[number].values()),
                 answer_text=words,
-                reasoning=_reasoning(prompter, record, *rationale) if rationale and record["explanation"] else None,
+                reasoning=_reasoning(prompter, record, gold[number], rationale),
             )
         )
     return questions
 
 
-def _reasoning(prompter: Prompter, record: dict[str, Any], last_words: str, most: int) -> Reasoning:
-    answer = (record["answer"], record["options"], record["answer_text"])
-    return Reasoning(
-        prompter.question(record["question"], record["options"], last_words),
-        prompter.reasoned(record["explanation"], *answer, last_words, most),
-    )
+def _reasoning(
+    prompter: Prompter, record: dict[str, Any], gold: Mapping[str, int], rationale: tuple[str, int] | None
+) -> Reasoning | None:
+    """Return what a question's explanation teaches, if there is one to learn; `gold`: id -> row of the passages that it may cite."""
+    if rationale is None or not record["explanation"]:
+        return None
+    last_words, most = rationale
+    answer, said = (record["answer"], record["options"], record["answer_text"]), record["explanation"]
+    cited = {id: row for id, row in gold.items() if f"[{id}]" in said}
+
+    def citing(numbers: Mapping[int, int]) -> list[int]:
+        known = {id: numbers[row] for id, row in cited.items() if row in numbers}
+        return prompter.reasoned(numbered(said, cited, known), *answer, last_words, most)
+
+    prompt = prompter.question(record["question"], record["options"], last_words)
+    return Reasoning(prompt, citing({}), citing if cited else None)
 
 
 def _candidates(folder: Path | None) -> dict[str, tuple[list[int], list[float]]] | None:
@@ -187,16 +214,17 @@ def _candidates(folder: Path | None) -> dict[str, tuple[list[int], list[float]]]
     return {r["question_id"]: (r["passages"], r["scores"]) for r in table.to_pylist()}
 
 
-def _gold_rows(prepared: Path, questions: Any) -> list[list[int]]:
-    """Return the rows of every question's gold passages: for the figures a person sees, never for training."""
+def _gold_rows(prepared: Path, questions: Any) -> list[dict[str, int]]:
+    """Return every question's gold passages, id -> row: for figures and for what an explanation cites, never for the retriever."""
+    gold = questions["gold_ids"].to_pylist()
     if "gold_rows" in questions.column_names:
-        return questions["gold_rows"].to_pylist()
-    gold = questions["gold_ids"].to_pylist()  # prepared by an earlier version: all ids are looked through
+        return [dict(zip(*pair, strict=True)) for pair in zip(gold, questions["gold_rows"].to_pylist(), strict=True)]
+    # prepared by an earlier version: all ids are looked through
     wanted = {id for ids in gold for id in ids}
     passages = StoredPassages.open(prepared) if wanted else ()
     found = passages.run(0, len(passages), ("id",)) if passages else ()
     rows = {id: row for row, (id,) in enumerate(found) if id in wanted}
-    return [[rows[id] for id in ids if id in rows] for ids in gold]
+    return [{id: rows[id] for id in ids if id in rows} for ids in gold]
 
 
 def _check(where: str, passages: list[int], scores: list[float], n: int) -> None:

@@ -30,6 +30,10 @@ class DemoOptions(Closed):
     documents: Count = option(14400, "reading documents for the pre-training of the language model")
     passages_per_document: Positive = option(4, "most passages in one reading document")
     notes_per_document: Positive = option(5, "question-and-answer notes at the end of one reading document")
+    explanations: bool = option(
+        False,
+        "questions have an explanation that states the fact and cites its passage; documents number their passages and cite",
+    )
 
 
 class SourceOptions(Closed):

@@ -1,10 +1,21 @@
+import hashlib
 import json
+import re
 
 from tokenizers import Tokenizer
 
+from jmlr.corpus.replies import parse_thought
+from jmlr.demo.language import concepts
 from jmlr.demo.world import write_world
 from jmlr.options import DemoOptions
 from toys import PROMPTS
+
+BEFORE = {  # what this world was before it could have explanations
+    "documents.jsonl": "3c8caf440ce7",
+    "passages.jsonl": "4dc90c57664d",
+    "questions.jsonl": "f14a24d379c4",
+    "tokenizer.json": "fe46c6d1af5d",
+}
 
 
 def made(folder, **changes):
@@ -77,3 +88,51 @@ def test_documents_are_written_in_the_run_s_prompts_and_the_tokenizer_knows_thei
     assert "<unk>" not in tokenizer.encode("<Source> Problem; Reply = ").tokens
     again = made(tmp_path / "b")
     assert (again[0], again[1]) == (passages, questions)
+
+
+def test_without_explanations_every_byte_is_as_before(tmp_path):
+    made(tmp_path / "w")
+    found = {f.name: hashlib.sha256(f.read_bytes()).hexdigest()[:12] for f in (tmp_path / "w").iterdir()}
+    assert found == BEFORE
+
+
+def test_an_explanation_states_the_fact_as_the_gold_passage_does_and_cites_it(tmp_path):
+    passages, questions, _ = made(tmp_path / "w", explanations=True)
+    plain = made(tmp_path / "plain")
+    assert passages == plain[0]
+    assert [{k: v for k, v in q.items() if k != "explanation"} for q in questions] == plain[1]
+    texts = {p["id"]: p["text"] for p in passages}
+    for q in questions:
+        [gold] = q["gold_ids"]
+        fact, _, cited = q["explanation"].partition(" [")
+        assert cited == f"{gold}]."
+        assert f"{fact}." in texts[gold]
+        assert fact.endswith(q["options"][q["answer"]])
+        disease = gold.partition("-")[0]
+        assert concepts(q["explanation"]) == {disease, q["options"][q["answer"]]}
+
+
+def test_a_note_of_a_document_cites_the_passage_that_says_its_value(tmp_path):
+    *_, documents = made(tmp_path / "w", explanations=True)
+    cited = 0
+    for document in documents:
+        told = dict(re.findall(r"\[(P\d)\] (Reference: [^\n]*)\n", document["text"]))
+        assert sorted(told) == [f"P{n}" for n in range(1, len(told) + 1)]
+        for value, number in re.findall(r"^Note: .*: (\w+) \[(P\d)\]$", document["text"], re.M):
+            assert f" {value}." in told[number]
+            cited += 1
+    assert cited > 50
+
+
+def test_what_the_tokenizer_writes_of_a_rationale_is_parsed_citation_line_and_all(tmp_path):
+    _, questions, _ = made(tmp_path / "w", explanations=True)
+    tokenizer = Tokenizer.from_file(str(tmp_path / "w/tokenizer.json"))
+    for q in questions[:20]:
+        value, options = q["options"][q["answer"]], list(q["options"].values())
+        said = q["explanation"].replace(q["gold_ids"][0], "P2")
+        encoded = tokenizer.encode(f"Reasons: {said}\nAnswer: {value}")
+        assert "<unk>" not in encoded.tokens
+        thought = parse_thought(tokenizer.decode(encoded.ids), options)
+        assert (options[thought.option], thought.cited) == (value, (2,))
+    made(tmp_path / "plain")
+    assert "\n" not in Tokenizer.from_file(str(tmp_path / "plain/tokenizer.json")).get_vocab()

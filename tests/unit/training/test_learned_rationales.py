@@ -29,6 +29,20 @@ def explained(tiny, tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def citing(explained, tmp_path_factory):
+    """Copy the explained world, and let its explanations cite their gold passages; one more is cited that is no gold."""
+    folder = tmp_path_factory.mktemp("citing") / "tiny"
+    shutil.copytree(explained, folder)
+    file = folder / "prepare/questions.parquet"
+    table = pq.read_table(file)
+    said = [
+        q["explanation"] and f"{q['explanation'][:-1]} [{q['gold_ids'][0]}] [nobody-sign]." for q in table.to_pylist()
+    ]
+    rewrite(file, table.set_column(table.schema.get_field_index("explanation"), "explanation", pa.array(said)))
+    return folder
+
+
 def session_of(explained, candidates, **changes):
     return open_session(explained, candidates, rationale=True, rationale_prompt=LAST, **changes)
 
@@ -65,9 +79,10 @@ def test_a_long_explanation_is_cut_and_counted_and_the_answer_stays_whole(explai
             assert r.reasoning.answer[3:] == q.reasoning.answer[-tail:]
 
 
+@pytest.mark.parametrize("world", ["explained", "citing"])
 @pytest.mark.parametrize("order", ["best_last", "best_first", "shuffled"])
-def test_the_step_with_rationales_equals_its_twin(explained, candidates, order):
-    session = session_of(explained, candidates, lora_dropout=0.0)
+def test_the_step_with_rationales_equals_its_twin(world, candidates, order, request):
+    session = session_of(request.getfixturevalue(world), candidates, lora_dropout=0.0)
     session.llm.double()
     session.retriever.double()
     settings = settings_of(session, passage_order=order, train_precision="float32")
@@ -114,6 +129,51 @@ def test_the_best_passage_is_p1_wherever_it_stands(explained, candidates, monkey
     ids, _ = reading_of(session.passages, question, best, best[::-1], 16)
     assert asked == [([session.passages.titles_and_texts([row])[0] for row in best], True)]
     assert [i for i in ids if i < 0] == [-3, -2, -1]  # the best, [P1], stands next to the question
+
+
+def said_of(session, question, best, order, monkeypatch):
+    """Return the explanation that is learned with these passages, as text."""
+    from jmlr.inference.questions import reading_of
+
+    said = []
+    monkeypatch.setattr(session.passages.prompter, "reasoned", lambda text, *rest: said.append(text) or [7] * 9)
+    ids, answer = reading_of(session.passages, question, best, order, 16)
+    assert len(ids) + len(answer) <= session.passages.prompter.llm_tokens
+    return said[-1]
+
+
+def test_a_citation_is_the_number_of_its_passage_among_those_read_and_goes_where_it_is_not(
+    citing, candidates, monkeypatch
+):
+    session = session_of(citing, candidates)
+    question = next(q for q in session.questions if q.reasoning and len(q.candidates) > 3)
+    [gold] = question.gold
+    others = [row for row in question.candidates if row != gold]
+    best = [others[0], gold, others[1]]
+    for order in (best, best[::-1]):
+        assert said_of(session, question, best, order, monkeypatch).endswith(" [P2] [nobody-sign].")
+    unread = said_of(session, question, others[:3], others[:3], monkeypatch)
+    assert "[P" not in unread
+    assert unread.endswith(" [nobody-sign].")
+
+
+def test_a_passage_for_which_the_prompt_has_no_room_is_not_cited(citing, candidates, monkeypatch):
+    session = session_of(citing, candidates)
+    question = next(q for q in session.questions if q.reasoning)
+    [gold] = question.gold
+    other = next(row for row in question.candidates if row != gold)
+    prompter = session.passages.prompter
+    both = prompter.passages(session.passages.titles_and_texts([other, gold]), numbered=True)
+    prompter.llm_tokens = len(prompter.before) + len(question.reasoning.prompt) + sum(map(len, both)) + 9
+    assert "[P2]" in said_of(session, question, [other, gold], [gold, other], monkeypatch)
+    prompter.llm_tokens -= 1
+    assert "[P" not in said_of(session, question, [other, gold], [gold, other], monkeypatch)
+    assert "[P1]" in said_of(session, question, [gold, other], [other, gold], monkeypatch)
+
+
+def test_explanations_that_cite_nothing_are_tokenised_once(explained, candidates):
+    session = session_of(explained, candidates)
+    assert {q.reasoning.citing for q in session.questions if q.reasoning} == {None}
 
 
 def test_learning_after_one_prompt_and_answering_after_another_is_refused():
