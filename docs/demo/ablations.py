@@ -16,6 +16,7 @@ PAGE = """\
 
 One seed of the demo's small world ([demo.md](demo.md) says what that can show). The rows are
 `config/runs/demo-ablations.yaml`, the figures `docs/demo/ablations.csv`; `docs/demo/ablations.py` writes this page.
+Times are of one core with other work beside it: only those of one table compare, and roughly.
 
 <!-- table begin -->
 

@@ -219,6 +219,9 @@ def warned(config: Config, ready: Mapping[str, str]) -> Iterator[str]:
             yield _rate(name, "retriever_learning_rate", train.retriever_learning_rate, "1e-5 to 5e-5")
         if train.steps != 0 and system.rounds and system.llm in ready and train.llm_learning_rate > HIGH_LLM_RATE:
             yield _rate(name, "llm_learning_rate", train.llm_learning_rate, "1e-4 to 3e-4")
+        if train.rationale and system.rounds and not config.answer_options(name).rationale:
+            asks = "answer: {method: generate, rationale: true}"
+            yield f"systems.{name}: it learns to write rationales (train.rationale), and is asked for none; usual: {asks}"
         splits = config.prepare.known_splits()
         if train.joint and train.keep_best and splits and "dev" not in splits:
             yield f"systems.{name}: train.keep_best has no dev split to go by, so the last round answers{nearest('dev', splits)}"

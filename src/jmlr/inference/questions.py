@@ -147,16 +147,10 @@ def read_questions(
     rationale: the last words before a rationale, and its most tokens, where explanations are learned; None: they are not.
 
     Raises:
-        UserError: the split is empty, none of its questions has an answer, an answer is missing, or a question has no candidates or one of them twice.
+        UserError: the split is empty, none of its questions has an answer, or an explanation where they are learned, an answer is missing, or a
+            question has no candidates or one of them twice.
     """
-    table = read_table(prepared / "questions.parquet")
-    chosen = table.filter(pc.equal(table["split"], split))
-    if not len(chosen):
-        raise UserError(f"{prepared / 'questions.parquet'}: no question of split '{split}'")
-    chosen = chosen.filter(pc.or_kleene(pc.greater_equal(chosen["answer"], 0), pc.not_equal(chosen["answer_text"], "")))
-    if not len(chosen):
-        what = f"no question of split '{split}' has an answer; those without one count for retrieval alone"
-        raise UserError(f"{prepared / 'questions.parquet'}: {what}")
+    chosen = _chosen(prepared, split, bool(rationale))
     found = _candidates(candidates)
     gold = _gold_rows(prepared, chosen)
     passages_there = len(StoredPassages.open(prepared)) if found is not None else 0
@@ -187,6 +181,24 @@ def read_questions(
             )
         )
     return questions
+
+
+def _chosen(prepared: Path, split: str, explained: bool) -> Any:
+    """Return the table of a split's questions that have an answer; `explained`: some are to have an explanation."""
+    table = read_table(prepared / "questions.parquet")
+    chosen = table.filter(pc.equal(table["split"], split))
+    if not len(chosen):
+        raise UserError(f"{prepared / 'questions.parquet'}: no question of split '{split}'")
+    chosen = chosen.filter(pc.or_kleene(pc.greater_equal(chosen["answer"], 0), pc.not_equal(chosen["answer_text"], "")))
+    if not len(chosen):
+        what = f"no question of split '{split}' has an answer; those without one count for retrieval alone"
+        raise UserError(f"{prepared / 'questions.parquet'}: {what}")
+    if explained and not any(chosen["explanation"].to_pylist()):
+        what = (
+            f"no question of split '{split}' has an explanation to learn; map the field, or leave train.rationale out"
+        )
+        raise UserError(f"{prepared / 'questions.parquet'}: {what}")
+    return chosen
 
 
 def _reasoning(

@@ -9,6 +9,8 @@ import torch
 
 from jmlr.config import Config, ConfigError
 from jmlr.inference.passage_losses import passage_losses
+from jmlr.runtime.errors import UserError
+from jmlr.together import warned
 from jmlr.training.reference import reference_step
 from jmlr.training.step import joint_step
 from toys import open_session, rewrite, settings_of
@@ -174,6 +176,22 @@ def test_a_passage_for_which_the_prompt_has_no_room_is_not_cited(citing, candida
 def test_explanations_that_cite_nothing_are_tokenised_once(explained, candidates):
     session = session_of(explained, candidates)
     assert {q.reasoning.citing for q in session.questions if q.reasoning} == {None}
+
+
+def test_without_an_explanation_there_is_nothing_to_learn(tiny, candidates):
+    with pytest.raises(UserError, match="no question of split 'train' has an explanation to learn; map the field"):
+        session_of(tiny, candidates)
+
+
+def test_who_learns_rationales_and_is_asked_for_none_is_told():
+    row = {"rag": {"title": "RAG", "train": {"rationale": True}}}
+    told = list(warned(Config.load({"run": "mine", "systems": row}), {}))
+    assert any("systems.rag: it learns to write rationales" in line for line in told)
+    row["rag"]["answer"] = {"method": "generate", "rationale": True}
+    prompt = {"question_prompt": "Question: {question}\n{options}\n"}
+    assert not any(
+        "rationales" in line for line in warned(Config.load({"run": "mine", "reading": prompt, "systems": row}), {})
+    )
 
 
 def test_learning_after_one_prompt_and_answering_after_another_is_refused():
