@@ -247,7 +247,8 @@ def check_cards(run: Run, jobs: Iterable[Any], *, local: bool) -> None:
     trained = [job for job in jobs if job.name in ("train", "pretrain") and not job.is_norun]
     if not trained or os.environ.get("JMLR_DEVICE", "").startswith("cpu"):
         return
-    here, needs = card_here() if local else 0.0, trainings(run.config, *(2 * [_shapes(run)]))
+    here, shape = card_here() if local else 0.0, _shapes(run)
+    needs = trainings(run.config, shape, shape)
     for job in trained:
         asked = dict(job.resources.items())
         card = 1e9 * given if isinstance(given := asked.get("card_gb"), int | float) else here

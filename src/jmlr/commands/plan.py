@@ -17,7 +17,7 @@ from jmlr.checks import trainings
 from jmlr.commands.config import read_config
 from jmlr.commands.hours import answering, asked_of_servers, judging, pretrained, pretraining, training
 from jmlr.commands.profile import fragment
-from jmlr.commands.sizes import Line, Sizes, shape, shapes_here
+from jmlr.commands.sizes import Line, Sizes, indexed_bytes, shape, shapes_here
 from jmlr.config import Config
 from jmlr.runtime.checkout import checkout_file
 from jmlr.runtime.errors import UserError
@@ -234,8 +234,6 @@ def _retrieval(
     s, lengths = sizes, run.retrieval.search_lengths
     encode = count["encode"] * rate["start_s"]
     index = search = vectors = indexes = rows = 0.0
-    # bytes of a coordinate: the originals, and codes
-    each = {"float32": 4.0, "bfloat16": 6.0, "int8": 5.0}[run.index.storage]
     for name, (found, indexed) in encodings(run).items():
         base = shape(run, name, known)
         query, passage = base.lengths(lengths["query_tokens"], lengths["passage_tokens"], s.fill)
@@ -244,7 +242,7 @@ def _retrieval(
         held, sought = s.passages * many, s.questions * few
         encode += (texts * indexed + asked * found) / rate["encode_flops"]
         vectors += 4.0 * depth * (held * indexed + sought * found)
-        size = (each - 4.0 * bool(base.colbert_depth and not run.index.originals)) * depth * held
+        size = indexed_bytes(run, base) * depth * held
         index += 2 * size / rate["disk_bytes_per_s"] * indexed
         indexes += size * indexed
         search += _search_s(run, s, (many, few, depth), bool(base.colbert_depth), rate) * found
@@ -269,8 +267,7 @@ def _search_s(
     maxsim = rate[f"maxsim_{storage}_ops"]
     if not late:
         return all_pairs * many * few / rate[f"search_{storage}_ops"]
-    small = sizes.passages <= options.exhaustive_passages or sizes.questions <= options.recall_sample
-    if options.exhaustive or small:
+    if not options.in_two_steps(sizes.passages, sizes.questions):
         return all_pairs * many * few / maxsim
     reranked = min(1.0, run.shards * options.rerank_count / sizes.passages)
     sampled = options.recall_sample / sizes.questions

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jmlr.commands.hours import answering, documents, pretrained, pretraining, training, verdicts
-from jmlr.commands.sizes import Line, Sizes, shape
+from jmlr.commands.sizes import Line, Sizes, indexed_bytes, shape
 from jmlr.config import Config
 from jmlr.models.memory import BYTES
 
@@ -86,13 +86,14 @@ def _vectors(
     run: Config, sizes: Sizes, known: dict[str, Any], counted: dict[str, Line], threads: int, gpu: int
 ) -> Iterator[Ask]:
     """Yield what encodes, indexes and searches: a shard's vectors."""
-    most = tokens = weights = 0.0
+    most = tokens = weights = indexed = 0.0
     for name in {row.retriever for row in run.systems.values()} & set(run.models):
         base = shape(run, name, known)
         _, passage = base.lengths(0, run.retrieval.retriever_passage_tokens, sizes.fill)
         many, depth = base.vectors(passage)
         share = sizes.passages / run.shards
         most, tokens = max(most, 4.0 * share * many * depth), max(tokens, 4.0 * share * passage)
+        indexed = max(indexed, indexed_bytes(run, base) * share * many * depth)
         weights = max(weights, 4.0 * base.weights)
     encode, index, search = (counted[k] for k in ("encode", "index", "search"))
     times = max(1, index.jobs)
@@ -102,13 +103,12 @@ def _vectors(
     hours = index.hours / times
     whole = 2 * index.bytes / times / 1e12
     yield Ask("index", PROCESS, hours, f"in pieces: {whole:.2f} TB read and written: {hours:.1f} h")
-    each = {"float32": 0.0, "bfloat16": 0.5, "int8": 0.25}[run.index.storage] + run.index.originals
     hours = (
         search.hours * run.shards / (search.jobs - search.jobs // (run.shards + 1) if run.shards > 1 else search.jobs)
     )
     hours *= 2 / threads
-    said = f"a shard's vectors with their codes, {each * most / 1e9:.1f} GB, mapped; {hours:.1f} h of {threads} threads"
-    yield Ask("search", PROCESS + each * most, hours, said)
+    said = f"a shard's vectors with their codes, {indexed / 1e9:.1f} GB, mapped; {hours:.1f} h of {threads} threads"
+    yield Ask("search", PROCESS + indexed, hours, said)
 
 
 def _models(

@@ -74,6 +74,12 @@ def shape(run: Config, name: str, known: dict[str, Any], llm: str = "") -> Shape
     return found
 
 
+def indexed_bytes(run: Config, retriever: Shape) -> float:
+    """Return the bytes of a coordinate in an index: the original, which a ColBERT's may do without, and its code."""
+    codes = {"float32": 0.0, "bfloat16": 2.0, "int8": 1.0}[run.index.storage]
+    return codes + 4.0 * (run.index.originals or not retriever.colbert_depth)
+
+
 def shapes(paths: Iterable[str]) -> dict[str, Shape]:
     """Return the shapes of ready-made models, by their paths: folders, hub names, or GGUF files; without those that do not tell.
 

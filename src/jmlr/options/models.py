@@ -211,3 +211,7 @@ class SearchOptions(Closed):
     recall_sample: Positive = option(
         200, "two steps: questions, drawn at random, that are searched exhaustively too, to measure `recall`"
     )
+
+    def in_two_steps(self, passages: int, questions: int) -> bool:
+        """Tell whether a ColBERT searches so many passages for so many questions in two steps."""
+        return not self.exhaustive and passages > self.exhaustive_passages and questions > self.recall_sample

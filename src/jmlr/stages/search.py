@@ -102,10 +102,9 @@ def _scan(
             f"{questions} questions and {passages} passages in '{prepared}', "
             f"but {len(vectors)} queries in '{queries}' and {total} passages in '{index}'"
         )
-    few = total <= options.exhaustive_passages or len(vectors) <= options.recall_sample
-    if options.exhaustive or few or vectors.offsets is None:
-        return (*search_stored(opened, vectors, min(options.candidates, len(opened))), None)
-    return _in_two_steps(index / "index", shard, vectors, options)
+    if vectors.offsets is not None and options.in_two_steps(total, len(vectors)):
+        return _in_two_steps(index / "index", shard, vectors, options)
+    return (*search_stored(opened, vectors, min(options.candidates, len(opened))), None)
 
 
 def _in_two_steps(index: Path, shard: str, vectors: Any, options: SearchOptions) -> tuple[Any, Any, Recall]:

@@ -18,31 +18,35 @@ from toys import open_session, rewrite, settings_of
 LAST = "Question: Answer:"  # words that the tiny tokenizer knows
 
 
-@pytest.fixture(scope="module")
-def explained(tiny, tmp_path_factory):
-    """Copy the tiny world, and explain every second question of it."""
-    folder = tmp_path_factory.mktemp("explained") / "tiny"
-    shutil.copytree(tiny, folder)
+def with_explanations(world, folder, said):
+    """Copy a world, and give its questions, in their order, the explanations that `said` makes of all their records."""
+    shutil.copytree(world, folder)
     file = folder / "prepare/questions.parquet"
     table = pq.read_table(file)
-    said = pq.read_table(folder / "prepare/passages.parquet")["text"].to_pylist()
-    texts = pa.array([said[i % len(said)] if i % 2 == 0 else "" for i in range(len(table))])
+    texts = pa.array(said(table.to_pylist()))
     rewrite(file, table.set_column(table.schema.get_field_index("explanation"), "explanation", texts))
     return folder
 
 
 @pytest.fixture(scope="module")
+def explained(tiny, tmp_path_factory):
+    """Copy the tiny world, and explain every second question of it."""
+    texts = pq.read_table(tiny / "prepare/passages.parquet")["text"].to_pylist()
+
+    def said(records):
+        return [texts[i % len(texts)] if i % 2 == 0 else "" for i in range(len(records))]
+
+    return with_explanations(tiny, tmp_path_factory.mktemp("explained") / "tiny", said)
+
+
+@pytest.fixture(scope="module")
 def citing(explained, tmp_path_factory):
     """Copy the explained world, and let its explanations cite their gold passages; one more is cited that is no gold."""
-    folder = tmp_path_factory.mktemp("citing") / "tiny"
-    shutil.copytree(explained, folder)
-    file = folder / "prepare/questions.parquet"
-    table = pq.read_table(file)
-    said = [
-        q["explanation"] and f"{q['explanation'][:-1]} [{q['gold_ids'][0]}] [nobody-sign]." for q in table.to_pylist()
-    ]
-    rewrite(file, table.set_column(table.schema.get_field_index("explanation"), "explanation", pa.array(said)))
-    return folder
+
+    def said(records):
+        return [q["explanation"] and f"{q['explanation'][:-1]} [{q['gold_ids'][0]}] [nobody-sign]." for q in records]
+
+    return with_explanations(explained, tmp_path_factory.mktemp("citing") / "tiny", said)
 
 
 def session_of(explained, candidates, **changes):
