@@ -52,6 +52,8 @@ from jmlr.runtime.checkout import called
 from jmlr.runtime.errors import ConfigError
 from jmlr.runtime.validation import nearest, one_line
 
+NAMED = ("sources", "models", "endpoints", "systems")  # sections whose keys are the user's names
+
 
 class SystemOptions(Closed):
     """A row of the table: what distinguishes one system from the others, as data."""
@@ -360,11 +362,19 @@ class Config(Closed):
     def load(cls, data: dict[str, Any]) -> Config:
         """Check a mapping (of parsed YAML); raise ConfigError with one line per fault, naming the nearest valid key."""
         try:
-            return cls.model_validate(with_defaults(with_cards(data)))
+            return cls.model_validate(with_defaults(with_cards(_without_nulls(data))))
         except ValidationError as error:
             raise ConfigError("config: " + one_line(error, cls)) from None
         except ValueError as error:
             raise ConfigError(f"config: {error}") from None
+
+
+def _without_nulls(data: dict[str, Any]) -> dict[str, Any]:
+    """Leave out the entries that a file sets to null: so one over another takes rows, models or sources away."""
+    return {
+        k: {name: v for name, v in part.items() if v is not None} if k in NAMED and isinstance(part, dict) else part
+        for k, part in data.items()
+    }
 
 
 def words(name: str, value: str | list[str] | None) -> str:

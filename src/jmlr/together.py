@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from importlib.machinery import PathFinder
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -200,6 +202,9 @@ def _data(config: Config) -> None:
 
 def warned(config: Config, ready: Mapping[str, str]) -> Iterator[str]:
     """Yield what works and most likely is not meant, a line each."""
+    module = config.evaluate.concepts.partition(":")[0]
+    if module and not _importable(module):
+        yield f"evaluate.concepts '{config.evaluate.concepts}': no module '{module}' here; it must be where `evaluate` runs"
     for name, path in ready.items():
         used = {k: config.train_options(k) for k, s in config.systems.items() if s.retriever == name}
         if not used or not Path(path).is_dir():
@@ -222,9 +227,21 @@ def warned(config: Config, ready: Mapping[str, str]) -> Iterator[str]:
         if train.rationale and system.rounds and not config.answer_options(name).rationale:
             asks = "answer: {method: generate, rationale: true}"
             yield f"systems.{name}: it learns to write rationales (train.rationale), and is asked for none; usual: {asks}"
+        answer = config.answer_options(name)
+        if train.rationale and answer.rationale and train.rationale_tokens > answer.rationale_tokens:
+            learned, written = train.rationale_tokens, answer.rationale_tokens
+            yield (
+                f"systems.{name}: it learns rationales of {learned} tokens (train.rationale_tokens), and may write {written} "
+                "(answer.rationale_tokens): one that is cut has no answer; usual: at least as many"
+            )
         splits = config.prepare.known_splits()
         if train.joint and train.keep_best and splits and "dev" not in splits:
             yield f"systems.{name}: train.keep_best has no dev split to go by, so the last round answers{nearest('dev', splits)}"
+
+
+def _importable(module: str) -> bool:
+    """Tell whether a module's package lies on the Python path or in the working directory; nothing of it is run."""
+    return PathFinder.find_spec(module.partition(".")[0], [os.getcwd(), *sys.path]) is not None
 
 
 def _lengths(retrieval: RetrievalOptions, trained: int, what: str, path: Path) -> Iterator[str]:

@@ -22,6 +22,8 @@ def leaves(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
             yield from leaves(part, f"{path}.{key}" if path else key)
     elif isinstance(value, list):
         yield path, ", ".join(str(next(iter(v.values())) if isinstance(v, dict) else v) for v in value) or "none"
+        for (_, name), *rest in (v.items() for v in value if isinstance(v, dict)):
+            yield from leaves(dict(rest), f"{path}.{name}") if rest else ()
     else:
         yield path, str(value).lower() if isinstance(value, bool) else str(value).replace("\n", "\\n").strip()
 

@@ -65,6 +65,7 @@ MODELS = {"llm": {"path": "org/llm"}, "retriever": {"path": "org/retriever"}}
         ({"judge": {"judges": ["gpt"], "pairs": [["rag", "jmlr"]]}}, "judge.judges: no endpoint or model 'gpt'"),
         ({"judge": {"judges": ["llm"], "pairs": [["rag", "jmrl"]]}}, "no system 'jmrl' (did you mean 'jmlr'?)"),
         ({"judge": {"judges": ["llm"]}}, "it takes both judges and pairs"),
+        ({"evaluate": {"concepts": "my_umls"}}, "evaluate.concepts"),
     ],
 )
 def test_a_wrong_key_or_value_is_one_line_that_names_it(bad, said):

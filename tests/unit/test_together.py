@@ -143,6 +143,31 @@ def test_files_are_checked_as_one_run_over_each_other(mine: Path, capsys: pytest
     assert said.out.count("\n") == 1
 
 
+def test_a_run_given_over_its_overlay_says_what_it_replaces(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    below, over = mine / "run.yaml", mine / "over.yaml"
+    below.write_text(json.dumps({**run(mine), "run": "mine", "search": {"candidates": 10}}))
+    over.write_text(json.dumps({"search": {"candidates": 12}}))
+    command(check=[over, below])
+    assert (
+        "run.yaml: warning: it is a run of its own, and replaces 1 values of the files before it, search.candidates"
+        in (capsys.readouterr().err)
+    )
+    command(check=[below, over])
+    assert "replaces" not in capsys.readouterr().err
+
+
+def test_a_row_that_a_file_sets_to_null_is_taken_away(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    below, over = mine / "run.yaml", mine / "over.yaml"
+    below.write_text(json.dumps({**run(mine), "run": "mine"}))
+    command(check=[below])
+    over.write_text(json.dumps({"systems": {"one": {"title": "One"}, "two": {"title": "Two"}}}))
+    command(check=[below, over])
+    over.write_text(json.dumps({"systems": {"one": {"title": "One"}, "two": None}}))
+    command(check=[below, over])
+    counts = [int(n) for n in re.findall(r"a run 'mine' of (\d+) systems", capsys.readouterr().out)]
+    assert counts[1] == counts[2] + 1
+
+
 def test_a_key_of_a_server_that_is_not_set_is_refused_by_the_check(mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("JMLR_NO_KEY", raising=False)
     gpt = {"base_url": "https://host/v1", "model": "m", "key_env": "JMLR_NO_KEY"}
@@ -164,6 +189,7 @@ def test_a_key_of_a_server_that_is_not_set_is_refused_by_the_check(mine: Path, m
         ({"train": {"llm_learning_rate": 0.002}}, "llm_learning_rate is 0.002"),
         ({"train": {"passages": 7, "samples": 4}}, "it reads K = 7 passages, and S = 4 one by one; usual: K <= S <= C"),
         ({"entry": {"shares": {"train": 0.5, "test": 0.5}}}, "keep_best has no dev split to go by"),
+        ({"evaluate": {"concepts": "my_umls:find"}}, "no module 'my_umls' here; it must be where `evaluate` runs"),
         ({"models": {"retriever": {"path": "{llama}"}}}, "a causal language model without a head for retrieval"),
     ],
 )
@@ -175,6 +201,7 @@ def test_what_would_waste_the_run_is_told(mine: Path, changes: dict[str, Any], s
 
 def test_a_run_at_the_defaults_has_nothing_to_be_warned_of(mine: Path) -> None:
     assert checked(run(mine)).warnings == []
+    assert checked(run(mine, evaluate={"concepts": "json:loads"})).warnings == []
     assert checked({}).warnings == [], "nor has the demo, whose models are made from scratch"
 
 

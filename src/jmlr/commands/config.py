@@ -11,7 +11,7 @@ import os
 import re
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,8 @@ before it begins, with one line that names the key and the nearest valid one. `j
 same without running anything, of files over each other as `--configfile` takes them. The mappings `sources`, `models`
 and `systems` of a run take the place of the defaults as a whole; between files they are merged. So a model that has a
 `path` in the file below, and is to be pre-trained, is given `path: ""` beside its `pretrain`; the other way round,
-`pretrain: null`. Environment variables (`$NAME`) are put into paths; a relative path starts at the working directory.
+`pretrain: null`. A row, model or source set to `null` is taken away: `systems: {rag: null}`. Environment variables
+(`$NAME`) are put into paths; a relative path starts at the working directory.
 
 The defaults suit pretrained models and data of one's own. A run that reads the demo's world, or names no sources at
 all, lies on `config/config.yaml`, the demo, instead.
@@ -104,6 +105,7 @@ def read_config(*files: Path, contents: bool = False, what: str = "--check") -> 
         below, above = data.get("run"), part.get("run")
         if below and above and below != above:
             say(f"{file}: its run '{above}' takes the place of '{below}': files that are given together are one run")
+        _say_replaced(file, part, data)
         data = _over(data, part)
     named = " ".join(map(str, files))
     try:
@@ -115,6 +117,24 @@ def read_config(*files: Path, contents: bool = False, what: str = "--check") -> 
     for line in run.warnings:
         say(f"{named}: warning: {line}")
     return run.config
+
+
+def _say_replaced(file: Path, part: dict[str, Any], data: dict[str, Any]) -> None:
+    """Say so where a run's file takes the place of what was meant to lie over it: values of files that name no run."""
+    now = dict(_values(_over(data, part)))
+    lost = [k for k, value in _values(data) if now.get(k) != value]
+    if "run" in part and "run" not in data and lost:
+        what = f"{len(lost)} values of the files before it, {', '.join(lost[:3])} among them"
+        say(f"{file}: warning: it is a run of its own, and replaces {what}; what is to lie over a run stands behind it")
+
+
+def _values(data: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the values of a configuration by their keys; a list is one value."""
+    for key, value in data.items():
+        if isinstance(value, dict) and value:
+            yield from _values(value, f"{above}{key}.")
+        else:
+            yield f"{above}{key}", value
 
 
 def _over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:

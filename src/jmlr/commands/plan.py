@@ -25,6 +25,8 @@ from jmlr.runtime.misread import read_mapping
 from jmlr.runtime.validation import nearest
 from jmlr.training.on_card import Need, advice
 
+HOURS = "hours: shards and answers side by side; stages, models and trainings one after another, each on all nodes"
+
 
 def plan(
     configs: list[Path],
@@ -32,7 +34,7 @@ def plan(
     corpus_passages: int,
     all_questions: int,
     rates: Path | None = None,
-    device: str = "h100",
+    device: str = "",
     nodes: int = 1,
     gpus_per_node: int = 4,
     test_questions: int = 0,
@@ -50,7 +52,7 @@ def plan(
         corpus_passages: how many there are
         all_questions: of all splits: each is encoded and searched in every round
         rates: measured and assumed rates, and the shapes of known models; none: docs/slurm/rates.yaml of the checkout
-        device: whose rates count: a key of `devices` in the rates
+        device: whose rates count: a key of `devices` in the rates; none: h100, or cpu-thread where a node has no GPU
         nodes: that one training runs on
         gpus_per_node: of each of them; 0 for a machine without
         test_questions: those that are answered
@@ -64,6 +66,7 @@ def plan(
     Example:
         jmlr plan config/runs/paper-7b.yaml --corpus-passages 1000000 --all-questions 12000
     """
+    device = device or ("h100" if gpus_per_node else "cpu-thread")
     known = _known(rates or checkout_file("docs/slurm/rates.yaml"), device)
     sizes = Sizes(corpus_passages, all_questions, test_questions, question_options, fill, nodes, gpus_per_node)
     _check(sizes, card_gb, threads)
@@ -98,18 +101,26 @@ def _known(rates: Path, device: str) -> dict[str, Any]:
 def _check(sizes: Sizes, card_gb: float, threads: int) -> None:
     """Raise UserError for a number that there cannot be."""
     s = sizes
-    if min(s.passages, s.questions, s.nodes, threads) < 1:
-        given = f"--corpus-passages {s.passages}, --all-questions {s.questions}, --nodes {s.nodes}, --threads {threads}"
-        raise UserError(f"{given}: all are 1 or more")
+    at_least_1 = {
+        "corpus-passages": s.passages,
+        "all-questions": s.questions,
+        "nodes": s.nodes,
+        "question-options": s.options,
+        "threads": threads,
+    }
+    at_least_0 = {"test-questions": s.test_questions, "gpus-per-node": s.gpus_per_node, "card-gb": card_gb}
+    for least, given in enumerate((at_least_0, at_least_1)):
+        for name, value in given.items():
+            if not least <= value < math.inf:
+                raise UserError(f"--{name} {value:g}; allowed: {least} or more")
+    if not 0 < s.fill <= 1:
+        raise UserError(f"--fill {s.fill:g}; allowed: above 0, up to 1")
+    if s.test_questions > s.questions:
+        raise UserError(f"--test-questions {s.test_questions}; allowed: up to the {s.questions} of --all-questions")
     if card_gb and not s.gpus_per_node:
         raise UserError(
             f"--card-gb {card_gb:g} with --gpus-per-node 0: there is no card; allowed: 1 or more GPUs on a node"
         )
-    none_below = min(s.test_questions, s.gpus_per_node, card_gb) >= 0
-    if not (0 < s.fill <= 1 and none_below and card_gb < math.inf and s.options > 0):
-        given = f"--fill {s.fill:g}, --card-gb {card_gb:g}, --test-questions {s.test_questions}"
-        given += f", --gpus-per-node {s.gpus_per_node}, --question-options {s.options}"
-        raise UserError(f"{given}: allowed: a fill above 0 and up to 1, at least one option, the others 0 or more")
 
 
 def _table(lines: list[Line]) -> list[str]:
@@ -119,7 +130,7 @@ def _table(lines: list[Line]) -> list[str]:
         f"{x.stage:10}{x.jobs:>6}{x.hours:>10.2f}{x.gpu_hours:>11.2f}{x.bytes / 1e9:>10.2f}"
         for x in [*lines, total(lines)]
     ]
-    return [head, *rows]
+    return [head, *rows, HOURS]
 
 
 def _memory(needs: dict[str, Need], sizes: Sizes) -> list[str]:

@@ -10,13 +10,14 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from jmlr.corpus.citations import numbered
+from jmlr.corpus.citations import BRACKET, numbered
 from jmlr.corpus.prompt import Prompter, passage_text, query_text
 from jmlr.corpus.stored_passages import StoredPassages
 from jmlr.corpus.tables import read_table
 from jmlr.inference.passage_vectors import PassageVectors
 from jmlr.models.retriever import Retriever
 from jmlr.runtime.errors import UserError
+from jmlr.runtime.progress import say
 
 
 @dataclass(frozen=True)
@@ -180,7 +181,26 @@ def read_questions(
                 reasoning=_reasoning(prompter, record, gold[number], rationale),
             )
         )
+    if rationale:
+        _say_cited(chosen["explanation"].to_pylist(), gold)
     return questions
+
+
+def _say_cited(explanations: Sequence[str], gold: Sequence[Mapping[str, int]]) -> None:
+    """Say what is learned: how many explanations, how many cite a gold passage, how many have a bracket that is none."""
+    brackets = [set(BRACKET.findall(said)) for said in explanations if said]
+    own = [set(ids) for said, ids in zip(explanations, gold, strict=True) if said]
+    citing, others = (
+        sum(map(bool, found))
+        for found in (
+            [b & ids for b, ids in zip(brackets, own, strict=True)],
+            [b - ids for b, ids in zip(brackets, own, strict=True)],
+        )
+    )
+    say(
+        f"explanations: {len(brackets):,} of {len(explanations):,} questions have one to learn; {citing:,} cite a gold passage by its id, "
+        f"and {others:,} have a bracket that is no such id and is learned as it stands"
+    )
 
 
 def _chosen(prepared: Path, split: str, explained: bool) -> Any:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from jmlr.options.base import Closed, Count, Positive, option
 from jmlr.options.prompts import RATIONALE_PROMPT, unfilled
@@ -55,7 +55,7 @@ class EvaluateOptions(Closed):
         lambda: [1, 3, 5, 10, 30], "cut-offs of hit@k, recall@k, nDCG@k and answer_hit@k"
     )
     bootstrap: Positive = option(2000, "bootstrap samples for the 95 % intervals")
-    concepts: str = option(
+    concepts: Annotated[str, Field(pattern=r"^([\w.]+:\w+)?$")] = option(
         "",
         "UMLS-F: your extractor of medical concepts as 'module:function' (docs/metrics.md); empty: an open vocabulary",
     )

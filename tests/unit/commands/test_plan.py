@@ -241,16 +241,26 @@ def test_files_over_a_run_are_planned_as_snakemake_merges_them(tmp_path, capsys)
 
 
 @pytest.mark.parametrize(
-    "odd",
-    ["--fill -1", "--fill 0", "--fill 2", "--fill nan", "--card-gb -1", "--card-gb nan", "--card-gb inf", "--test-questions -1",
-     "--gpus-per-node -4", "--question-options 0"],
-)  # fmt: skip
-def test_a_number_that_there_cannot_be_is_one_line(capsys, odd):
+    ("odd", "allowed"),
+    [
+        *((f"--fill {value}", "above 0, up to 1") for value in ("-1", "0", "2", "nan")),
+        *((f"--card-gb {value}", "0 or more") for value in ("-1", "nan", "inf")),
+        ("--test-questions -1", "0 or more"),
+        ("--test-questions 11", "up to the 10 of --all-questions"),
+        ("--gpus-per-node -4", "0 or more"),
+        ("--question-options 0", "1 or more"),
+        ("--threads 0", "1 or more"),
+    ],
+)
+def test_a_number_that_there_cannot_be_is_one_line_about_it_alone(capsys, odd, allowed):
     assert main(["plan", str(ROOT / MINI), "--corpus-passages", "10", "--all-questions", "10", *odd.split()]) == 2
-    told = capsys.readouterr().err
-    assert odd in told
-    assert "allowed: a fill above 0 and up to 1" in told
-    assert told.count("\n") == 1
+    assert capsys.readouterr().err == f"jmlr plan: {odd}; allowed: {allowed}\n"
+
+
+def test_nodes_without_gpus_are_planned_at_the_rates_of_a_cpu(capsys):
+    without = planned(capsys, str(ROOT / MINI), "--gpus-per-node", "0")
+    assert without == planned(capsys, str(ROOT / MINI), "--gpus-per-node", "0", "--device", "cpu-thread")
+    assert without != planned(capsys, str(ROOT / MINI), "--gpus-per-node", "1")
 
 
 def test_a_fault_of_two_files_together_names_both(tmp_path, capsys):

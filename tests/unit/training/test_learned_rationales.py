@@ -1,5 +1,6 @@
 """Training on rationales: what is learned, what is judged, and how both stand in the prompt."""
 
+import re
 import shutil
 
 import pyarrow as pa
@@ -180,6 +181,30 @@ def test_a_passage_for_which_the_prompt_has_no_room_is_not_cited(citing, candida
 def test_explanations_that_cite_nothing_are_tokenised_once(explained, candidates):
     session = session_of(explained, candidates)
     assert {q.reasoning.citing for q in session.questions if q.reasoning} == {None}
+
+
+def test_what_explanations_cite_is_counted(explained, citing, candidates, capsys):
+    session_of(explained, candidates)
+    told = capsys.readouterr().err
+    assert re.search(
+        r"explanations: ([\d,]+) of ([\d,]+) questions have one to learn; 0 cite .* 0 have a bracket", told
+    )
+    session_of(citing, candidates)
+    told = capsys.readouterr().err
+    all_cite = (
+        r"explanations: ([\d,]+) of [\d,]+ questions have one to learn; \1 cite .* \1 have a bracket that is no such id"
+    )
+    assert re.search(all_cite, told)
+
+
+def test_an_answer_that_a_learned_rationale_would_cut_off_is_told():
+    prompt = {"question_prompt": "Question: {question}\n{options}\n"}
+    answer = {"method": "generate", "rationale": True, "rationale_tokens": 100}
+    row = {"rag": {"title": "RAG", "train": {"rationale": True, "rationale_tokens": 101}, "answer": answer}}
+    told = list(warned(Config.load({"run": "mine", "reading": prompt, "systems": row}), {}))
+    assert any("systems.rag: it learns rationales of 101 tokens" in line for line in told)
+    answer["rationale_tokens"] = 101
+    assert not any("101" in x for x in warned(Config.load({"run": "mine", "reading": prompt, "systems": row}), {}))
 
 
 def test_without_an_explanation_there_is_nothing_to_learn(tiny, candidates):
