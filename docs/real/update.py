@@ -7,13 +7,14 @@ make real DATA=FOLDER SEEDS=0 && .venv/bin/python docs/real/update.py     # any 
 - costs.csv: what each system's road added to its base model, by seed.
 - results.csv: means over seeds, with 95 % intervals over questions and seeds, and the paired difference to another system.
 
-From results.csv follow the tables of docs/real.md and README.md, and config/expected/openstax.yaml.
+From results.csv follow the tables of docs/real.md and README.md, figure.svg, and config/expected/openstax.yaml.
 """
 
 from __future__ import annotations
 
 import csv
 import json
+import runpy
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -68,6 +69,7 @@ def main() -> None:
         sys.exit(f"neither {RESULTS}/report/results.csv nor {HERE}/outcomes/seed*.csv is there; make real first")
     rows = results(cfg, seeds)
     write(HERE / "results.csv", COLUMNS, [*rows, *means(cfg, seeds)])
+    runpy.run_path(str(HERE / "figure.py"))["draw"]()
     (ROOT / "config/expected/openstax.yaml").write_text(expected(rows))
     for page, whole in PAGES.items():
         head, _, rest = page.read_text().partition(BEGIN)
