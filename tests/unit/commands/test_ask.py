@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 
 from jmlr.__main__ import main
-from jmlr.commands.ask import _found, ask
+from jmlr.commands.ask import ask
 from jmlr.options import AnswerOptions, EncodeOptions, EndpointOptions, IndexOptions, SearchOptions
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.finished import answering_round, last_training
 from jmlr.runtime.manifest import read_manifest
+from jmlr.serving.finder import Finder
 from jmlr.stages.answer import answer
 from jmlr.stages.encode import encode
 from jmlr.stages.index import index
@@ -106,7 +107,7 @@ def test_a_run_of_an_earlier_version_is_searched_with_queries_of_its_length(run:
             del manifest["options"]["retriever_query_tokens"]
             manifest["options"][name] = tokens
             file.write_text(json.dumps(manifest))
-            found.append(_found(run, run / "retriever/seed0/r0/search", QUESTION, [], 3))
+            found += Finder.open(run, run / "retriever/seed0/r0/search").find([(QUESTION, [])], 3)
     finally:
         file.write_text(kept)
     whole, cut, former = found
