@@ -68,7 +68,7 @@ class Finder:
         with torch.no_grad():
             ids = self.retriever.tokenize(list(texts), side=side)
             most = 1 if len(ids) == 1 else BATCH_TOKENS
-            vectors, offsets = self.retriever.encode_all(ids, side, batch_tokens=most)
+            vectors, offsets = self.retriever.encode_all(ids, side, batch_tokens=most, name="")
         return StoredVectors(vectors.numpy(), None if offsets is None else offsets.numpy())
 
     def find(self, asked: Sequence[tuple[str, Sequence[str]]], count: int) -> list[list[tuple[int, float]]]:

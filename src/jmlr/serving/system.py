@@ -18,7 +18,6 @@ from typing import Any
 from jmlr.corpus.prompt import LETTERS, Prompter
 from jmlr.corpus.stored_passages import StoredPassages
 from jmlr.inference.answering import by_generation, by_likelihood, ending, from_endpoint
-from jmlr.runtime.errors import UserError
 from jmlr.serving.finder import Finder
 from jmlr.serving.row import Row, search_of
 
@@ -76,6 +75,7 @@ class Said:
         found: how many there were, of which those that had no room were not read
         far: what to say where the question is far from the corpus
         tokens: of the prompt and of the reply; 0 where a server read it
+        ended: False: there was no room for more
     """
 
     reply: str
@@ -85,6 +85,7 @@ class Said:
     found: int = 0
     far: str = ""
     tokens: tuple[int, int] = (0, 0)
+    ended: bool = True
 
 
 @dataclass
@@ -235,15 +236,9 @@ class System:
         return self.prompter.question(asked.question, asked.options, last_words)
 
     def room(self, asked: Asked) -> int:
-        """Return how many tokens an answer in writing may have."""
-        if asked.options and self.row.answer.method == "generate":
-            return ending(self.row.answer.model_dump())[1]
-        room = asked.most_tokens or self.prompter.llm_answer_tokens
-        if room >= self.row.reading.llm_tokens:
-            raise UserError(
-                f"max_tokens {room}: this row's prompt and answer come to {self.row.reading.llm_tokens} tokens at most"
-            )
-        return room
+        """Return how many tokens the prompt leaves for an answer in writing, as in the run."""
+        chosen = asked.options and self.row.answer.method == "generate"
+        return ending(self.row.answer.model_dump())[1] if chosen else int(self.prompter.llm_answer_tokens)
 
     def write(
         self, asked: Sequence[Asked], live: Callable[[int], bool] = lambda _: True, *, whole: bool = False
@@ -265,6 +260,9 @@ class System:
         prompts = [self.prompter.prompt(q, o, r) for q, o, r in zip(questions, orders, rooms, strict=True)]
         kept = [self.prompter.fitting(q, o, r) for q, o, r in zip(questions, orders, rooms, strict=True)]
         read = [self._read(a.passages or (), t, k) for a, t, k in zip(asked, tokens, kept, strict=True)]
+        # A longer answer than the row's takes what is left of the context, and no passage's place.
+        left = [self.row.reading.llm_tokens - len(p) for p in prompts]
+        most = [min(a.most_tokens or r, n) for a, r, n in zip(asked, rooms, left, strict=True)]
 
         def said(i: int, ids: Sequence[int]) -> Said:
             text = self.tokenizer.decode(ids, skip_special_tokens=True)
@@ -272,14 +270,14 @@ class System:
             return Said(text, read=read[i], found=len(tokens[i]), tokens=sizes)
 
         ids: list[list[int]] = [[] for _ in asked]
-        for written in steps(self.model, self.tokenizer, prompts, rooms, live):
+        for written in steps(self.model, self.tokenizer, prompts, most, live):
             for i, token in written:
                 ids[i].append(token)
                 if not whole:
                     yield i, said(i, ids[i])
         for i in range(len(asked)):
             last = said(i, ids[i])
-            yield i, replace(last, reply=last.reply.strip())
+            yield i, replace(last, reply=last.reply.strip(), ended=len(ids[i]) < most[i])
 
     def _ids(self, text: str) -> list[int]:
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
