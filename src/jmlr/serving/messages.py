@@ -168,20 +168,27 @@ class AskRequest(Request):
     rounds: bool = True
 
 
-def question_in(message: str, lead: str = "", last: Sequence[str] = ()) -> tuple[str, list[str]]:
+def question_in(
+    message: str, lead: str = "", last: Sequence[str] = (), *, anywhere: bool = False
+) -> tuple[str, list[str]]:
     """Return a message's question and its options, where it ends in lines such as 'A. text'.
 
     Args:
         message: as somebody wrote it, or as a program did for a prompt.
         lead: with which the question begins in a program's prompts; the last one counts, and what stands before it does not.
         last: words before an answer; in a program's prompt they end the question, with all that follows.
+        anywhere: the question may begin within a line, as where a tokenizer has lost the lines.
 
     >>> question_in("Reference: x\\nQuestion: Which?\\nA. a\\nB. b\\nAnswer: a", "Question:", ["Answer:"])
     ('Which?', ['a', 'b'])
     >>> question_in("Is B. subtilis a bacterium?")
     ('Is B. subtilis a bacterium?', [])
     """
-    begun = list(re.finditer(rf"^\s*{re.escape(lead.strip())}", message, re.M)) if lead.strip() else []
+    begun = (
+        list(re.finditer(("" if anywhere else r"^\s*") + re.escape(lead.strip()), message, re.M))
+        if lead.strip()
+        else []
+    )
     text = message[begun[-1].end() :] if begun else message
     ends = [at for words in last if begun and words.strip() and (at := text.rfind(words.strip())) > 0]
     lines = text[: min(ends, default=None)].strip().split("\n")

@@ -48,6 +48,7 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
+        self.templates.policies["json.dumps_kwargs"] = {"sort_keys": False}  # rows keep their order
         self.templates.globals |= {
             "link": link,
             "run": run.name,

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from jmlr.runtime.errors import UserError
@@ -75,6 +76,19 @@ def ids_of(system: System, prompt: Prompt) -> list[int]:
     return [int(i) for i in prompt.given[int(bool(prompt.given) and prompt.given[0] == bos) :]]
 
 
+def _asked(system: System, prompt: Prompt, ids: Sequence[int]) -> Asked:
+    """Return the question of a prompt, by which its passages are searched.
+
+    Of tokens it is looked for in their text, in which a tokenizer may have changed the words around it in the same way.
+    """
+    lead, last = words_of(system.row)
+    if isinstance(prompt.given, str):
+        return Asked(*question_in(prompt.given, lead, last))
+    decode, encode = system.tokenizer.decode, partial(system.tokenizer, add_special_tokens=False)
+    lead, *last = (decode(encode(words)["input_ids"]) for words in (lead, *last))
+    return Asked(*question_in(decode(ids), lead, last, anywhere=True))
+
+
 def _framed(system: System, prompts: Sequence[Prompt], rooms: Sequence[int]) -> list[tuple[list[int], list[int]]]:
     """Return what stands before each prompt, and its own tokens.
 
@@ -84,11 +98,7 @@ def _framed(system: System, prompts: Sequence[Prompt], rooms: Sequence[int]) -> 
     prompter, most = system.prompter, system.row.reading.llm_tokens
     size = system.model.get_input_embeddings().num_embeddings
     tokens = [ids_of(system, p) for p in prompts]
-    texts = [
-        p.given if isinstance(p.given, str) else system.tokenizer.decode(ids)
-        for p, ids in zip(prompts, tokens, strict=True)
-    ]
-    found = system.found([Asked(*question_in(text, *words_of(system.row))) for text in texts])
+    found = system.found([_asked(system, p, ids) for p, ids in zip(prompts, tokens, strict=True)])
     made = []
     for own, passages, room in zip(tokens, found, rooms, strict=True):
         if not own or not 0 <= min(own) <= max(own) < size:

@@ -95,11 +95,12 @@ class Answer {
     this.shares = make("ol", null, "shares");
     this.notes = make("p", "", "soft");
     this.heading = make("h3", "Passages");
+    this.about = make("p", "", "soft about");
     this.list = make("ol", null, "passages");
     this.again = button("As found", () => this.start(null));
     this.again.hidden = true;
-    this.node.append(this.title, this.reply, this.shares, this.notes, this.heading, this.list, this.again);
-    this.heading.hidden = true;
+    this.node.append(this.title, this.reply, this.shares, this.notes, this.heading, this.about, this.list, this.again);
+    this.heading.hidden = this.about.hidden = true;
     this.start(null);
   }
 
@@ -170,7 +171,7 @@ class Answer {
         if (right) words.append(make("span", "right", "tag good"));
         const bar = make("span", null, "bar");
         const fill = make("i");
-        fill.style.width = percent(share);
+        fill.style.width = `${100 * share}%`;
         bar.append(fill);
         const text = make("span", percent(share), "share");
         if (this.before && this.before.probabilities.length) text.title = `before: ${percent(this.before.probabilities[n])}`;
@@ -193,9 +194,11 @@ class Answer {
     if (!passages || this.list.contains(document.activeElement) && document.activeElement.tagName === "TEXTAREA") return;
     this.heading.hidden = false;
     this.heading.textContent = passages.length ? "Passages that were read" : told.rows[this.name].passages ? "No passage was read" : "Reads no passages";
+    this.about.hidden = !this.losses;
     if (this.losses) {
-      const about = make("span", ` · loss of “${this.losses.answer}” without any: ${this.losses.without.toFixed(2)} nats a token`, "soft");
-      this.heading.append(about);
+      this.about.textContent =
+        `Loss: how unlikely the LLM finds “${this.losses.answer}” after the question with this passage alone, in nats a token, ` +
+        `and the change from ${this.losses.without.toFixed(2)} without any. Such losses train the retriever.`;
     }
     this.list.replaceChildren(...passages.map((p, n) => this.passage(p, n, said && said.read[n])));
   }
