@@ -48,8 +48,8 @@ def serve(
     require("jmlr serve", "jinja2", "starlette", "uvicorn")
     hosts, token = _guarded(run, beside, host)
     rows = _rows(run, list(systems), seed)
-    if beside is not None and not rows_of(beside):
-        raise UserError(f"--beside: {unfinished(beside, 'no system has answered yet')}")
+    if beside is not None:
+        _answered(beside, "--beside")
     from jmlr.serving.app import application
 
     first = next(iter(rows))
@@ -85,9 +85,9 @@ def _guarded(run: Path, beside: Path | None, host: str) -> tuple[frozenset[str],
 
 def _rows(run: Path, systems: list[str], seed: int) -> dict[str, Row]:
     """Return the rows that are served, the one that answers by itself first."""
-    have = [system for system, n in rows_of(run) if n == seed]
+    have = [system for system, n in _answered(run, "RUN") if n == seed]
     if not have:
-        raise unfinished(run, f"no system with seed {seed} has answered yet")
+        raise UserError(f"--seed {seed}: no system of '{run}' with this seed has answered yet")
     for name in systems:
         if name not in have:
             raise UserError(f"--systems: no row '{name}'{nearest(name, have)} with seed {seed} has answered in '{run}'")
@@ -97,6 +97,16 @@ def _rows(run: Path, systems: list[str], seed: int) -> dict[str, Row]:
     best = max(rows, key=lambda name: (len(rows[name].rounds) > 1, name == "jmlr", rows[name].passages > 0))
     first = systems[0] if systems else best
     return {first: rows[first], **rows}
+
+
+def _answered(run: Path, name: str) -> list[tuple[str, int]]:
+    """Return the systems and seeds of a run that have answered; raise UserError, of the option `name`, where there are none."""
+    try:
+        if found := rows_of(run):
+            return found
+        raise unfinished(run, "no system has answered yet")
+    except UserError as error:
+        raise UserError(str(error).replace("--run:", f"{name}:", 1)) from None
 
 
 def _listening(host: str, port: int) -> socket.socket:

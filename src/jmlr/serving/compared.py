@@ -16,7 +16,7 @@ from typing import Any
 from jmlr.runtime.files import existing
 from jmlr.runtime.manifest import NAME, read_manifest
 from jmlr.serving.row import row_of, rows_of
-from jmlr.serving.tested import Tested, outcome
+from jmlr.serving.stored import Stored, outcome
 
 STAGES = ("train", "answer")  # of a system, whose options are held against each other
 SHARED = ("prepare",)
@@ -67,10 +67,10 @@ class Compared:
         runs = (first, second)
         have = [[s for s, n in rows_of(run) if n == seed] for run in runs]
         both = [s for s in have[1] if s in have[0]]
-        tested = [Tested.read(run, {s: row_of(run, s, seed) for s in both}) for run in runs]
+        stored = [Stored.read(run, {s: row_of(run, s, seed) for s in both}) for run in runs]
         changed: dict[str, dict[str, list[str]]] = {}
         for system in both:
-            before, after = (t.answers[system] for t in tested)
+            before, after = (t.answers[system] for t in stored)
             told = changed[system] = {"gained": [], "lost": []}
             for id, own in after.items():
                 if id in before and (what := outcome(before[id].right, own.right)) in told:

@@ -26,8 +26,8 @@ from jmlr.serving.api import Api, last_of, said_of
 from jmlr.serving.compared import Compared
 from jmlr.serving.http import Refused, read
 from jmlr.serving.messages import AskRequest
+from jmlr.serving.stored import MOVES, OUTCOMES, Filter, Stored
 from jmlr.serving.system import Asked, Passage, Said
-from jmlr.serving.tested import MOVES, OUTCOMES, Filter, Tested
 from jmlr.serving.work import PLACES, Moves, Why
 
 AT_ONCE = 50  # questions of a page
@@ -66,9 +66,9 @@ class Pages:
         ]
 
     @cached_property
-    def tested(self) -> Tested:
+    def stored(self) -> Stored:
         """What the run's rows answered, read at the first need."""
-        return Tested.read(self.run, self.api.rows)
+        return Stored.read(self.run, self.api.rows)
 
     @cached_property
     def compared(self) -> Compared:
@@ -95,10 +95,10 @@ class Pages:
         chosen = [self.api.name(n) for n in given.split(",") if n][:MOST_ROWS] or self.pair()
         question = None
         if id:
-            tested = await run_in_threadpool(lambda: self.tested)
-            if id not in tested.questions:
+            stored = await run_in_threadpool(lambda: self.stored)
+            if id not in stored.questions:
                 raise Refused(404, "id: the run has no answered question of this id")
-            question = tested.questions[id]
+            question = stored.questions[id]
         rows = {
             n: {"passages": r.passages, "rounds": len(r.rounds), "remote": bool(r.endpoint)}
             for n, r in self.api.rows.items()
@@ -150,11 +150,11 @@ class Pages:
     # ----------------------------------------------------------------------------------------------------- browse
     async def browse(self, request: Request) -> Response:
         """Show the test questions that pass a filter."""
-        tested = await run_in_threadpool(lambda: self.tested)
-        by = self._filter(dict(request.query_params), tested)
-        found = tested.chosen(by)
+        stored = await run_in_threadpool(lambda: self.stored)
+        by = self._filter(dict(request.query_params), stored)
+        found = stored.chosen(by)
         first = (by.page - 1) * AT_ONCE
-        rates = {name: tested.right(name) for name in tested.answers}
+        rates = {name: stored.right(name) for name in stored.answers}
         return self.page(
             "browse",
             by=by,
@@ -165,15 +165,15 @@ class Pages:
             rates=rates,
             outcomes=OUTCOMES,
             moves=MOVES,
-            datasets=["", *tested.datasets],
+            datasets=["", *stored.datasets],
             rows=list(self.api.rows),
         )
 
-    def _filter(self, given: dict[str, str], tested: Tested) -> Filter:
+    def _filter(self, given: dict[str, str], stored: Stored) -> Filter:
         pair = self.pair()
         allowed = {
             "row": list(self.api.rows), "beside": ["", *self.api.rows], "outcome": OUTCOMES, "move": MOVES,
-            "dataset": ["", *tested.datasets], "unparsed": ["", "yes"],
+            "dataset": ["", *stored.datasets], "unparsed": ["", "yes"],
         }  # fmt: skip
         values: dict[str, Any] = {"row": self.api.first, "beside": pair[0] if len(pair) > 1 else ""}
         for key, value in given.items():
@@ -196,7 +196,7 @@ class Pages:
         )
         if system and system not in compared.systems:
             raise Refused(404, f"row: both runs have: {', '.join(compared.systems)}")
-        texts = {i: q.question for i, q in (await run_in_threadpool(lambda: self.tested)).questions.items()}
+        texts = {i: q.question for i, q in (await run_in_threadpool(lambda: self.stored)).questions.items()}
         return self.page("compare", compared=compared, system=system, texts=texts, most=AT_ONCE)
 
 

@@ -108,6 +108,7 @@ class Answer {
     if (this.stop) this.stop.abort();
     const stop = (this.stop = new AbortController());
     this.given = passages;
+    delete this.node.dataset.done;
     this.last = this.losses = null;
     this.moves = [];
     this.began = performance.now();
@@ -147,6 +148,7 @@ class Answer {
     if (event.move) this.moves.push(event.move);
     if (event.end) {
       this.reply.classList.remove("writing");
+      this.node.dataset.done = "yes";
       $("status").textContent = `${this.name} answered`;
     }
     if (event.losses || event.move || event.end) this.showPassages();

@@ -1,7 +1,7 @@
 """The questions that a run's rows answered, as it stored them: what was asked, who was right, and how far up a gold passage stood.
 
-tested = Tested.read(Path("results/demo"), {"jmlr": row, "rag": other})
-[one.question.id for one in tested.chosen(Filter(row="jmlr", beside="rag", outcome="gained"))]
+stored = Stored.read(Path("results/demo"), {"jmlr": row, "rag": other})
+[one.question.id for one in stored.chosen(Filter(row="jmlr", beside="rag", outcome="gained"))]
 """
 
 from __future__ import annotations
@@ -111,14 +111,14 @@ def outcome(before: bool, after: bool) -> str:
 
 
 @dataclass(frozen=True)
-class Tested:
+class Stored:
     """The questions and answers of a run's rows."""
 
     questions: Mapping[str, Question]
     answers: Mapping[str, Mapping[str, Answered]]
 
     @classmethod
-    def read(cls, run: Path, rows: Mapping[str, Row]) -> Tested:
+    def read(cls, run: Path, rows: Mapping[str, Row]) -> Stored:
         """Read what rows of a run answered; raise UserError where a file is missing or damaged."""
         answers = {name: _answers(run, row) for name, row in rows.items()}
         ids = pa.array(sorted({i for own in answers.values() for i in own}), pa.string())
