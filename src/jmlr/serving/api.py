@@ -14,7 +14,7 @@ import json
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import asdict, replace
 from itertools import accumulate
 from typing import Any
@@ -24,7 +24,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from jmlr.runtime.errors import UserError
-from jmlr.serving.batching import Batcher, BusyError
+from jmlr.serving.batching import Batcher, BusyError, Job
 from jmlr.serving.http import Refused, read, waited
 from jmlr.serving.messages import (
     ChatRequest,
@@ -65,16 +65,16 @@ class Api:
             raise Refused(404, f"model: there is no such row; allowed: {', '.join(self.rows)}")
         return name
 
-    def ask(self, kind: str, system: str, asked: Any) -> AsyncIterator[Any]:
-        """Return the events of a question; raise Refused where too many wait."""
+    def ask(self, kind: str, system: str, *asked: Any) -> list[Job]:
+        """Return questions on their way; raise Refused where too many wait."""
         try:
-            return self.queue.ask(kind, system, asked)
+            return self.queue.ask(kind, system, *asked)
         except BusyError as error:
             raise Refused(503, str(error), **{"Retry-After": "1"}) from None
 
     async def last(self, request: Request, kind: str, system: str, asked: Any) -> Any:
         """Return the last event of a question."""
-        return await waited(request, last_of(self.ask(kind, system, asked)))
+        return await waited(request, last_of(*self.ask(kind, system, asked)))
 
     # ----------------------------------------------------------------------------------------------------- models
     def _model(self, name: str) -> Chunk:
@@ -96,7 +96,7 @@ class Api:
         name = self.name(asked.model)
         question, options = question_in(asked.question, *words_of(self.rows[name]))
         most = asked.max_completion_tokens or asked.max_tokens or 0
-        job = self.ask("write", name, Asked(question, asked.options or options, most_tokens=most))
+        [job] = self.ask("write", name, Asked(question, asked.options or options, most_tokens=most))
         head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": name}
         if not asked.stream:
             said, ended = await waited(request, _stopped(job, asked.stops))
@@ -125,12 +125,12 @@ class Api:
         prompts = [Prompt(given, asked.logprobs or 0, most) for given in asked.prompts]
         head = {"id": f"cmpl-{uuid.uuid4().hex}", "object": "text_completion", "created": int(time.time()), "model": name}  # fmt: skip
         if asked.echo:
-            jobs = [self.ask("score", name, p) for p in prompts]
+            jobs = self.ask("score", name, *prompts)
             told = await waited(request, _all(last_of(job) for job in jobs))
             choices = [_scored(n, one, asked.logprobs) for n, one in enumerate(told)]
             usage = _usage(sum(t.count for t in told), sum(len(t.tokens) - t.count for t in told))
             return JSONResponse({**head, "choices": choices, "usage": usage})
-        jobs = [self.ask("continued", name, p) for p in prompts]
+        jobs = self.ask("continued", name, *prompts)
         if asked.stream:
             return _events(_text_stream(jobs, head, asked.stops))
         done = await waited(request, _all(_stopped_text(job, asked.stops) for job in jobs))
@@ -167,10 +167,10 @@ class Api:
 
 
 # ------------------------------------------------------------------------------------------------------------- events
-async def last_of(events: AsyncIterator[Any]) -> Any:
-    """Return the last of some events."""
+async def last_of(job: Job) -> Any:
+    """Return the last of a question's events."""
     last = None
-    async for event in events:
+    async for event in job:
         last = event
     return last
 
@@ -179,11 +179,12 @@ async def _all(work: Iterable[Awaitable[Any]]) -> list[Any]:
     return list(await asyncio.gather(*work))
 
 
-async def _replies(job: AsyncIterator[Any]) -> AsyncIterator[Said]:
+async def _replies(job: Job) -> AsyncIterator[Said]:
     """Yield the answer of a question so far; the passages that come first are in it."""
-    async for event in job:
-        if isinstance(event, Said):
-            yield event
+    async with aclosing(job) as events:
+        async for event in events:
+            if isinstance(event, Said):
+                yield event
 
 
 def _cut(text: str, stops: Sequence[str]) -> tuple[str, bool]:
@@ -192,7 +193,7 @@ def _cut(text: str, stops: Sequence[str]) -> tuple[str, bool]:
     return (text[:at], True) if at >= 0 else (text, False)
 
 
-async def _stopped(job: AsyncIterator[Any], stops: Sequence[str]) -> tuple[Said, str]:
+async def _stopped(job: Job, stops: Sequence[str]) -> tuple[Said, str]:
     """Return an answer, and what it ended by."""
     said = Said("")
     async with aclosing(_replies(job)) as replies:
@@ -203,7 +204,7 @@ async def _stopped(job: AsyncIterator[Any], stops: Sequence[str]) -> tuple[Said,
     return said, "stop" if said.ended else "length"
 
 
-async def _stopped_text(job: AsyncIterator[Going], stops: Sequence[str]) -> tuple[Going, str]:
+async def _stopped_text(job: Job, stops: Sequence[str]) -> tuple[Going, str]:
     """Return the same of what a prompt goes on with."""
     going = Going()
     async with aclosing(job) as events:
@@ -243,7 +244,7 @@ def _events(chunks: AsyncIterator[Chunk]) -> StreamingResponse:
     return StreamingResponse(lines(), media_type="text/event-stream")
 
 
-async def _chat_stream(job: AsyncIterator[Any], head: Chunk, stops: Sequence[str], usage: bool) -> AsyncIterator[Chunk]:
+async def _chat_stream(job: Job, head: Chunk, stops: Sequence[str], usage: bool) -> AsyncIterator[Chunk]:
     head = {**head, "object": "chat.completion.chunk"}
 
     def chunk(delta: Chunk, ended: str | None = None, **more: Any) -> Chunk:
@@ -264,19 +265,22 @@ async def _chat_stream(job: AsyncIterator[Any], head: Chunk, stops: Sequence[str
         yield {**head, "choices": [], "usage": _usage(*said.tokens)}
 
 
-async def _text_stream(jobs: Sequence[AsyncIterator[Going]], head: Chunk, stops: Sequence[str]) -> AsyncIterator[Chunk]:
+async def _text_stream(jobs: Sequence[Job], head: Chunk, stops: Sequence[str]) -> AsyncIterator[Chunk]:
     """Yield what each prompt goes on with, one prompt after the other."""
-    for n, job in enumerate(jobs):
-        text, going = _Growing(stops), Going()
-        async with aclosing(job) as events:
-            async for going in events:
+    async with AsyncExitStack() as open_jobs:
+        for job in jobs:
+            await open_jobs.enter_async_context(aclosing(job))
+        for n, job in enumerate(jobs):
+            text, going = _Growing(stops), Going()
+            async for going in job:
                 if new := text.new(going.text):
                     yield {**head, "choices": [{"index": n, "text": new, "logprobs": None, "finish_reason": None}]}
                 if text.stopped:
+                    await job.aclose()
                     break
-        rest = "" if text.stopped else text.new(going.text, last=True)
-        why = "stop" if going.ended or text.stopped else "length"
-        yield {**head, "choices": [{"index": n, "text": rest, "logprobs": None, "finish_reason": why}]}
+            rest = "" if text.stopped else text.new(going.text, last=True)
+            why = "stop" if going.ended or text.stopped else "length"
+            yield {**head, "choices": [{"index": n, "text": rest, "logprobs": None, "finish_reason": why}]}
 
 
 # -------------------------------------------------------------------------------------------------------------- parts

@@ -1,7 +1,8 @@
 """What waits is answered together: one thread has the models, and takes all questions of one kind that wait when it is free.
 
     queue = Batcher(work, most=32, waiting=256)      # work(kind, system, jobs): sends each job its events
-    async for event in queue.ask("answer", "jmlr", asked): ...
+    [job] = queue.ask("answer", "jmlr", asked)
+    async for event in job: ...
 
 Nothing waits for a batch to fill up: under no load a question is a batch of its own, and under load batches grow by themselves.
 A client that hangs up leaves its job `cancelled`: it is not begun, and writing stops for it. No event of it is lost before.
@@ -12,7 +13,8 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from jmlr.runtime.errors import UserError
@@ -26,7 +28,7 @@ class BusyError(Exception):
 
 
 class Job:
-    """A question on its way: what is asked, and where its events go."""
+    """A question on its way: what is asked, and its events, to be iterated over once. Whoever stops listening cancels it."""
 
     def __init__(self, kind: str, system: str, asked: Any) -> None:
         self.kind, self.system, self.asked = kind, system, asked
@@ -43,22 +45,25 @@ class Job:
         self._put("end", error)
 
     def _put(self, what: str, value: Any) -> None:
-        if not self._loop.is_closed():
+        with suppress(RuntimeError):  # the loop is closed, and so is whoever listened
             self._loop.call_soon_threadsafe(self._events.put_nowait, (what, value))
 
-    async def events(self) -> AsyncIterator[Any]:
-        """Yield what is sent until the end; raise what it failed by. Whoever stops listening cancels the job."""
+    def __aiter__(self) -> Job:
+        return self
+
+    async def __anext__(self) -> Any:
         try:
-            while True:
-                what, value = await self._events.get()
-                if what == "event":
-                    yield value
-                elif value is None:
-                    return
-                else:
-                    raise value
-        finally:
+            what, value = await self._events.get()
+        except asyncio.CancelledError:
             self.cancelled = True
+            raise
+        if what == "event":
+            return value
+        raise value or StopAsyncIteration
+
+    async def aclose(self) -> None:
+        """Stop listening."""
+        self.cancelled = True
 
 
 class Batcher:
@@ -78,19 +83,19 @@ class Batcher:
         self._thread = threading.Thread(target=self._run, name="models", daemon=True)
         self._thread.start()
 
-    def ask(self, kind: str, system: str, asked: Any) -> AsyncIterator[Any]:
-        """Return the events of a new job, which waits from now on.
+    def ask(self, kind: str, system: str, *asked: Any) -> list[Job]:
+        """Return new jobs, which wait from now on, all or none.
 
         Raises:
             BusyError: too many wait.
         """
-        job = Job(kind, system, asked)
+        jobs = [Job(kind, system, a) for a in asked]
         with self._changed:
-            if len(self._jobs) >= self.waiting or self._stopped:
-                raise BusyError(f"{len(self._jobs)} questions wait already")
-            self._jobs.append(job)
+            if len(self._jobs) + len(jobs) > self.waiting or self._stopped:
+                raise BusyError(f"{len(self._jobs)} questions wait already; allowed: {self.waiting}")
+            self._jobs.extend(jobs)
             self._changed.notify()
-        return job.events()
+        return jobs
 
     def stop(self) -> None:
         """End the thread after the batch that it works on; what still waits fails."""

@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import base64
 import hmac
-from collections.abc import Awaitable, Callable
+import re
+from collections.abc import Awaitable
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 Body = TypeVar("Body", bound=BaseModel)
 MOST_BYTES = 2 << 20  # of a body
+PORT = re.compile(r":\d+$")
 HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; base-uri 'none'; "
@@ -107,7 +109,7 @@ class Guard:
             await send(message)
 
         headers = Headers(scope=scope)
-        name = headers.get("host", "").rpartition(":")[0] or headers.get("host", "")
+        name = PORT.sub("", headers.get("host", ""))
         if self.hosts and name not in self.hosts:
             await refusal(421, "this server is called by another name")(scope, receive, headed)
         elif self.token and not self._knows(headers.get("authorization", "")):
@@ -126,6 +128,3 @@ class Guard:
         elif kind.lower() != "bearer":
             return False
         return hmac.compare_digest(value.strip().encode(), self.token.encode())
-
-
-Handler = Callable[[Request], Awaitable[Response]]

@@ -107,7 +107,11 @@ class ChatRequest(Written):
 class CompletionRequest(Written):
     """Body of /v1/completions."""
 
-    prompt: Text | Annotated[list[Text] | list[list[int]] | list[int], Field(min_length=1, max_length=2048)]
+    prompt: (
+        Text
+        | Annotated[list[Text] | list[list[int]], Field(min_length=1, max_length=128)]
+        | Annotated[list[int], Field(min_length=1, max_length=100_000)]
+    )
     echo: bool = False
     logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
 
@@ -115,6 +119,8 @@ class CompletionRequest(Written):
     def _can_be_told(self) -> CompletionRequest:
         if self.logprobs is not None and not self.echo:
             raise ValueError("logprobs: allowed with echo: true, which tells those of the prompt")
+        if self.max_tokens == 0 and not self.echo:
+            raise ValueError("max_tokens: allowed: 1 or more, or echo: true")
         if self.echo and (self.stream or (self.max_tokens or 0) > 1):
             raise ValueError("echo: allowed with max_tokens 0 or 1, and without stream")
         return self
@@ -154,7 +160,7 @@ class Given(BaseModel):
     id: Annotated[str, Field(max_length=500)] = ""
     title: Text = ""
     text: Text
-    score: float | None = None
+    score: Annotated[float, Field(allow_inf_nan=False)] | None = None
 
 
 class AskRequest(Request):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +24,7 @@ from starlette.routing import Route
 
 from jmlr import __version__
 from jmlr.serving.api import Api, last_of, said_of
+from jmlr.serving.batching import Job
 from jmlr.serving.compared import Compared
 from jmlr.serving.http import Refused, read
 from jmlr.serving.messages import AskRequest
@@ -113,38 +115,40 @@ class Pages:
         name = self.api.name(asked.model)
         passages = None if asked.passages is None else [Passage(**p.model_dump()) for p in asked.passages]
         question = Asked(asked.question, asked.options, passages)
-        job = self.api.ask("write", name, question)
+        [job] = self.api.ask("write", name, question)
 
         async def lines() -> AsyncIterator[str]:
             try:
-                async for told in self._told(name, question, asked, job):
-                    yield json.dumps(told, ensure_ascii=False) + "\n"
+                async with aclosing(self._told(name, question, asked, job)) as told:
+                    async for one in told:
+                        yield json.dumps(one, ensure_ascii=False) + "\n"
             except Exception as error:  # the status is sent already
                 yield json.dumps({"error": said_of(error)}) + "\n"
 
         return StreamingResponse(lines(), media_type="application/x-ndjson")
 
-    async def _told(
-        self, name: str, question: Asked, asked: AskRequest, job: AsyncIterator[Any]
-    ) -> AsyncIterator[dict[str, Any]]:
+    async def _told(self, name: str, question: Asked, asked: AskRequest, job: Job) -> AsyncIterator[dict[str, Any]]:
         """Yield what is known of a question, as it is known: passages, the answer as it grows, losses, places."""
         row, said, passages = self.api.rows[name], Said(""), list[Passage]()
-        async for event in job:
-            if isinstance(event, Said):
-                said = event
-                yield {"said": asdict(said)}
-            else:
-                passages = event
-                yield {"passages": [asdict(p) for p in passages]}
+        async with aclosing(job) as events:
+            async for event in events:
+                if isinstance(event, Said):
+                    said = event
+                    yield {"said": asdict(said)}
+                else:
+                    passages = event
+                    yield {"passages": [asdict(p) for p in passages]}
         chosen = asked.options[said.predicted] if asked.options and said.predicted >= 0 else said.reply
         answer = asked.answer or chosen
         if passages and answer.strip() and not row.endpoint:
             why = Why(Asked(asked.question, asked.options, passages), answer)
-            losses = await last_of(self.api.ask("why", name, why))
+            losses = await last_of(*self.api.ask("why", name, why))
             yield {"losses": {"answer": answer, "without": losses[0], "under": losses[1:]}}
         if passages and asked.rounds and len(row.rounds) > 1:
-            async for move in self.api.ask("moves", name, Moves(question, [p.id for p in passages])):
-                yield {"move": move}
+            [moves] = self.api.ask("moves", name, Moves(question, [p.id for p in passages]))
+            async with aclosing(moves) as events:
+                async for move in events:
+                    yield {"move": move}
         yield {"end": True}
 
     # ----------------------------------------------------------------------------------------------------- browse

@@ -100,8 +100,11 @@ class System:
     finders: dict[str, Finder] = field(default_factory=dict)
 
     @classmethod
-    def open(cls, row: Row) -> System:
-        """Load a row's language model and retriever, and open its index and passages; raise UserError where they are not there."""
+    def open(cls, row: Row, where: Any = None) -> System:
+        """Load a row's language model and retriever, and open its index and passages; raise UserError where they are not there.
+
+        where: device of the language model; None: the CPU.
+        """
         system = cls(row)
         for name in row.searches[-1:] if row.passages else ():
             system.finder(name)
@@ -112,7 +115,7 @@ class System:
 
             reading, chat = row.reading, row.answer.model_dump(include={"chat", "chat_template_kwargs"})
             system.model, system.tokenizer = load_to_answer(
-                row.llm, row.adapter, precision=reading.llm_precision, tokens=reading.llm_tokens
+                row.llm, row.adapter, precision=reading.llm_precision, tokens=reading.llm_tokens, where=where
             )
             system.prompter = Prompter(system.tokenizer, **reading.model_dump(exclude={"llm_precision"}), **chat)
         return system

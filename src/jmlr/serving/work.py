@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -52,6 +54,13 @@ class Work:
     def __init__(self, rows: Mapping[str, Row]) -> None:
         self.rows, self._opened = rows, dict[str, System]()
 
+    @cached_property
+    def where(self) -> Any:
+        """The device that answers, as in the stage `answer`."""
+        from jmlr.runtime.devices import device
+
+        return device()
+
     def __call__(self, kind: str, system: str, jobs: Sequence[Job]) -> None:
         """Do one batch of jobs of one kind."""
         getattr(self, kind)(self.system(system), jobs)
@@ -66,7 +75,7 @@ class Work:
         """Return a row, opened."""
         if name not in self._opened:
             say(f"serve: opening {name}")
-            self._opened[name] = System.open(self.rows[name])
+            self._opened[name] = System.open(self.rows[name], self.where)
         return self._opened[name]
 
     def answer(self, system: System, jobs: Sequence[Job]) -> None:

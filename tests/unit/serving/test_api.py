@@ -146,6 +146,8 @@ def test_search_returns_the_best_passages_with_their_texts(client: Any) -> None:
         ("/v1/chat/completions", json.dumps(chat("x", tools=[{}])).encode(), 422, "tools"),
         ("/v1/chat/completions", json.dumps(chat("x") | {"model": "../.."}).encode(), 404, "allowed: jmlr"),
         ("/v1/completions", json.dumps({"prompt": "x", "logprobs": 1}).encode(), 422, "echo"),
+        ("/v1/completions", json.dumps({"prompt": "x", "max_tokens": 0}).encode(), 422, "max_tokens"),
+        ("/v1/completions", json.dumps({"prompt": ["x"] * 129}).encode(), 422, "prompt"),
         ("/v1/completions", json.dumps({"prompt": [[10**9]], "max_tokens": 1}).encode(), 422, "token"),
         ("/v1/completions", json.dumps({"prompt": "word " * 5000}).encode(), 422, "this row reads"),
         ("/v1/embeddings", json.dumps({"input": []}).encode(), 422, "input"),

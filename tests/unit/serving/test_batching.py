@@ -30,7 +30,7 @@ def test_fifty_questions_at_once_are_all_answered_in_batches_of_one_kind() -> No
         queue = Batcher(work, most=8)
         try:
             asked = [("answer" if n % 2 else "write", "jmlr" if n % 3 else "rag", n) for n in range(50)]
-            return await asyncio.gather(*(last(queue.ask(*a)) for a in asked))
+            return await asyncio.gather(*(last(*queue.ask(*a)) for a in asked))
         finally:
             queue.stop()
 
@@ -55,7 +55,7 @@ def test_a_fault_fails_its_own_question_and_no_other_of_the_batch(capsys: pytest
 
     async def ask() -> list[Any]:
         queue = Batcher(work)
-        jobs = [last(queue.ask("answer", "a", x)) for x in ("first", "secret words", "refused", "last")]
+        jobs = [last(*queue.ask("answer", "a", x)) for x in ("first", "secret words", "refused", "last")]
         begin.set()
         try:
             return await asyncio.gather(*jobs, return_exceptions=True)
@@ -82,11 +82,11 @@ def test_a_question_whose_client_hung_up_is_not_begun_and_one_too_many_is_refuse
 
     async def ask() -> None:
         queue = Batcher(work, most=1, waiting=2)
-        first = asyncio.ensure_future(last(queue.ask("answer", "a", "first")))
+        first = asyncio.ensure_future(last(*queue.ask("answer", "a", "first")))
         while queue._jobs:
             await asyncio.sleep(0.01)
-        gone = asyncio.ensure_future(last(queue.ask("answer", "a", "gone")))
-        kept = asyncio.ensure_future(last(queue.ask("answer", "a", "kept")))
+        gone = asyncio.ensure_future(last(*queue.ask("answer", "a", "gone")))
+        kept = asyncio.ensure_future(last(*queue.ask("answer", "a", "kept")))
         await asyncio.sleep(0)
         with pytest.raises(BusyError):
             queue.ask("answer", "a", "too many")
@@ -115,7 +115,7 @@ def test_whoever_stops_listening_cancels_the_job() -> None:
 
     async def ask() -> None:
         queue = Batcher(work)
-        async with aclosing(queue.ask("write", "a", "x")) as events:
+        async with aclosing(queue.ask("write", "a", "x")[0]) as events:
             async for n in events:
                 if n == 2:
                     break
