@@ -10,6 +10,7 @@ import ipaddress
 import os
 import socket
 from pathlib import Path
+from typing import Any
 
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.extras import require
@@ -118,15 +119,15 @@ def _listening(host: str, port: int) -> socket.socket:
         raise UserError(f"--host {host} --port {port}: {error.strerror or error}; give another --port, or 0") from None
 
 
-def _run(app: object, listening: socket.socket, host: str) -> None:
+def _run(app: Any, listening: socket.socket, host: str) -> None:
     """Open the first row, say where the server is, and answer until it is interrupted."""
     import uvicorn
 
-    app.state.ready()  # type: ignore[attr-defined]
+    app.state.ready()
     shown = f"[{host}]" if ":" in host else host
     say(f"serve: http://{shown}:{listening.getsockname()[1]} answers; Ctrl-C ends it")
     # No line for a request or a fault: addresses and tracebacks may hold what was asked.
     settings = uvicorn.Config(
         app, access_log=False, log_level="critical", timeout_graceful_shutdown=3, server_header=False
-    )  # type: ignore[arg-type]
+    )
     uvicorn.Server(settings).run(sockets=[listening])

@@ -22,7 +22,6 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from jmlr import __version__
 from jmlr.serving.api import Api, last_of, said_of
 from jmlr.serving.batching import Job
 from jmlr.serving.compared import Compared
@@ -54,7 +53,6 @@ class Pages:
         self.templates.globals |= {
             "link": link,
             "run": run.name,
-            "version": __version__,
             "comparing": other is not None,
         }
 
