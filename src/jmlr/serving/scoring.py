@@ -70,10 +70,15 @@ def words_of(row: Row) -> tuple[str, list[str]]:
 
 def ids_of(system: System, prompt: Prompt) -> list[int]:
     """Return a prompt's tokens, without a beginning of text, which stands before the passages."""
-    bos = system.tokenizer.bos_token_id
     if isinstance(prompt.given, str):
         return [int(i) for i in system.tokenizer(prompt.given, add_special_tokens=False)["input_ids"]]
-    return [int(i) for i in prompt.given[int(bool(prompt.given) and prompt.given[0] == bos) :]]
+    return [int(i) for i in prompt.given[int(_begins(system, prompt)) :]]
+
+
+def _begins(system: System, prompt: Prompt) -> bool:
+    """Tell whether a prompt came as tokens with a beginning of text: then that is the first token that is told."""
+    bos, given = system.tokenizer.bos_token_id, prompt.given
+    return not isinstance(given, str) and bos is not None and list(given[:1]) == [bos]
 
 
 def _asked(system: System, prompt: Prompt, ids: Sequence[int]) -> Asked:
@@ -139,13 +144,14 @@ def _part(system: System, framed: Sequence[tuple[list[int], list[int]]], prompts
     for i, ((before, own), prompt) in enumerate(zip(framed, prompts, strict=True)):
         first = max(len(before) - 1, 0)  # what predicts the first own token, or, without any before it, the second
         logprobs = at_least_float32(logits_of(model, states[i, first : len(rows[i])])).log_softmax(-1)
-        logprobs = logprobs[1:] if before else logprobs  # the first is not told
-        made.append(_told(system.tokenizer, own, logprobs, prompt))
+        begins = _begins(system, prompt)
+        ids = [system.tokenizer.bos_token_id, *own] if begins else own
+        made.append(_told(system.tokenizer, ids, logprobs if begins or not before else logprobs[1:], prompt))
     return made
 
 
 def _told(tokenizer: Any, own: list[int], logprobs: Any, prompt: Prompt) -> Scored:
-    """Return the log-probabilities [len(own), V] after each own token as they are told."""
+    """Return the log-probabilities [len(own), V] after each told token as they are told."""
     more = [int(logprobs[-1].argmax())] if prompt.more else []
     ids = own + more
     values = [None, *(float(logprobs[n, token]) for n, token in enumerate(ids[1:]))]

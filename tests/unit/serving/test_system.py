@@ -120,6 +120,16 @@ def test_scores_of_a_prompt_are_those_of_the_option_behind_the_same_passages(sys
         assert all(max(best.values()) >= p - 1e-6 for best, p in zip(t.top[1:], t.logprobs[1:], strict=True))
 
 
+def test_a_prompt_that_begins_with_a_beginning_of_text_is_told_with_it(system: System, asked: dict) -> None:
+    """A program counts its own tokens: one more in front moves all others by one, and changes none."""
+    ids = system.tokenizer(f"Question: {asked['question']}\nAnswer: x", add_special_tokens=False)["input_ids"]
+    bare, begun = scored(system, [Prompt(ids, more=1), Prompt([system.tokenizer.bos_token_id, *ids], more=1)])
+    assert begun.count == bare.count + 1
+    assert begun.logprobs[0] is None
+    assert begun.logprobs[2:] == pytest.approx(bare.logprobs[1:], abs=1e-4)
+    assert begun.tokens[1:] == bare.tokens
+
+
 def test_a_prompt_that_is_too_long_is_refused_and_none_of_its_tokens_is_lost(system: System) -> None:
     with pytest.raises(UserError, match="this row reads"):
         scored(system, [Prompt("word " * 2000)])
