@@ -111,6 +111,7 @@ def test_a_real_server_answers_survives_a_client_that_hangs_up_and_says_nothing_
 ) -> None:
     command = [sys.executable, "-m", "jmlr", "serve", str(served_run), "--port", "0", "--systems", "jmlr", "written"]
     env = {**os.environ, "JMLR_WARM": "0", "OMP_NUM_THREADS": "1"}
+    started = time.monotonic()
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=env) as server:
         assert server.stderr is not None
         said = [""]
@@ -121,18 +122,19 @@ def test_a_real_server_answers_survives_a_client_that_hangs_up_and_says_nothing_
         try:
             body = {"model": "jmlr", "messages": [{"role": "user", "content": asked["question"] + "\nA. x\nB. y"}]}
             begun = time.monotonic()
-            assert httpx2.post(f"{base}/v1/chat/completions", json=body, timeout=30).status_code == 200
+            opening = begun - started
+            assert httpx2.post(f"{base}/v1/chat/completions", json=body, timeout=300).status_code == 200
             first = time.monotonic() - begun
             for n in range(5):  # they go as soon as they have asked
                 with socket.create_connection(("127.0.0.1", int(base.rsplit(":", 1)[1]))) as gone:
                     text = json.dumps(body | {"stream": n % 2 == 0})
                     head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(text)}\r\n\r\n"
                     gone.sendall((head + text[: len(text) - n % 3]).encode())
-            assert httpx2.post(f"{base}/v1/chat/completions", json=body, timeout=30).status_code == 200
+            assert httpx2.post(f"{base}/v1/chat/completions", json=body, timeout=300).status_code == 200
         finally:
             server.send_signal(signal.SIGINT)
             rest = server.stderr.read()
-        assert server.wait(20) in (0, 130)
-    assert first < 10, "the row is opened and warm before the server says that it answers"
+        assert server.wait(60) in (0, 130)
+    assert first < opening / 4, "the row is opened and warm before the server says that it answers"
     assert asked["question"] not in "".join(said) + rest
     assert "Traceback" not in rest
