@@ -38,6 +38,7 @@ PEOPLE = {
     "export": "write a finished run's models for others, the language model with its adapter merged; or its retrieval set",
     "plan": "what a run submits to a cluster and costs, before anything runs",
     "review": "make blinded review pages of a finished run, or merge what reviewers sent back",
+    "serve": "a page and an OpenAI-compatible API over a finished run",
     "why": "which functions have changed since a run's outputs were made",
 }
 

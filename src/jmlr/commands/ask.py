@@ -6,18 +6,15 @@ jmlr ask "Which drug treats gout?" --run results/own --compare        # the pass
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from jmlr.corpus.answers import options_of
-from jmlr.options import AnswerOptions, ReadingOptions, RetrievalOptions
 from jmlr.runtime.errors import UserError
-from jmlr.runtime.finished import answered, answering_round, last_training, made, model_of, part
-from jmlr.runtime.manifest import NAME, anew, read_manifest
-from jmlr.runtime.synonyms import FORMER
+from jmlr.serving.row import row_of, search_of
 
-FAR = 0.01  # share of the run's own questions that may score lower than a question that is near the corpus
+if TYPE_CHECKING:
+    from jmlr.serving.system import Said
 
 
 def ask(
@@ -46,10 +43,9 @@ def ask(
     """
     if not question.strip():
         raise UserError("QUESTION is empty")
-    row = _row(run, system, seed)
+    row = row_of(run, system, seed)
     offered = options_of(choices, "--choices") if choices is not None else None
-    texts = offered.texts if offered else []
-    count = passages or row.passages
+    keys, texts = (offered.keys, offered.texts) if offered else ([], [])
     rounds = {"": row.searches[-1:]}
     if compare:
         if len(row.searches) < 2:
@@ -58,200 +54,31 @@ def ask(
                 f"--compare: the retriever of '{system}' that answers {why}; allowed: a row that answers by a trained one"
             )
         rounds = {"before training": row.searches[:1], "after training": row.searches[-1:]}
-    there = {title: [_search(run, s) for s in searches if count] for title, searches in rounds.items()}
-    answer = _answerer(row)
-    for title, searches in there.items():
-        found = _found(run, searches[0], question, texts, count) if searches else []
+    for searches in rounds.values() if passages or row.passages else ():
+        for search in searches:
+            search_of(run, search)
+    from jmlr.serving.system import Asked, System
+
+    opened = System.open(row)
+    for title, searches in rounds.items():
         print(f"== {title}" if title else "", end="\n" if title else "")
-        answer(question, offered.keys if offered else [], texts, found)
+        [said] = opened.answer([Asked(question, texts, count=passages)], *searches)
+        _show(said, keys, texts, row.reading.llm_tokens)
 
 
-@dataclass(frozen=True)
-class Row:
-    """A row of the table, as its manifests tell it.
-
-    Attributes:
-        run: folder of the run
-        llm: folder or hub name; "" for an endpoint
-        endpoint: settings of the server
-        adapter: what was trained; None: the model as it is
-        reading, answer: how it reads and answers
-        passages: how many it reads (K)
-        searches: of the retriever before training and after, as manifests name them; of one that stays as it is, one; none
-            for a closed book
-    """
-
-    run: Path
-    llm: str
-    endpoint: dict[str, Any] | None
-    adapter: Path | None
-    reading: ReadingOptions
-    answer: AnswerOptions
-    passages: int
-    searches: list[str]
-
-
-def _row(run: Path, system: str, seed: int) -> Row:
-    """Read what a row is from the manifests of its training and its answers.
-
-    Raises:
-        UserError: the run has no such row, or it is not finished.
-    """
-    folder = run / system / f"seed{seed}"
-    told = read_manifest(folder / "answer") if (folder / "answer" / NAME).is_file() else None
-    settings = told["options"] if told else {}
-    answer = AnswerOptions(**{k: settings[k] for k in AnswerOptions.model_fields if k in settings})
-    if told and not list(folder.glob("r*/train")):
-        notes = told["notes"]
-        if not (notes.get("llm") or notes.get("endpoint", {}).get("settings")):
-            raise UserError(
-                f"'{folder / 'answer'}' does not say who answered: it was made by an earlier version; {anew(folder / 'answer', run)}"
-            )
-        reading = ReadingOptions(**{k: settings[k] for k in ReadingOptions.model_fields if k in settings})
-        answered(run, system, seed)
-        searches = notes["searches"]
-        llm, endpoint = model_of(run, notes.get("llm", "")), notes.get("endpoint", {}).get("settings")
-        return Row(run, llm, endpoint, None, reading, answer, notes["passages"], searches)
-    trained = last_training(run, system, seed)
-    manifest = read_manifest(trained)
-    options = manifest["options"]
-    reading = ReadingOptions(**{k: options[k] for k in ReadingOptions.model_fields if k in options})
-    first = read_manifest(folder / "r1/train")["notes"]["candidates"]
-    searches = [first] if first else []
-    if (trained / "retriever").is_dir() and answering_round(run, system, seed) != 0:
-        searches.append(str(trained.parent.relative_to(run) / "search"))
-    llm = model_of(run, manifest["notes"]["llm"])
-    return Row(run, llm, None, trained / "adapter", reading, answer, options["passages"], searches)
-
-
-def _search(run: Path, name: str) -> Path:
-    """Return a search that a manifest names; raise UserError if it is not there, or something that a question needs beside it."""
-    search = part(run, name)
-    part(run, read_manifest(search)["notes"]["index"])
-    model_of(run, read_manifest(made(run, search.parent / "encode/questions"))["notes"]["retriever"])
-    made(run, run / "prepare")
-    return search
-
-
-def _found(run: Path, search: Path, question: str, options: list[str], count: int) -> list[tuple[int, float]]:
-    """Return (row, score) of the best passages under a search's retriever and index; say so where all of them are far."""
-    import torch
-
-    from jmlr.corpus.prompt import query_text
-    from jmlr.models.retriever import load_retriever
-    from jmlr.topk.stored import StoredVectors, open_stored, open_two_steps, search_stored
-
-    notes = read_manifest(search)["notes"]
-    index, steps = part(run, notes["index"]), notes.get("two_steps")
-    encoded = read_manifest(search.parent / "encode/questions")
-    # A run of an earlier version has former names.
-    settings = {FORMER.get(k, (k,))[0]: v for k, v in encoded["options"].items()}
-    retrieval = RetrievalOptions(**{k: settings[k] for k in RetrievalOptions.model_fields if k in settings})
-    retriever = load_retriever(
-        model_of(run, encoded["notes"]["retriever"]), query_tokens=retrieval.search_lengths["query_tokens"]
-    ).eval()
-    with torch.no_grad():
-        ids = retriever.tokenize([query_text(question, options, retrieval.query_options)], side="query")
-        vectors, offsets = retriever.encode_all(ids, "query", batch_tokens=1)
-    queries = StoredVectors(vectors.numpy(), None if offsets is None else offsets.numpy())
-    opened = open_two_steps(index / "index") if steps else open_stored(index / "index")
-    scores, rows = search_stored(opened, queries, count, max(count, steps["reranked"]) if steps else 0)
-    found = [(row, score) for row, score in zip(rows[0].tolist(), scores[0].tolist(), strict=True) if row >= 0]
-    if found:
-        _say_far(search, found[0][1])
-    return found
-
-
-def _say_far(search: Path, best: float) -> None:
-    """Say so where nearly all of the run's own questions have a better best passage than this one."""
-    import numpy as np
-
-    from jmlr.corpus.tables import read_table
-
-    own = np.array([s[0] for s in read_table(search / "candidates.parquet", ["scores"])["scores"].to_pylist() if s])
-    if len(own) and (own < best).mean() < FAR:
-        usual = float(np.quantile(own, FAR))
+def _show(said: Said, keys: list[str], options: list[str], llm_tokens: int) -> None:
+    """Print an answer, and the passages as they were read."""
+    if said.far:
+        print(said.far)
+    for rank, passage in enumerate(said.read, 1):
+        ends = " ... (cut here, as it was read)" if passage.cut else ""
+        print(f"passage {rank}  {passage.score:+.4f}  {passage.id}\n    {' '.join(passage.text.split())}{ends}")
+    if len(said.read) < said.found:
         print(
-            f"far from the corpus: the best passage scores {best:.3f}, those of {1 - FAR:.0%} of the run's {len(own):,} questions "
-            f"{usual:.3f} or more; the answer most likely is not in what was read"
+            f"({said.found - len(said.read)} of {said.found} passages had no room in {llm_tokens} tokens, and were not read)"
         )
-
-
-def _answerer(row: Row) -> Any:
-    """Return what answers a question from passages and prints both: the models are loaded once."""
-    if row.endpoint:
-        return lambda *arguments: _ask_server(row, *arguments)
-    from jmlr.corpus.prompt import Prompter
-    from jmlr.corpus.stored_passages import StoredPassages
-    from jmlr.inference.questions import Passages
-    from jmlr.models.llm import load_to_answer
-
-    reading = row.reading
-    model, tokenizer = load_to_answer(row.llm, row.adapter, precision=reading.llm_precision, tokens=reading.llm_tokens)
-    chat = row.answer.model_dump(include={"chat", "chat_template_kwargs"})
-    prompter = Prompter(tokenizer, **row.reading.model_dump(exclude={"llm_precision"}), **chat)
-    table = StoredPassages.open(row.run / "prepare") if row.searches else None
-    texts = Passages(table, prompter, None, 0)
-    return lambda *arguments: _ask_model(row, model, prompter, texts, *arguments)
-
-
-def _ask_model(
-    row: Row, model: Any, prompter: Any, texts: Any, question: str, keys: list[str], options: list[str], found: list[tuple[int, float]]
-) -> None:  # fmt: skip
-    """Answer on this machine: the options by likelihood, or what the model writes."""
-    from jmlr.inference.answering import by_generation, by_likelihood
-    from jmlr.models.prefix import write
-
-    numbered = row.answer.rationale
-    read = prompter.passages(texts.titles_and_texts([n for n, _ in found]), numbered=numbered) if found else []
-    record = {"question": question, "options": options}
-    if options and row.answer.method == "likelihood":
-        [answer] = by_likelihood(model, prompter, [record], [read], row.answer.model_dump(), lambda _: None)
-        kept = answer.read
-        said = [
-            (p, f"{key}. {text}") for p, key, text in zip(answer.row()["probabilities"], keys, options, strict=True)
-        ]
-        reply = "\n".join(f"{p:7.1%}  {line}" for p, line in sorted(said, key=lambda pair: -pair[0]))
-    elif options:
-        [answer] = by_generation(
-            model, prompter.tokenizer, prompter, [record], [read], row.answer.model_dump(), lambda _: None
-        )
-        kept, reply = answer.read, f"answer: {answer.reply}"
+    if said.probabilities:
+        lines = [(p, f"{key}. {text}") for p, key, text in zip(said.probabilities, keys, options, strict=True)]
+        print("\n".join(f"{p:7.1%}  {line}" for p, line in sorted(lines, key=lambda pair: -pair[0])))
     else:
-        asked = prompter.question(question, [])
-        kept = prompter.fitting(asked, read[::-1], prompter.llm_answer_tokens)
-        prompt = prompter.prompt(asked, read[::-1], prompter.llm_answer_tokens)
-        reply = "answer: " + write(model, prompter.tokenizer, [prompt], prompter.llm_answer_tokens)[0]
-    names = texts.table.take([n for n, _ in found[:kept]], ["id"]) if kept else []
-    for rank, ((_, score), (name,), ids) in enumerate(zip(found[:kept], names, read, strict=False), 1):
-        cut = len(ids) == row.reading.llm_passage_tokens
-        _show(rank, score, name, prompter.tokenizer.decode(ids), cut)
-    if kept < len(found):
-        print(
-            f"({len(found) - kept} of {len(found)} passages had no room in {row.reading.llm_tokens} tokens, and were not read)"
-        )
-    print(reply)
-
-
-def _ask_server(row: Row, question: str, keys: list[str], options: list[str], found: list[tuple[int, float]]) -> None:
-    """Answer behind a server, which reads the passages uncut."""
-    from jmlr.corpus.stored_passages import StoredPassages
-    from jmlr.endpoints.client import Client
-    from jmlr.inference.answering import from_endpoint
-
-    assert row.endpoint
-    del keys
-    rows = [n for n, _ in found]
-    held = StoredPassages.open(row.run / "prepare").take(rows, ("id", "title", "text")) if found else []
-    read = [(title, text) for _, title, text in held]
-    for rank, ((_, score), (name, _, text)) in enumerate(zip(found, held, strict=True), 1):
-        _show(rank, score, name, text, False)
-    record = {"question": question, "options": options}
-    client, settings = Client(**row.endpoint), row.answer.model_dump()
-    [answer] = from_endpoint(client, row.reading.model_dump(), [record], [read], settings, lambda _: None)
-    print(f"answer: {answer.reply}")
-
-
-def _show(rank: int, score: float, name: str, text: str, cut: bool) -> None:
-    ends = " ... (cut here, as it was read)" if cut else ""
-    print(f"passage {rank}  {score:+.4f}  {name}\n    {' '.join(text.split())}{ends}")
+        print(f"answer: {said.reply}")

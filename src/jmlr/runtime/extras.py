@@ -20,6 +20,7 @@ MODULES = {
     "data": ("datasets", "jinja2", "lxml", "pyarrow", "pydantic", "regex", "tokenizers", "xxhash", "yaml"),
     "train": ("filelock", "httpx2", "peft", "safetensors", "threadpoolctl", "torch", "transformers"),
     "report": ("matplotlib",),
+    "serve": ("starlette", "uvicorn"),
     "workflow": ("snakemake",),
 }
 

@@ -80,7 +80,10 @@ def forget_warnings() -> None:
 
 
 class Progress:
-    """Count the work of a stage and say how it goes; `figures` are averaged over the time since the last line."""
+    """Count the work of a stage and say how it goes; `figures` are averaged over the time since the last line.
+
+    What has no name, as the queries of a question, is counted and not told.
+    """
 
     def __init__(self, name: str, total: int, *, done: int = 0, every_s: float | None = None) -> None:
         self.name, self.total, self.done = name, total, done
@@ -95,7 +98,7 @@ class Progress:
         for key, value in (figures or {}).items():
             self._sums.setdefault(key, []).append(value)
         now = time.monotonic()
-        if now - self._last >= self.every_s or self.done >= self.total:
+        if self.name and (now - self._last >= self.every_s or self.done >= self.total):
             self._last = now
             say(self.line(now))
             self._sums.clear()

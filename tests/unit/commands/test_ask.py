@@ -11,56 +11,24 @@ from typing import Any
 import pytest
 
 from jmlr.__main__ import main
-from jmlr.commands.ask import _found, ask
-from jmlr.options import AnswerOptions, EncodeOptions, EndpointOptions, IndexOptions, SearchOptions
+from jmlr.commands.ask import ask
+from jmlr.options import AnswerOptions, EndpointOptions
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.finished import answering_round, last_training
 from jmlr.runtime.manifest import read_manifest
+from jmlr.serving.finder import Finder
 from jmlr.stages.answer import answer
-from jmlr.stages.encode import encode
-from jmlr.stages.index import index
-from jmlr.stages.search import search
-from jmlr.stages.train import train
-from toys import toy_reading, toy_retrieval, toy_training
+from small_run import small_run
+from toys import toy_reading
 
 QUESTION = "You review a woman known for a disease. Which finding is expected?"
-READING, RETRIEVAL = toy_reading(), toy_retrieval()
 WRITTEN = AnswerOptions(method="generate")
-
-
-def searched(folder: Path, prepared: Path, retriever: str) -> Path:
-    for part in ("passages", "questions"):
-        encode(folder / "encode" / part, prepared, retriever, part, EncodeOptions(), RETRIEVAL)
-    index(folder / "index", [folder / "encode/passages"], IndexOptions())
-    search(folder / "search", prepared, SearchOptions(candidates=5), folder / "index", folder / "encode/questions")
-    return folder / "search"
 
 
 @pytest.fixture(scope="module")
 def run(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a run of two rows: jmlr, trained for one round, and the model as it is."""
-    folder = tmp_path_factory.mktemp("asked") / "results/tiny"
-    (folder / "prepare").mkdir(parents=True)
-    for file in (tiny / "prepare").iterdir():
-        (folder / "prepare" / file.name).write_bytes(file.read_bytes())
-    prepared, llm, own = folder / "prepare", str(tiny / "llm"), folder / "jmlr/seed0"
-    before = searched(folder / "retriever/seed0/r0", prepared, str(tiny / "retriever"))
-    options = toy_training(target="llm_rank", steps=2, batch=2, passages=2, samples=3)
-    train(own / "r1/train", prepared, llm, 0, folder / "scratch", options, READING, RETRIEVAL,
-          retriever=str(tiny / "retriever"), search=before)  # fmt: skip
-    after = searched(own / "r1", prepared, str(own / "r1/train/retriever"))
-    answer(
-        own / "answer",
-        prepared,
-        AnswerOptions(),
-        READING,
-        llm,
-        trained=[own / "r1/train"],
-        searches=[before, after],
-        passages=2,
-    )
-    answer(folder / "plain/seed0/answer", prepared, AnswerOptions(), READING, llm, searches=[before], passages=2)
-    return folder
+    return small_run(tiny, tmp_path_factory.mktemp("asked") / "results/tiny")
 
 
 def test_the_round_that_answers_is_chosen_on_dev_and_noted(run: Path) -> None:
@@ -106,7 +74,7 @@ def test_a_run_of_an_earlier_version_is_searched_with_queries_of_its_length(run:
             del manifest["options"]["retriever_query_tokens"]
             manifest["options"][name] = tokens
             file.write_text(json.dumps(manifest))
-            found.append(_found(run, run / "retriever/seed0/r0/search", QUESTION, [], 3))
+            found += Finder.open(run, run / "retriever/seed0/r0/search").find([(QUESTION, [])], 3)
     finally:
         file.write_text(kept)
     whole, cut, former = found

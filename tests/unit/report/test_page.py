@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from browser import Browser, find
 
+from browser import Browser, find
 from jmlr.options import ReportOptions
 from jmlr.stages.report import report
 

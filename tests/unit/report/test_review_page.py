@@ -6,8 +6,8 @@ import json
 import time
 
 import pytest
-from browser import Browser, find
 
+from browser import Browser, find
 from jmlr.report.review.kit import make_kit
 from jmlr.report.review.merge import merge
 

@@ -99,6 +99,13 @@ class Browser:
         self.send("Page.navigate", url=path.resolve().as_uri())
         self.until(f"location.pathname.endsWith({json.dumps(path.name)}) && document.readyState === 'complete'")
 
+    def visit(self, url: str) -> None:
+        """Open an address and wait until it is there."""
+        self.send("Page.navigate", url="about:blank")
+        self.until("location.href === 'about:blank'")
+        self.send("Page.navigate", url=url)
+        self.until("location.protocol.startsWith('http') && document.readyState === 'complete'")
+
     def evaluate(self, expression: str) -> Any:
         """Return the value of a JavaScript expression."""
         found = self.send("Runtime.evaluate", expression=expression, returnByValue=True)
