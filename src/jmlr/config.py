@@ -126,7 +126,8 @@ class Config(Closed):
             check_splits(self.answer_options(name).splits, self._splits(), f"systems.{name}: answer.splits")
             options = self.train_options(name)
             check_counts(options, self.search.candidates, f"systems.{name}")
-            check_shared(options.shard_llm, self.reading_options(name).llm_precision, f"systems.{name}")
+            for section, cut in (("train", options.shard_llm), ("answer", self.answer_options(name).shard_llm)):
+                check_shared(cut, self.reading_options(name).llm_precision, f"systems.{name}: {section}")
         check_splits(p.decontaminate.splits, self._splits(), "prepare.decontaminate.splits")
         if repeated := sorted({seed for seed in self.seeds if self.seeds.count(seed) > 1}):
             raise ValueError(f"seeds: {repeated[0]} stands there twice; allowed: each seed once")
@@ -267,6 +268,8 @@ class Config(Closed):
             raise ValueError(f"{where}: an endpoint cannot be trained; say rounds: 0")
         if system.llm in self.endpoints and answer.method != "generate":
             raise ValueError(f"{where}.answer: an endpoint tells no likelihoods; method: generate is wanted")
+        if system.llm in self.endpoints and answer.shard_llm:
+            raise ValueError(f"{where}.answer: an endpoint's model is not here to be cut; leave shard_llm out")
         if not system.rounds and train.joint:
             raise ValueError(f"{where}: rounds: 0 trains nothing, but train.target is {train.target} (allowed: frozen)")
         if train.rationale and answer.rationale and train.rationale_prompt != answer.rationale_prompt:
@@ -305,8 +308,8 @@ class Config(Closed):
         return ReadingOptions.model_validate({**self.reading.model_dump(), **self.systems[system].reading})
 
     def answer_options(self, system: str) -> AnswerOptions:
-        """Return how a system answers: the common options with its own on top; an endpoint can only write."""
-        can_only = {"method": "generate"} if self.systems[system].llm in self.endpoints else {}
+        """Return how a system answers: the common options with its own on top; an endpoint can only write, and is not cut."""
+        can_only = {"method": "generate", "shard_llm": False} if self.systems[system].llm in self.endpoints else {}
         return AnswerOptions.model_validate({**self.answer.model_dump(), **can_only, **self.systems[system].answer})
 
     def models_of(self, system: str) -> list[str]:
