@@ -126,8 +126,7 @@ class Config(Closed):
             check_splits(self.answer_options(name).splits, self._splits(), f"systems.{name}: answer.splits")
             options = self.train_options(name)
             check_counts(options, self.search.candidates, f"systems.{name}")
-            for section, cut in (("train", options.shard_llm), ("answer", self.answer_options(name).shard_llm)):
-                check_shared(cut, self.reading_options(name).llm_precision, f"systems.{name}: {section}")
+            self._check_cut(name)
         check_splits(p.decontaminate.splits, self._splits(), "prepare.decontaminate.splits")
         if repeated := sorted({seed for seed in self.seeds if self.seeds.count(seed) > 1}):
             raise ValueError(f"seeds: {repeated[0]} stands there twice; allowed: each seed once")
@@ -268,8 +267,6 @@ class Config(Closed):
             raise ValueError(f"{where}: an endpoint cannot be trained; say rounds: 0")
         if system.llm in self.endpoints and answer.method != "generate":
             raise ValueError(f"{where}.answer: an endpoint tells no likelihoods; method: generate is wanted")
-        if system.llm in self.endpoints and answer.shard_llm:
-            raise ValueError(f"{where}.answer: an endpoint's model is not here to be cut; leave shard_llm out")
         if not system.rounds and train.joint:
             raise ValueError(f"{where}: rounds: 0 trains nothing, but train.target is {train.target} (allowed: frozen)")
         if train.rationale and answer.rationale and train.rationale_prompt != answer.rationale_prompt:
@@ -283,6 +280,14 @@ class Config(Closed):
                 f"{where}: an untrained model that writes its answer must see the options; "
                 f"put {{options}} into reading.question_prompt (given: {prompt!r})"
             )
+
+    def _check_cut(self, name: str) -> None:
+        """Refuse to cut a system's LLM over ranks where that cannot be."""
+        answer, precision = self.answer_options(name), self.reading_options(name).llm_precision
+        if self.systems[name].llm in self.endpoints and answer.shard_llm:
+            raise ValueError(f"systems.{name}.answer: an endpoint's model is not here to be cut; leave shard_llm out")
+        check_shared(self.train_options(name).shard_llm, precision, f"systems.{name}: train")
+        check_shared(answer.shard_llm, precision, f"systems.{name}: answer")
 
     def train_options(self, system: str) -> TrainOptions:
         """Return the training options of a system: the common ones with its own on top."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
+import sys
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -12,10 +12,10 @@ import pytest
 import torch
 
 import answering_rank
-from jmlr.models.llm import add_adapter, load_llm, save_adapter
-from jmlr.runtime.job_options import values
+from jmlr.models.llm import add_adapter, load_llm, load_to_answer, save_adapter
 from jmlr.options import AnswerOptions
-from ranks import environment, finished, torchrun
+from jmlr.runtime.job_options import values
+from ranks import failed, finished, torchrun
 from toys import rewrite, toy_reading
 
 WRITTEN = {"method": "generate", "reply_tokens": 7}
@@ -117,13 +117,39 @@ def test_an_adapter_changes_the_answers_of_a_model_that_is_cut(both):
 
 
 @pytest.mark.slow
-def test_each_rank_holds_half_of_the_model_and_computes_where_it_has_no_question(both):
-    """One question is one rank's; the other takes part in each pass of it, one for each token that is written."""
-    parts = [about(both, "two", rank, "cut")["held"] for rank in (0, 1)]
-    whole = sum(p.numel() for p in load_llm(str(both / "whole"))[0].parameters()) if (both / "whole").exists() else None
-    assert whole is None or sum(sum(p) for p in parts) >= whole
-    assert all(len(p) == 1 for p in parts)
-    assert max(parts)[0] < 0.55 * (parts[0][0] + parts[1][0])
+def test_each_rank_holds_half_of_the_model_adapter_included(both, tiny, trained):
+    llm, _ = load_to_answer(str(tiny / "llm"), trained / "adapter", precision="float32", tokens=64)
+    whole = sum(p.numel() for p in llm.parameters())
+    (one,), (other,) = (about(both, "two", rank, "cut")["held"] for rank in (0, 1))
+    assert one + other == whole
+    assert max(one, other) < 0.55 * whole
     assert about(both, "two", 0, "whole")["held"] == []
-    assert about(both, "two", 1, "cut_one")["idle"] > 0
-    assert about(both, "two", 1, "cut_written_one")["idle"] > about(both, "two", 1, "cut_one")["idle"]
+
+
+@pytest.mark.slow
+def test_a_rank_without_a_question_takes_part_in_the_passes_of_the_other(both):
+    """Two passes for options of several tokens, one for each token that is written; without the turns this hangs."""
+    assert [about(both, "two", rank, "cut_one")["idle"] for rank in (0, 1)] == [0, 2]
+    assert 2 < about(both, "two", 1, "cut_written_one")["idle"] <= WRITTEN["reply_tokens"]
+
+
+@pytest.mark.slow
+def test_a_rank_that_fails_ends_all_with_one_line_and_writes_nothing(tiny, trained, tmp_path):
+    """The second rank finds no model; the first one, which is loading, does not wait for it."""
+    (tmp_path / "options.yaml").write_text(values(AnswerOptions(shard_llm=True), toy_reading()))
+    words = [
+        "answer",
+        "--out",
+        tmp_path / "out",
+        "--prepared",
+        tiny / "prepare",
+        "--options",
+        tmp_path / "options.yaml",
+    ]
+    shell = f'[ "$RANK" = 0 ] && llm={tiny}/llm || llm={tiny}/nothing; exec "$@" --llm "$llm"'
+    program = ["--no-python", "bash", "-c", shell, "rank", sys.executable, "-m", "jmlr"]
+    said = failed(torchrun(*words, program=program))
+    assert [line for line in said.splitlines() if line.startswith("jmlr answer: ")] == [
+        f"jmlr answer: language model '{tiny}/nothing': no such folder"
+    ]
+    assert not (tmp_path / "out").exists()

@@ -231,8 +231,9 @@ def costs(run: Config, sizes: Sizes, known: dict[str, Any], device: str, llm: st
     trained = [training(run, name, sizes, known, rate, llm) for name, row in run.systems.items() if row.rounds]
     trained_at = seeds * sum(x.hours for x in trained), seeds * sum(x.hours * x.ranks for x in trained) * gpu
     lines["train"] = Line("train", count["train"], *trained_at, seeds * sum(x.bytes for x in trained))
-    hours = sum(len(run.seeds_of(name)) * answering(run, name, sizes, known, rate, llm) for name in run.systems)
-    lines["answer"] = Line("answer", count["answer"], hours / count["answer"], hours * gpu)
+    asked = [(answering(run, name, sizes, known, rate, llm), len(run.seeds_of(name))) for name in run.systems]
+    asked_at = sum(x.hours * n for x, n in asked) / count["answer"], sum(x.hours * n * x.ranks for x, n in asked) * gpu
+    lines["answer"] = Line("answer", count["answer"], *asked_at)
     hours = judging(run, sizes, known, rate, llm)
     lines["judge"] = Line("judge", count["judge"], hours, hours * gpu)
     return list(lines.values())

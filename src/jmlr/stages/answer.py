@@ -181,8 +181,10 @@ def _from_model(
     from jmlr.models.sharded import shard
     from jmlr.runtime.devices import device
     from jmlr.runtime.distributed import current
+    from jmlr.training.on_card import check_answering
 
     adapter, where = trained / "adapter" if trained else None, device()
+    check_answering(where, llm, options, reading)
     cut = options.shard_llm and current().size > 1
     model, tokenizer = load_to_answer(
         llm,
