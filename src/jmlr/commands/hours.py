@@ -134,7 +134,7 @@ def answering(run: Config, system: str, sizes: Sizes, known: dict[str, Any], rat
         return Cost(0.0, 1)
     reader = shape(run, run.systems[system].llm, known, llm)
     read, how = run.reading_options(system), run.answer_options(system)
-    ranks = sizes.ranks(sizes.test_questions) if how.shard_llm else 1
+    ranks = sizes.ranks(sizes.questions) if how.shard_llm else 1
     if how.method == "generate":
         what = written(run, system, sizes)
         passes, once = what.written, (writing_hours(what, reader, rate) - rate["start_s"] / 3600) * 3600
@@ -143,7 +143,7 @@ def answering(run: Config, system: str, sizes: Sizes, known: dict[str, Any], rat
         flops = reader.forward(_prompt(run, system, sizes) + options, options)
         passes, once = 2.0, flops * sizes.test_questions / rate["read_flops"]
     if ranks > 1:  # each pass puts the whole model together
-        batches = sizes.test_questions / min(how.answer_batch, -(-sizes.test_questions // ranks)) / ranks
+        batches = sizes.test_questions / max(1, min(how.answer_batch, -(-sizes.test_questions // ranks))) / ranks
         gathered = passes * batches * BYTES[read.llm_precision] * reader.weights / rate["gathered_bytes_per_s"]
         once = _seconds(once, 1.0, ranks, sizes, rate) + gathered
     return Cost((once + rate["start_s"]) / 3600, ranks)

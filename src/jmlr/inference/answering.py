@@ -88,7 +88,7 @@ def by_generation(
         counts.append(prompter.fitting(question, order, room))
         prompts.append(prompter.prompt(question, order, room))
     answers: dict[int, Answer] = {}
-    for numbers in shares(prompts, settings["answer_batch"], done):
+    for numbers in shares(llm, prompts, settings["answer_batch"], done):
         replies = write(llm, tokenizer, [prompts[i] for i in numbers], room)
         for i, reply in zip(numbers, replies, strict=True):
             answers[i] = understood(prompter.frame.opening + reply, records[i]["options"], counts[i], settings)

@@ -42,7 +42,7 @@ def score_options(
     """
     prompts = [_prompt(prompter, r, read, room) for r, read in zip(records, passages, strict=True)]
     scores: dict[int, list[float]] = {}
-    for numbers in shares(prompts, batch, done or (lambda _: None)):
+    for numbers in shares(llm, prompts, batch, done or (lambda _: None)):
         options = [
             [prompter.answer(o, records[i]["options"]) for o in range(len(records[i]["options"]))] for i in numbers
         ]

@@ -1,11 +1,12 @@
 """Which questions a rank answers where several share them, and how all their answers come together.
 
-    for numbers in shares(prompts, batch, done):     # batches of this rank; of a lone process all
+    for numbers in shares(llm, prompts, batch, done):     # batches of this rank; of a lone process all
         own.update(...)
     answers = put_together(llm, own)                 # those of all ranks, by number
 
 The batches are those of one process, dealt in turn: answers have its bits as far as the hardware gives them, and the ranks read
-prompts of like length at the same time.
+prompts of like length at the same time. Ranks with a whole model each wait for the others after every batch, so that none waits
+longer at the end than the processes' library allows; those of a model that is cut meet at every pass.
 """
 
 from __future__ import annotations
@@ -17,16 +18,19 @@ import torch
 from torch import nn
 
 from jmlr.models.prefix import by_length
-from jmlr.models.sharded import finish
-from jmlr.runtime.distributed import current, from_all
+from jmlr.models.sharded import finish, is_sharded
+from jmlr.runtime.distributed import current, from_all, wait_for_all
 
 T = TypeVar("T")
 
 
-def shares(prompts: Sequence[Sequence[int]], batch: int, done: Callable[[int], None]) -> Iterator[list[int]]:
+def shares(
+    llm: nn.Module, prompts: Sequence[Sequence[int]], batch: int, done: Callable[[int], None]
+) -> Iterator[list[int]]:
     """Yield the numbers of the prompts of each of this rank's batches, the longest first.
 
     Args:
+        llm: that answers, whole or cut over the ranks.
         prompts: of all questions, the same on every rank.
         batch: prompts at a time; fewer where a rank would else have none.
         done: called after each batch with the number of prompts that all ranks had in this turn.
@@ -36,6 +40,8 @@ def shares(prompts: Sequence[Sequence[int]], batch: int, done: Callable[[int], N
     for first in range(0, len(batches), ranks.size):
         turn = batches[first : first + ranks.size]
         yield from turn[ranks.rank : ranks.rank + 1]
+        if not is_sharded(llm):
+            wait_for_all()
         done(sum(map(len, turn)))
 
 

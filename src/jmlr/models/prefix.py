@@ -63,10 +63,9 @@ def option_losses(
     def read_prompts(_: nn.Module) -> Tensor:
         read = decoder(
             input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
-        ).last_hidden_state[:, -1:][
-            owner
-        ]  # [m, 1, H]: each prompt's last state predicts the first token of its options
-        return read if width else losses_of(read)
+        ).last_hidden_state[:, -1:]
+        first = read[owner]  # [m, 1, H]: each prompt's last state predicts the first token of its options
+        return first if width else losses_of(first)
 
     def read_options(_: nn.Module, first: Tensor) -> Tensor:  # what predicts the tokens after the first
         cache.reorder_cache(owner)  # one row for each option
@@ -77,9 +76,8 @@ def option_losses(
         ).last_hidden_state
         return losses_of(torch.cat([first, read], 1))
 
-    losses = through(llm, read_prompts)  # each pass is a turn of its own where the model is cut over ranks
-    if width:
-        losses = through(llm, read_options, losses)
+    found = through(llm, read_prompts)  # each pass is a turn of its own where the model is cut over ranks
+    losses = through(llm, read_options, found) if width else found
     sums = torch.zeros(len(answers), device=losses.device, dtype=losses.dtype)
     sums.index_add_(0, real.nonzero()[:, 0].to(losses.device), losses)
     flat = iter(zip(sums.tolist(), counts, strict=True))
