@@ -1,6 +1,6 @@
 """A rank that answers: `torchrun ... tests/answering_rank.py CASES.json`; each case is what `jmlr answer` is told, and tells back.
 
-`about.json` beside the cases: of each rank and case the largest number of weights it held, and how often it computed for others.
+`about-RANK.json` beside the cases: of each case the weights that the rank held of a cut model, and how often it computed for others.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import os
 import sys
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from jmlr.models import sharded
 from jmlr.options import AnswerOptions
@@ -40,13 +41,13 @@ def main(cases: Path) -> None:
         cut(llm, *given)
         held.append(sum(getattr(p, "_local_tensor", p).numel() for p in llm.parameters()))
 
-    sharded.Turns._idle, sharded.shard = counted, weighed  # type: ignore[method-assign]
     told = []
-    for case in json.loads(cases.read_text()):
-        idle.clear()
-        held.clear()
-        run(case)
-        told.append({"out": Path(case["out"]).name, "held": list(held), "idle": len(idle)})
+    with patch.object(sharded.Turns, "_idle", counted), patch.object(sharded, "shard", weighed):
+        for case in json.loads(cases.read_text()):
+            idle.clear()
+            held.clear()
+            run(case)
+            told.append({"out": Path(case["out"]).name, "held": list(held), "idle": len(idle)})
     (cases.parent / f"about-{os.environ.get('RANK', '0')}.json").write_text(json.dumps(told))
 
 
