@@ -134,7 +134,7 @@ def test_a_rank_without_a_question_takes_part_in_the_passes_of_the_other(both):
 
 
 @pytest.mark.slow
-def test_a_rank_that_fails_ends_all_with_one_line_and_writes_nothing(tiny, trained, tmp_path):
+def test_a_rank_that_fails_ends_all_with_one_line_and_writes_nothing(tiny, tmp_path):
     """The second rank finds no model; the first one, which waits for it, is ended."""
     (tmp_path / "options.yaml").write_text(values(AnswerOptions(shard_llm=True), toy_reading()))
     words = [
