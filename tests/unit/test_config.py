@@ -293,6 +293,7 @@ def test_documents_are_made_only_where_a_model_learns_from_them():
             {
                 "endpoints": {"gpt": {"base_url": "http://localhost:1/v1", "model": "m"}},
                 "systems": {"gpt": {"title": "A", "llm": "gpt", "rounds": 0, "answer": {"shard_llm": True}}},
+                "reading": {"question_prompt": "{question} {options}"},
             },
             "systems.gpt.answer: an endpoint's model is not here to be cut; leave shard_llm out",
         ),
