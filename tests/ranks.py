@@ -29,3 +29,10 @@ def finished(words: Sequence[object], **env: str) -> str:
     done = subprocess.run(list(map(str, words)), capture_output=True, text=True, env=environment(**env), timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stderr
+
+
+def failed(words: Sequence[object], **env: str) -> str:
+    """Run a program that must not succeed, and return what it said."""
+    done = subprocess.run(list(map(str, words)), capture_output=True, text=True, env=environment(**env), timeout=300)
+    assert done.returncode != 0, done.stderr[-3000:]
+    return done.stderr

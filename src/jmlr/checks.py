@@ -28,7 +28,7 @@ from jmlr.runtime.files import DAMAGED, files_below, matches
 from jmlr.runtime.misread import read_mapping
 from jmlr.runtime.preflight import card_here, files_of, located, request_of
 from jmlr.together import refused, retriever_kinds, warned
-from jmlr.training.on_card import FineTuning, Need, Pretraining, too_large
+from jmlr.training.on_card import Answering, FineTuning, Need, Pretraining, too_large
 
 WILDCARD = re.compile(
     r"\{\s*[.\w]+\s*(,[^{}]*(\{[^{}]*\}[^{}]*)*)?\}"
@@ -236,23 +236,38 @@ def trainings(config: Config, llm: Shapes, retriever: Shapes) -> dict[str, Need]
     return found
 
 
+def answers(config: Config, llm: Shapes) -> dict[str, Need]:
+    """Return what decides the memory of each answering, by its key; `llm`: the shape of a language model by its name."""
+    found: dict[str, Need] = {}
+    for name, system in config.systems.items():
+        own = llm(system.llm) if system.llm in config.models else None
+        if own is not None:
+            train = config.train_options(name)
+            adapter = own.lora(train.lora_rank, train.lora_targets) if system.rounds else 0
+            found[f"systems.{name}.answer"] = Answering(
+                own, config.answer_options(name), config.reading_options(name), adapter
+            )
+    return found
+
+
 def check_cards(run: Run, jobs: Iterable[Any], *, local: bool) -> None:
-    """End the program with one line if a training can never fit the GPUs that its job is to get, as far as their memory is known.
+    """End the program with one line if a training or an answering model can never fit the GPUs that its job is to get, as far as their memory is known.
 
     Args:
         run: the run
-        jobs: Snakemake's that will run; resource `card_gb` of `train` and `pretrain` is a GPU's memory in 10^9 bytes
+        jobs: Snakemake's that will run; resource `card_gb` of `train`, `pretrain` and `answer` is a GPU's memory in 10^9 bytes
         local: on this machine, whose driver is asked where there is no `card_gb`
     """
-    trained = [job for job in jobs if job.name in ("train", "pretrain") and not job.is_norun]
-    if not trained or os.environ.get("JMLR_DEVICE", "").startswith("cpu"):
+    held = [job for job in jobs if job.name in ("train", "pretrain", "answer") and not job.is_norun]
+    if not held or os.environ.get("JMLR_DEVICE", "").startswith("cpu"):
         return
     here, shape = card_here() if local else 0.0, _shapes(run)
-    needs = trainings(run.config, shape, shape)
-    for job in trained:
+    needs = {**trainings(run.config, shape, shape), **answers(run.config, shape)}
+    for job in held:
         asked = dict(job.resources.items())
         card = 1e9 * given if isinstance(given := asked.get("card_gb"), int | float) else here
-        key = f"systems.{job.wildcards.system}" if job.name == "train" else f"models.{job.wildcards.model}"
+        key = f"models.{job.wildcards.model}" if job.name == "pretrain" else f"systems.{job.wildcards.system}"
+        key += ".answer" if job.name == "answer" else ""
         need = needs.get(key) if card else None
         if need is not None and (
             why := too_large(need, max(1, request_of(job.name, asked).gpus) if need.several else 1, card)

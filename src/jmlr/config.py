@@ -126,7 +126,7 @@ class Config(Closed):
             check_splits(self.answer_options(name).splits, self._splits(), f"systems.{name}: answer.splits")
             options = self.train_options(name)
             check_counts(options, self.search.candidates, f"systems.{name}")
-            check_shared(options.shard_llm, self.reading_options(name).llm_precision, f"systems.{name}")
+            self._check_cut(name)
         check_splits(p.decontaminate.splits, self._splits(), "prepare.decontaminate.splits")
         if repeated := sorted({seed for seed in self.seeds if self.seeds.count(seed) > 1}):
             raise ValueError(f"seeds: {repeated[0]} stands there twice; allowed: each seed once")
@@ -281,6 +281,14 @@ class Config(Closed):
                 f"put {{options}} into reading.question_prompt (given: {prompt!r})"
             )
 
+    def _check_cut(self, name: str) -> None:
+        """Refuse to cut a system's LLM over ranks where that cannot be."""
+        answer, precision = self.answer_options(name), self.reading_options(name).llm_precision
+        if self.systems[name].llm in self.endpoints and answer.shard_llm:
+            raise ValueError(f"systems.{name}.answer: an endpoint's model is not here to be cut; leave shard_llm out")
+        check_shared(self.train_options(name).shard_llm, precision, f"systems.{name}: train")
+        check_shared(answer.shard_llm, precision, f"systems.{name}: answer")
+
     def train_options(self, system: str) -> TrainOptions:
         """Return the training options of a system: the common ones with its own on top."""
         return TrainOptions.model_validate({**self.train.model_dump(), **self.systems[system].train})
@@ -305,8 +313,8 @@ class Config(Closed):
         return ReadingOptions.model_validate({**self.reading.model_dump(), **self.systems[system].reading})
 
     def answer_options(self, system: str) -> AnswerOptions:
-        """Return how a system answers: the common options with its own on top; an endpoint can only write."""
-        can_only = {"method": "generate"} if self.systems[system].llm in self.endpoints else {}
+        """Return how a system answers: the common options with its own on top; an endpoint can only write, and is not cut."""
+        can_only = {"method": "generate", "shard_llm": False} if self.systems[system].llm in self.endpoints else {}
         return AnswerOptions.model_validate({**self.answer.model_dump(), **can_only, **self.systems[system].answer})
 
     def models_of(self, system: str) -> list[str]:

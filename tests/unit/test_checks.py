@@ -239,6 +239,17 @@ def test_a_card_that_the_profile_names_and_that_cannot_hold_a_training_ends_the_
     check_cards(paper(), [job("train", 1, **train)], local=True)
 
 
+def test_the_same_of_a_model_that_answers_which_several_cards_hold_where_it_is_cut() -> None:
+    answer, half = {"system": "closed"}, {"reading": {"llm_precision": "bfloat16"}}
+    with pytest.raises(
+        SystemExit, match=r"answer: systems.closed.answer: weights are 13\d\.\d GB, .* the GPU has 80.0"
+    ) as error:
+        check_cards(paper(**half), [job("answer", 80, gpu=4, **answer)], local=False)
+    assert "answer.shard_llm over 4 cards" in str(error.value)
+    check_cards(paper(**half, answer={"shard_llm": True}), [job("answer", 80, gpu=4, **answer)], local=False)
+    check_cards(paper(**half), [job("answer", 200, **answer)], local=False)
+
+
 def test_the_driver_of_this_machine_is_asked_where_the_profile_names_no_card(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -285,6 +285,18 @@ def test_documents_are_made_only_where_a_model_learns_from_them():
             {"train": {"shard_llm": True}, "reading": {"llm_precision": "4bit"}},
             "systems.closed_book: train.shard_llm with reading.llm_precision 4bit",
         ),
+        (
+            {"answer": {"shard_llm": True}, "reading": {"llm_precision": "4bit"}},
+            "systems.closed_book: answer.shard_llm with reading.llm_precision 4bit",
+        ),
+        (
+            {
+                "endpoints": {"gpt": {"base_url": "http://localhost:1/v1", "model": "m"}},
+                "systems": {"gpt": {"title": "A", "llm": "gpt", "rounds": 0, "answer": {"shard_llm": True}}},
+                "reading": {"question_prompt": "{question} {options}"},
+            },
+            "systems.gpt.answer: an endpoint's model is not here to be cut; leave shard_llm out",
+        ),
     ],
 )
 def test_what_does_not_fit_together_is_refused_before_anything_runs(change, said):

@@ -192,13 +192,17 @@ def with_others(folder, url) -> list[str]:
 
 
 def test_a_system_that_is_not_trained_has_no_training_in_the_dag(tmp_path):
-    done = dry_run("--printshellcmds", *with_others(tmp_path, "http://127.0.0.1:9/v1"))
+    gpus = ("--set-resources", "answer:gpu=2")
+    done = dry_run("--printshellcmds", *gpus, *with_others(tmp_path, "http://127.0.0.1:9/v1"))
     text = done.stdout + done.stderr
     jobs = jobs_of(text)
     assert (jobs["pretrain"], jobs["train"], jobs["answer"], jobs["judge"]) == (3, 5, 6, 1)
     [remote] = [line for line in text.splitlines() if "jmlr answer" in line and "gpt4/seed0/answer" in line]
     assert "--llm" not in remote
     assert "--trained" not in remote
+    assert "torchrun" not in remote  # its server shares out the work, and one process asks it
+    [own] = [line for line in text.splitlines() if "jmlr answer" in line and "jmlr/seed0/answer" in line]
+    assert " torchrun --standalone --nproc-per-node=2 --no-python jmlr answer " in own
 
 
 @pytest.mark.slow

@@ -83,7 +83,15 @@ def test_touching_files_without_changing_them_reruns_nothing(finished: Checkout)
 
 
 def test_other_hardware_reruns_nothing(finished: Checkout):
-    resources = ("--set-resources", "train:gpu=4", "train:mem_mb=9000", "encode:runtime=7", "--set-threads", "train=2")
+    resources = (
+        "--set-resources",
+        "train:gpu=4",
+        "answer:gpu=2",
+        "train:mem_mb=9000",
+        "encode:runtime=7",
+        "--set-threads",
+        "train=2",
+    )
     assert finished.planned(*resources) == {}
 
 

@@ -16,6 +16,8 @@ rule answer:
         TORCH_ENV
     threads: 1
     resources:
+        gpu=0,
+        nodes=1,
         mem_mb=lambda wildcards, attempt: megabytes("answer", 2000, attempt),
         runtime=lambda wildcards, attempt: minutes("answer", 480, attempt),
     params:
@@ -25,6 +27,9 @@ rule answer:
         llm=lambda w: words("--llm", model(cfg.systems[w.system].llm, w.seed)),
         trained=lambda w, input: words("--trained", input.trained),
         candidates=lambda w, input: words("--searches", input.candidates),
+        launch=lambda w, resources, threads: launch(
+            gpus=resources.gpu, nodes=resources.nodes, threads=threads, one=cfg.systems[w.system].llm in cfg.endpoints
+        ),
         passages=lambda w: cfg.train_options(w.system).passages,
         values=lambda w: values(
             counted("answer", cfg.answer_options(w.system), cfg.reading_options(w.system)),
@@ -34,5 +39,5 @@ rule answer:
     message:
         "Test: {wildcards.system}, seed {wildcards.seed}, answers the questions of {cfg.answer.splits}"
     shell:
-        "OMP_NUM_THREADS={threads} jmlr answer --out {output} --prepared {input.prepared} {params.llm} {params.trained}"
+        "{params.launch} jmlr answer --out {output} --prepared {input.prepared} {params.llm} {params.trained}"
         " {params.candidates} --passages {params.passages} --options {params.options} 2> >(tee -i {log} >&2)"

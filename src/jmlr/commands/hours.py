@@ -128,17 +128,25 @@ def _seconds(flops: float, speed: float, ranks: int, sizes: Sizes, rate: Rates) 
     return flops / (speed * ranks * share)
 
 
-def answering(run: Config, system: str, sizes: Sizes, known: dict[str, Any], rate: Rates, llm: str = "") -> float:
-    """Return the hours in which a system answers for one seed; a server's are not ours."""
+def answering(run: Config, system: str, sizes: Sizes, known: dict[str, Any], rate: Rates, llm: str = "") -> Cost:
+    """Return what it takes to answer for one seed: on one GPU, or on all where the model is cut over them; a server's hours are not ours."""
     if run.systems[system].llm not in run.models:
-        return 0.0
+        return Cost(0.0, 1)
     reader = shape(run, run.systems[system].llm, known, llm)
-    if run.answer_options(system).method == "generate":
-        return writing_hours(written(run, system, sizes), reader, rate)
-    read = run.reading_options(system)
-    options = sizes.options * max(1.0, sizes.fill * read.llm_answer_tokens)
-    flops = reader.forward(_prompt(run, system, sizes) + options, options)
-    return (flops * sizes.test_questions / rate["read_flops"] + rate["start_s"]) / 3600
+    read, how = run.reading_options(system), run.answer_options(system)
+    ranks = sizes.ranks(sizes.questions) if how.shard_llm else 1
+    if how.method == "generate":
+        what = written(run, system, sizes)
+        passes, once = what.written, (writing_hours(what, reader, rate) - rate["start_s"] / 3600) * 3600
+    else:
+        options = sizes.options * max(1.0, sizes.fill * read.llm_answer_tokens)
+        flops = reader.forward(_prompt(run, system, sizes) + options, options)
+        passes, once = 2.0, flops * sizes.test_questions / rate["read_flops"]
+    if ranks > 1:  # each pass puts the whole model together
+        batches = sizes.test_questions / max(1, min(how.answer_batch, -(-sizes.test_questions // ranks))) / ranks
+        gathered = passes * batches * BYTES[read.llm_precision] * reader.weights / rate["gathered_bytes_per_s"]
+        once = _seconds(once, 1.0, ranks, sizes, rate) + gathered
+    return Cost((once + rate["start_s"]) / 3600, ranks)
 
 
 def _prompt(run: Config, system: str, sizes: Sizes) -> float:

@@ -13,17 +13,18 @@ import math
 from pathlib import Path
 from typing import Any
 
-from jmlr.checks import trainings
+from jmlr.checks import answers, trainings
 from jmlr.commands.config import read_config
 from jmlr.commands.hours import answering, asked_of_servers, judging, pretrained, pretraining, training
 from jmlr.commands.profile import fragment
 from jmlr.commands.sizes import Line, Sizes, indexed_bytes, shape, shapes_here
 from jmlr.config import Config
+from jmlr.models.memory import FREE
 from jmlr.runtime.checkout import checkout_file
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.misread import read_mapping
 from jmlr.runtime.validation import nearest
-from jmlr.training.on_card import Need, advice
+from jmlr.training.on_card import Answering, Need, advice
 
 HOURS = "hours: shards and answers side by side; stages, models and trainings one after another, each on all nodes"
 
@@ -45,7 +46,7 @@ def plan(
     threads: int = 32,
     profile: bool = False,
 ) -> None:
-    """Print what a run submits and costs: jobs, hours, GPU hours and bytes of every stage, what its trainings take of a card, and the rates.
+    """Print what a run submits and costs: jobs, hours, GPU hours and bytes of every stage, what its models take of a card, and the rates.
 
     Args:
         configs: configuration of the run: a file, and others over it in their order, as Snakemake takes them
@@ -59,7 +60,7 @@ def plan(
         question_options: that one offers
         fill: share of the limits of tokens that texts fill on average; 1 is the upper bound
         llm: take this model for the run's LLMs: a key of `models` in the rates
-        card_gb: memory of a GPU, 10^9 bytes; trainings that do not fit end the plan with one line; 0: none is held against it
+        card_gb: memory of a GPU, 10^9 bytes; what does not fit ends the plan with one line; 0: nothing is held against it
         threads: cores of a node that one job may take, for --profile
         profile: print instead what the jobs ask a cluster for, as lines for profiles/slurm/config.yaml
 
@@ -74,6 +75,7 @@ def plan(
     known = {**known, "models": {**known["models"], **shapes_here(run)}}
     lines = costs(run, sizes, known, device, llm)
     needs = trainings(run, lambda name: shape(run, name, known, llm), lambda name: shape(run, name, known))
+    needs |= answers(run, lambda name: shape(run, name, known, llm))
     if profile:
         print("\n".join(fragment(run, sizes, known, rates_of(known, device), lines, threads, card_gb, llm)))
     else:
@@ -133,11 +135,18 @@ def _table(lines: list[Line]) -> list[str]:
     return [head, *rows, HOURS]
 
 
+def _cards(need: Need, sizes: Sizes) -> int:
+    """Return the GPUs that are counted for a training or an answering."""
+    if isinstance(need, Answering):
+        return sizes.ranks(sizes.questions) if need.shard else 1
+    return sizes.ranks(need.options.batch) if need.several else 1
+
+
 def _memory(needs: dict[str, Need], sizes: Sizes) -> list[str]:
-    """Return a line for each training: what it takes of a card."""
+    """Return a line for each training and each answering: what it takes of a card."""
     lines = []
     for where, need in needs.items():
-        cards = sizes.ranks(need.options.batch) if need.several else 1
+        cards = _cards(need, sizes)
         found = need.on_a_card(cards)
         how = (
             f"cut over {cards} cards"
@@ -149,7 +158,8 @@ def _memory(needs: dict[str, Need], sizes: Sizes) -> list[str]:
         parts = [f"{k} {v / 1e9:.1f}" for k, v in vars(found).items() if v]
         lines.append(f"{where}: {found.total / 1e9:.1f} GB of a card, {how} ({', '.join(parts)})")
     asked = max(1, sizes.nodes * sizes.gpus_per_node)
-    few = [k for k, need in needs.items() if need.several and need.options.batch < asked]
+    trained = {k: need for k, need in needs.items() if not isinstance(need, Answering)}
+    few = [k for k, need in trained.items() if need.several and need.options.batch < asked]
     if few:
         lines.append(
             f"{', '.join(few)}: the batch is less than {asked} GPUs, which such a run refuses; counted with one for each text"
@@ -158,18 +168,21 @@ def _memory(needs: dict[str, Need], sizes: Sizes) -> list[str]:
 
 
 def _refuse(needs: dict[str, Need], sizes: Sizes, card_gb: float) -> None:
-    """Raise UserError for the trainings that a card does not hold: all of them, with what would help; those alike together."""
+    """Raise UserError for what a card does not hold: all of it, with what would help; those alike together.
+
+    Of answers the weights count, since few prompts are as long as they may be.
+    """
     alike: dict[str, list[str]] = {}
     for where, need in needs.items():
-        cards = sizes.ranks(need.options.batch) if need.several else 1
-        found = need.on_a_card(cards)
-        if not found.fits(1e9 * card_gb):
-            alike.setdefault(f"{found.total / 1e9:.1f} GB; less: {advice(need, cards)}", []).append(where)
+        cards, part = _cards(need, sizes), "certain" if isinstance(need, Answering) else "total"
+        size = getattr(need.on_a_card(cards), part)
+        if size > (1 - FREE) * 1e9 * card_gb:
+            alike.setdefault(f"{size / 1e9:.1f} GB; less: {advice(need, cards, part)}", []).append(where)
     if alike:
         said = "; ".join(f"{', '.join(names)}: {what}" for what, names in alike.items())
         number = sum(map(len, alike.values()))
         raise UserError(
-            f"--card-gb {card_gb:g}, a tenth of it left free, does not hold {number} of {len(needs)} trainings: {said}"
+            f"--card-gb {card_gb:g}, a tenth of it left free, does not hold {number} of {len(needs)} trainings and answers: {said}"
         )
 
 
@@ -231,8 +244,9 @@ def costs(run: Config, sizes: Sizes, known: dict[str, Any], device: str, llm: st
     trained = [training(run, name, sizes, known, rate, llm) for name, row in run.systems.items() if row.rounds]
     trained_at = seeds * sum(x.hours for x in trained), seeds * sum(x.hours * x.ranks for x in trained) * gpu
     lines["train"] = Line("train", count["train"], *trained_at, seeds * sum(x.bytes for x in trained))
-    hours = sum(len(run.seeds_of(name)) * answering(run, name, sizes, known, rate, llm) for name in run.systems)
-    lines["answer"] = Line("answer", count["answer"], hours / count["answer"], hours * gpu)
+    asked = [(answering(run, name, sizes, known, rate, llm), len(run.seeds_of(name))) for name in run.systems]
+    asked_at = sum(x.hours * n for x, n in asked) / count["answer"], sum(x.hours * n * x.ranks for x, n in asked) * gpu
+    lines["answer"] = Line("answer", count["answer"], *asked_at)
     hours = judging(run, sizes, known, rate, llm)
     lines["judge"] = Line("judge", count["judge"], hours, hours * gpu)
     return list(lines.values())

@@ -65,7 +65,7 @@ def _resources(ask: Ask, sizes: Sizes, card_gb: float) -> str:
     wanted: dict[str, Any] = {"gpu": gpus} if gpus or ask.rule == "judge" else {}
     if nodes > 1:
         wanted |= {"nodes": nodes, "tasks": nodes, "tasks_per_gpu": 0, "mpi": "\"'srun'\""}
-    if card_gb and ask.rule in ("train", "pretrain"):
+    if card_gb and (ask.rule in ("train", "pretrain") or (ask.rule == "answer" and gpus)):
         wanted["card_gb"] = max(1, int(card_gb))  # resources are whole numbers
     wanted["mem_mb"] = 1000 * math.ceil(MARGIN * max(1, each) * ask.held / 1e9)
     wanted["runtime"] = 60 * max(1, math.ceil(LONGER * ask.hours))
@@ -133,8 +133,10 @@ def _models(
         said = f"{most / 1e9:.1f} GB of weights in each of {ranks} process{'es' * (ranks > 1)}; a round: {hours:.1f} h"
         yield Ask("train", process + most, hours, said, ranks * gpu, True)
     most = max(held.values(), default=0.0)
-    hours = max(answering(run, name, sizes, known, rate, llm) for name in run.systems)
-    yield Ask("answer", process + most, hours, f"{most / 1e9:.1f} GB of weights; {hours:.1f} h", gpu if held else 0)
+    asked = [answering(run, name, sizes, known, rate, llm) for name in run.systems]
+    hours, ranks = max(x.hours for x in asked), max(x.ranks for x in asked)
+    said = f"{most / 1e9:.1f} GB of weights{f' in each of {ranks} processes' if ranks > 1 else ''}; {hours:.1f} h"
+    yield Ask("answer", process + most, hours, said, ranks * gpu if held else 0, ranks > 1)
     judges = {w.model for w in verdicts(run, sizes) if w.model in run.models}
     most = max((4.0 * shape(run, name, known).weights for name in judges), default=0.0)
     hours = counted["judge"].hours if "judge" in counted else 0.0

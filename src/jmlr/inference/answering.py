@@ -5,7 +5,8 @@
     answers = from_endpoint(client, reading, records, passages, settings, done)
 
 Everywhere: `records` have `question` and `options`; `passages` are those of each question, best first; `settings` has the
-fields of `jmlr.options.AnswerOptions`; `done` is called with the number of questions that were just answered.
+fields of `jmlr.options.AnswerOptions`; `done` is called with the number of questions that were just answered. Several ranks share
+the questions of the first two, and each returns all answers.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from jmlr.corpus.prompt import Prompter, chat_message, frame
 from jmlr.corpus.replies import parse_option, parse_thought, without_thinking
 from jmlr.endpoints.client import Client
 from jmlr.inference.likelihood import probabilities, score_options
+from jmlr.inference.shares import put_together, shares
 from jmlr.models.forward import context_of
 from jmlr.models.prefix import by_length, write
 from jmlr.runtime.errors import UserError
@@ -85,13 +87,12 @@ def by_generation(
         question, order = prompter.question(record["question"], record["options"], last_words), list(read)[::-1]
         counts.append(prompter.fitting(question, order, room))
         prompts.append(prompter.prompt(question, order, room))
-    answers: list[Answer | None] = [None] * len(prompts)
-    for numbers in by_length(prompts, settings["answer_batch"]):
+    answers: dict[int, Answer] = {}
+    for numbers in shares(llm, prompts, settings["answer_batch"], done):
         replies = write(llm, tokenizer, [prompts[i] for i in numbers], room)
         for i, reply in zip(numbers, replies, strict=True):
             answers[i] = understood(prompter.frame.opening + reply, records[i]["options"], counts[i], settings)
-        done(len(numbers))
-    return [a for a in answers if a is not None]
+    return put_together(llm, answers)
 
 
 def from_endpoint(

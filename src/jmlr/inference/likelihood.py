@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from jmlr.corpus.prompt import Prompter
+from jmlr.inference.shares import put_together, shares
 from jmlr.models.forward import answer_token_losses
-from jmlr.models.prefix import by_length, option_losses
+from jmlr.models.prefix import option_losses
 
 
 def score_options(
@@ -26,7 +27,8 @@ def score_options(
 ) -> list[list[float]]:
     """Return the log-likelihood of every option of every question, in nats.
 
-    A question's prompt is read once for all its options; questions of like length are read together.
+    A question's prompt is read once for all its options; questions of like length are read together. Several ranks share the
+    questions, and each returns the scores of all.
 
     Args:
         llm: a causal model in evaluation mode.
@@ -36,19 +38,17 @@ def score_options(
         room: tokens kept free for the answer.
         mean: divide by the number of tokens.
         batch: questions at a time.
-        done: called with the number of questions of each batch when they are scored.
+        done: called with the number of questions of each batch, on all ranks together, when they are scored.
     """
     prompts = [_prompt(prompter, r, read, room) for r, read in zip(records, passages, strict=True)]
-    scores: list[list[float]] = [[] for _ in records]
-    for numbers in by_length(prompts, batch):
+    scores: dict[int, list[float]] = {}
+    for numbers in shares(llm, prompts, batch, done or (lambda _: None)):
         options = [
             [prompter.answer(o, records[i]["options"]) for o in range(len(records[i]["options"]))] for i in numbers
         ]
         for i, losses in zip(numbers, option_losses(llm, [prompts[i] for i in numbers], options), strict=True):
             scores[i] = [-total / count if mean else -total for total, count in losses]
-        if done:
-            done(len(numbers))
-    return scores
+    return put_together(llm, scores)
 
 
 @torch.no_grad()

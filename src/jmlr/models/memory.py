@@ -1,4 +1,4 @@
-"""How many bytes of a card a model takes while it is trained, from its shape alone; a language model whole or cut over several cards.
+"""How many bytes of a card a model takes while it is trained or answers, from its shape alone; an LLM whole or cut over several cards.
 
 >>> llama = {"hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 32, "num_attention_heads": 32, "vocab_size": 32000}
 >>> paper = Training.of_adapter(Shape.of(llama), rank=128, precision="bfloat16", tokens=16384, predicted=64, recompute=True)
@@ -12,7 +12,8 @@ Counted are
 * what a cut model puts together at a time: two layers, the embedding and the head; casts that autocast and autograd keep;
 * activations of one forward pass: those of a layer, and its inputs alone where activations are recomputed;
 * logits where tokens are predicted, with their gradient. Attention scores are never held whole;
-* the same of a retriever that is trained beside it (`beside`), which is whole on every card.
+* the same of a retriever that is trained beside it (`beside`), which is whole on every card;
+* of a model that answers: weights, keys and values of all that was read, activations of one layer, logits.
 
 Weights, gradients and moments are certain: norms and biases alone are left out, so what they come to is never less.
 """
@@ -125,3 +126,27 @@ class Training:
         kept = layer + s.layers * self.tokens * self.computed * s.width if self.recompute else s.layers * layer
         logits = self.predicted * s.head / s.width * (2 * 4.0 + self.computed)
         return OnCard(whole / parts, self.state / parts, gathered, kept + logits)
+
+
+def answering(
+    shape: Shape, *, precision: str, cards: int, tokens: int, copies: int, predicted: int, adapter: int = 0
+) -> OnCard:
+    """Return the bytes of each of so many cards while a model answers, cut over all of them where there are several.
+
+    Args:
+        shape: of the model
+        precision: how weights are held
+        cards: that it is cut over; 1: it is whole
+        tokens: of one forward pass, padding included
+        copies: of the keys and values of what was read: one for each option, or 1
+        predicted: tokens that the head is asked for
+        adapter: weights of it, held as the model's
+    """
+    computed, ends = (4.0 if precision == "float32" else 2.0), shape.weights - shape.body
+    each = 4.0 if precision == "4bit" else BYTES[precision]  # of the embedding and the head, as of adapters
+    whole = shape.body * BYTES[precision] + (ends + adapter) * each
+    gathered = each * (2 * shape.body / shape.layers + ends) if cards > 1 else 0.0
+    layer = tokens * computed * (10 * shape.width + (4 if shape.gated else 2) * shape.inner)
+    cache = copies * tokens * computed * 2 * shape.layers * shape.queries * shape.shared
+    logits = predicted * shape.head / shape.width * (2 * 4.0 + computed)
+    return OnCard(whole / cards, 0.0, gathered, layer + cache + logits)

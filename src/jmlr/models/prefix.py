@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from jmlr.models.forward import causal, logits_of
+from jmlr.models.sharded import through
 from jmlr.models.tensors import at_least_float32, pad_right
 
 
@@ -50,24 +51,33 @@ def option_losses(
     decoder: Any = causal(llm).get_decoder()
     ids, mask, positions = pad_left(prompts, where)
     cache: Any = DynamicCache(config=causal(llm).config)
-    states = decoder(
-        input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
-    ).last_hidden_state[:, -1:][owner]  # [m, 1, H]: each prompt's last state predicts the first token of its options
     tokens = pad_right(answers, where)  # [m, A]
-    if tokens.shape[1] > 1:  # what predicts the tokens after the first
+    counts = [len(a) for a in answers]
+    real = torch.arange(tokens.shape[1], device=where) < torch.tensor(counts, device=where)[:, None]
+    width = tokens.shape[1] - 1
+
+    def losses_of(states: Tensor) -> Tensor:  # [m, A, H] -> [tokens]
+        logits = at_least_float32(logits_of(llm, states[real]))
+        return F.cross_entropy(logits, tokens[real].to(states.device), reduction="none")
+
+    def read_prompts(_: nn.Module) -> Tensor:
+        read = decoder(
+            input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
+        ).last_hidden_state[:, -1:]
+        first = read[owner]  # [m, 1, H]: each prompt's last state predicts the first token of its options
+        return first if width else losses_of(first)
+
+    def read_options(_: nn.Module, first: Tensor) -> Tensor:  # what predicts the tokens after the first
         cache.reorder_cache(owner)  # one row for each option
-        width = tokens.shape[1] - 1
         seen = torch.cat([mask[owner], mask.new_ones(len(answers), width)], 1)
         after = positions[owner, -1:] + 1 + torch.arange(width, device=where)
         read = decoder(
             input_ids=tokens[:, :-1], attention_mask=seen, position_ids=after, past_key_values=cache, use_cache=True
         ).last_hidden_state
-        states = torch.cat([states, read], 1)  # [m, A, H]
-    counts = [len(a) for a in answers]
-    real = torch.arange(tokens.shape[1], device=where) < torch.tensor(counts, device=where)[:, None]
-    losses = F.cross_entropy(
-        at_least_float32(logits_of(llm, states[real])), tokens[real].to(states.device), reduction="none"
-    )
+        return losses_of(torch.cat([first, read], 1))
+
+    found = through(llm, read_prompts)  # each pass is a turn of its own where the model is cut over ranks
+    losses = through(llm, read_options, found) if width else found
     sums = torch.zeros(len(answers), device=losses.device, dtype=losses.dtype)
     sums.index_add_(0, real.nonzero()[:, 0].to(losses.device), losses)
     flat = iter(zip(sums.tolist(), counts, strict=True))
@@ -96,7 +106,8 @@ def write(llm: Any, tokenizer: Any, prompts: Sequence[list[int]], most_tokens: i
     ids, mask, _ = pad_left(prompts, next(llm.parameters()).device)
     model.generation_config = GenerationConfig()  # transformers fills what is not given from the model's own
     try:
-        out = model.generate(input_ids=ids, attention_mask=mask, generation_config=plain)
+        # each token is a turn of its own where the model is cut over ranks, so none needs to be in step with the others
+        out = model.generate(input_ids=ids, attention_mask=mask, generation_config=plain, synced_gpus=False)
     finally:
         model.generation_config = own
     return [str(tokenizer.decode(row, skip_special_tokens=True)).strip() for row in out[:, ids.shape[1] :]]

@@ -1,4 +1,4 @@
-"""A language model cut over the ranks of a training (FSDP2): each holds its part of every weight, gradient and moment.
+"""A language model cut over ranks (FSDP2): each holds its part of every weight and, in a training, of gradients and moments.
 
     shard(llm, where)                                   # on every rank; the whole model is on the host before
     losses = through(llm, answer_losses, prompts, answers); losses.sum().backward()
@@ -9,8 +9,9 @@ not: texts of one rank make five parts, those of another three. So each pass is 
 what the turn is for (one number goes round): judging, without gradient, goes before learning, and who wants the other or nothing
 computes a few tokens whose gradient is zero. `finish` takes turns until no rank wants one.
 
-`through` is all that the training calls, and a model that is not cut computes there as ever. Names, shapes and order of the
-parameters are those of the whole model.
+`through` is all that training and answering call, and a model that is not cut computes there as ever; a model that is called
+itself, as transformers' `generate` does for each token, takes a turn too. Names, shapes and order of the parameters are those of the
+whole model.
 
 Source: Zhao et al. 2023 (arXiv 2304.11277); torch.distributed.fsdp.fully_shard.
 """
@@ -83,6 +84,7 @@ def shard(llm: nn.Module, where: torch.device, computed_in: torch.dtype | None =
     root.turn = _call
     register_fsdp_forward_method(root, "turn")  # embedding, layers and head within one pass: a tied weight is one
     root.turns = Turns(llm, where)
+    root.register_forward_pre_hook(lambda *_: root.turns.wait(), prepend=True)  # before FSDP's own
 
 
 def _call(compute: Callable[[], T]) -> T:
@@ -97,10 +99,14 @@ class Turns:
 
     def take(self, compute: Callable[[], T]) -> T:
         """Compute in the next turn of its kind, with gradient or without, and take part in those before it."""
+        self.wait()
+        return causal(self._llm).turn(compute)
+
+    def wait(self) -> None:
+        """Take part in the turns before the next one of this rank, which must follow at once."""
         wanted = LEARN if torch.is_grad_enabled() else JUDGE
         while (kind := self._agree(wanted)) != wanted:
             self._idle(kind)
-        return causal(self._llm).turn(compute)
 
     def finish(self) -> None:
         """Take part until no rank wants a turn."""

@@ -18,6 +18,11 @@ class AnswerOptions(Closed):
         "sum", "an option's score: the sum or the mean of its tokens' log-probabilities"
     )
     answer_batch: Positive = option(32, "questions per batch, which are of like length")
+    shard_llm: bool = option(
+        False,
+        "several ranks: each holds a part of the LLM's weights (FSDP2) instead of all of them, whatever `train.shard_llm` says; "
+        "one process: nothing changes",
+    )
     method: Literal["likelihood", "generate"] = option(
         "likelihood",
         "likelihood: the option whose text the LLM finds likeliest; generate: it writes, and we parse strictly",

@@ -30,7 +30,7 @@ def check_shared(shard_llm: bool, llm_precision: str, where: str) -> None:
     """
     if shard_llm and llm_precision == "4bit":
         raise ValueError(
-            f"{where}: train.shard_llm with reading.llm_precision 4bit, whose packed weights are not cut here; allowed: bfloat16, or "
+            f"{where}.shard_llm with reading.llm_precision 4bit, whose packed weights are not cut here; allowed: bfloat16, or "
             "shard_llm false"
         )
 

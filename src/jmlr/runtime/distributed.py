@@ -1,4 +1,4 @@
-"""Several processes for one training: who they are, and what they tell each other.
+"""Several processes for one training, or one answering: who they are, and what they tell each other.
 
     torchrun --nproc-per-node=2 -m jmlr train ...          # one node
     srun --ntasks-per-node=2 jmlr train ...                # SLURM starts every rank itself
@@ -28,6 +28,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
@@ -36,12 +37,13 @@ from torch import Tensor
 from jmlr.runtime import progress
 from jmlr.runtime.errors import UserError
 
+K, V = TypeVar("K"), TypeVar("V")
 BUCKET_NUMBERS = 1 << 24  # gradients are exchanged in flat pieces of about this many numbers
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process among those of the training: its number, their count, its number on its node."""
+    """This process among those of the job: its number, their count, its number on its node."""
 
     rank: int = 0
     size: int = 1
@@ -175,6 +177,15 @@ def _pieces(parameters: list[Tensor]) -> Iterator[list[Tensor]]:
         piece.append(p)
     if piece:
         yield piece
+
+
+def from_all(own: dict[K, V]) -> dict[K, V]:
+    """Return what all ranks found, of which each has another part; a lone process has all."""
+    if current().size == 1:
+        return own
+    found: list[dict[K, V]] = [{} for _ in range(current().size)]
+    dist.all_gather_object(found, own)
+    return {k: v for part in found for k, v in part.items()}
 
 
 def same_everywhere(number: int, what: str, hint: str) -> int:

@@ -1,4 +1,4 @@
-"""How one program becomes several processes: the words that a rule puts before `jmlr train` or `jmlr pretrain`, by what the job was given.
+"""How one program becomes several processes: the words that a rule puts before `jmlr train`, `jmlr pretrain` or `jmlr answer`.
 
 One process needs nothing; several on one node are started by torchrun; several nodes by one torchrun each, which SLURM's
 srun starts and which meet at the address that SLURM names. `--no-python` makes torchrun start the same `jmlr` as a person.
@@ -29,7 +29,7 @@ MEET = (
 
 
 def launch(*, gpus: int, nodes: int, threads: int, one: bool = False) -> str:
-    """Return the words before `jmlr train` or `jmlr pretrain`: one process for each GPU, one where there is none.
+    """Return the words before a stage that several processes can share: one process for each GPU, one where there is none.
 
     Args:
         gpus: of the whole job
@@ -43,9 +43,7 @@ def launch(*, gpus: int, nodes: int, threads: int, one: bool = False) -> str:
     if one:
         return f"OMP_NUM_THREADS={threads}"
     if nodes > 1 and (not gpus or gpus % nodes):
-        raise UserError(
-            f"{gpus} GPUs on {nodes} nodes for one training; allowed: a multiple of the nodes (set-resources)"
-        )
+        raise UserError(f"{gpus} GPUs on {nodes} nodes for one job; allowed: a multiple of the nodes (set-resources)")
     each = max(1, gpus) // nodes
     words = f"OMP_NUM_THREADS={max(1, threads // each)}"
     if gpus > 1:

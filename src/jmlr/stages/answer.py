@@ -4,16 +4,23 @@
 probabilities of the options (method likelihood; empty where the answer was written), passages (rows of passages.parquet), ids
 and passage_scores of those that stood in the prompt, best first; reply (all that was written), rationale, citations (numbers of
 passages as cited, from 1; some may be beyond those read) and cited_ids (of those that were read).
+
+Several ranks share the questions of a model on this machine, as `train` shares its batches (`jmlr.runtime.distributed`), each with
+the whole model or, by --shard-llm, with a part of it; the first rank alone writes.
 """
 
 from __future__ import annotations
 
+import os
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from pydantic import ValidationError
 
 from jmlr.options import AnswerOptions, EndpointOptions, ReadingOptions
+from jmlr.options.fits import check_shared
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.manifest import anew, stage_output
 from jmlr.runtime.progress import Progress, say, warn
@@ -49,13 +56,11 @@ def answer(
             --searches results/demo/retriever/seed0/r0/search --passages 3
     """
     rounds, adapters = searches or [], trained or []
-    _check(options, llm, endpoint, adapters, rounds, passages)
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
+    _check(options, reading, llm, endpoint, adapters, rounds, passages)
     inputs = {"prepared": prepared, "llm": Path(llm) if llm else None, "trained": adapters, "candidates": rounds}
     variants = {"endpoint": bool(endpoint)}
-    with stage_output(out, "answer", inputs=inputs, options=[options, reading], variants=variants) as (folder, notes):
+    output: Any = stage_output(out, "answer", inputs=inputs, options=[options, reading], variants=variants)
+    with _joined(endpoint) as ranks, output if ranks.rank == 0 else nullcontext((out, {})) as (folder, notes):
         records = _records(prepared, options.splits)
         chosen = _best(prepared, rounds, notes) if len(rounds) > 1 else 0
         search = rounds[chosen] if rounds else None
@@ -71,17 +76,35 @@ def answer(
             answers = _from_endpoint(endpoint, records, table, options, reading, notes, progress)
         else:
             answers = _from_model(llm, adapter, records, table, options, reading, notes, progress)
-        rows = [_row(*each) for each in zip(records, used, answers, strict=True)]
-        pq.write_table(pa.Table.from_pylist(rows, schema=_schema(pa)), folder / "answers.parquet")
         unparsed = sum(a.predicted < 0 for a in answers)
         if unparsed:
-            warn("answer", f"{unparsed} of {len(rows)} replies name no option: unparsed, and counted as wrong")
-        notes.update(questions=len(rows), unparsed=unparsed, method=options.method, passages=passages)
+            warn("answer", f"{unparsed} of {len(answers)} replies name no option: unparsed, and counted as wrong")
+        notes.update(
+            questions=len(answers), unparsed=unparsed, method=options.method, passages=passages, ranks=ranks.size
+        )
         notes.update(llm=llm, searches=[str(search)] if search and passages else [])
+        if ranks.rank == 0:
+            _write(folder, [_row(*each) for each in zip(records, used, answers, strict=True)])
+
+
+def _joined(endpoint: dict[str, Any] | None) -> Any:
+    """Join the other ranks; without loading torch where a server answers, which one process asks.
+
+    Raises:
+        UserError: several were started to ask it.
+    """
+    if endpoint and not {"RANK", "SLURM_STEP_NUM_TASKS"}.intersection(os.environ):
+        return nullcontext(SimpleNamespace(rank=0, size=1))
+    from jmlr.runtime.distributed import from_environment, joined
+
+    if endpoint and (size := from_environment(os.environ)[0].size) > 1:
+        raise UserError(f"--endpoint by {size} processes; allowed: one, since the server shares out the work")
+    return joined()
 
 
 def _check(
     options: AnswerOptions,
+    reading: ReadingOptions,
     llm: str,
     endpoint: dict[str, Any] | None,
     adapters: list[Path],
@@ -96,6 +119,12 @@ def _check(
         raise UserError(f"--passages {passages}: give --searches, or --passages 0 for a closed book")
     if bool(llm) == bool(endpoint):
         raise UserError("give either --llm or --endpoint")
+    if endpoint and options.shard_llm:
+        raise UserError("--endpoint with --shard-llm: a server holds its model itself; leave one out")
+    try:
+        check_shared(options.shard_llm, reading.llm_precision, "answer")
+    except ValueError as error:
+        raise UserError(str(error)) from None
     if endpoint and (adapters or options.method != "generate"):
         raise UserError(
             "--endpoint: it cannot be trained and tells no likelihoods; only --method generate, without --trained"
@@ -141,18 +170,31 @@ def _from_model(
     notes: dict[str, Any],
     progress: Progress,
 ) -> list[Any]:
-    """Answer with a model on this machine."""
+    """Answer with a model on this machine, on every rank."""
+    import torch
+
     from jmlr.corpus.prompt import Prompter
     from jmlr.corpus.stored_passages import StoredPassages
     from jmlr.inference.answering import by_generation, by_likelihood
     from jmlr.inference.questions import Passages
     from jmlr.models.llm import load_to_answer
+    from jmlr.models.sharded import shard
     from jmlr.runtime.devices import device
+    from jmlr.runtime.distributed import current
+    from jmlr.training.on_card import check_answering
 
-    adapter = trained / "adapter" if trained else None
+    adapter, where = trained / "adapter" if trained else None, device()
+    check_answering(where, llm, options, reading)
+    cut = options.shard_llm and current().size > 1
     model, tokenizer = load_to_answer(
-        llm, adapter, precision=reading.llm_precision, tokens=reading.llm_tokens, where=device()
+        llm,
+        adapter,
+        precision=reading.llm_precision,
+        tokens=reading.llm_tokens,
+        where=torch.device("cpu") if cut else where,
     )
+    if cut:
+        shard(model, where)
     chat = options.model_dump(include={"chat", "chat_template_kwargs"})
     prompter = Prompter(tokenizer, **reading.model_dump(exclude={"llm_precision"}), **chat)
     texts, settings = Passages(StoredPassages.open(table[0]), prompter, None, 0), options.model_dump()
@@ -216,9 +258,13 @@ def _row(record: dict[str, Any], used: tuple[list[int], list[str], list[float]],
     }  # fmt: skip
 
 
-def _schema(pa: Any) -> Any:
+def _write(folder: Path, rows: list[dict[str, Any]]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     number, numbers, text = pa.int32(), pa.list_(pa.float32()), pa.string()
     fields = {"question_id": text, "dataset": text, "split": text, "answer": number, "predicted": number, "scores": numbers,
               "probabilities": numbers, "passages": pa.list_(number), "ids": pa.list_(text), "passage_scores": numbers,
               "reply": text, "rationale": text, "citations": pa.list_(number), "cited_ids": pa.list_(text)}  # fmt: skip
-    return pa.schema(list(fields.items()))
+    table = pa.Table.from_pylist(rows, schema=pa.schema(list(fields.items())))
+    pq.write_table(table, folder / "answers.parquet")

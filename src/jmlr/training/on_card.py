@@ -1,9 +1,10 @@
-"""What a training takes of a GPU by its options, what would make it less, and its refusal before a model is loaded.
+"""What a training, or answering, takes of a GPU by its options, what would make it less, and its refusal before a model is loaded.
 
 need = FineTuning(llm, None, TrainOptions(), ReadingOptions(), RetrievalOptions())
 need.on_a_card(4).total, need.less(4)        # bytes of each of four cards; {"gradient_checkpointing": 3.1e10, ...}
 
-What is certain (weights, gradients, moments) and does not fit is refused; an estimate with activations warns.
+What is certain (weights, gradients, moments) and does not fit is refused; an estimate with activations warns. Of answering, weights
+alone are certain.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from jmlr.models.flops import COLBERT, LONGEST, Shape
-from jmlr.models.memory import OnCard, Training
+from jmlr.models.memory import OnCard, Training, answering
 from jmlr.models.shapes import read_shape, shape_of
-from jmlr.options import PretrainOptions, ReadingOptions, RetrievalOptions, TrainOptions
+from jmlr.options import AnswerOptions, PretrainOptions, ReadingOptions, RetrievalOptions, TrainOptions
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.progress import warn
 from jmlr.training.budget import GPU_TOKENS
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     import torch
 
 MORE_CARDS = 4
+OPTIONS = 4  # of a question, for what is estimated
 
 
 @dataclass(frozen=True)
@@ -141,7 +143,58 @@ class Pretraining:
         return replace(self, options=self.options.model_copy(update=options))
 
 
-Need = FineTuning | Pretraining
+@dataclass(frozen=True)
+class Answering:
+    """A model on this machine that answers; `adapter`: weights of the one that was trained, if one was."""
+
+    llm: Shape
+    options: AnswerOptions
+    reading: ReadingOptions
+    adapter: int = 0
+
+    @property
+    def several(self) -> bool:
+        """Whether several processes can share it."""
+        return True
+
+    @property
+    def shard(self) -> bool:
+        """Whether the LLM is cut over the cards."""
+        return self.options.shard_llm
+
+    def on_a_card(self, cards: int) -> OnCard:
+        """Return the bytes of each of so many cards."""
+        o, read = self.options, self.reading
+        written = o.method == "generate"
+        return answering(
+            self.llm, precision=read.llm_precision, cards=cards if self.shard else 1, adapter=self.adapter,
+            tokens=o.answer_batch * read.llm_tokens, copies=1 if written else OPTIONS,
+            predicted=o.answer_batch * (1 if written else OPTIONS * read.llm_answer_tokens),
+        )  # fmt: skip
+
+    def changes(self, cards: int) -> Iterator[tuple[str, int, Answering]]:
+        """Yield (option, cards, this answering with it) of all that may take less."""
+        o, read = self.options, self.reading
+        if o.answer_batch > 1:
+            fewer = max(1, o.answer_batch // 4)
+            yield f"answer_batch {fewer}", cards, self._with(answer_batch=fewer)
+        if read.llm_precision == "float32":
+            yield "llm_precision bfloat16", cards, self._reading("bfloat16")
+        if read.llm_precision != "4bit":
+            yield from (
+                (f"answer.{words}", n, self._with(shard_llm=True)) for words, n in more_cards(self.shard, cards)
+            )
+            if not self.shard:
+                yield "llm_precision 4bit", cards, self._reading("4bit")
+
+    def _with(self, **options: Any) -> Answering:
+        return replace(self, options=self.options.model_copy(update=options))
+
+    def _reading(self, precision: str) -> Answering:
+        return replace(self, reading=self.reading.model_copy(update={"llm_precision": precision}))
+
+
+Need = FineTuning | Pretraining | Answering
 
 
 def more_cards(shard: bool, cards: int) -> Iterator[tuple[str, int]]:
@@ -166,13 +219,12 @@ def advice(need: Need, cards: int, part: str = "total") -> str:
 
 
 def too_large(need: Need, cards: int, card: float) -> str:
-    """Return why a training can never fit a card of so many bytes, and what makes that less; "" where it may fit."""
+    """Return why a need can never fit a card of so many bytes, and what makes that less; "" where it may fit."""
     found = need.on_a_card(cards)
     if found.certain <= card:
         return ""
-    what = (
-        f"weights, gradients and moments of AdamW are {found.certain / 1e9:.1f} GB, of {found.total / 1e9:.1f} in all"
-    )
+    held = "weights" if isinstance(need, Answering) else "weights, gradients and moments of AdamW"
+    what = f"{held} are {found.certain / 1e9:.1f} GB, of {found.total / 1e9:.1f} in all"
     return f"{what}, and the GPU has {card / 1e9:.1f}; less: {advice(need, cards, 'certain')}"
 
 
@@ -223,6 +275,16 @@ def check_fine_tuning(
     if shape is not None:
         beside = _known(retriever) if retriever else None
         _hold(FineTuning(shape, beside, options, reading, retrieval), where, "train")
+
+
+def check_answering(where: torch.device, llm: str, options: AnswerOptions, reading: ReadingOptions) -> None:
+    """Hold a model that answers, before it is loaded, against the GPU it is to compute on; nothing on a CPU.
+
+    Raises:
+        UserError: as `hold_against` does.
+    """
+    if where.type == "cuda" and (shape := _known(llm)) is not None:
+        _hold(Answering(shape, options, reading), where, "answer")
 
 
 def check_pretraining(where: torch.device, options: PretrainOptions) -> None:

@@ -76,6 +76,19 @@ def test_several_gpus_share_the_pretraining_of_a_language_model_as_far_as_its_ba
     assert lines_of(pretraining(shard_llm=True), FOUR)["pretrain"] == four
 
 
+def test_a_model_that_is_cut_answers_on_all_gpus_and_comes_from_the_others_at_each_pass():
+    start, sizes = 120 / 3600, Sizes(1000, 100, 64, 4, 1.0, 1, 4)
+    run, cut = pretraining(), pretraining()
+    cut.systems["closed"] = cut.systems["closed"].model_copy(update={"answer": {"shard_llm": True}})
+    one, four = (lines_of(r, sizes)["answer"] for r in (run, cut))
+    assert lines_of(run, sizes)["answer"].gpu_hours == pytest.approx(one.hours)
+    passes, weights = 2 * 64 / 16 / 4, 4 * Shape.of(RATES["models"]["Llama-2-7b-hf"]).weights  # a batch of each rank
+    gathered = passes * weights / float(RATES["everywhere"]["gathered_bytes_per_s"]["value"]) / 3600
+    assert four.hours - start == pytest.approx((one.hours - start) / 4 / 0.9 + gathered)
+    assert four.gpu_hours == pytest.approx(4 * four.hours)
+    assert lines_of(cut, ONE_GPU)["answer"] == lines_of(run, ONE_GPU)["answer"]
+
+
 def test_a_retriever_is_pretrained_by_one_process_and_a_colberts_vectors_meet_each_other():
     demo = {x.stage: x for x in costs(Config.load({}), FOUR, RATES, "h100")}["pretrain"]
     assert demo.hours > 0

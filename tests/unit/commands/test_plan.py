@@ -280,10 +280,12 @@ def test_the_plan_tells_what_each_training_takes_of_a_card_and_ends_where_it_doe
     assert float(whole[1]) > 4 * 69  # float32, as the file has it
     plan([file], **more, card_gb=141)
     with pytest.raises(
-        UserError, match=r"--card-gb 80.* does not hold 1 of 1 trainings: systems.jmlr: .* less: "
+        UserError, match=r"--card-gb 80.* does not hold 2 of 2 trainings and answers: systems.jmlr: .* less: "
     ) as error:
         plan([file], **more, llm="Llama-2-70b-hf", card_gb=80)
-    said = dict(re.findall(r"([\w ]+) \(([\d.]+) GB\)", str(error.value)))
+    training, _, answering = str(error.value).partition("; systems.jmlr.answer: ")
+    assert "answer.shard_llm over 4 cards (" in answering
+    said = dict(re.findall(r"([\w ]+) \(([\d.]+) GB\)", training))
     assert {"llm_precision 4bit", "llm_precision bfloat16", "shard_llm over 4 cards"} <= {k.strip() for k in said}
     assert all(float(gb) < float(whole[1]) for gb in said.values())
 

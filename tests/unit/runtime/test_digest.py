@@ -32,6 +32,7 @@ JOBS: dict[str, tuple[str, dict[str, Any]]] = {
     "train colbert": ("train", chosen(TrainOptions(target="llm_rank"), **LATE)),
     "train live": ("train", chosen(TrainOptions(target="llm_rank", live_candidates=True), **DENSE)),
     "answer": ("answer", chosen(AnswerOptions(), endpoint=False)),
+    "answer cut": ("answer", chosen(AnswerOptions(shard_llm=True), endpoint=False)),
     "answer written": ("answer", chosen(AnswerOptions(method="generate"), endpoint=False)),
     "answer endpoint": ("answer", chosen(AnswerOptions(method="generate"), endpoint=True)),
     "evaluate": ("evaluate", {}),
@@ -44,7 +45,7 @@ LLM_RANK = {"train llm_rank", "train colbert", "train live"}
 DENSE_JOBS = {"encode dense", "pretrain retriever", *(JOINT - {"train colbert"})}
 LATE_JOBS = {"encode colbert", "pretrain colbert", "train colbert"}
 SEARCHES = {"index dense", "index colbert", "search dense", "search colbert", "train live"}
-LLM = {"answer", "answer written", "judge", "pretrain llm", *TRAIN}
+LLM = {"answer", "answer cut", "answer written", "judge", "pretrain llm", *TRAIN}
 
 EDITS = [  # what, module, old text, new text, exactly the kinds of job that run again
     ("a comment", "training.step", "\n\n", "\n\n# A remark.\n", set()),
@@ -86,7 +87,8 @@ EDITS = [  # what, module, old text, new text, exactly the kinds of job that run
     ("a kind's card", "models.kinds.dense", "Dense retriever\"", "A dense retriever\"", set()),
     ("the loss of an answer", "models.forward", "def answer_losses(", "@same\ndef answer_losses(", LLM),
     ("the loading of an LLM", "models.llm", "def load_llm(", "@same\ndef load_llm(", LLM),
-    ("likelihoods", "inference.answering", "def by_likelihood(", "@same\ndef by_likelihood(", {"answer"}),
+    ("likelihoods", "inference.answering", "def by_likelihood(", "@same\ndef by_likelihood(", {"answer", "answer cut"}),
+    ("how a model is cut over ranks", "models.sharded", "def shard(", "@same\ndef shard(", {"answer cut"}),
     ("an endpoint", "endpoints.client", "class Client:", "class Client:\n    more = 1", {"answer endpoint", "judge"}),
     ("causal pre-training", "pretraining.llm", "def pretrain_llm(", "@same\ndef pretrain_llm(", {"pretrain llm"}),
     ("pre-training of a retriever", "pretraining.retriever", "def pretrain_retriever(", "@same\ndef pretrain_retriever(",

@@ -19,6 +19,8 @@ from toys import toy_reading
 
 SHOWN = toy_reading(question_prompt="My Question: {question}\n{options}\n")
 WRITTEN = AnswerOptions(method="generate")
+CUT, CUT_WRITTEN = (AnswerOptions(method=m, shard_llm=True) for m in ("likelihood", "generate"))
+PACKED = toy_reading(llm_precision="4bit")
 
 
 @pytest.fixture(scope="module")
@@ -142,6 +144,8 @@ def test_a_cap_that_is_reached_leaves_no_answers_and_keeps_the_replies(tiny, tmp
         ({"endpoint": {"model": "m"}}, "only --method generate"),
         ({"endpoint": {"model": "m"}, "options": WRITTEN}, "--endpoint: base_url: Field required"),
         ({"endpoint": {"model": "m", "base_ulr": "x"}, "options": WRITTEN}, r"did you mean 'base_url'\?"),
+        ({"endpoint": {"model": "m"}, "options": CUT_WRITTEN}, "--endpoint with --shard-llm: a server holds its model"),
+        ({"llm": "x", "options": CUT, "reading": PACKED}, r"answer\.shard_llm with reading\.llm_precision 4bit"),
         ({"llm": "x", "passages": 2}, "give --searches"),
         ({"llm": "x", "options": AnswerOptions(splits=["nowhere"])}, "no question with options in splits nowhere"),
     ],
@@ -151,6 +155,27 @@ def test_what_cannot_be_answered_is_one_line_and_leaves_nothing(tiny, tmp_path, 
         run(tiny, tmp_path / "out", **given)
     assert "\n" not in str(error.value)
     assert not (tmp_path / "out").exists()
+
+
+def test_an_endpoint_is_asked_by_one_process(tiny, tmp_path, monkeypatch):
+    for name, value in {
+        "RANK": "1",
+        "WORLD_SIZE": "2",
+        "LOCAL_RANK": "1",
+        "MASTER_ADDR": "h",
+        "MASTER_PORT": "1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(
+        UserError, match="--endpoint by 2 processes; allowed: one, since the server shares out the work"
+    ):
+        run(tiny, tmp_path / "out", endpoint={"model": "m"}, options=WRITTEN)
+
+
+def test_one_process_that_is_to_cut_its_model_has_it_whole(tiny, candidates, tmp_path):
+    given = {"llm": str(tiny / "llm"), "searches": [candidates], "passages": 2}
+    whole, cut = (run(tiny, tmp_path / str(o.shard_llm), options=o, **given) for o in (AnswerOptions(), CUT))
+    assert whole == cut
 
 
 def test_a_question_without_candidates_is_refused(tiny, candidates, tmp_path):

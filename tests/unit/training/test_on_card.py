@@ -8,12 +8,21 @@ import pytest
 import torch
 
 from jmlr.models.flops import Shape
-from jmlr.options import PretrainOptions, ReadingOptions, RetrievalOptions, TrainOptions
+from jmlr.options import AnswerOptions, PretrainOptions, ReadingOptions, RetrievalOptions, TrainOptions
 from jmlr.runtime import devices
 from jmlr.runtime.errors import UserError
+from jmlr.stages.answer import answer
 from jmlr.stages.pretrain import pretrain
 from jmlr.training import on_card, session
-from jmlr.training.on_card import FineTuning, Pretraining, check_fine_tuning, check_pretraining, hold_against, less
+from jmlr.training.on_card import (
+    Answering,
+    FineTuning,
+    Pretraining,
+    check_fine_tuning,
+    check_pretraining,
+    hold_against,
+    less,
+)
 
 LLAMA = {"model_type": "llama", "hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 32, "num_attention_heads": 32,
          "vocab_size": 32000}  # fmt: skip
@@ -90,6 +99,31 @@ def test_what_is_certain_is_no_more_than_a_model_has(tiny):
     assert Pretraining(shape, PretrainOptions()).on_a_card(1).certain <= 16 * weights
     narrow = {**LLAMA, "num_key_value_heads": 8, "head_dim": 64}  # heads narrower than the width
     assert Shape.of(narrow).body < Shape.of({**LLAMA, "num_key_value_heads": 8}).body
+
+
+def test_answering_takes_weights_and_what_it_keeps_of_its_prompts_and_a_cut_model_a_share():
+    def need(**options) -> Answering:
+        return Answering(Shape.of(LLAMA), AnswerOptions(**options), ReadingOptions(llm_precision="bfloat16"))
+
+    llama = Shape.of(LLAMA)
+    whole, cut = need().on_a_card(4), need(shard_llm=True).on_a_card(4)
+    assert whole.certain == 2 * llama.weights == 4 * cut.certain
+    assert whole.activations == cut.activations
+    cache = 32 * 2048 * 2 * 32 * 4096 * 2  # keys and values of 32 layers in bfloat16, of each token
+    written = need(method="generate").on_a_card(1)
+    assert cache < written.activations < 2 * cache
+    assert need(method="generate", answer_batch=8).on_a_card(1).activations == pytest.approx(written.activations / 4)
+    assert set(less(need(), 4)) == {
+        "answer_batch 8", "llm_precision 4bit", "answer.shard_llm over 4 cards", "answer.shard_llm over 8 cards",
+    }  # fmt: skip
+
+
+def test_an_answer_is_refused_before_its_model_is_loaded(tiny, gpu, monkeypatch, tmp_path):
+    monkeypatch.setattr("jmlr.models.llm.load_to_answer", lambda *_, **__: pytest.fail("a model was loaded"))
+    gpu(1e5)
+    with pytest.raises(UserError, match=r"answer: weights are .* the GPU has 0.0; less: "):
+        answer(tmp_path / "out", tiny / "prepare", AnswerOptions(), ReadingOptions(), llm=str(tiny / "llm"))
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_training_is_refused_before_its_model_is_loaded(tiny, gpu, monkeypatch):
