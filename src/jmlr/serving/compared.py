@@ -49,6 +49,7 @@ class Compared:
 
     Attributes:
         names: of the runs
+        seed: of the trainings that are compared
         systems: that both have
         settings: that differ
         figures: of the systems that any of them has
@@ -56,6 +57,7 @@ class Compared:
     """
 
     names: tuple[str, str]
+    seed: int
     systems: Sequence[str]
     settings: Sequence[Difference]
     figures: Sequence[Figure]
@@ -76,7 +78,7 @@ class Compared:
                 if id in before and (what := outcome(before[id].right, own.right)) in told:
                     told[what].append(id)
         names = (first.name, second.name)
-        return cls(names, both, _settings(runs, both, seed), _figures(runs, have, seed), changed)
+        return cls(names, seed, both, _settings(runs, both, seed), _figures(runs, have, seed), changed)
 
 
 def _settings(runs: tuple[Path, Path], systems: Sequence[str], seed: int) -> list[Difference]:

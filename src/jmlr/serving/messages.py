@@ -33,7 +33,7 @@ class Request(BaseModel):
     @model_validator(mode="after")
     def _can_be_followed(self) -> Request:
         given = self.model_extra or {}
-        plain = {"response_format": [{"type": "text"}], "modalities": [["text"]]}
+        plain: dict[str, list[Any]] = {"response_format": [{"type": "text"}], "modalities": [["text"]]}
         for name in REFUSED:
             if given.get(name) and given[name] not in plain.get(name, ()):
                 raise ValueError(f"{name}: a row of this run cannot follow it; leave it out")

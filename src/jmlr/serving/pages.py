@@ -75,7 +75,7 @@ class Pages:
         """The run beside the other one."""
         if self.other is None:
             raise Refused(404, "no run to compare with was given; start with: jmlr serve RUN --beside OTHER")
-        return Compared.read(self.other, self.run)
+        return Compared.read(self.other, self.run, self.api.rows[self.api.first].seed)
 
     def page(self, name: str, **values: Any) -> Response:
         """Return a page."""
@@ -199,7 +199,8 @@ class Pages:
         if system and system not in compared.systems:
             raise Refused(404, f"row: both runs have: {', '.join(compared.systems)}")
         texts = {i: q.question for i, q in (await run_in_threadpool(lambda: self.stored)).questions.items()}
-        return self.page("compare", compared=compared, system=system, texts=texts, most=AT_ONCE)
+        rows = {"rows": system} if system in self.api.rows else {}
+        return self.page("compare", compared=compared, system=system, rows=rows, texts=texts, most=AT_ONCE)
 
 
 def link(path: str, **values: Any) -> str:
