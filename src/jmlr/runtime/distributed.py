@@ -37,7 +37,8 @@ from torch import Tensor
 from jmlr.runtime import progress
 from jmlr.runtime.errors import UserError
 
-K, V = TypeVar("K"), TypeVar("V")
+K = TypeVar("K")
+V = TypeVar("V")
 BUCKET_NUMBERS = 1 << 24  # gradients are exchanged in flat pieces of about this many numbers
 
 
