@@ -14,6 +14,7 @@ from unittest.mock import patch
 
 from jmlr.models import sharded
 from jmlr.options import AnswerOptions
+from jmlr.runtime.distributed import joined
 from jmlr.stages.answer import answer
 from toys import toy_reading
 
@@ -42,7 +43,8 @@ def main(cases: Path) -> None:
         held.append(sum(getattr(p, "_local_tensor", p).numel() for p in llm.parameters()))
 
     told = []
-    with patch.object(sharded.Turns, "_idle", counted), patch.object(sharded, "shard", weighed):
+    # one group for all cases: who joins a second one may find the places of the first, and wait for ever
+    with joined(), patch.object(sharded.Turns, "_idle", counted), patch.object(sharded, "shard", weighed):
         for case in json.loads(cases.read_text()):
             idle.clear()
             held.clear()

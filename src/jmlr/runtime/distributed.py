@@ -96,7 +96,10 @@ def first_host(nodes: str) -> str:
 
 @contextmanager
 def joined() -> Iterator[Ranks]:
-    """Join the other ranks for the length of a block; a single process goes through unchanged."""
+    """Join the other ranks for the length of a block; a single process goes through unchanged, as does who has joined already."""
+    if current().size > 1:
+        yield current()
+        return
     ranks, place = from_environment(os.environ)
     if ranks.size == 1:
         yield ranks
