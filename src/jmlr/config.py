@@ -45,7 +45,7 @@ from jmlr.options import (
 )
 from jmlr.options.base import Count, Name, Positive, option
 from jmlr.options.cards import with_cards
-from jmlr.options.fits import check_counts, check_shared, check_splits
+from jmlr.options.fits import check_counts, check_lists, check_shared, check_splits
 from jmlr.options.own import with_defaults
 from jmlr.options.prompts import fields_of
 from jmlr.runtime.checkout import called
@@ -116,6 +116,7 @@ class Config(Closed):
                 raise ValueError(f"report.examples: allowed: 0, since source '{name}' is private")
         for name, model in self.models.items():
             self._check_chain(name, model)
+        check_lists(self.models, {name: [self.systems[name].retriever] for name in self._joint()})
         both = sorted(set(self.models) & set(self.endpoints))
         if both:
             raise ValueError(f"endpoints.{both[0]}: a model has this name already")
@@ -162,6 +163,7 @@ class Config(Closed):
                 raise ValueError(
                     f"judge.judges: no endpoint or model '{name}'{nearest(name, [*self.endpoints, *self.models])}"
                 )
+            self._check_weights(name, "judge.judges")
         for name in (n for pair in self.judge.pairs for n in pair):
             if name not in self.systems:
                 raise ValueError(f"judge.pairs: no system '{name}'{nearest(name, self.systems)}")
@@ -233,10 +235,20 @@ class Config(Closed):
             key = model.pretrain.init.removeprefix("model:")
             if key not in self.models:
                 raise ValueError(f"models.{seen[-1]}.pretrain.init: no model '{key}'{nearest(key, self.models)}")
+            self._check_weights(key, f"models.{seen[-1]}.pretrain.init")
             if key in seen:
                 raise ValueError(f"models.{name}.pretrain.init: '{key}' continues itself ({' -> '.join([*seen, key])})")
             seen.append(key)
             model = self.models[key]
+
+    def _check_weights(self, name: str, where: str) -> None:
+        """Refuse a retriever without weights where a model is wanted."""
+        if name in self.models and (kind := self.models[name].kind):
+            raise ValueError(f"{where}: '{name}' is a retriever without weights ({kind}); allowed: a model")
+
+    def _joint(self) -> list[str]:
+        """Return the systems that train their retriever."""
+        return [k for k, s in self.systems.items() if s.train.get("target", self.train.target) != "frozen"]
 
     def _check_system(self, name: str) -> None:
         system, where = self.systems[name], f"systems.{name}"
@@ -244,6 +256,7 @@ class Config(Closed):
             raise ValueError(f"{where}: a model has this name already; both become folders under results/")
         if system.llm not in {**self.models, **self.endpoints}:
             raise ValueError(f"{where}: no model '{system.llm}'{nearest(system.llm, [*self.models, *self.endpoints])}")
+        self._check_weights(system.llm, f"{where}.llm")
         sections = (("train", self.train_options), ("reading", self.reading_options), ("answer", self.answer_options))
         for section, merged in sections:
             try:
@@ -254,13 +267,8 @@ class Config(Closed):
         if not self.prepare.corpora and (train.passages or train.joint):
             needed = "train: {passages: 0, target: frozen}, or a corpus"
             raise ValueError(f"{where}: it reads passages, and prepare.corpora is empty; allowed: {needed}")
-        joint = {k for k, s in self.systems.items() if s.train.get("target", self.train.target) != "frozen"}
-        allowed = {
-            *self.models,
-            *(set() if train.joint else joint),
-        }  # a frozen retriever may be one that a system trained
-        if (train.passages or train.joint) and system.retriever not in allowed:
-            raise ValueError(f"{where}: no model '{system.retriever}'{nearest(system.retriever, allowed)}")
+        if train.passages or train.joint:
+            self._check_retriever(name, train)
         if system.rounds and system.llm in self.endpoints:
             raise ValueError(f"{where}: an endpoint cannot be trained; say rounds: 0")
         if system.llm in self.endpoints and answer.method != "generate":
@@ -278,6 +286,15 @@ class Config(Closed):
                 f"{where}: an untrained model that writes its answer must see the options; "
                 f"put {{options}} into reading.question_prompt (given: {prompt!r})"
             )
+
+    def _check_retriever(self, name: str, train: TrainOptions) -> None:
+        """Refuse a retriever that is not there, or that cannot be trained and is to be."""
+        where, own = f"systems.{name}", self.systems[name].retriever
+        allowed = [*self.models, *([] if train.joint else self._joint())]  # a frozen one may be what a system trained
+        if own not in allowed:
+            raise ValueError(f"{where}: no model '{own}'{nearest(own, allowed)}")
+        if train.joint:
+            self._check_weights(own, f"{where}: train.target {train.target} trains the retriever")
 
     def train_options(self, system: str) -> TrainOptions:
         """Return the training options of a system: the common ones with its own on top."""
@@ -311,8 +328,7 @@ class Config(Closed):
         """Return the names of all models behind a system: what it starts from, and what those were continued from."""
         found: list[str] = []
         row = self.systems[system]
-        lender = self.systems.get(row.retriever)
-        queue = [row.llm, *([lender.llm, lender.retriever] if lender else [row.retriever])]
+        queue = [row.llm, *self._lent(row.retriever)]
         while queue:
             name = queue.pop(0)
             model = self.models.get(name)
@@ -320,7 +336,18 @@ class Config(Closed):
                 found.append(name)
                 init = model.pretrain.init if model.pretrain else ""
                 queue += [init.removeprefix("model:")] if init.startswith("model:") else []
+                queue += [lent for part in model.lists for lent in self._lent(part)]
         return found
+
+    def _lent(self, retriever: str) -> list[str]:
+        """Return the models behind a retriever: itself, or those of the system that trained it."""
+        row = self.systems.get(retriever)
+        return [row.llm, *self._lent(row.retriever)] if row else [retriever]
+
+    def is_fixed(self, name: str) -> bool:
+        """Tell whether nothing in a model, or in a retriever made of others, depends on a seed."""
+        model = self.models.get(name)
+        return bool(model and (model.path or (model.kind and all(map(self.is_fixed, model.lists)))))
 
     def endpoint(self, name: str) -> dict[str, Any] | None:
         """Return an endpoint's settings, which hold no key; None if no endpoint has this name."""
@@ -330,8 +357,7 @@ class Config(Closed):
         """Return the seeds for which a system answers: the first alone where nothing in it depends on a seed."""
         row = self.systems[system]
         used = [row.llm, *([row.retriever] if self.train_options(system).passages else [])]
-        ready = {*self.endpoints, *(name for name, model in self.models.items() if model.path)}
-        fixed = not row.rounds and ready.issuperset(used)
+        fixed = not row.rounds and all(name in self.endpoints or self.is_fixed(name) for name in used)
         return self.seeds[:1] if fixed else list(self.seeds)
 
     def again(self, files: Sequence[str | Path], overrides: Sequence[str], checkout: str | Path) -> str:

@@ -74,13 +74,20 @@ def _roles(config: Config, pretrained: Mapping[str, PretrainOptions]) -> dict[st
         train = config.train_options(name)
         roles.setdefault(system.llm, set()).add("llm")
         if train.passages or train.joint:
-            roles.setdefault(system.retriever, set()).add("retriever")
+            for part in retrievers_of(config, system.retriever):
+                roles.setdefault(part, set()).add("retriever")
     for name in config.judge.judges:
         roles.setdefault(name, set()).add("llm")
     for options in pretrained.values():
         if options.init.startswith("model:"):
             roles[options.init.removeprefix("model:")].add(_role(options))
     return roles
+
+
+def retrievers_of(config: Config, name: str) -> list[str]:
+    """Return a retriever and all that it is made of."""
+    parts = config.models[name].lists if name in config.models else []
+    return [name, *(found for part in parts for found in retrievers_of(config, part))]
 
 
 def _role(options: PretrainOptions) -> str:
@@ -248,11 +255,14 @@ def _rate(system: str, key: str, value: float, usual: str) -> str:
 def retriever_kinds(
     config: Config, ready: Mapping[str, str], pretrained: Mapping[str, PretrainOptions]
 ) -> dict[str, str]:
-    """Return the kind (`jmlr.models.kinds`) of each model's retriever, and of each system's; "" where it cannot be known yet."""
+    """Return the kind of each model's retriever, and of each system's: of `jmlr.models.kinds`, or by the key of one without weights;
+    "" where it cannot be known yet."""
 
     def kind(name: str) -> str:
         if name in config.systems:
             return kind(config.systems[name].retriever)
+        if config.models[name].kind:
+            return config.models[name].kind
         begun = pretrained[name].init if name in pretrained else ready.get(name, "")
         if name in pretrained and not begun:
             return "colbert" if pretrained[name].colbert_depth else "dense"

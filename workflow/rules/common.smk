@@ -50,6 +50,7 @@ wildcard_constraints:
     seed=r"\d+",
     round=r"\d+",
     part=r"questions|passages-\d+-of-\d+",
+    depth=r"(-top\d+)?",
     shard=r"(-\d+-of-\d+)?",
 
 
@@ -86,11 +87,47 @@ def trained(system, seed, round):
     return f"{RUN}/{system}/seed{seed}/r{round}/train"
 
 
-def base(system, seed):
-    """Return the results of the retriever that a system starts from: a model's, or those of the system that trained it."""
-    name = cfg.systems[system].retriever
+def results_of(name, seed):
+    """Return the results of a retriever: a model's, or those of the system that trained it after its last round."""
     rounds = cfg.systems[name].rounds if name in cfg.systems else 0
-    return f"{RUN}/{name if name in READY else f'{name}/seed{seed}'}/r{rounds}"
+    return f"{RUN}/{name if cfg.is_fixed(name) else f'{name}/seed{seed}'}/r{rounds}"
+
+
+def base(system, seed):
+    """Return the results of the retriever that a system starts from."""
+    return results_of(cfg.systems[system].retriever, seed)
+
+
+def named(origin):
+    """Return the model or system that an origin of results names, and its seed, if it has one."""
+    return Path(origin).parts[0], origin.rpartition("seed")[2]
+
+
+def reads(search):
+    """Return what a search reads, by its option: an index and queries, an index of words, the parts of shards, others' lists."""
+    own, name = os.path.split(search)
+    model, seed = named(str(Path(own).relative_to(RUN).parent))
+    deeper, shard = re.fullmatch(r"search(-top\d+)?(-\d+-of-\d+)?", name).groups("")
+    if KINDS[model] == "fusion":
+        most = max(cfg.models[model].fusion.depth, passages_at(deeper))
+        lists = "search" + (f"-top{most}" if most > cfg.search.candidates else "")
+        return {"fused": [f"{results_of(part, seed)}/{lists}" for part in cfg.models[model].lists]}
+    if KINDS[model] == "bm25":
+        return {"index": f"{own}/index"}
+    if cfg.shards > 1 and not shard:
+        return {"parts": [f"{search}{shard}" for shard in SHARDS]}
+    return {"index": index_of(own), "queries": f"{own}/encode/questions"}
+
+
+def passages_at(deeper):
+    """Return how many passages of a question a search finds, by what its folder's name ends with where they are more than C."""
+    return int(deeper.removeprefix("-top") or cfg.search.candidates)
+
+
+def encoded(index):
+    """Return the encoded passages that an index is made of; none for an index of words."""
+    own = os.path.dirname(index)
+    return [] if KINDS[Path(own).relative_to(RUN).parts[0]] == "bm25" else [f"{own}/encode/{part}" for part in PARTS]
 
 
 def search_of(system, seed, round):
@@ -124,14 +161,9 @@ def answering(system):
     return 0 if options.joint and options.keep_best and options.passages else -1
 
 
-def gathers(shard):
-    """Tell whether a search puts the results of shards together: the one without a number, where there are several."""
-    return cfg.shards > 1 and not shard
-
-
 def retriever(origin, round):
     """Return the retriever of an origin after `round` rounds: (input of a rule, folder or hub name)."""
-    name, seed = Path(origin).parts[0], origin.rpartition("seed")[2]
+    name, seed = named(origin)
     if name in cfg.models:
         return model_input(name, seed), model(name, seed)
     return trained(name, seed, round), f"{trained(name, seed, round)}/retriever"
@@ -153,7 +185,13 @@ def other_costs():
     bases = [m for system in cfg.systems for m in cfg.models_of(system) if m in PRETRAINED]
     found = [*sources_used(), *(f"{RUN}/{m}/seed{n}/pretrain" for m in dict.fromkeys(bases) for n in cfg.seeds)]
     for search in dict.fromkeys(s for system in cfg.systems for n in cfg.seeds for s in searches(system, n)):
-        own, index = os.path.dirname(search), index_of(os.path.dirname(search))
-        found += [f"{own}/encode/questions", *(f"{os.path.dirname(index)}/encode/{p}" for p in PARTS), index]
-        found += [*(f"{search}{shard}" for shard in SHARDS if gathers("")), search]
+        found += behind(search)
     return list(dict.fromkeys(found))
+
+
+def behind(folder):
+    """Return what a search, an index or an encoding was made from, and itself."""
+    name = os.path.basename(folder)
+    parts = reads(folder).values() if name.startswith("search") else [encoded(folder)] if name == "index" else []
+    own = [path for part in parts for path in ([part] if isinstance(part, str) else part)]
+    return [*(path for part in own for path in behind(part)), folder]

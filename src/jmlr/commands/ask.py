@@ -10,14 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from jmlr.commands.retrieving import passages_of, whole_search
 from jmlr.corpus.answers import options_of
-from jmlr.options import AnswerOptions, ReadingOptions, RetrievalOptions
+from jmlr.options import AnswerOptions, ReadingOptions
 from jmlr.runtime.errors import UserError
-from jmlr.runtime.finished import answered, answering_round, last_training, made, model_of, part
+from jmlr.runtime.finished import answered, answering_round, last_training, model_of
 from jmlr.runtime.manifest import NAME, anew, read_manifest
-from jmlr.runtime.synonyms import FORMER
-
-FAR = 0.01  # share of the run's own questions that may score lower than a question that is near the corpus
 
 
 def ask(
@@ -58,10 +56,10 @@ def ask(
                 f"--compare: the retriever of '{system}' that answers {why}; allowed: a row that answers by a trained one"
             )
         rounds = {"before training": row.searches[:1], "after training": row.searches[-1:]}
-    there = {title: [_search(run, s) for s in searches if count] for title, searches in rounds.items()}
+    there = {title: [whole_search(run, s) for s in searches if count] for title, searches in rounds.items()}
     answer = _answerer(row)
     for title, searches in there.items():
-        found = _found(run, searches[0], question, texts, count) if searches else []
+        found = passages_of(run, searches[0], question, texts, count) if searches else []
         print(f"== {title}" if title else "", end="\n" if title else "")
         answer(question, offered.keys if offered else [], texts, found)
 
@@ -122,59 +120,6 @@ def _row(run: Path, system: str, seed: int) -> Row:
         searches.append(str(trained.parent.relative_to(run) / "search"))
     llm = model_of(run, manifest["notes"]["llm"])
     return Row(run, llm, None, trained / "adapter", reading, answer, options["passages"], searches)
-
-
-def _search(run: Path, name: str) -> Path:
-    """Return a search that a manifest names; raise UserError if it is not there, or something that a question needs beside it."""
-    search = part(run, name)
-    part(run, read_manifest(search)["notes"]["index"])
-    model_of(run, read_manifest(made(run, search.parent / "encode/questions"))["notes"]["retriever"])
-    made(run, run / "prepare")
-    return search
-
-
-def _found(run: Path, search: Path, question: str, options: list[str], count: int) -> list[tuple[int, float]]:
-    """Return (row, score) of the best passages under a search's retriever and index; say so where all of them are far."""
-    import torch
-
-    from jmlr.corpus.prompt import query_text
-    from jmlr.models.retriever import load_retriever
-    from jmlr.topk.stored import StoredVectors, open_stored, open_two_steps, search_stored
-
-    notes = read_manifest(search)["notes"]
-    index, steps = part(run, notes["index"]), notes.get("two_steps")
-    encoded = read_manifest(search.parent / "encode/questions")
-    # A run of an earlier version has former names.
-    settings = {FORMER.get(k, (k,))[0]: v for k, v in encoded["options"].items()}
-    retrieval = RetrievalOptions(**{k: settings[k] for k in RetrievalOptions.model_fields if k in settings})
-    retriever = load_retriever(
-        model_of(run, encoded["notes"]["retriever"]), query_tokens=retrieval.search_lengths["query_tokens"]
-    ).eval()
-    with torch.no_grad():
-        ids = retriever.tokenize([query_text(question, options, retrieval.query_options)], side="query")
-        vectors, offsets = retriever.encode_all(ids, "query", batch_tokens=1)
-    queries = StoredVectors(vectors.numpy(), None if offsets is None else offsets.numpy())
-    opened = open_two_steps(index / "index") if steps else open_stored(index / "index")
-    scores, rows = search_stored(opened, queries, count, max(count, steps["reranked"]) if steps else 0)
-    found = [(row, score) for row, score in zip(rows[0].tolist(), scores[0].tolist(), strict=True) if row >= 0]
-    if found:
-        _say_far(search, found[0][1])
-    return found
-
-
-def _say_far(search: Path, best: float) -> None:
-    """Say so where nearly all of the run's own questions have a better best passage than this one."""
-    import numpy as np
-
-    from jmlr.corpus.tables import read_table
-
-    own = np.array([s[0] for s in read_table(search / "candidates.parquet", ["scores"])["scores"].to_pylist() if s])
-    if len(own) and (own < best).mean() < FAR:
-        usual = float(np.quantile(own, FAR))
-        print(
-            f"far from the corpus: the best passage scores {best:.3f}, those of {1 - FAR:.0%} of the run's {len(own):,} questions "
-            f"{usual:.3f} or more; the answer most likely is not in what was read"
-        )
 
 
 def _answerer(row: Row) -> Any:

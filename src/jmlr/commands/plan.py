@@ -17,6 +17,7 @@ from jmlr.checks import trainings
 from jmlr.commands.config import read_config
 from jmlr.commands.hours import answering, asked_of_servers, judging, pretrained, pretraining, training
 from jmlr.commands.profile import fragment
+from jmlr.commands.searches import encodings, searches, searches_of, without_rates
 from jmlr.commands.sizes import Line, Sizes, indexed_bytes, shape, shapes_here
 from jmlr.config import Config
 from jmlr.runtime.checkout import checkout_file
@@ -74,11 +75,8 @@ def plan(
     if profile:
         print("\n".join(fragment(run, sizes, known, rates_of(known, device), lines, threads, card_gb, llm)))
     else:
-        print(
-            "\n".join(
-                [*_table(lines), *asked_of_servers(run, sizes), *(_memory(needs, sizes) if gpus_per_node else [])]
-            )
-        )
+        told = [*_table(lines), *without_rates(run), *asked_of_servers(run, sizes)]
+        print("\n".join([*told, *(_memory(needs, sizes) if gpus_per_node else [])]))
         for name, rate in {**known["devices"][device], **known["everywhere"]}.items():
             print(f"{name}: {float(rate['value']):.3g} {rate['unit']}; {rate['source']}")
     if card_gb:
@@ -168,33 +166,23 @@ def total(lines: list[Line]) -> Line:
     return Line("all", jobs, *(sum(getattr(x, k) for x in lines) for k in ("hours", "gpu_hours", "bytes")))
 
 
-def encodings(run: Config) -> dict[str, tuple[int, int]]:
-    """Return of each model that retrievers begin from, how often questions are encoded and searched, and passages encoded and indexed."""
-    seeds, options = len(run.seeds), {name: run.train_options(name) for name in run.systems}
-    reading = {name: run.systems[name].retriever for name, o in options.items() if o.joint or o.passages}
-    found = {}
-    for model in reading.values():
-        if model in run.models:  # a system's retriever is counted as its own
-            found[model] = (seeds, seeds) if run.models[model].pretrain else (1, 1)
-    for name, model in reading.items():
-        if options[name].joint:
-            own, (searched, indexed) = run.systems[name].rounds * seeds, found[model]
-            found[model] = searched + own, indexed + (0 if options[name].keeps_passages else own)
-    return found
-
-
 def jobs(run: Config) -> dict[str, int]:
     """Return how many jobs of each stage the workflow submits for a run."""
     seeds, shards = len(run.seeds), run.shards
     found, indexed = (sum(column) for column in zip((0, 0), *encodings(run).values(), strict=True))
+    without = {name: model.kind for name, model in run.models.items() if model.kind}
+    lists = {
+        shared: sum(n for (k, _), n in searches(run).items() if (k in without) == shared) for shared in (True, False)
+    }
+    words = {name for name, _ in searches(run) if without.get(name) == "bm25"}
     each = sum(len(run.seeds_of(name)) for name in run.systems)
     return {
         "fetch": len(run.sources_fetched()),
         "prepare": 1,
         "pretrain": sum(pretrained(run).values()),
         "encode": found + indexed * shards,
-        "index": indexed,
-        "search": found * (shards + 1 if shards > 1 else 1),
+        "index": indexed + len(words),
+        "search": lists[False] * (shards + 1 if shards > 1 else 1) + lists[True],
         "train": sum(s.rounds for s in run.systems.values()) * seeds,
         "answer": each,
         "evaluate": each,
@@ -245,8 +233,9 @@ def _retrieval(
         size = indexed_bytes(run, base) * depth * held
         index += 2 * size / rate["disk_bytes_per_s"] * indexed
         indexes += size * indexed
-        search += _search_s(run, s, (many, few, depth), bool(base.colbert_depth), rate) * found
-        rows += 2 * s.questions * run.search.candidates * 32.0 * found
+        each = _search_s(run, s, (many, few, depth), bool(base.colbert_depth), rate)
+        search += each * sum(often for _, often in searches_of(run, name))
+        rows += 2 * s.questions * 32.0 * sum(most * often for most, often in searches_of(run, name))
     gpu = encode / 3600 * bool(s.gpus_per_node)
     return [
         Line("encode", count["encode"], encode / 3600 / run.shards, gpu, vectors),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
+from jmlr.options.models import ModelOptions
 from jmlr.options.train import TrainOptions
 from jmlr.runtime.validation import nearest
 
@@ -40,3 +41,27 @@ def check_splits(named: Iterable[str], known: set[str], where: str) -> None:
     for split in named:
         if known and split not in known:
             raise ValueError(f"{where}: no question is of split '{split}'{nearest(split, known)}")
+
+
+def check_lists(models: Mapping[str, ModelOptions], begun: Mapping[str, Iterable[str]]) -> None:
+    """Refuse a retriever that is made of one that is not there, or of itself.
+
+    begun: systems that train their retriever -> what they get their passages from
+
+    Raises:
+        ValueError: in one line.
+    """
+    parts = {**{name: model.lists for name, model in models.items()}, **begun}
+
+    def follow(name: str, seen: tuple[str, ...]) -> None:
+        for part in parts[name]:
+            if part in seen:
+                raise ValueError(f"models.{seen[0]}: it is made of itself ({' -> '.join([*seen, part])})")
+            if part in parts:
+                follow(part, (*seen, part))
+            elif name in models:
+                raise ValueError(f"models.{name}.{models[name].kind}.of: no model '{part}'{nearest(part, parts)}")
+
+    for name, model in models.items():
+        if model.lists:
+            follow(name, (name,))

@@ -8,10 +8,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from jmlr.__main__ import main
-from jmlr.commands.ask import _found, ask
+from jmlr.commands.ask import ask
+from jmlr.commands.retrieving import passages_of, whole_search
 from jmlr.options import AnswerOptions, EncodeOptions, EndpointOptions, IndexOptions, SearchOptions
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.finished import answering_round, last_training
@@ -31,7 +33,7 @@ WRITTEN = AnswerOptions(method="generate")
 def searched(folder: Path, prepared: Path, retriever: str) -> Path:
     for part in ("passages", "questions"):
         encode(folder / "encode" / part, prepared, retriever, part, EncodeOptions(), RETRIEVAL)
-    index(folder / "index", [folder / "encode/passages"], IndexOptions())
+    index(folder / "index", IndexOptions(), [folder / "encode/passages"])
     search(folder / "search", prepared, SearchOptions(candidates=5), folder / "index", folder / "encode/questions")
     return folder / "search"
 
@@ -106,7 +108,7 @@ def test_a_run_of_an_earlier_version_is_searched_with_queries_of_its_length(run:
             del manifest["options"]["retriever_query_tokens"]
             manifest["options"][name] = tokens
             file.write_text(json.dumps(manifest))
-            found.append(_found(run, run / "retriever/seed0/r0/search", QUESTION, [], 3))
+            found.append(passages_of(run, run / "retriever/seed0/r0/search", QUESTION, [], 3))
     finally:
         file.write_text(kept)
     whole, cut, former = found
@@ -252,3 +254,36 @@ def test_the_demo_goes_on_without_a_file_of_its_own(run: Path, tmp_path: Path) -
     copied(run, tmp_path).rename(tmp_path / "demo")
     with pytest.raises(UserError, match=r"; go on with `snakemake --cores all` in the checkout$"):
         ask(QUESTION, tmp_path / "demo", "rag")
+
+
+def test_a_question_of_the_run_finds_by_words_and_by_fused_lists_what_the_run_found(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words, hybrid, prepared = run / "bm25/r0", run / "hybrid/seed0/r0/search", run / "prepare"
+    index(words / "index", IndexOptions(), prepared=prepared, bm25={"language": "none"})
+    search(words / "search", prepared, SearchOptions(candidates=5), words / "index")
+    lists = [words / "search", run / "retriever/seed0/r0/search"]
+    search(hybrid, prepared, SearchOptions(candidates=4), fused=lists, rrf_k=7)
+    asked = pq.read_table(prepared / "questions.parquet").to_pylist()
+    for own in (words / "search", hybrid):
+        found = whole_search(run, str(own.relative_to(run)))
+        table = pq.read_table(own / "candidates.parquet").to_pylist()
+        for question, row in list(zip(asked, table, strict=True))[:6]:
+            again = passages_of(run, found, question["question"], question["options"], len(row["passages"]))
+            assert [n for n, _ in again] == row["passages"]
+            assert [s for _, s in again] == pytest.approx(row["scores"], rel=1e-5)
+    answer(
+        run / "mixed/seed0/answer",
+        prepared,
+        AnswerOptions(),
+        READING,
+        read_manifest(run / "jmlr/seed0/r1/train")["notes"]["llm"],
+        searches=[hybrid],
+        passages=2,
+    )
+    ask(QUESTION, run, "mixed", choices=["fever", "rash"])
+    assert "far from the corpus" not in (said := capsys.readouterr().out)
+    assert said.count("passage ") == 2
+    shutil.rmtree(words / "index")
+    with pytest.raises(UserError, match=r"there is no .*bm25/r0/index"):
+        ask(QUESTION, run, "mixed", choices=["fever", "rash"])
