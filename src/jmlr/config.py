@@ -45,7 +45,16 @@ from jmlr.options import (
 )
 from jmlr.options.base import Count, Name, Positive, option
 from jmlr.options.cards import with_cards
-from jmlr.options.fits import check_counts, check_lists, check_shared, check_splits
+from jmlr.options.data import NameOrNone
+from jmlr.options.fits import (
+    check_begun,
+    check_chains,
+    check_counts,
+    check_lists,
+    check_shared,
+    check_splits,
+    check_weights,
+)
 from jmlr.options.own import with_defaults
 from jmlr.options.prompts import fields_of
 from jmlr.runtime.checkout import called
@@ -61,6 +70,9 @@ class SystemOptions(Closed):
     retriever: Name = option(
         "retriever",
         "retriever it starts from (a key of models), or the system that trained it (where it stays as it is)",
+    )
+    candidates: NameOrNone = option(
+        "", "joint: the retriever, as above, whose passages the first round learns from; empty: its own"
     )
     rounds: Count = option(1, "rounds of training, with a fresh index after each; 0: none, the LLM as it is")
     train: dict[str, Any] = option(dict, "what differs from the section train")
@@ -114,9 +126,8 @@ class Config(Closed):
                 raise ValueError(f"sources.{name}: private, and origin '{origin}'; allowed: local")
             if self.report.examples:
                 raise ValueError(f"report.examples: allowed: 0, since source '{name}' is private")
-        for name, model in self.models.items():
-            self._check_chain(name, model)
-        check_lists(self.models, {name: [self.systems[name].retriever] for name in self._joint()})
+        check_chains(self.models)
+        check_lists(self.models, {k: [s.retriever, s.candidates] for k in self._joint() if (s := self.systems[k])})
         both = sorted(set(self.models) & set(self.endpoints))
         if both:
             raise ValueError(f"endpoints.{both[0]}: a model has this name already")
@@ -163,7 +174,7 @@ class Config(Closed):
                 raise ValueError(
                     f"judge.judges: no endpoint or model '{name}'{nearest(name, [*self.endpoints, *self.models])}"
                 )
-            self._check_weights(name, "judge.judges")
+            check_weights(self.models, name, "judge.judges")
         for name in (n for pair in self.judge.pairs for n in pair):
             if name not in self.systems:
                 raise ValueError(f"judge.pairs: no system '{name}'{nearest(name, self.systems)}")
@@ -228,24 +239,6 @@ class Config(Closed):
         kept = [t.removeprefix("source:").split("/")[0] for t in named if t.startswith("source:")]
         return {name: self.sources[name] for name in [*self.sources_read(), *kept] if name in self.sources}
 
-    def _check_chain(self, name: str, model: ModelOptions) -> None:
-        """Refuse a model that continues one that is not there, or itself."""
-        seen = [name]
-        while model.pretrain and model.pretrain.init.startswith("model:"):
-            key = model.pretrain.init.removeprefix("model:")
-            if key not in self.models:
-                raise ValueError(f"models.{seen[-1]}.pretrain.init: no model '{key}'{nearest(key, self.models)}")
-            self._check_weights(key, f"models.{seen[-1]}.pretrain.init")
-            if key in seen:
-                raise ValueError(f"models.{name}.pretrain.init: '{key}' continues itself ({' -> '.join([*seen, key])})")
-            seen.append(key)
-            model = self.models[key]
-
-    def _check_weights(self, name: str, where: str) -> None:
-        """Refuse a retriever without weights where a model is wanted."""
-        if name in self.models and (kind := self.models[name].kind):
-            raise ValueError(f"{where}: '{name}' is a retriever without weights ({kind}); allowed: a model")
-
     def _joint(self) -> list[str]:
         """Return the systems that train their retriever."""
         return [k for k, s in self.systems.items() if s.train.get("target", self.train.target) != "frozen"]
@@ -256,7 +249,7 @@ class Config(Closed):
             raise ValueError(f"{where}: a model has this name already; both become folders under results/")
         if system.llm not in {**self.models, **self.endpoints}:
             raise ValueError(f"{where}: no model '{system.llm}'{nearest(system.llm, [*self.models, *self.endpoints])}")
-        self._check_weights(system.llm, f"{where}.llm")
+        check_weights(self.models, system.llm, f"{where}.llm")
         sections = (("train", self.train_options), ("reading", self.reading_options), ("answer", self.answer_options))
         for section, merged in sections:
             try:
@@ -267,7 +260,7 @@ class Config(Closed):
         if not self.prepare.corpora and (train.passages or train.joint):
             needed = "train: {passages: 0, target: frozen}, or a corpus"
             raise ValueError(f"{where}: it reads passages, and prepare.corpora is empty; allowed: {needed}")
-        if train.passages or train.joint:
+        if train.passages or train.joint or system.candidates:
             self._check_retriever(name, train)
         if system.rounds and system.llm in self.endpoints:
             raise ValueError(f"{where}: an endpoint cannot be trained; say rounds: 0")
@@ -293,8 +286,12 @@ class Config(Closed):
         allowed = [*self.models, *([] if train.joint else self._joint())]  # a frozen one may be what a system trained
         if own not in allowed:
             raise ValueError(f"{where}: no model '{own}'{nearest(own, allowed)}")
+        if (found := self.systems[name].candidates) not in ("", *self.models, *self._joint()):
+            raise ValueError(f"{where}.candidates: no model '{found}'{nearest(found, [*self.models, *self._joint()])}")
+        if found:
+            check_begun(train, where)
         if train.joint:
-            self._check_weights(own, f"{where}: train.target {train.target} trains the retriever")
+            check_weights(self.models, own, f"{where}: train.target {train.target} trains the retriever")
 
     def train_options(self, system: str) -> TrainOptions:
         """Return the training options of a system: the common ones with its own on top."""
@@ -328,7 +325,7 @@ class Config(Closed):
         """Return the names of all models behind a system: what it starts from, and what those were continued from."""
         found: list[str] = []
         row = self.systems[system]
-        queue = [row.llm, *self._lent(row.retriever)]
+        queue = [row.llm, *self._lent(row.retriever), *self._lent(row.candidates)]
         while queue:
             name = queue.pop(0)
             model = self.models.get(name)

@@ -18,7 +18,7 @@ from jmlr.models.kinds import kind_of, similarities
 from jmlr.models.usable import SIDES, fault_of, model_type_fault, tokenizer_fault
 from jmlr.options import PretrainOptions, RetrievalOptions
 from jmlr.runtime.errors import UserError, shown
-from jmlr.runtime.extras import how_to_install
+from jmlr.runtime.extras import how_to_install, needs
 from jmlr.runtime.preflight import located
 from jmlr.runtime.validation import nearest
 
@@ -74,7 +74,7 @@ def _roles(config: Config, pretrained: Mapping[str, PretrainOptions]) -> dict[st
         train = config.train_options(name)
         roles.setdefault(system.llm, set()).add("llm")
         if train.passages or train.joint:
-            for part in retrievers_of(config, system.retriever):
+            for part in (k for name in (system.retriever, system.candidates) for k in retrievers_of(config, name) if k):
                 roles.setdefault(part, set()).add("retriever")
     for name in config.judge.judges:
         roles.setdefault(name, set()).add("llm")
@@ -98,6 +98,19 @@ def _usable(key: str, path: str, role: str) -> None:
     """Refuse what on this machine cannot be a model, or not one for its role; one on the hub is asked for when the run begins."""
     if os.path.exists(path) and (fault := fault_of(Path(path), role)):
         raise UserError(f"config: {key} '{path}': {fault}")
+
+
+def check_lists(config: Config, rerankers: Mapping[str, str]) -> None:
+    """Refuse a retriever without weights whose package or cross-encoder is not here, or not whole.
+
+    Raises:
+        UserError: in one line that names the key.
+    """
+    for name, path in rerankers.items():
+        _usable(f"models.{name}.rerank.path", path, "cross-encoder")
+    for name in (k for k, model in config.models.items() if model.bm25):
+        if missing := [package for package in ("bm25s", "Stemmer") if not find_spec(package)]:
+            raise UserError(f"config: models.{name}: bm25 {needs(missing[0])}")
 
 
 def _pretrain(name: str, options: PretrainOptions) -> None:

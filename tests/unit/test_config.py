@@ -15,6 +15,7 @@ from jmlr.runtime.synonyms import FORMER, SYNONYMS
 
 GPT = {"endpoints": {"gpt": {"base_url": "https://host/v1", "model": "gpt-4", "key_env": "KEY"}}}
 ZERO = {"title": "Z", "llm": "gpt", "rounds": 0, "reading": {"question_prompt": "{question}\n{options}\n"}}
+JOINT = {"retriever": "retriever", "train": {"target": "pdist"}}
 MODELS = {"llm": {"path": "org/llm"}, "retriever": {"path": "org/retriever"}}
 
 
@@ -22,7 +23,7 @@ def with_lists(models: dict[str, Any], **row: Any) -> dict[str, Any]:
     """Return a run with BM25 and more models, and a row that reads by BM25."""
     return {
         "models": {**MODELS, "bm25": {"bm25": {}}, **models},
-        "systems": {"a": {"title": "A", "retriever": "bm25", **row}},
+        "systems": {"a": {"title": "A", "retriever": "bm25"} | row},
     }
 
 
@@ -79,7 +80,7 @@ def with_lists(models: dict[str, Any], **row: Any) -> dict[str, Any]:
             "made of itself (x -> y -> x)",
         ),
         (with_lists({"x": {"fusion": {"of": ["bm25"]}}}), "models.x.fusion.of: List should have at least 2 items"),
-        (with_lists({"x": {"path": "a", "bm25": {}}}), "a retriever may have bm25 or fusion instead"),
+        (with_lists({"x": {"path": "a", "bm25": {}}}), "a retriever may have one of bm25, fusion, rerank instead"),
         (with_lists({"x": {"bm25": {"k": 1}}}), "unknown key 'models.x.bm25.k' (did you mean 'k1'?)"),
         (
             with_lists({"x": {"pretrain": {"init": "model:bm25"}}}),
@@ -88,6 +89,18 @@ def with_lists(models: dict[str, Any], **row: Any) -> dict[str, Any]:
         (
             with_lists({}, train={"target": "pdist"}),
             "systems.a: train.target pdist trains the retriever: 'bm25' is a retriever without weights (bm25); allowed: a model",
+        ),
+        (with_lists({"x": {"rerank": {"of": "bm25"}}}), "models.x.rerank.path: Field required"),
+        (with_lists({"x": {"rerank": {"of": "x", "path": "org/reader"}}}), "models.x: it is made of itself (x -> x)"),
+        (
+            with_lists({}, candidates="bm25"),
+            "systems.a.candidates: train.target is frozen; allowed: with a target, or leave",
+        ),
+        (with_lists({}, **JOINT, candidates="bm52"), "systems.a.candidates: no model 'bm52' (did you mean 'bm25'?)"),
+        (with_lists({}, **JOINT, candidates="a"), "systems.a: it is made of itself (a -> a)"),
+        (
+            with_lists({}, **{**JOINT, "train": {"target": "pdist", "prior_weight": 3}}, candidates="bm25"),
+            "systems.a.candidates with train.prior_weight 3, which is of its own retriever",
         ),
         (with_lists({}, llm="bm25"), "systems.a.llm: 'bm25' is a retriever without weights (bm25)"),
         (

@@ -114,12 +114,19 @@ def _row(run: Path, system: str, seed: int) -> Row:
     manifest = read_manifest(trained)
     options = manifest["options"]
     reading = ReadingOptions(**{k: options[k] for k in ReadingOptions.model_fields if k in options})
-    first = read_manifest(folder / "r1/train")["notes"]["candidates"]
+    first = _before(folder) or read_manifest(folder / "r1/train")["notes"]["candidates"]
     searches = [first] if first else []
     if (trained / "retriever").is_dir() and answering_round(run, system, seed) != 0:
         searches.append(str(trained.parent.relative_to(run) / "search"))
     llm = model_of(run, manifest["notes"]["llm"])
     return Row(run, llm, None, trained / "adapter", reading, answer, options["passages"], searches)
+
+
+def _before(folder: Path) -> str:
+    """Return the search of a row's retriever before training, by its evaluation; "" where there is none yet."""
+    evaluated = folder / "evaluate"
+    told = read_manifest(evaluated)["inputs"].get("searches", {}) if (evaluated / NAME).is_file() else {}
+    return next((str(Path(name).parent) for name in told), "")
 
 
 def _answerer(row: Row) -> Any:

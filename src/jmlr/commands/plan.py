@@ -170,19 +170,19 @@ def jobs(run: Config) -> dict[str, int]:
     """Return how many jobs of each stage the workflow submits for a run."""
     seeds, shards = len(run.seeds), run.shards
     found, indexed = (sum(column) for column in zip((0, 0), *encodings(run).values(), strict=True))
-    without = {name: model.kind for name, model in run.models.items() if model.kind}
-    lists = {
-        shared: sum(n for (k, _), n in searches(run).items() if (k in without) == shared) for shared in (True, False)
-    }
-    words = {name for name, _ in searches(run) if without.get(name) == "bm25"}
+    kinds = {name: model.kind for name, model in run.models.items()}
+    lists = [(kinds.get(name, ""), name, often) for (name, _), often in searches(run).items()]
+    by_vectors = sum(often for kind, _, often in lists if not kind)
     each = sum(len(run.seeds_of(name)) for name in run.systems)
     return {
         "fetch": len(run.sources_fetched()),
         "prepare": 1,
         "pretrain": sum(pretrained(run).values()),
         "encode": found + indexed * shards,
-        "index": indexed + len(words),
-        "search": lists[False] * (shards + 1 if shards > 1 else 1) + lists[True],
+        "index": indexed + len({name for kind, name, _ in lists if kind == "bm25"}),
+        "search": by_vectors * (shards + 1 if shards > 1 else 1)
+        + sum(often for kind, _, often in lists if kind in ("bm25", "fusion")),
+        "rerank": sum(often for kind, _, often in lists if kind == "rerank"),
         "train": sum(s.rounds for s in run.systems.values()) * seeds,
         "answer": each,
         "evaluate": each,
@@ -202,6 +202,8 @@ def costs(run: Config, sizes: Sizes, known: dict[str, Any], device: str, llm: st
     lines = {stage: Line(stage, number) for stage, number in count.items()}
     gpu = bool(sizes.gpus_per_node)
     lines |= {x.stage: x for x in _retrieval(run, sizes, known, rate, count)}
+    hours, rows = reranking(run, sizes, known, rate)
+    lines["rerank"] = Line("rerank", count["rerank"], hours, hours * gpu, rows)
     made = [(pretraining(run, name, sizes, known, rate, llm), times) for name, times in pretrained(run).items()]
     made_at = sum(x.hours * n for x, n in made), sum(x.hours * n * x.ranks for x, n in made) * gpu
     lines["pretrain"] = Line("pretrain", count["pretrain"], *made_at, sum(x.bytes * n for x, n in made))
@@ -242,6 +244,23 @@ def _retrieval(
         Line("index", count["index"], index / 3600, 0.0, indexes),
         Line("search", count["search"], search / 3600 / run.shards, 0.0, rows),
     ]
+
+
+def reranking(run: Config, sizes: Sizes, known: dict[str, Any], rate: dict[str, float]) -> tuple[float, float]:
+    """Return the hours in which cross-encoders read their pairs, and the bytes of what they find."""
+    seconds = rows = 0.0
+    for (name, most), often in searches(run).items():
+        model = run.models.get(name)
+        if model and model.rerank:
+            base, depth = shape(run, name, known), max(most, model.depth)
+            query, passage = base.lengths(
+                run.retrieval.retriever_query_tokens, run.retrieval.retriever_passage_tokens, sizes.fill
+            )
+            seconds += often * (
+                sizes.questions * depth * base.forward(query + passage) / rate["encode_flops"] + rate["start_s"]
+            )
+            rows += 2 * sizes.questions * most * 32.0 * often
+    return seconds / 3600, rows
 
 
 def _search_s(

@@ -96,7 +96,7 @@ def _vectors(
         most, tokens = max(most, 4.0 * share * many * depth), max(tokens, 4.0 * share * passage)
         indexed = max(indexed, indexed_bytes(run, base) * share * many * depth)
         weights = max(weights, 4.0 * base.weights)
-    encode, index, search = (counted.get(k, Line(k, 0)) for k in ("encode", "index", "search"))
+    encode, index, search, rerank = (counted.get(k, Line(k, 0)) for k in ("encode", "index", "search", "rerank"))
     times = max(1, index.jobs)
     hours = encode.hours / times
     held = (WITH_GPU if gpu else PROCESS) + weights + tokens + 2 * most
@@ -109,6 +109,10 @@ def _vectors(
     hours *= 2 / threads
     said = f"a shard's vectors with their codes, {indexed / 1e9:.1f} GB, mapped; {hours:.1f} h of {threads} threads"
     yield Ask("search", PROCESS + indexed, hours, said)
+    readers = [4.0 * shape(run, name, known).weights for name, model in run.models.items() if model.rerank]
+    held, hours = max(readers, default=0.0), rerank.hours / max(1, rerank.jobs)
+    said = f"{held / 1e9:.1f} GB of weights; {hours:.1f} h"
+    yield Ask("rerank", (WITH_GPU if gpu else PROCESS) + held, hours, said, gpu)
 
 
 def _models(

@@ -1,4 +1,4 @@
-"""The passages of one question, found as a search of a finished run found those of its own: by vectors, by words, by lists fused.
+"""The passages of one question, found as a search of a finished run found those of its own: by vectors, by words, by lists fused or re-ranked.
 
 search = whole_search(run, "jmlr/seed0/r2/search")          # a line where something that it needs is not there
 passages_of(run, search, "Which drug treats gout?", [], 3)  # [(row, score), ...], best first
@@ -23,10 +23,12 @@ def whole_search(run: Path, name: str) -> Path:
     """Return a search that a manifest names; raise UserError if it is not there, or something that a question needs beside it."""
     search = part(run, name)
     notes = read_manifest(search)["notes"]
-    for other in notes.get("fused", []):
+    for other in [*notes.get("fused", []), *([notes["search"]] if "search" in notes else [])]:
         whole_search(run, other)
-    if notes["index"]:
+    if notes.get("index"):
         part(run, notes["index"])
+    if notes.get("retriever") == "rerank":
+        model_of(run, notes["model"])
     if not notes.get("retriever"):  # one of vectors
         model_of(run, read_manifest(made(run, search.parent / "encode/questions"))["notes"]["retriever"])
     made(run, run / "prepare")
@@ -43,7 +45,7 @@ def passages_of(run: Path, search: Path, question: str, options: list[str], coun
 
 def _found(run: Path, search: Path, question: str, options: list[str], count: int) -> Found:
     notes = read_manifest(search)["notes"]
-    find = {"bm25": _by_words, "fusion": _fused}.get(notes.get("retriever", ""), _by_vectors)
+    find = {"bm25": _by_words, "fusion": _fused, "rerank": _reranked}.get(notes.get("retriever", ""), _by_vectors)
     return find(run, search, notes, question, options, count)
 
 
@@ -61,7 +63,7 @@ def _fused(run: Path, search: Path, notes: dict[str, Any], question: str, option
     """Fuse as many of each list as the run's own search did."""
     import numpy as np
 
-    from jmlr.retrieval.fusion import fuse
+    from jmlr.retrieval.fusion import fuse, is_ranked
 
     del search
     lists = []
@@ -70,10 +72,28 @@ def _fused(run: Path, search: Path, notes: dict[str, Any], question: str, option
         told = read_manifest(own)["notes"]
         found = _found(run, own, question, options, told["candidates"])
         rows, scores = np.array([[row for row, _ in found]]), np.array([[score for _, score in found]])
-        lists.append((rows, scores > 0 if told.get("retriever") == "bm25" else rows >= 0))
+        lists.append((rows, is_ranked(scores, told.get("retriever", ""))))
     most = max(rows.shape[1] for rows, _ in lists)
     best, rows = fuse(lists, rrf_k=notes["rrf_k"], k=min(count, most))
     return list(zip(rows[0].tolist(), best[0].tolist(), strict=True))
+
+
+def _reranked(run: Path, search: Path, notes: dict[str, Any], question: str, options: list[str], count: int) -> Found:
+    """Read as many passages of the list as the run's own stage did."""
+    from jmlr.corpus.prompt import passage_text, query_text
+    from jmlr.corpus.stored_passages import StoredPassages
+    from jmlr.models.cross_encoder import CrossEncoder
+    from jmlr.retrieval.best import best
+
+    own = part(run, notes["search"])
+    rows = sorted(row for row, _ in _found(run, own, question, options, read_manifest(own)["notes"]["candidates"]))
+    asked, settings = query_text(question, options, notes["query_options"]), read_manifest(search)["options"]
+    pairs = [(asked, passage_text(*texts)) for texts in StoredPassages.open(run / "prepare").pairs(rows)]
+    reader = CrossEncoder.load(model_of(run, notes["model"]), tokens=settings["pair_tokens"]).eval()
+    scores, places = best(
+        reader.scores(pairs, batch_tokens=settings["pair_batch_tokens"]).numpy(), min(count, len(rows))
+    )
+    return [(rows[place], score) for place, score in zip(places.tolist(), scores.tolist(), strict=True)]
 
 
 def _by_vectors(run: Path, search: Path, notes: dict[str, Any], question: str, options: list[str], count: int) -> Found:

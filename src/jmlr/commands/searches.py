@@ -21,12 +21,14 @@ def searches(run: Config) -> dict[tuple[str, int], int]:
         if model or depth > most:  # a system's own searches are those of its rounds, below
             found[name, depth] = 1 if run.is_fixed(name) else seeds
         for part in model.lists if model else []:
-            add(part, max(depth, model.fusion.depth if model and model.fusion else 0))
+            add(part, max(depth, model.depth if model else 0))
 
     for name, system in run.systems.items():
         options = run.train_options(name)
         if options.joint or options.passages:
             add(system.retriever, most)
+        if system.candidates:
+            add(system.candidates, most)
         if options.joint:
             found[name, most] = system.rounds * seeds
     return found
@@ -54,5 +56,6 @@ def searches_of(run: Config, model: str) -> Iterator[tuple[int, int]]:
 
 def without_rates(run: Config) -> list[str]:
     """Return a line for each retriever without vectors whose jobs are counted and no more."""
-    names = dict.fromkeys(name for name, _ in searches(run) if name in run.models and run.models[name].kind)
+    kinds = {name: run.models[name].kind for name, _ in searches(run) if name in run.models}
+    names = [name for name, kind in kinds.items() if kind in ("bm25", "fusion")]
     return [f"models.{name} ({run.models[name].kind}): its jobs are counted, their hours are not" for name in names]

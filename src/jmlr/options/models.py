@@ -8,10 +8,10 @@ from pydantic import Field, model_validator
 
 from jmlr.options.base import Closed, Count, Positive, Rate, option
 from jmlr.options.prompts import PromptOptions, fields_of
-from jmlr.options.retrievers import Bm25Options, FusionOptions
+from jmlr.options.retrievers import Bm25Options, FusionOptions, RerankOptions
 from jmlr.runtime.precision import Precision
 
-WITHOUT_WEIGHTS = ("bm25", "fusion")  # kinds of retrievers that cannot be trained, each by its key
+WITHOUT_WEIGHTS = ("bm25", "fusion", "rerank")  # kinds of retrievers that cannot be trained, each by its key
 
 
 class PretrainOptions(Closed):
@@ -109,12 +109,13 @@ class ModelOptions(Closed):
     pretrain: PretrainOptions | None = option(None, "how `pretrain` makes it")
     bm25: Bm25Options | None = option(None, "a retriever of words, without a model: {} for BM25 by its defaults")
     fusion: FusionOptions | None = option(None, "a retriever made of others, whose lists it fuses")
+    rerank: RerankOptions | None = option(None, "a retriever made of another, whose list a cross-encoder orders anew")
 
     @model_validator(mode="after")
     def _one_origin(self) -> ModelOptions:
         if bool(self.path) + (self.pretrain is not None) + bool(self.kind) != 1:
             over = ", and a file over another takes its 'path' away by path: \"\", its 'pretrain' by pretrain: null"
-            other = f"; a retriever may have {' or '.join(WITHOUT_WEIGHTS)} instead"
+            other = f"; a retriever may have one of {', '.join(WITHOUT_WEIGHTS)} instead"
             raise ValueError(f"give either 'path' or 'pretrain'{other}{over if self.path else ''}")
         return self
 
@@ -126,7 +127,13 @@ class ModelOptions(Closed):
     @property
     def lists(self) -> list[str]:
         """The retrievers whose lists it is made of."""
-        return self.fusion.of if self.fusion else []
+        return self.fusion.of if self.fusion else [self.rerank.of] if self.rerank else []
+
+    @property
+    def depth(self) -> int:
+        """How many passages of each of these lists it takes, whatever it is asked for; 0: it has none."""
+        made = self.fusion or self.rerank
+        return made.depth if made else 0
 
 
 class RetrievalOptions(Closed):

@@ -1,4 +1,4 @@
-"""Options of retrievers that have no vectors: of words, of other retrievers' lists, of a model that reads pairs."""
+"""Options of retrievers that have no vectors: of words, of other retrievers' lists, of a model that reads pairs; and of `rerank`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from jmlr.options.base import Closed, Count, Name, Positive, Rate, option
+from jmlr.runtime.precision import Precision
 
 
 class Bm25Options(Closed):
@@ -28,3 +29,23 @@ class FusionOptions(Closed):
     of: list[Name] = option(..., "keys of models, or of systems that trained their retriever", min_length=2)
     rrf_k: Count = option(60, "a passage at rank r of a list gets 1 / (rrf_k + r); MedRAG's code: 100")
     depth: Positive = option(100, "passages of each list that are fused")
+
+
+class PairOptions(Closed):
+    """Options of `rerank`: how a cross-encoder reads a question with a passage."""
+
+    pair_tokens: Count = option(0, "most tokens of a question with a passage; 0: what the model was made for")
+    pair_batch_tokens: Positive = option(8192, "tokens per batch; pairs are sorted by length")
+    pair_precision: Precision = option(
+        "float32", "number format to compute in; bfloat16: where the hardware has it, else float32"
+    )
+
+
+class RerankOptions(PairOptions):
+    """A retriever made of another: its best passages, ordered anew by a cross-encoder, which reads each with the question."""
+
+    of: Name = option(..., "key of a model, or of a system that trained its retriever")
+    path: Annotated[str, Field(min_length=1)] = option(
+        ..., "local folder or hub name of a cross-encoder: a model for sequence classification with one label"
+    )
+    depth: Positive = option(100, "passages of a question that are read")

@@ -33,6 +33,14 @@ def fuse(
     return np.stack([s for s, _ in found]), np.stack([r for _, r in found])
 
 
+def is_ranked(scores: NDArray[np.float32], retriever: str) -> NDArray[np.bool_]:
+    """Tell which passages of a list are ranked: of one by words, or of a fused one, not those with score 0, which fill it up.
+
+    retriever: what found the list, as the manifest's notes name one without vectors
+    """
+    return scores > 0 if retriever in ("bm25", "fusion") else np.ones_like(scores, dtype=bool)
+
+
 def _one(
     lists: list[tuple[NDArray[np.int64], NDArray[np.bool_]]], rrf_k: int, k: int
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:

@@ -71,6 +71,7 @@ def search(
     """
     from jmlr.corpus.stored_passages import StoredPassages
     from jmlr.corpus.tables import read_table
+    from jmlr.retrieval.candidates import write_candidates
 
     shard_of(shard)
     words = index is not None and (index / WORDS).is_dir()
@@ -93,7 +94,7 @@ def search(
         elif index:
             scores, rows = _by_words(index, prepared, len(passages), query_options, count)
             notes.update(query_options=query_options, without_a_word=int((scores == 0).sum()))
-        _write(folder, questions, passages, scores, rows)
+        write_candidates(folder, questions, passages, scores, rows)
         if recall:
             _write_exhaustive(folder, questions, recall)
             notes["two_steps"] = {**_told(recall, options.recall, len(passages)), "shard": shard}
@@ -136,33 +137,21 @@ def _in_two_steps(index: Path, shard: str, vectors: Any, options: SearchOptions)
 
 def _gather(parts: list[Path], questions: list[str], candidates: int) -> tuple[Any, Any]:
     """Put the results of all shards together."""
+    from jmlr.retrieval.candidates import read_candidates
     from jmlr.topk import merge
 
-    return merge([_list(part, questions, "--parts") for part in parts], candidates)
-
-
-def _list(search: Path, questions: list[str], option: str) -> tuple[Any, Any]:
-    """Return (scores float32 [B, C], rows int64 [B, C]) of another search for the same questions."""
-    import numpy as np
-
-    from jmlr.corpus.tables import read_table
-
-    table = read_table(existing(search / "candidates.parquet", option))
-    if table["question_id"].to_pylist() != questions:
-        raise UserError(f"{option} '{search}': not a search for the questions of --prepared")
-    scores = np.array(table["scores"].to_pylist(), np.float32).reshape(len(questions), -1)
-    return scores, np.array(table["passages"].to_pylist(), np.int64).reshape(len(questions), -1)
+    return merge([read_candidates(part, questions, "--parts") for part in parts], candidates)
 
 
 def _fused(searches: list[Path], questions: list[str], rrf_k: int, candidates: int) -> tuple[Any, Any]:
-    """Fuse the lists of several retrievers; of one of words, what shares none with the question is not ranked."""
-    from jmlr.retrieval.fusion import fuse
+    """Fuse the lists of several retrievers."""
+    from jmlr.retrieval.candidates import read_candidates
+    from jmlr.retrieval.fusion import fuse, is_ranked
 
     lists = []
     for search in searches:
-        scores, rows = _list(search, questions, "--fused")
-        by_words = read_manifest(search)["notes"].get("retriever") == "bm25"
-        lists.append((rows, scores > 0 if by_words else rows >= 0))
+        scores, rows = read_candidates(search, questions, "--fused")
+        lists.append((rows, is_ranked(scores, read_manifest(search)["notes"].get("retriever", ""))))
     most = max(rows.shape[1] for rows, _ in lists)
     if most < candidates:
         raise UserError(f"--fused: lists of up to {most} passages; allowed: --candidates up to that")
@@ -234,18 +223,3 @@ def _write_exhaustive(folder: Path, questions: list[str], recall: Recall) -> Non
         "scores": pa.array(recall.scores.tolist(), pa.list_(pa.float32())),
     }
     pq.write_table(pa.table(table), folder / EXHAUSTIVE)
-
-
-def _write(folder: Path, questions: list[str], passages: Any, scores: Any, rows: Any) -> None:
-    import numpy as np
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    from jmlr.corpus.trec import write_run
-
-    found = sorted({*rows.ravel().tolist()})
-    names = dict(zip(found, passages.take(found, ("id",)), strict=True))
-    table: dict[str, Any] = {"question_id": questions, "passages": pa.array(rows.astype(np.int32).tolist(), pa.list_(pa.int32())),
-             "ids": [[names[n][0] for n in r] for r in rows.tolist()], "scores": pa.array(scores.tolist(), pa.list_(pa.float32()))}  # fmt: skip
-    pq.write_table(pa.table(table), folder / "candidates.parquet")
-    write_run(folder / "candidates.trec", table["ids"], scores)

@@ -14,15 +14,17 @@ import pytest
 from jmlr.__main__ import main
 from jmlr.commands.ask import ask
 from jmlr.commands.retrieving import passages_of, whole_search
-from jmlr.options import AnswerOptions, EncodeOptions, EndpointOptions, IndexOptions, SearchOptions
+from jmlr.options import AnswerOptions, EncodeOptions, EndpointOptions, IndexOptions, PairOptions, SearchOptions
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.finished import answering_round, last_training
 from jmlr.runtime.manifest import read_manifest
 from jmlr.stages.answer import answer
 from jmlr.stages.encode import encode
 from jmlr.stages.index import index
+from jmlr.stages.rerank import rerank
 from jmlr.stages.search import search
 from jmlr.stages.train import train
+from model_files import write_cross_encoder
 from toys import toy_reading, toy_retrieval, toy_training
 
 QUESTION = "You review a woman known for a disease. Which finding is expected?"
@@ -259,13 +261,18 @@ def test_the_demo_goes_on_without_a_file_of_its_own(run: Path, tmp_path: Path) -
 def test_a_question_of_the_run_finds_by_words_and_by_fused_lists_what_the_run_found(
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    from transformers import AutoTokenizer
+
     words, hybrid, prepared = run / "bm25/r0", run / "hybrid/seed0/r0/search", run / "prepare"
     index(words / "index", IndexOptions(), prepared=prepared, bm25={"language": "none"})
     search(words / "search", prepared, SearchOptions(candidates=5), words / "index")
     lists = [words / "search", run / "retriever/seed0/r0/search"]
     search(hybrid, prepared, SearchOptions(candidates=4), fused=lists, rrf_k=7)
     asked = pq.read_table(prepared / "questions.parquet").to_pylist()
-    for own in (words / "search", hybrid):
+    tokenizer = AutoTokenizer.from_pretrained(read_manifest(run / "jmlr/seed0/r1/train")["notes"]["retriever"])
+    reader = write_cross_encoder(run / "reader", tokenizer)
+    rerank(run / "read/r0/rerank", prepared, hybrid, str(reader), PairOptions(), candidates=3)
+    for own in (words / "search", hybrid, run / "read/r0/rerank"):
         found = whole_search(run, str(own.relative_to(run)))
         table = pq.read_table(own / "candidates.parquet").to_pylist()
         for question, row in list(zip(asked, table, strict=True))[:6]:

@@ -31,9 +31,12 @@ LISTS = {
     "bm25": {"bm25": {}},
     "hybrid": {"fusion": {"of": ["bm25", "retriever"]}},
     "all": {"fusion": {"of": ["hybrid", "jmlr"], "depth": 20}},
+    "read": {"rerank": {"of": "all", "path": "org/reader", "depth": 50}},
+    "both": {"fusion": {"of": ["read", "bm25"]}},
 }
 FUSED = {f"rag_{k}": {"title": k, "retriever": k} for k in LISTS} | {
-    "jmlr": {"title": "J", "rounds": 2, "train": {"target": "pdist"}}
+    "jmlr": {"title": "J", "rounds": 2, "train": {"target": "pdist"}},
+    "begun": {"title": "B", "rounds": 2, "candidates": "hybrid", "train": {"target": "pdist"}},
 }
 OVERLAYS = {
     "the demo": {},

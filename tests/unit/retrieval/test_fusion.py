@@ -7,7 +7,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from jmlr.retrieval.fusion import fuse
+from jmlr.retrieval.fusion import fuse, is_ranked
 
 
 def by_hand(lists: list[list[int]], rrf_k: int) -> list[tuple[float, int]]:
@@ -44,3 +44,10 @@ def test_a_passage_that_only_fills_a_list_up_gets_nothing_for_it():
     scores, rows = fuse([words, vectors], rrf_k=60, k=4)
     assert rows.tolist() == [[4, 9, 1, 0]]
     assert scores[0] == pytest.approx([1 / 61 + 1 / 62, 1 / 61, 1 / 63, 0])
+
+
+@pytest.mark.parametrize(
+    ("retriever", "ranked"), [("bm25", [True, False]), ("fusion", [True, False]), ("", [True, True])]
+)
+def test_what_fills_a_list_up_is_known_by_its_score_where_scores_are_above_0(retriever, ranked):
+    assert is_ranked(np.float32([2, 0]), retriever).tolist() == ranked
