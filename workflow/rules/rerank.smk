@@ -18,7 +18,7 @@ rule rerank:
     params:
         code=lambda w: stage_digest("rerank"),
         model=lambda w: words("--model", RERANKERS[named(w.origin)[0]]),
-        count=lambda w: passages_at(w.depth),
+        candidates=lambda w: passages_at(w.depth),
         query_options="" if cfg.retrieval.query_options else "--no-query-options",
         values=lambda w: values(
             counted("rerank", cfg.models[named(w.origin)[0]].rerank), without=["of", "path", "depth"]
@@ -28,4 +28,4 @@ rule rerank:
         "Retrieval: a cross-encoder reads each passage of {input.search} with the question, and orders them anew"
     shell:
         "OMP_NUM_THREADS={threads} jmlr rerank --out {output} --prepared {input.prepared} --search {input.search} {params.model}"
-        " --candidates {params.count} {params.query_options} --options {params.options} 2> >(tee -i {log} >&2)"
+        " --candidates {params.candidates} {params.query_options} --options {params.options} 2> >(tee -i {log} >&2)"
