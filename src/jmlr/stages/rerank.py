@@ -54,8 +54,8 @@ def rerank(
         reader = CrossEncoder.load(model, tokens=options.pair_tokens).to(device()).eval()
         progress, found = Progress("rerank", len(asked)), []
         for texts in _pairs(asked, rows, passages, query_options):
-            scores = reader.scores(texts, batch_tokens=options.pair_batch_tokens, precision=options.pair_precision)
-            found += [best(own, min(candidates, rows.shape[1])) for own in scores.numpy().reshape(-1, rows.shape[1])]
+            read = reader.scores(texts, batch_tokens=options.pair_batch_tokens, precision=options.pair_precision)
+            found += [best(own, min(candidates, rows.shape[1])) for own in read.numpy().reshape(-1, rows.shape[1])]
             progress.step(len(texts) // rows.shape[1])
         order = np.stack([places for _, places in found])
         scores, best_rows = np.stack([own for own, _ in found]), np.take_along_axis(rows, order, axis=1)
