@@ -1,11 +1,11 @@
 """JMLR from raw text to a table of systems:
-fetch -> prepare -> pretrain -> encode -> index -> search -> train -> answer -> evaluate -> judge -> report.
+fetch -> prepare -> pretrain -> encode -> index -> search -> rerank -> train -> answer -> evaluate -> judge -> report.
 
     results/{run}/fetch/{source}
     results/{run}/prepare
     results/{run}/{model}/seed{seed}/pretrain
     results/{run}/{origin}/r{round}/encode/{part}     part = questions | passages-{i}-of-{n}
-    results/{run}/{origin}/r{round}/index, search     origin = {system}/seed{seed} | {model}/seed{seed} | {model}
+    results/{run}/{origin}/r{round}/index, search, rerank     origin = {system}/seed{seed} | {model}/seed{seed} | {model}
     results/{run}/{origin}/r{round}/search-{i}-of-{n} where there are shards: what `search` puts together
     results/{run}/{system}/seed{seed}/r{round}/train
     results/{run}/{system}/seed{seed}/answer, evaluate
@@ -37,6 +37,7 @@ include: "workflow/rules/pretrain.smk"
 include: "workflow/rules/encode.smk"
 include: "workflow/rules/index.smk"
 include: "workflow/rules/search.smk"
+include: "workflow/rules/rerank.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/answer.smk"
 include: "workflow/rules/evaluate.smk"

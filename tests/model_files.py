@@ -25,3 +25,20 @@ def write_model(folder: Path, **files: Any) -> Path:
         if held is not None:
             path.write_bytes(held if isinstance(held, bytes) else json.dumps(held).encode())
     return folder
+
+
+def write_cross_encoder(folder: Path, tokenizer: Any, kind: str = "bert", labels: int = 1) -> Path:
+    """Write a cross-encoder of random weights, as transformers saves it; its tokenizer reads up to 64 tokens."""
+    import torch
+    from transformers import AutoConfig, AutoModelForSequenceClassification
+
+    torch.manual_seed(1)
+    sizes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2}
+    config = AutoConfig.for_model(
+        kind, vocab_size=len(tokenizer), max_position_embeddings=66, initializer_range=0.4, num_labels=labels,
+        pad_token_id=0, **sizes,
+    )  # fmt: skip
+    AutoModelForSequenceClassification.from_config(config).save_pretrained(folder)
+    tokenizer.model_max_length = 64
+    tokenizer.save_pretrained(folder)
+    return folder

@@ -18,7 +18,7 @@ READING, RETRIEVAL = toy_reading(), toy_retrieval()
 def searched(folder: Path, prepared: Path, retriever: str) -> Path:
     for part in ("passages", "questions"):
         encode(folder / "encode" / part, prepared, retriever, part, EncodeOptions(), RETRIEVAL)
-    index(folder / "index", [folder / "encode/passages"], IndexOptions())
+    index(folder / "index", IndexOptions(), [folder / "encode/passages"])
     search(folder / "search", prepared, SearchOptions(candidates=5), folder / "index", folder / "encode/questions")
     return folder / "search"
 

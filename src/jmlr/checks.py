@@ -27,7 +27,7 @@ from jmlr.runtime.errors import UserError
 from jmlr.runtime.files import DAMAGED, files_below, matches
 from jmlr.runtime.misread import read_mapping
 from jmlr.runtime.preflight import card_here, files_of, located, request_of
-from jmlr.together import refused, retriever_kinds, warned
+from jmlr.together import check_lists, refused, retriever_kinds, warned
 from jmlr.training.on_card import Answering, FineTuning, Need, Pretraining, too_large
 
 WILDCARD = re.compile(
@@ -44,6 +44,7 @@ class Run:
         config: as it was given, with cards and defaults filled in
         sources: local sources that are fetched -> file or folder
         ready: ready-made models -> folder or hub name
+        rerankers: retrievers that re-rank -> folder or hub name of their cross-encoder
         pretrained: models that `pretrain` makes -> how, with the paths of `init` and `tokenizer`
         kinds: models, and systems -> the kind of their retriever (`jmlr.models.kinds`), "" where that cannot be known yet
         review: the file of `report.review`, if there is one
@@ -53,6 +54,7 @@ class Run:
     config: Config
     sources: dict[str, str]
     ready: dict[str, str]
+    rerankers: dict[str, str]
     pretrained: dict[str, PretrainOptions]
     kinds: dict[str, str]
     review: list[str]
@@ -62,6 +64,7 @@ class Run:
     def models(self) -> dict[str, str]:
         """Keys of the configuration -> folder or hub name, of all models and tokenizers that are not made by the run."""
         found = {f"models.{k}.path": path for k, path in self.ready.items()}
+        found |= {f"models.{k}.rerank.path": path for k, path in self.rerankers.items()}
         for name, options in self.pretrained.items():
             found[f"models.{name}.pretrain.init"] = options.init
             found[f"models.{name}.pretrain.tokenizer"] = "" if options.init else options.tokenizer
@@ -85,6 +88,7 @@ def checked(data: dict[str, Any], *, contents: bool = True) -> Run:
     fetched = config.sources_fetched()
     sources = {k: located(s.path, f"sources.{k}.path", True) for k, s in fetched.items() if s.origin == "local"}
     ready = {k: located(m.path, f"models.{k}.path") for k, m in config.models.items() if m.path}
+    rerankers = {k: located(m.rerank.path, f"models.{k}.rerank.path") for k, m in config.models.items() if m.rerank}
     review = [located(config.report.review, "report.review", True)] if config.report.review else []
     pretrained = {
         k: m.pretrain.model_copy(
@@ -94,12 +98,15 @@ def checked(data: dict[str, Any], *, contents: bool = True) -> Run:
         if m.pretrain
     }
     kinds = retriever_kinds(config, ready, pretrained)
-    run = Run(config, sources, ready, pretrained, kinds, review, list(warned(config, ready)) if contents else [])
+    run = Run(
+        config, sources, ready, rerankers, pretrained, kinds, review, list(warned(config, ready)) if contents else []
+    )
     if config.prepare.chunk_tokens:
         located(config.prepare.tokenizer, "prepare.tokenizer")
     if contents:
         _check_names(run)
         refused(config, ready, pretrained)
+        check_lists(config, rerankers)
         _check_splits(config)
         _check_contents(config, {k: _files(k, s, sources.get(k, "")) for k, s in fetched.items()})
     return run
@@ -124,6 +131,7 @@ def _check_names(run: Run) -> None:
     known = run.config.sources
     inputs = [(f"sources.{k}.path", path, known[k].files, known[k].private) for k, path in run.sources.items()]
     inputs += [(f"models.{k}.path", path, [], False) for k, path in run.ready.items()]
+    inputs += [(f"models.{k}.rerank.path", path, [], False) for k, path in run.rerankers.items()]
     inputs += [(f"models.{k}.pretrain.init", m.init, [], False) for k, m in run.pretrained.items() if m.init]
     inputs += [("report.review", path, [], False) for path in run.review]
     for key, path, patterns, private in inputs:

@@ -45,14 +45,21 @@ from jmlr.options import (
 )
 from jmlr.options.base import Count, Name, Positive, option
 from jmlr.options.cards import with_cards
-from jmlr.options.fits import check_counts, check_shared, check_splits
-from jmlr.options.own import with_defaults
+from jmlr.options.data import NameOrNone
+from jmlr.options.fits import (
+    check_begun,
+    check_chains,
+    check_counts,
+    check_lists,
+    check_shared,
+    check_splits,
+    check_weights,
+)
+from jmlr.options.own import with_defaults, without_nulls
 from jmlr.options.prompts import fields_of
 from jmlr.runtime.checkout import called
 from jmlr.runtime.errors import ConfigError
 from jmlr.runtime.validation import nearest, one_line
-
-NAMED = ("sources", "models", "endpoints", "systems")  # sections whose keys are the user's names
 
 
 class SystemOptions(Closed):
@@ -63,6 +70,9 @@ class SystemOptions(Closed):
     retriever: Name = option(
         "retriever",
         "retriever it starts from (a key of models), or the system that trained it (where it stays as it is)",
+    )
+    candidates: NameOrNone = option(
+        "", "joint: the retriever, as above, whose passages the first round learns from; empty: its own"
     )
     rounds: Count = option(1, "rounds of training, with a fresh index after each; 0: none, the LLM as it is")
     train: dict[str, Any] = option(dict, "what differs from the section train")
@@ -116,10 +126,9 @@ class Config(Closed):
                 raise ValueError(f"sources.{name}: private, and origin '{origin}'; allowed: local")
             if self.report.examples:
                 raise ValueError(f"report.examples: allowed: 0, since source '{name}' is private")
-        for name, model in self.models.items():
-            self._check_chain(name, model)
-        both = sorted(set(self.models) & set(self.endpoints))
-        if both:
+        check_chains(self.models)
+        check_lists(self.models, {k: [s.retriever, s.candidates] for k in self._joint() if (s := self.systems[k])})
+        if both := sorted(set(self.models) & set(self.endpoints)):
             raise ValueError(f"endpoints.{both[0]}: a model has this name already")
         for name in self.systems:
             self._check_system(name)
@@ -164,6 +173,7 @@ class Config(Closed):
                 raise ValueError(
                     f"judge.judges: no endpoint or model '{name}'{nearest(name, [*self.endpoints, *self.models])}"
                 )
+            check_weights(self.models, name, "judge.judges")
         for name in (n for pair in self.judge.pairs for n in pair):
             if name not in self.systems:
                 raise ValueError(f"judge.pairs: no system '{name}'{nearest(name, self.systems)}")
@@ -209,8 +219,7 @@ class Config(Closed):
 
     def practice_prompts(self, source: str = "") -> list[PromptOptions]:
         """Return the prompts of the practice documents that a source of origin demo holds, or that `prepare` makes; often none."""
-        made = any(part.cloze for part in self.prepared().documents)
-        written = self.sources[source].origin == "demo" if source else made
+        written = self.sources[source].origin == "demo" if source else any(d.cloze for d in self.prepared().documents)
         return [PromptOptions(**self.reading.model_dump(include=set(PromptOptions.model_fields)))] if written else []
 
     def sources_read(self) -> list[str]:
@@ -228,17 +237,9 @@ class Config(Closed):
         kept = [t.removeprefix("source:").split("/")[0] for t in named if t.startswith("source:")]
         return {name: self.sources[name] for name in [*self.sources_read(), *kept] if name in self.sources}
 
-    def _check_chain(self, name: str, model: ModelOptions) -> None:
-        """Refuse a model that continues one that is not there, or itself."""
-        seen = [name]
-        while model.pretrain and model.pretrain.init.startswith("model:"):
-            key = model.pretrain.init.removeprefix("model:")
-            if key not in self.models:
-                raise ValueError(f"models.{seen[-1]}.pretrain.init: no model '{key}'{nearest(key, self.models)}")
-            if key in seen:
-                raise ValueError(f"models.{name}.pretrain.init: '{key}' continues itself ({' -> '.join([*seen, key])})")
-            seen.append(key)
-            model = self.models[key]
+    def _joint(self) -> list[str]:
+        """Return the systems that train their retriever."""
+        return [k for k, s in self.systems.items() if s.train.get("target", self.train.target) != "frozen"]
 
     def _check_system(self, name: str) -> None:
         system, where = self.systems[name], f"systems.{name}"
@@ -246,6 +247,7 @@ class Config(Closed):
             raise ValueError(f"{where}: a model has this name already; both become folders under results/")
         if system.llm not in {**self.models, **self.endpoints}:
             raise ValueError(f"{where}: no model '{system.llm}'{nearest(system.llm, [*self.models, *self.endpoints])}")
+        check_weights(self.models, system.llm, f"{where}.llm")
         sections = (("train", self.train_options), ("reading", self.reading_options), ("answer", self.answer_options))
         for section, merged in sections:
             try:
@@ -256,13 +258,8 @@ class Config(Closed):
         if not self.prepare.corpora and (train.passages or train.joint):
             needed = "train: {passages: 0, target: frozen}, or a corpus"
             raise ValueError(f"{where}: it reads passages, and prepare.corpora is empty; allowed: {needed}")
-        joint = {k for k, s in self.systems.items() if s.train.get("target", self.train.target) != "frozen"}
-        allowed = {
-            *self.models,
-            *(set() if train.joint else joint),
-        }  # a frozen retriever may be one that a system trained
-        if (train.passages or train.joint) and system.retriever not in allowed:
-            raise ValueError(f"{where}: no model '{system.retriever}'{nearest(system.retriever, allowed)}")
+        if train.passages or train.joint or system.candidates:
+            self._check_retriever(name, train)
         if system.rounds and system.llm in self.endpoints:
             raise ValueError(f"{where}: an endpoint cannot be trained; say rounds: 0")
         if system.llm in self.endpoints and answer.method != "generate":
@@ -274,8 +271,8 @@ class Config(Closed):
                 f"{where}: it would learn to reason after {train.rationale_prompt!r} and be asked with {answer.rationale_prompt!r}; "
                 "give train.rationale_prompt and answer.rationale_prompt the same words"
             )
-        prompt = self.reading_options(name).question_prompt
-        if not system.rounds and answer.method == "generate" and "options" not in fields_of(prompt):
+        shown = fields_of(prompt := self.reading_options(name).question_prompt)
+        if not system.rounds and answer.method == "generate" and "options" not in shown:
             raise ValueError(
                 f"{where}: an untrained model that writes its answer must see the options; "
                 f"put {{options}} into reading.question_prompt (given: {prompt!r})"
@@ -288,6 +285,19 @@ class Config(Closed):
             raise ValueError(f"systems.{name}.answer: an endpoint's model is not here to be cut; leave shard_llm out")
         check_shared(self.train_options(name).shard_llm, precision, f"systems.{name}: train")
         check_shared(answer.shard_llm, precision, f"systems.{name}: answer")
+
+    def _check_retriever(self, name: str, train: TrainOptions) -> None:
+        """Refuse a retriever that is not there, or that cannot be trained and is to be."""
+        where, own = f"systems.{name}", self.systems[name].retriever
+        allowed = [*self.models, *([] if train.joint else self._joint())]  # a frozen one may be what a system trained
+        if own not in allowed:
+            raise ValueError(f"{where}: no model '{own}'{nearest(own, allowed)}")
+        if (found := self.systems[name].candidates) not in ("", *self.models, *self._joint()):
+            raise ValueError(f"{where}.candidates: no model '{found}'{nearest(found, [*self.models, *self._joint()])}")
+        if found:
+            check_begun(train, where)
+        if train.joint:
+            check_weights(self.models, own, f"{where}: train.target {train.target} trains the retriever")
 
     def train_options(self, system: str) -> TrainOptions:
         """Return the training options of a system: the common ones with its own on top."""
@@ -319,10 +329,8 @@ class Config(Closed):
 
     def models_of(self, system: str) -> list[str]:
         """Return the names of all models behind a system: what it starts from, and what those were continued from."""
-        found: list[str] = []
-        row = self.systems[system]
-        lender = self.systems.get(row.retriever)
-        queue = [row.llm, *([lender.llm, lender.retriever] if lender else [row.retriever])]
+        found, row = list[str](), self.systems[system]
+        queue = [row.llm, *self._lent(row.retriever), *self._lent(row.candidates)]
         while queue:
             name = queue.pop(0)
             model = self.models.get(name)
@@ -330,7 +338,18 @@ class Config(Closed):
                 found.append(name)
                 init = model.pretrain.init if model.pretrain else ""
                 queue += [init.removeprefix("model:")] if init.startswith("model:") else []
+                queue += [lent for part in model.lists for lent in self._lent(part)]
         return found
+
+    def _lent(self, retriever: str) -> list[str]:
+        """Return the models behind a retriever: itself, or those of the system that trained it."""
+        row = self.systems.get(retriever)
+        return [row.llm, *self._lent(row.retriever)] if row else [retriever]
+
+    def is_fixed(self, name: str) -> bool:
+        """Tell whether nothing in a model, or in a retriever made of others, depends on a seed."""
+        model = self.models.get(name)
+        return bool(model and (model.path or (model.kind and all(map(self.is_fixed, model.lists)))))
 
     def endpoint(self, name: str) -> dict[str, Any] | None:
         """Return an endpoint's settings, which hold no key; None if no endpoint has this name."""
@@ -340,8 +359,7 @@ class Config(Closed):
         """Return the seeds for which a system answers: the first alone where nothing in it depends on a seed."""
         row = self.systems[system]
         used = [row.llm, *([row.retriever] if self.train_options(system).passages else [])]
-        ready = {*self.endpoints, *(name for name, model in self.models.items() if model.path)}
-        fixed = not row.rounds and ready.issuperset(used)
+        fixed = not row.rounds and all(name in self.endpoints or self.is_fixed(name) for name in used)
         return self.seeds[:1] if fixed else list(self.seeds)
 
     def again(self, files: Sequence[str | Path], overrides: Sequence[str], checkout: str | Path) -> str:
@@ -370,19 +388,11 @@ class Config(Closed):
     def load(cls, data: dict[str, Any]) -> Config:
         """Check a mapping (of parsed YAML); raise ConfigError with one line per fault, naming the nearest valid key."""
         try:
-            return cls.model_validate(with_defaults(with_cards(_without_nulls(data))))
+            return cls.model_validate(with_defaults(with_cards(without_nulls(data))))
         except ValidationError as error:
             raise ConfigError("config: " + one_line(error, cls)) from None
         except ValueError as error:
             raise ConfigError(f"config: {error}") from None
-
-
-def _without_nulls(data: dict[str, Any]) -> dict[str, Any]:
-    """Leave out the entries that a file sets to null: so one over another takes rows, models or sources away."""
-    return {
-        k: {name: v for name, v in part.items() if v is not None} if k in NAMED and isinstance(part, dict) else part
-        for k, part in data.items()
-    }
 
 
 def words(name: str, value: str | list[str] | None) -> str:

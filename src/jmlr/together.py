@@ -20,7 +20,7 @@ from jmlr.models.kinds import kind_of, similarities
 from jmlr.models.usable import SIDES, fault_of, model_type_fault, tokenizer_fault
 from jmlr.options import PretrainOptions, RetrievalOptions
 from jmlr.runtime.errors import UserError, shown
-from jmlr.runtime.extras import how_to_install
+from jmlr.runtime.extras import how_to_install, needs
 from jmlr.runtime.preflight import located
 from jmlr.runtime.validation import nearest
 
@@ -76,13 +76,20 @@ def _roles(config: Config, pretrained: Mapping[str, PretrainOptions]) -> dict[st
         train = config.train_options(name)
         roles.setdefault(system.llm, set()).add("llm")
         if train.passages or train.joint:
-            roles.setdefault(system.retriever, set()).add("retriever")
+            for part in (k for name in (system.retriever, system.candidates) for k in retrievers_of(config, name) if k):
+                roles.setdefault(part, set()).add("retriever")
     for name in config.judge.judges:
         roles.setdefault(name, set()).add("llm")
     for options in pretrained.values():
         if options.init.startswith("model:"):
             roles[options.init.removeprefix("model:")].add(_role(options))
     return roles
+
+
+def retrievers_of(config: Config, name: str) -> list[str]:
+    """Return a retriever and all that it is made of."""
+    parts = config.models[name].lists if name in config.models else []
+    return [name, *(found for part in parts for found in retrievers_of(config, part))]
 
 
 def _role(options: PretrainOptions) -> str:
@@ -93,6 +100,19 @@ def _usable(key: str, path: str, role: str) -> None:
     """Refuse what on this machine cannot be a model, or not one for its role; one on the hub is asked for when the run begins."""
     if os.path.exists(path) and (fault := fault_of(Path(path), role)):
         raise UserError(f"config: {key} '{path}': {fault}")
+
+
+def check_lists(config: Config, rerankers: Mapping[str, str]) -> None:
+    """Refuse a retriever without weights whose package or cross-encoder is not here, or not whole.
+
+    Raises:
+        UserError: in one line that names the key.
+    """
+    for name, path in rerankers.items():
+        _usable(f"models.{name}.rerank.path", path, "cross-encoder")
+    for name in (k for k, model in config.models.items() if model.bm25):
+        if missing := [package for package in ("bm25s", "Stemmer") if not find_spec(package)]:
+            raise UserError(f"config: models.{name}: bm25 {needs(missing[0])}")
 
 
 def _pretrain(name: str, options: PretrainOptions) -> None:
@@ -265,11 +285,14 @@ def _rate(system: str, key: str, value: float, usual: str) -> str:
 def retriever_kinds(
     config: Config, ready: Mapping[str, str], pretrained: Mapping[str, PretrainOptions]
 ) -> dict[str, str]:
-    """Return the kind (`jmlr.models.kinds`) of each model's retriever, and of each system's; "" where it cannot be known yet."""
+    """Return the kind of each model's retriever, and of each system's: of `jmlr.models.kinds`, or by the key of one without weights;
+    "" where it cannot be known yet."""
 
     def kind(name: str) -> str:
         if name in config.systems:
             return kind(config.systems[name].retriever)
+        if config.models[name].kind:
+            return config.models[name].kind
         begun = pretrained[name].init if name in pretrained else ready.get(name, "")
         if name in pretrained and not begun:
             return "colbert" if pretrained[name].colbert_depth else "dense"

@@ -128,7 +128,7 @@ def test_a_retrieval_set_beside_answered_questions_is_searched_and_measured_but_
     retriever, retrieval = str(tiny / "retriever"), toy_retrieval()
     for part in ("passages", "questions"):
         encode(tmp_path / part, prepared, retriever, part, EncodeOptions(), retrieval)
-    index(tmp_path / "index", [tmp_path / "passages"], IndexOptions())
+    index(tmp_path / "index", IndexOptions(), [tmp_path / "passages"])
     search(tmp_path / "search", prepared, SearchOptions(candidates=5), tmp_path / "index", tmp_path / "questions")
     options = toy_training(steps=1, batch=2, passages=2, samples=3)
     train(tmp_path / "train", prepared, str(tiny / "llm"), 0, tmp_path / "scratch", options, toy_reading(), retrieval,

@@ -50,6 +50,11 @@ def run(mine: Path, **changes: Any) -> dict[str, Any]:
         ({"models": {"llm": {"path": "{short}"}}}, "reading.llm_tokens is 2,048, and '.*short' reads at most 1,024"),
         ({"models": {"llm": {"path": "{long}"}}, "answer": {"chat": True}}, "answer.chat: '.*long' has no chat template"),
         ({"models": {"retriever": {"path": "{far}"}}}, "models.retriever.path '.*': its similarity_fn_name is 'euclidean'"),
+        ({"models": {"x": {"rerank": {"of": "retriever", "path": "{bert}"}}}}, "models.x.rerank.path '.*bert': BertModel is no cross-encoder"),
+        ({"models": {"x": {"rerank": {"of": "retriever", "path": "{two}"}}}}, "models.x.rerank.path '.*two': it has 2 labels; allowed: one for"),
+        ({"models": {"x": {"rerank": {"of": "retriever", "path": "./none"}}}}, "models.x.rerank.path: there is no './none'"),
+        ({"models": {"retriever": {"path": "{adapter}"}, "x": {"fusion": {"of": ["retriever", "y"]}}, "y": {"bm25": {}}},
+          "systems": {"a": {"title": "A", "retriever": "x"}}}, "models.retriever.path '.*': an adapter, not a model"),
         ({"reading": {"llm_precision": "bfloat16"}, "train": {"train_modules": ["norm"], "train_precision": "float32"}}, "train_modules with"),
     ],
 )  # fmt: skip
@@ -57,6 +62,7 @@ def test_what_a_stage_would_refuse_is_refused_by_the_check(mine: Path, changes: 
     places = {
         "adapter": model(mine, "adapter", adapter_config__json={}),
         "bert": model(mine, "bert", config__json={"architectures": ["BertModel"], "max_position_embeddings": 512}),
+        "two": model(mine, "two", config__json={"architectures": ["BertForSequenceClassification"]}),
         "short": model(mine, "short", config__json={"n_positions": 1024}),
         "long": model(mine, "long", config__json={"max_position_embeddings": 4096}),
         "far": model(
@@ -70,6 +76,20 @@ def test_what_a_stage_would_refuse_is_refused_by_the_check(mine: Path, changes: 
     with pytest.raises(UserError, match=said) as caught:
         command(check=[mine / "run.yaml"])
     assert "\n" not in str(caught.value)
+
+
+def test_a_retriever_by_words_without_its_package_is_refused_with_how_to_install_it(
+    mine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jmlr.together.find_spec", lambda name: None if name == "Stemmer" else True)
+    with pytest.raises(UserError, match=r"models.x: bm25 needs the package Stemmer, .*pip install -e '\.\[bm25\]'"):
+        checked(run(mine, models={"x": {"bm25": {}}}))
+
+
+def test_a_cross_encoder_is_a_model_of_the_run_that_is_asked_for_on_the_hub(mine: Path) -> None:
+    found = checked(run(mine, models={"x": {"rerank": {"of": "retriever", "path": "org/reader"}}}))
+    assert found.models["models.x.rerank.path"] == found.rerankers["x"] == "org/reader"
+    assert found.kinds == {"llm": "", "retriever": "", "x": "rerank", "closed_book": "", "rag": "", "jmlr": ""}
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from model_files import write_model
 ROOT = Path(__file__).resolve().parents[2]
 FILES = {p.stem: yaml.safe_load(p.read_text()) for p in sorted((ROOT / "config/runs").glob("*.yaml"))}
 ADDED = {
+    "openstax-retrievers": ["openstax"],
     "paper-others": ["paper-7b", "paper-13b"],
     "paper-released": ["paper-13b"],
 }  # given after a run, and none of their own

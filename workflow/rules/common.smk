@@ -34,9 +34,10 @@ except (ConfigError, UserError) as error:
 
 for line in checked_run.warnings:
     say(f"warning: {line}")
-cfg, SOURCES, REVIEW = checked_run.config, checked_run.sources, checked_run.review
-READY, PRETRAINED, KINDS = checked_run.ready, checked_run.pretrained, checked_run.kinds
+cfg, SOURCES, REVIEW, KINDS = checked_run.config, checked_run.sources, checked_run.review, checked_run.kinds
+READY, RERANKERS, PRETRAINED = checked_run.ready, checked_run.rerankers, checked_run.pretrained
 RUN = f"results/{cfg.run}"
+FETCHED = [f"{RUN}/fetch/{source}" for source in cfg.sources_read()]  # what `prepare` reads
 SHARDS = [f"-{i}-of-{cfg.shards}" for i in range(cfg.shards)]
 PARTS = [f"passages{shard}" for shard in SHARDS]
 
@@ -50,12 +51,8 @@ wildcard_constraints:
     seed=r"\d+",
     round=r"\d+",
     part=r"questions|passages-\d+-of-\d+",
+    depth=r"(-top\d+)?",
     shard=r"(-\d+-of-\d+)?",
-
-
-def sources_used():
-    """Return the fetched folders that `prepare` reads."""
-    return [f"{RUN}/fetch/{source}" for source in cfg.sources_read()]
 
 
 def tokenizer_source(model):
@@ -86,24 +83,61 @@ def trained(system, seed, round):
     return f"{RUN}/{system}/seed{seed}/r{round}/train"
 
 
-def base(system, seed):
-    """Return the results of the retriever that a system starts from: a model's, or those of the system that trained it."""
-    name = cfg.systems[system].retriever
+def results_of(name, seed):
+    """Return the results of a retriever: a model's, or those of the system that trained it after its last round."""
     rounds = cfg.systems[name].rounds if name in cfg.systems else 0
-    return f"{RUN}/{name if name in READY else f'{name}/seed{seed}'}/r{rounds}"
+    return f"{RUN}/{name if cfg.is_fixed(name) else f'{name}/seed{seed}'}/r{rounds}"
+
+
+def named(origin):
+    """Return the model or system that an origin of results names, and its seed, if it has one."""
+    return Path(origin).parts[0], origin.rpartition("seed")[2]
+
+
+def list_of(name, seed, most=0):
+    """Return the search by which a retriever finds so many passages of every question, or C, if these are more."""
+    stage = "rerank" if KINDS[name] == "rerank" else "search"
+    return f"{results_of(name, seed)}/{stage}" + (f"-top{most}" if most > cfg.search.candidates else "")
+
+
+def reads(search):
+    """Return what a search reads, by its option: an index and queries, an index of words, the parts of shards, others' lists."""
+    own, name = os.path.split(search)
+    model, seed = named(str(Path(own).relative_to(RUN).parent))
+    deeper, shard = re.fullmatch(r"[a-z]+(-top\d+)?(-\d+-of-\d+)?", name).groups("")
+    if KINDS[model] in ("fusion", "rerank"):
+        most = max(cfg.models[model].depth, passages_at(deeper))
+        lists = [list_of(part, seed, most) for part in cfg.models[model].lists]
+        return {"fused": lists} if KINDS[model] == "fusion" else {"search": lists}
+    if KINDS[model] == "bm25":
+        return {"index": f"{own}/index"}
+    if cfg.shards > 1 and not shard:
+        return {"parts": [f"{search}{shard}" for shard in SHARDS]}
+    return {"index": index_of(own), "queries": f"{own}/encode/questions"}
+
+
+def passages_at(deeper):
+    """Return how many passages of a question a search finds, by what its folder's name ends with where they are more than C."""
+    return int(deeper.removeprefix("-top") or cfg.search.candidates)
+
+
+def encoded(index):
+    """Return the encoded passages that an index is made of; none for an index of words."""
+    own = os.path.dirname(index)
+    return [] if KINDS[Path(own).relative_to(RUN).parts[0]] == "bm25" else [f"{own}/encode/{part}" for part in PARTS]
 
 
 def search_of(system, seed, round):
     """Return the search that serves a system after `round` rounds: its own, or that of the retriever it starts from."""
     own = round and cfg.train_options(system).joint
-    return f"{RUN}/{system}/seed{seed}/r{round}/search" if own else f"{base(system, seed)}/search"
+    return f"{RUN}/{system}/seed{seed}/r{round}/search" if own else list_of(cfg.systems[system].retriever, seed)
 
 
 def index_of(own):
     """Return the index for the results `own` of a round: where only the query encoder moves, the base retriever's."""
-    system, seed = Path(own).relative_to(RUN).parts[:2]
+    system, seed = named(str(Path(own).relative_to(RUN).parent))
     kept = system in cfg.systems and cfg.train_options(system).keeps_passages
-    return f"{base(system, seed.removeprefix('seed')) if kept else own}/index"
+    return f"{results_of(cfg.systems[system].retriever, seed) if kept else own}/index"
 
 
 def searches(system, seed):
@@ -111,6 +145,11 @@ def searches(system, seed):
     options = cfg.train_options(system)
     last = cfg.systems[system].rounds if options.joint else 0
     return [search_of(system, seed, n) for n in range(last + 1)] if options.joint or options.passages else []
+
+
+def begun_with(system, seed):
+    """Return the search whose passages a system's first round learns from, where that is not its own retriever's."""
+    return [list_of(name, seed) for name in [cfg.systems[system].candidates] if name]
 
 
 def trainings(system, seed):
@@ -124,14 +163,9 @@ def answering(system):
     return 0 if options.joint and options.keep_best and options.passages else -1
 
 
-def gathers(shard):
-    """Tell whether a search puts the results of shards together: the one without a number, where there are several."""
-    return cfg.shards > 1 and not shard
-
-
 def retriever(origin, round):
     """Return the retriever of an origin after `round` rounds: (input of a rule, folder or hub name)."""
-    name, seed = Path(origin).parts[0], origin.rpartition("seed")[2]
+    name, seed = named(origin)
     if name in cfg.models:
         return model_input(name, seed), model(name, seed)
     return trained(name, seed, round), f"{trained(name, seed, round)}/retriever"
@@ -150,10 +184,19 @@ def every(stage):
 
 def other_costs():
     """Return the run's folders that stand behind the report without being read by it."""
-    bases = [m for system in cfg.systems for m in cfg.models_of(system) if m in PRETRAINED]
-    found = [*sources_used(), *(f"{RUN}/{m}/seed{n}/pretrain" for m in dict.fromkeys(bases) for n in cfg.seeds)]
-    for search in dict.fromkeys(s for system in cfg.systems for n in cfg.seeds for s in searches(system, n)):
-        own, index = os.path.dirname(search), index_of(os.path.dirname(search))
-        found += [f"{own}/encode/questions", *(f"{os.path.dirname(index)}/encode/{p}" for p in PARTS), index]
-        found += [*(f"{search}{shard}" for shard in SHARDS if gathers("")), search]
-    return list(dict.fromkeys(found))
+    made = dict.fromkeys(m for system in cfg.systems for m in cfg.models_of(system) if m in PRETRAINED)
+    lists = [s for system in cfg.systems for n in cfg.seeds for s in [*searches(system, n), *begun_with(system, n)]]
+    found = [folder for search in dict.fromkeys(lists) for folder in behind(search)]
+    return list(dict.fromkeys([*FETCHED, *(model(m, n) for m in made for n in cfg.seeds), *found]))
+
+
+def behind(folder):
+    """Return what a search, an index or an encoding was made from, and itself."""
+    name = os.path.basename(folder)
+    parts = (
+        reads(folder).values()
+        if name.startswith(("search", "rerank"))
+        else [encoded(folder)] if name == "index" else []
+    )
+    own = [path for part in parts for path in ([part] if isinstance(part, str) else part)]
+    return [*(path for part in own for path in behind(part)), folder]

@@ -15,7 +15,7 @@ rule encode:
         mem_mb=lambda wildcards, attempt: megabytes("encode", 1500, attempt),
         runtime=lambda wildcards, attempt: minutes("encode", 240, attempt),
     params:
-        code=lambda w: stage_digest("encode", retriever=KINDS[Path(w.origin).parts[0]]),
+        code=lambda w: stage_digest("encode", retriever=KINDS[named(w.origin)[0]]),
         retriever=lambda w: words("--retriever", retriever(w.origin, w.round)[1]),
         part=lambda w: w.part.split("-")[0],
         shard=lambda w: re.sub(r"passages-(\d+)-of-", r"\1/", w.part) if "-" in w.part else "0/1",

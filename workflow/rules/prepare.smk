@@ -1,6 +1,6 @@
 rule prepare:
     input:
-        fetched=sources_used(),
+        fetched=FETCHED,
     output:
         directory("results/{run}/prepare"),
     log:

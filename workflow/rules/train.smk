@@ -5,7 +5,8 @@ rule train:
         retriever=lambda w: (
             model_input(cfg.systems[w.system].retriever, w.seed) if cfg.train_options(w.system).joint else []
         ),
-        candidates=lambda w: searches(w.system, w.seed)[: int(w.round)][-1:],
+        candidates=lambda w: (w.round == "1" and begun_with(w.system, w.seed))
+        or searches(w.system, w.seed)[: int(w.round)][-1:],
         index=lambda w: (
             index_of(os.path.dirname(searches(w.system, w.seed)[int(w.round) - 1]))
             if cfg.train_options(w.system).live_candidates
@@ -13,7 +14,7 @@ rule train:
         ),
         previous=lambda w: trained(w.system, w.seed, int(w.round) - 1) if int(w.round) > 1 else [],
         vectors=lambda w: (
-            [f"{base(w.system, w.seed)}/encode/{part}" for part in PARTS]
+            [f"{results_of(cfg.systems[w.system].retriever, w.seed)}/encode/{part}" for part in PARTS]
             if cfg.train_options(w.system).keeps_passages
             else []
         ),

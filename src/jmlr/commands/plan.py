@@ -17,6 +17,7 @@ from jmlr.checks import answers, trainings
 from jmlr.commands.config import read_config
 from jmlr.commands.hours import answering, asked_of_servers, judging, pretrained, pretraining, training
 from jmlr.commands.profile import fragment
+from jmlr.commands.searches import encodings, searches, searches_of, without_rates
 from jmlr.commands.sizes import Line, Sizes, indexed_bytes, shape, shapes_here
 from jmlr.config import Config
 from jmlr.models.memory import FREE
@@ -79,11 +80,8 @@ def plan(
     if profile:
         print("\n".join(fragment(run, sizes, known, rates_of(known, device), lines, threads, card_gb, llm)))
     else:
-        print(
-            "\n".join(
-                [*_table(lines), *asked_of_servers(run, sizes), *(_memory(needs, sizes) if gpus_per_node else [])]
-            )
-        )
+        told = [*_table(lines), *without_rates(run), *asked_of_servers(run, sizes)]
+        print("\n".join([*told, *(_memory(needs, sizes) if gpus_per_node else [])]))
         for name, rate in {**known["devices"][device], **known["everywhere"]}.items():
             print(f"{name}: {float(rate['value']):.3g} {rate['unit']}; {rate['source']}")
     if card_gb:
@@ -192,33 +190,23 @@ def total(lines: list[Line]) -> Line:
     return Line("all", jobs, *(sum(getattr(x, k) for x in lines) for k in ("hours", "gpu_hours", "bytes")))
 
 
-def encodings(run: Config) -> dict[str, tuple[int, int]]:
-    """Return of each model that retrievers begin from, how often questions are encoded and searched, and passages encoded and indexed."""
-    seeds, options = len(run.seeds), {name: run.train_options(name) for name in run.systems}
-    reading = {name: run.systems[name].retriever for name, o in options.items() if o.joint or o.passages}
-    found = {}
-    for model in reading.values():
-        if model in run.models:  # a system's retriever is counted as its own
-            found[model] = (seeds, seeds) if run.models[model].pretrain else (1, 1)
-    for name, model in reading.items():
-        if options[name].joint:
-            own, (searched, indexed) = run.systems[name].rounds * seeds, found[model]
-            found[model] = searched + own, indexed + (0 if options[name].keeps_passages else own)
-    return found
-
-
 def jobs(run: Config) -> dict[str, int]:
     """Return how many jobs of each stage the workflow submits for a run."""
     seeds, shards = len(run.seeds), run.shards
     found, indexed = (sum(column) for column in zip((0, 0), *encodings(run).values(), strict=True))
+    kinds = {name: model.kind for name, model in run.models.items()}
+    lists = [(kinds.get(name, ""), name, often) for (name, _), often in searches(run).items()]
+    by_vectors = sum(often for kind, _, often in lists if not kind)
     each = sum(len(run.seeds_of(name)) for name in run.systems)
     return {
         "fetch": len(run.sources_fetched()),
         "prepare": 1,
         "pretrain": sum(pretrained(run).values()),
         "encode": found + indexed * shards,
-        "index": indexed,
-        "search": found * (shards + 1 if shards > 1 else 1),
+        "index": indexed + len({name for kind, name, _ in lists if kind == "bm25"}),
+        "search": by_vectors * (shards + 1 if shards > 1 else 1)
+        + sum(often for kind, _, often in lists if kind in ("bm25", "fusion")),
+        "rerank": sum(often for kind, _, often in lists if kind == "rerank"),
         "train": sum(s.rounds for s in run.systems.values()) * seeds,
         "answer": each,
         "evaluate": each,
@@ -238,6 +226,8 @@ def costs(run: Config, sizes: Sizes, known: dict[str, Any], device: str, llm: st
     lines = {stage: Line(stage, number) for stage, number in count.items()}
     gpu = bool(sizes.gpus_per_node)
     lines |= {x.stage: x for x in _retrieval(run, sizes, known, rate, count)}
+    hours, rows = reranking(run, sizes, known, rate)
+    lines["rerank"] = Line("rerank", count["rerank"], hours, hours * gpu, rows)
     made = [(pretraining(run, name, sizes, known, rate, llm), times) for name, times in pretrained(run).items()]
     made_at = sum(x.hours * n for x, n in made), sum(x.hours * n * x.ranks for x, n in made) * gpu
     lines["pretrain"] = Line("pretrain", count["pretrain"], *made_at, sum(x.bytes * n for x, n in made))
@@ -270,14 +260,32 @@ def _retrieval(
         size = indexed_bytes(run, base) * depth * held
         index += 2 * size / rate["disk_bytes_per_s"] * indexed
         indexes += size * indexed
-        search += _search_s(run, s, (many, few, depth), bool(base.colbert_depth), rate) * found
-        rows += 2 * s.questions * run.search.candidates * 32.0 * found
+        each = _search_s(run, s, (many, few, depth), bool(base.colbert_depth), rate)
+        search += each * sum(often for _, often in searches_of(run, name))
+        rows += 2 * s.questions * 32.0 * sum(most * often for most, often in searches_of(run, name))
     gpu = encode / 3600 * bool(s.gpus_per_node)
     return [
         Line("encode", count["encode"], encode / 3600 / run.shards, gpu, vectors),
         Line("index", count["index"], index / 3600, 0.0, indexes),
         Line("search", count["search"], search / 3600 / run.shards, 0.0, rows),
     ]
+
+
+def reranking(run: Config, sizes: Sizes, known: dict[str, Any], rate: dict[str, float]) -> tuple[float, float]:
+    """Return the hours in which cross-encoders read their pairs, and the bytes of what they find."""
+    seconds = rows = 0.0
+    for (name, most), often in searches(run).items():
+        model = run.models.get(name)
+        if model and model.rerank:
+            base, depth = shape(run, name, known), max(most, model.depth)
+            query, passage = base.lengths(
+                run.retrieval.retriever_query_tokens, run.retrieval.retriever_passage_tokens, sizes.fill
+            )
+            seconds += often * (
+                sizes.questions * depth * base.forward(query + passage) / rate["encode_flops"] + rate["start_s"]
+            )
+            rows += 2 * sizes.questions * most * 32.0 * often
+    return seconds / 3600, rows
 
 
 def _search_s(

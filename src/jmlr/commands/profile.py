@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jmlr.commands.hours import answering, documents, pretrained, pretraining, training, verdicts
+from jmlr.commands.searches import encodings
 from jmlr.commands.sizes import Line, Sizes, indexed_bytes, shape
 from jmlr.config import Config
 from jmlr.models.memory import BYTES
@@ -87,7 +88,7 @@ def _vectors(
 ) -> Iterator[Ask]:
     """Yield what encodes, indexes and searches: a shard's vectors."""
     most = tokens = weights = indexed = 0.0
-    for name in {row.retriever for row in run.systems.values()} & set(run.models):
+    for name in encodings(run):
         base = shape(run, name, known)
         _, passage = base.lengths(0, run.retrieval.retriever_passage_tokens, sizes.fill)
         many, depth = base.vectors(passage)
@@ -95,7 +96,7 @@ def _vectors(
         most, tokens = max(most, 4.0 * share * many * depth), max(tokens, 4.0 * share * passage)
         indexed = max(indexed, indexed_bytes(run, base) * share * many * depth)
         weights = max(weights, 4.0 * base.weights)
-    encode, index, search = (counted[k] for k in ("encode", "index", "search"))
+    encode, index, search, rerank = (counted.get(k, Line(k, 0)) for k in ("encode", "index", "search", "rerank"))
     times = max(1, index.jobs)
     hours = encode.hours / times
     held = (WITH_GPU if gpu else PROCESS) + weights + tokens + 2 * most
@@ -103,12 +104,15 @@ def _vectors(
     hours = index.hours / times
     whole = 2 * index.bytes / times / 1e12
     yield Ask("index", PROCESS, hours, f"in pieces: {whole:.2f} TB read and written: {hours:.1f} h")
-    hours = (
-        search.hours * run.shards / (search.jobs - search.jobs // (run.shards + 1) if run.shards > 1 else search.jobs)
-    )
+    scans = search.jobs - search.jobs // (run.shards + 1) if run.shards > 1 else search.jobs
+    hours = search.hours * run.shards / max(1, scans)
     hours *= 2 / threads
     said = f"a shard's vectors with their codes, {indexed / 1e9:.1f} GB, mapped; {hours:.1f} h of {threads} threads"
     yield Ask("search", PROCESS + indexed, hours, said)
+    readers = [4.0 * shape(run, name, known).weights for name, model in run.models.items() if model.rerank]
+    held, hours = max(readers, default=0.0), rerank.hours / max(1, rerank.jobs)
+    said = f"{held / 1e9:.1f} GB of weights; {hours:.1f} h"
+    yield Ask("rerank", (WITH_GPU if gpu else PROCESS) + held, hours, said, gpu)
 
 
 def _models(

@@ -48,7 +48,8 @@ def path_of(run: Config, name: str) -> str:
     model = run.models[name]
     while model.pretrain and model.pretrain.init.startswith("model:"):
         model = run.models[model.pretrain.init.removeprefix("model:")]
-    return os.path.expanduser(os.path.expandvars(model.pretrain.init if model.pretrain else model.path)).rstrip("/")
+    path = model.pretrain.init if model.pretrain else model.rerank.path if model.rerank else model.path
+    return os.path.expanduser(os.path.expandvars(path)).rstrip("/")
 
 
 def shape(run: Config, name: str, known: dict[str, Any], llm: str = "") -> Shape:

@@ -35,6 +35,11 @@ def query_text(question: str, options: Sequence[str], with_options: bool) -> str
     return f"{question}\n{option_lines(options)}" if with_options and options else question
 
 
+def query_words(question: str, options: Sequence[str], with_options: bool) -> str:
+    """Return the same for a retriever of words, to which the options' letters would be words too."""
+    return "\n".join([question, *options]) if with_options else question
+
+
 @dataclass
 class Prompter:
     """Turns texts into token ids for one tokenizer; counts what it had to cut in `cut`.

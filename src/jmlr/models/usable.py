@@ -57,7 +57,7 @@ def fault_of(path: Path, role: str) -> str:
 
     Args:
         path: on this machine; whatever is there.
-        role: 'llm', 'retriever', or '' where nothing says what it is for.
+        role: 'llm', 'retriever', 'cross-encoder', or '' where nothing says what it is for.
     """
     if path.is_file():
         return _file_fault(path, role)
@@ -72,6 +72,8 @@ def fault_of(path: Path, role: str) -> str:
         return "no model; a model's folder has a config.json"
     if role == "llm":
         return _llm_fault(path)
+    if role == "cross-encoder":
+        return _cross_encoder_fault(path)
     return _retriever_fault(path) if role == "retriever" else ""
 
 
@@ -80,6 +82,8 @@ def _file_fault(path: Path, role: str) -> str:
         if path.suffix.lower() == ".gguf":
             return f"its name ends with {path.suffix}; rename it to '{path.stem}.gguf'"
         return "a file; allowed: the folder of a model, or a .gguf file"
+    if role == "cross-encoder":
+        return "a GGUF file is a language model; allowed: the folder of a cross-encoder"
     if role == "retriever":
         return "a GGUF file is a language model; allowed: the folder of a retriever"
     about = GgufFile(path)
@@ -102,6 +106,18 @@ def _llm_fault(path: Path) -> str:
         what = f"its tokenizer has token numbers up to {about.token_numbers - 1}, its embedding {about.rows} rows"
         return f"{what}; give the tokenizer it was trained with"
     return ""
+
+
+def _cross_encoder_fault(path: Path) -> str:
+    about = ModelFolder(path)
+    if fault := _model_fault(about):
+        return fault
+    allowed = "allowed: one for sequence classification with one label, the score of a pair"
+    named = about.architectures
+    if named and not any(name.endswith("ForSequenceClassification") for name in named):
+        return f"{shown(named[0])[1:-1]} is no cross-encoder; {allowed}"
+    labels = len(about.config.get("id2label") or "01")  # not named where they are transformers' two
+    return f"it has {labels} labels; {allowed}" if labels != 1 else ""
 
 
 def _retriever_fault(path: Path) -> str:

@@ -30,4 +30,5 @@ from jmlr.options.models import (
     SearchOptions,
 )
 from jmlr.options.prompts import DEFAULT_PROMPTS, PromptOptions
+from jmlr.options.retrievers import Bm25Options, FusionOptions, PairOptions, RerankOptions
 from jmlr.options.train import TrainOptions

@@ -8,7 +8,10 @@ from pydantic import Field, model_validator
 
 from jmlr.options.base import Closed, Count, Positive, Rate, option
 from jmlr.options.prompts import PromptOptions, fields_of
+from jmlr.options.retrievers import Bm25Options, FusionOptions, RerankOptions
 from jmlr.runtime.precision import Precision
+
+WITHOUT_WEIGHTS = ("bm25", "fusion", "rerank")  # kinds of retrievers that cannot be trained, each by its key
 
 
 class PretrainOptions(Closed):
@@ -100,17 +103,37 @@ class PretrainOptions(Closed):
 
 
 class ModelOptions(Closed):
-    """A model to start from: ready-made, or made by `pretrain`."""
+    """A model to start from: ready-made, or made by `pretrain`; or a retriever that has no weights of its own."""
 
     path: str = option("", "local folder or hub name of a ready-made model")
     pretrain: PretrainOptions | None = option(None, "how `pretrain` makes it")
+    bm25: Bm25Options | None = option(None, "a retriever of words, without a model: {} for BM25 by its defaults")
+    fusion: FusionOptions | None = option(None, "a retriever made of others, whose lists it fuses")
+    rerank: RerankOptions | None = option(None, "a retriever made of another, whose list a cross-encoder orders anew")
 
     @model_validator(mode="after")
     def _one_origin(self) -> ModelOptions:
-        if bool(self.path) == (self.pretrain is not None):
+        if bool(self.path) + (self.pretrain is not None) + bool(self.kind) != 1:
             over = ", and a file over another takes its 'path' away by path: \"\", its 'pretrain' by pretrain: null"
-            raise ValueError(f"give either 'path' or 'pretrain'{over if self.path else ''}")
+            other = f"; a retriever may have one of {', '.join(WITHOUT_WEIGHTS)} instead"
+            raise ValueError(f"give either 'path' or 'pretrain'{other}{over if self.path else ''}")
         return self
+
+    @property
+    def kind(self) -> str:
+        """The kind of a retriever without weights; "" for a model."""
+        return " and ".join(k for k in WITHOUT_WEIGHTS if getattr(self, k) is not None)
+
+    @property
+    def lists(self) -> list[str]:
+        """The retrievers whose lists it is made of."""
+        return self.fusion.of if self.fusion else [self.rerank.of] if self.rerank else []
+
+    @property
+    def depth(self) -> int:
+        """How many passages of each of these lists it takes, whatever it is asked for; 0: it has none."""
+        made = self.fusion or self.rerank
+        return made.depth if made else 0
 
 
 class RetrievalOptions(Closed):

@@ -37,6 +37,7 @@ RETRIEVER = {
     "vocab_size": 2000, "steps": 200, "batch": 16, "max_tokens": 256, "learning_rate": 2e-3, "warmup_steps": 20,
     "pretrain_precision": "float32",
 }  # fmt: skip
+NAMED = ("sources", "models", "endpoints", "systems")  # sections whose keys are the user's names
 CLOSED_BOOK = {"title": "Closed book", "train": {"passages": 0}}
 NAMED = {
     "corpora": "documents",
@@ -99,3 +100,11 @@ NAMES = ("sources", "models", "endpoints", "systems", "shares")  # mappings whos
 
 def _demo(source: Any) -> bool:
     return isinstance(source, dict) and source.get("origin") == "demo"
+
+
+def without_nulls(data: dict[str, Any]) -> dict[str, Any]:
+    """Leave out the entries that a file sets to null: so one over another takes rows, models or sources away."""
+    return {
+        k: {name: v for name, v in part.items() if v is not None} if k in NAMED and isinstance(part, dict) else part
+        for k, part in data.items()
+    }

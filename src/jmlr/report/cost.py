@@ -8,9 +8,10 @@ published Llama); `continued`, pre-training that goes on from a model (the conve
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
+from typing import Any
 
 from jmlr.report.load import Job, Run, System, locate
 from jmlr.runtime.stages import STAGES
@@ -169,17 +170,27 @@ def _continues(job: Job) -> bool:
 
 
 def _chain(run: Run, model: str) -> list[str]:
-    """Return a model and those of the run that its pre-training went on from ('model:NAME', or a model's folder)."""
-    names = [model]
-    while True:
-        inits = {_init(j) for j in run.jobs if j.origin == names[-1]} - {""}
-        before = {i.removeprefix("model:") if i.startswith("model:") else locate(Path(i)).system for i in inits} - {
-            None
-        }
-        before -= set(names)
-        if not before:
-            return names
-        names.append(str(before.pop()))
+    """Return a model and those of the run that it was made from: what its pre-training went on from ('model:NAME', or a model's
+    folder), and whose lists a retriever takes."""
+    names: list[str] = []
+    queue = [model]
+    while queue:
+        name = queue.pop(0)
+        if name in names:
+            continue
+        names.append(name)
+        own = [j for j in run.jobs if j.origin == name]
+        inits = {_init(j) for j in own} - {""}
+        lists = [path for j in own for path in _lists(j.manifest.get("notes") or {})]
+        queue += sorted(i.removeprefix("model:") for i in inits if i.startswith("model:"))
+        made = {locate(Path(path)).system for path in [*lists, *(i for i in inits if not i.startswith("model:"))]}
+        queue += sorted(system for system in made if system)
+    return names
+
+
+def _lists(notes: Mapping[str, Any]) -> list[str]:
+    """Return the searches that a search was made of."""
+    return [*notes.get("fused", []), *([notes["search"]] if notes.get("retriever") == "rerank" else [])]
 
 
 def training_seconds(run: Run, system: str) -> float | None:

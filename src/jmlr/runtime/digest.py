@@ -64,6 +64,7 @@ RECORDS = {
     ),
 }
 # What only one value of an option reaches: definition -> (option, which values). An option that is not known reaches all.
+WITHOUT_VECTORS = ("bm25", "fusion")  # kinds of retrievers
 Test = Callable[[Any], bool]
 VARIANTS: dict[str, tuple[str, Test]] = {
     "jmlr.training.step:ranking_loss": ("target", lambda v: v != "frozen"),
@@ -76,6 +77,12 @@ VARIANTS: dict[str, tuple[str, Test]] = {
     "jmlr.models.induction:prepare_induction": ("induction_heads", bool),
     "jmlr.inference.answering:by_likelihood": ("method", lambda v: v == "likelihood"),
     "jmlr.inference.answering:by_generation": ("method", lambda v: v == "generate"),
+    "jmlr.stages.index:_of_vectors": ("retriever", lambda v: v != "bm25"),
+    "jmlr.stages.index:_of_words": ("retriever", lambda v: v == "bm25"),
+    "jmlr.stages.search:_scan": ("retriever", lambda v: v not in WITHOUT_VECTORS),
+    "jmlr.stages.search:_gather": ("retriever", lambda v: v not in WITHOUT_VECTORS),
+    "jmlr.stages.search:_by_words": ("retriever", lambda v: v == "bm25"),
+    "jmlr.stages.search:_fused": ("retriever", lambda v: v == "fusion"),
     "jmlr.stages.answer:_from_endpoint": ("endpoint", bool),
     "jmlr.stages.answer:_from_model": ("endpoint", lambda v: not v),
     **dict.fromkeys(
@@ -87,7 +94,7 @@ VARIANTS: dict[str, tuple[str, Test]] = {
             "jmlr.stages.search:_gather_recall",
             "jmlr.stages.search:_write_exhaustive",
         ),
-        ("retriever", lambda v: v != "dense"),
+        ("retriever", lambda v: v not in ("dense", *WITHOUT_VECTORS)),
     ),
 }
 # Folders of variants: what is imported by name counts where the option names its file, without its slow twin and its card.

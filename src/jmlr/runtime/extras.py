@@ -19,6 +19,7 @@ DISTRIBUTION = "jmlr-replication"  # on PyPI the name `jmlr` is another's
 MODULES = {
     "data": ("datasets", "jinja2", "lxml", "pyarrow", "pydantic", "regex", "tokenizers", "xxhash", "yaml"),
     "train": ("filelock", "httpx2", "peft", "safetensors", "threadpoolctl", "torch", "transformers"),
+    "bm25": ("bm25s", "Stemmer"),
     "report": ("matplotlib",),
     "serve": ("starlette", "uvicorn"),
     "workflow": ("snakemake",),

@@ -35,7 +35,19 @@ from jmlr.runtime.extras import DISTRIBUTION
 from jmlr.runtime.files import MANIFEST, SAMPLED, files_below, fresh_directory, sampled_sha256, sha256
 from jmlr.runtime.progress import say
 
-PACKAGES = (DISTRIBUTION, "numpy", "torch", "transformers", "peft", "tokenizers", "datasets", "pyarrow", "snakemake")
+PACKAGES = (
+    DISTRIBUTION,
+    "numpy",
+    "torch",
+    "transformers",
+    "peft",
+    "tokenizers",
+    "datasets",
+    "pyarrow",
+    "bm25s",
+    "PyStemmer",
+    "snakemake",
+)
 NAME = MANIFEST
 BESIDE = "tensorboard"  # figures for people, which a finished training leaves in its output: no manifest lists them
 

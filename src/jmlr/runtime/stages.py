@@ -9,6 +9,7 @@ STAGES = {
     "encode": "texts -> vectors, by the retriever",
     "index": "vectors -> an index for exact search",
     "search": "the best passages of every question",
+    "rerank": "the passages of a search in the order of a cross-encoder (where the configuration names one)",
     "train": "fine-tune the LLM, jointly with its retriever or without",
     "answer": "one answer per question, with option scores and the passages used",
     "evaluate": "answers and candidates -> metrics with confidence intervals",

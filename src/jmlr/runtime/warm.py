@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 VARIABLE = "JMLR_WARM"
-WITH_MODELS = ("pretrain", "encode", "train", "answer")  # the stages with models
+WITH_MODELS = ("pretrain", "encode", "rerank", "train", "answer")  # the stages with models
 THREADS = ("OMP_NUM_THREADS", "GOTO_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "NUMEXPR_NUM_THREADS")  # fmt: skip
 # What Snakemake and shells set or take away for each job, and no library reads when it is imported; all else must agree.
 FREE = {*THREADS, VARIABLE, "_", "PWD", "OLDPWD", "SHLVL", "PS1", "PS2", "TMP", "TMPDIR", "TEMP", "TEMPDIR"}

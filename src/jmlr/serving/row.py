@@ -74,7 +74,7 @@ def row_of(run: Path, system: str, seed: int) -> Row:
     manifest = read_manifest(trained)
     options = manifest["options"]
     reading = ReadingOptions(**{k: options[k] for k in ReadingOptions.model_fields if k in options})
-    first = read_manifest(folder / "r1/train")["notes"]["candidates"]
+    first = _before(folder) or read_manifest(folder / "r1/train")["notes"]["candidates"]
     rounds = [first] if first else []
     if (trained / "retriever").is_dir() and answering_round(run, system, seed) != 0:
         last = int(trained.parent.name[1:])
@@ -85,11 +85,25 @@ def row_of(run: Path, system: str, seed: int) -> Row:
     return Row(run, system, seed, llm, None, trained / "adapter", reading, answer, options["passages"], rounds)
 
 
+def _before(folder: Path) -> str:
+    """Return the search of a row's retriever before training, by its evaluation; "" where there is none yet."""
+    evaluated = folder / "evaluate"
+    told = read_manifest(evaluated)["inputs"].get("searches", {}) if (evaluated / NAME).is_file() else {}
+    return next((str(Path(name).parent) for name in told), "")
+
+
 def search_of(run: Path, name: str) -> Path:
     """Return a search that a manifest names; raise UserError if it is not there, or something that a question needs beside it."""
     search = part(run, name)
-    part(run, read_manifest(search)["notes"]["index"])
-    model_of(run, read_manifest(made(run, search.parent / "encode/questions"))["notes"]["retriever"])
+    notes = read_manifest(search)["notes"]
+    for other in [*notes.get("fused", []), *([notes["search"]] if "search" in notes else [])]:
+        search_of(run, other)
+    if notes.get("index"):
+        part(run, notes["index"])
+    if notes.get("retriever") == "rerank":
+        model_of(run, notes["model"])
+    if not notes.get("retriever"):  # one of vectors
+        model_of(run, read_manifest(made(run, search.parent / "encode/questions"))["notes"]["retriever"])
     made(run, run / "prepare")
     return search
 

@@ -18,7 +18,7 @@ from typing import Any
 from jmlr.corpus.prompt import LETTERS, Prompter
 from jmlr.corpus.stored_passages import StoredPassages
 from jmlr.inference.answering import by_generation, by_likelihood, ending, from_endpoint
-from jmlr.serving.finder import Finder
+from jmlr.serving.finder import Finder, open_finder
 from jmlr.serving.row import Row, search_of
 
 FORWARD_TOKENS = 8192  # most tokens computed at once where losses of passages are shown
@@ -123,7 +123,7 @@ class System:
     def finder(self, search: str) -> Finder:
         """Return one of the row's searches, opened at its first use."""
         if search not in self.finders:
-            self.finders[search] = Finder.open(self.row.run, search_of(self.row.run, search))
+            self.finders[search] = open_finder(self.row.run, search_of(self.row.run, search))
         return self.finders[search]
 
     @cached_property

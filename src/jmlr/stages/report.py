@@ -8,6 +8,7 @@ from typing import Any
 
 from jmlr.options import (
     AnswerOptions,
+    Bm25Options,
     Closed,
     EncodeOptions,
     EvaluateOptions,
@@ -28,7 +29,7 @@ OPTIONS: dict[str, tuple[type[Closed], ...]] = {
     "prepare": (PrepareOptions, PromptOptions),
     "pretrain": (PretrainOptions,),
     "encode": (EncodeOptions, RetrievalOptions),
-    "index": (IndexOptions,),
+    "index": (IndexOptions, Bm25Options),
     "search": (SearchOptions,),
     "train": (TrainOptions, ReadingOptions, RetrievalOptions),
     "answer": (AnswerOptions, ReadingOptions),

@@ -1,8 +1,9 @@
 """Stage `search`: the C best passages of every question (docs/llm_rank.md, step 1); whole, or by shards of the passages.
 
-A shard searches its rows of the index; `--parts` puts the shards' results together. The search is exact, and then neither
-the number of shards nor their order changes a bit of what comes out; but a large index of a ColBERT is searched in two
-steps (docs/topk.md), and what these lose is measured on a sample of the questions.
+By an index of vectors, by an index of words (BM25), or by the lists of several searches, which are fused. A shard searches its
+rows of an index of vectors; `--parts` puts the shards' results together. The search is exact, and then neither the number of
+shards nor their order changes a bit of what comes out; but a large index of a ColBERT is searched in two steps (docs/topk.md),
+and what these lose is measured on a sample of the questions.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from jmlr.options import SearchOptions
+from jmlr.retrieval import WORDS
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.files import existing
 from jmlr.runtime.manifest import read_manifest, stage_output
@@ -47,6 +49,9 @@ def search(
     queries: Path | None = None,
     shard: str = "0/1",
     parts: list[Path] | None = None,
+    fused: list[Path] | None = None,
+    rrf_k: int = 60,
+    query_options: bool = True,
 ) -> None:
     """Find the best passages of every question: candidates.parquet, and the same as a TREC run file (candidates.trec).
 
@@ -54,39 +59,47 @@ def search(
         out: folder to make
         prepared: output of `prepare`
         index: output of `index`
-        queries: output of `encode` for the questions
+        queries: output of `encode` for the questions; none where the index is one of words
         shard: 'i/n': search the i-th of n equal runs of the index's rows, counted from 0
         parts: outputs of `search` for all shards, to be put together, instead of an index and queries
+        fused: outputs of `search` by several retrievers, whose lists are fused, instead of an index and queries
+        rrf_k: --fused: a passage at rank r of a list gets 1 / (rrf_k + r)
+        query_options: an index of words: a question's options are part of the query
 
     Example:
         jmlr search --out my/search --prepared results/demo/prepare --index my/index --queries my/queries --candidates 50
     """
     from jmlr.corpus.stored_passages import StoredPassages
     from jmlr.corpus.tables import read_table
+    from jmlr.retrieval.candidates import write_candidates
 
     shard_of(shard)
-    if bool(parts) == bool(index or queries) or bool(index) != bool(queries):
-        raise UserError("give either --index and --queries, or --parts")
-    with stage_output(
-        out,
-        "search",
-        inputs={"index": index, "queries": queries, "prepared": prepared, "parts": parts},
-        options=[options],
-    ) as (folder, notes):
+    words = index is not None and (index / WORDS).is_dir()
+    if bool(index) + bool(parts) + bool(fused) != 1 or bool(queries) != (bool(index) and not words):
+        raise UserError("give either --index and --queries, or --parts, or --fused; of an index of words no --queries")
+    inputs = {"index": index, "queries": queries, "prepared": prepared, "parts": parts, "fused": fused}
+    variants = {"retriever": "bm25"} if words else {"retriever": "fusion"} if fused else {}
+    with stage_output(out, "search", inputs=inputs, options=[options], variants=variants) as (folder, notes):
         passages = StoredPassages.open(prepared)
         questions = read_table(prepared / "questions.parquet", ["id"])["id"].to_pylist()
+        count, recall = min(options.candidates, len(passages)), None
         if parts:
-            scores, rows = _gather(parts, questions, min(options.candidates, len(passages)))
+            scores, rows = _gather(parts, questions, count)
             recall = _gather_recall(parts, rows)
-        else:
-            assert index is not None and queries is not None  # noqa: PT018
+        elif fused:
+            scores, rows = _fused(fused, questions, rrf_k, count)
+            notes.update(fused=[str(f) for f in fused], rrf_k=rrf_k)
+        elif index and queries:
             scores, rows, recall = _scan(index, queries, prepared, len(questions), len(passages), options, shard)
-        _write(folder, questions, passages, scores, rows)
+        elif index:
+            scores, rows = _by_words(index, prepared, len(passages), query_options, count)
+            notes.update(query_options=query_options, without_a_word=int((scores == 0).sum()))
+        write_candidates(folder, questions, passages, scores, rows)
         if recall:
             _write_exhaustive(folder, questions, recall)
             notes["two_steps"] = {**_told(recall, options.recall, len(passages)), "shard": shard}
-        searched = read_manifest(parts[0])["notes"]["index"] if parts else str(index)
-        notes.update(questions=len(questions), candidates=int(scores.shape[1]), index=searched)
+        searched = read_manifest(parts[0])["notes"]["index"] if parts else str(index) if index else ""
+        notes.update(questions=len(questions), candidates=int(scores.shape[1]), index=searched, **variants)
 
 
 def _scan(
@@ -124,19 +137,38 @@ def _in_two_steps(index: Path, shard: str, vectors: Any, options: SearchOptions)
 
 def _gather(parts: list[Path], questions: list[str], candidates: int) -> tuple[Any, Any]:
     """Put the results of all shards together."""
-    import numpy as np
-
-    from jmlr.corpus.tables import read_table
+    from jmlr.retrieval.candidates import read_candidates
     from jmlr.topk import merge
 
-    found: list[tuple[Any, Any]] = []
-    for part in parts:
-        table = read_table(existing(part / "candidates.parquet", "--parts"))
-        if table["question_id"].to_pylist() != questions:
-            raise UserError(f"--parts '{part}': not a search for the questions of --prepared")
-        scores = np.array(table["scores"].to_pylist(), np.float32).reshape(len(questions), -1)
-        found.append((scores, np.array(table["passages"].to_pylist(), np.int64).reshape(len(questions), -1)))
-    return merge(found, candidates)
+    return merge([read_candidates(part, questions, "--parts") for part in parts], candidates)
+
+
+def _fused(searches: list[Path], questions: list[str], rrf_k: int, candidates: int) -> tuple[Any, Any]:
+    """Fuse the lists of several retrievers."""
+    from jmlr.retrieval.candidates import read_candidates
+    from jmlr.retrieval.fusion import fuse, is_ranked
+
+    lists = []
+    for search in searches:
+        scores, rows = read_candidates(search, questions, "--fused")
+        lists.append((rows, is_ranked(scores, read_manifest(search)["notes"].get("retriever", ""))))
+    most = max(rows.shape[1] for rows, _ in lists)
+    if most < candidates:
+        raise UserError(f"--fused: lists of up to {most} passages; allowed: --candidates up to that")
+    return fuse(lists, rrf_k=rrf_k, k=candidates)
+
+
+def _by_words(index: Path, prepared: Path, passages: int, query_options: bool, candidates: int) -> tuple[Any, Any]:
+    """Search an index of words."""
+    from jmlr.corpus.prompt import query_words
+    from jmlr.corpus.tables import read_table
+    from jmlr.retrieval.bm25 import Bm25
+
+    held = Bm25.open(index / WORDS)
+    if len(held) != passages:
+        raise UserError(f"{passages} passages in '{prepared}', but {len(held)} in '{index}'")
+    asked = read_table(prepared / "questions.parquet", ["question", "options"]).to_pylist()
+    return held.search([query_words(q["question"], q["options"], query_options) for q in asked], candidates)
 
 
 def _gather_recall(parts: list[Path], found: Any) -> Recall | None:
@@ -191,18 +223,3 @@ def _write_exhaustive(folder: Path, questions: list[str], recall: Recall) -> Non
         "scores": pa.array(recall.scores.tolist(), pa.list_(pa.float32())),
     }
     pq.write_table(pa.table(table), folder / EXHAUSTIVE)
-
-
-def _write(folder: Path, questions: list[str], passages: Any, scores: Any, rows: Any) -> None:
-    import numpy as np
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    from jmlr.corpus.trec import write_run
-
-    found = sorted({*rows.ravel().tolist()})
-    names = dict(zip(found, passages.take(found, ("id",)), strict=True))
-    table: dict[str, Any] = {"question_id": questions, "passages": pa.array(rows.astype(np.int32).tolist(), pa.list_(pa.int32())),
-             "ids": [[names[n][0] for n in r] for r in rows.tolist()], "scores": pa.array(scores.tolist(), pa.list_(pa.float32()))}  # fmt: skip
-    pq.write_table(pa.table(table), folder / "candidates.parquet")
-    write_run(folder / "candidates.trec", table["ids"], scores)

@@ -21,7 +21,7 @@ from typing import Any
 from jmlr.options import Closed, ReadingOptions, RetrievalOptions, TrainOptions
 from jmlr.runtime.digest import stage_digest
 from jmlr.runtime.errors import UserError
-from jmlr.runtime.manifest import belonging, read_manifest, run_of, stage_output, state_key
+from jmlr.runtime.manifest import NAME, belonging, read_manifest, run_of, stage_output, state_key
 from jmlr.runtime.progress import warn
 
 
@@ -100,10 +100,18 @@ def _tell(session: Any, prepared: Path, search: Path | None, previous: Path | No
 
     told = read_manifest(previous)["notes"]["candidates"] if previous else ""
     before = Path(belonging(run_of(previous) or previous.parent, told)) if previous and told else None
-    fell = fall(prepared, before, search) if before and search and options.joint and before.is_dir() else ""
+    compared = previous and before and before.is_dir() and _is_by(before, read_manifest(previous)["notes"]["retriever"])
+    fell = fall(prepared, before, search) if compared and before and search and options.joint else ""
     if fell:
         fix = f"lower retriever_learning_rate ({options.retriever_learning_rate:g}), or set prior_weight"
         warn("train", f"{fell} in the round before: the retriever forgets what it knew; {fix}")
+
+
+def _is_by(search: Path, retriever: str) -> bool:
+    """Tell whether a search compared a retriever's vectors, as far as it tells; one of words or of others' lists compared none."""
+    encoded = search.parent / "encode/questions"
+    known = read_manifest(encoded)["notes"]["retriever"] if (encoded / NAME).is_file() else retriever
+    return known == retriever and not read_manifest(search).get("notes", {}).get("retriever")
 
 
 def _clear(scratch: Path, out: Path) -> None:

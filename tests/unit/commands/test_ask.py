@@ -8,16 +8,22 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from jmlr.__main__ import main
 from jmlr.commands.ask import ask
-from jmlr.options import AnswerOptions, EndpointOptions
+from jmlr.options import AnswerOptions, EndpointOptions, IndexOptions, PairOptions, SearchOptions
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.finished import answering_round, last_training
 from jmlr.runtime.manifest import read_manifest
-from jmlr.serving.finder import Finder
+from jmlr.serving.finder import open_finder
+from jmlr.serving.row import search_of
 from jmlr.stages.answer import answer
+from jmlr.stages.index import index
+from jmlr.stages.rerank import rerank
+from jmlr.stages.search import search
+from model_files import write_cross_encoder
 from small_run import small_run
 from toys import toy_reading
 
@@ -74,7 +80,7 @@ def test_a_run_of_an_earlier_version_is_searched_with_queries_of_its_length(run:
             del manifest["options"]["retriever_query_tokens"]
             manifest["options"][name] = tokens
             file.write_text(json.dumps(manifest))
-            found += Finder.open(run, run / "retriever/seed0/r0/search").find([(QUESTION, [])], 3)
+            found += open_finder(run, run / "retriever/seed0/r0/search").find([(QUESTION, [])], 3)
     finally:
         file.write_text(kept)
     whole, cut, former = found
@@ -220,3 +226,41 @@ def test_the_demo_goes_on_without_a_file_of_its_own(run: Path, tmp_path: Path) -
     copied(run, tmp_path).rename(tmp_path / "demo")
     with pytest.raises(UserError, match=r"; go on with `snakemake --cores all` in the checkout$"):
         ask(QUESTION, tmp_path / "demo", "rag")
+
+
+def test_a_question_of_the_run_finds_by_words_and_by_fused_lists_what_the_run_found(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from transformers import AutoTokenizer
+
+    words, hybrid, prepared = run / "bm25/r0", run / "hybrid/seed0/r0/search", run / "prepare"
+    index(words / "index", IndexOptions(), prepared=prepared, bm25={"language": "none"})
+    search(words / "search", prepared, SearchOptions(candidates=5), words / "index")
+    lists = [words / "search", run / "retriever/seed0/r0/search"]
+    search(hybrid, prepared, SearchOptions(candidates=4), fused=lists, rrf_k=7)
+    asked = pq.read_table(prepared / "questions.parquet").to_pylist()
+    tokenizer = AutoTokenizer.from_pretrained(read_manifest(run / "jmlr/seed0/r1/train")["notes"]["retriever"])
+    reader = write_cross_encoder(run / "reader", tokenizer)
+    rerank(run / "read/r0/rerank", prepared, hybrid, str(reader), PairOptions(), candidates=3)
+    for own in (words / "search", hybrid, run / "read/r0/rerank"):
+        finder = open_finder(run, search_of(run, str(own.relative_to(run))))
+        table = pq.read_table(own / "candidates.parquet").to_pylist()
+        for question, row in list(zip(asked, table, strict=True))[:6]:
+            [again] = finder.find([(question["question"], question["options"])], len(row["passages"]))
+            assert [n for n, _ in again] == row["passages"]
+            assert [s for _, s in again] == pytest.approx(row["scores"], rel=1e-5)
+    answer(
+        run / "mixed/seed0/answer",
+        prepared,
+        AnswerOptions(),
+        toy_reading(),
+        read_manifest(run / "jmlr/seed0/r1/train")["notes"]["llm"],
+        searches=[hybrid],
+        passages=2,
+    )
+    ask(QUESTION, run, "mixed", choices=["fever", "rash"])
+    assert "far from the corpus" not in (said := capsys.readouterr().out)
+    assert said.count("passage ") == 2
+    shutil.rmtree(words / "index")
+    with pytest.raises(UserError, match=r"there is no .*bm25/r0/index"):
+        ask(QUESTION, run, "mixed", choices=["fever", "rash"])

@@ -26,10 +26,27 @@ ROOT = Path(__file__).resolve().parents[3]
 RATES = yaml.safe_load((ROOT / "docs/slurm/rates.yaml").read_text())
 # A file without a name of its own is given after one that has it.
 RUNS = [p for p in sorted((ROOT / "config/runs").glob("*.yaml")) if "run" in yaml.safe_load(p.read_text())]
+OWN = yaml.safe_load((ROOT / "config/config.yaml").read_text())["models"]
+LISTS = {
+    "bm25": {"bm25": {}},
+    "hybrid": {"fusion": {"of": ["bm25", "retriever"]}},
+    "all": {"fusion": {"of": ["hybrid", "jmlr"], "depth": 20}},
+    "read": {"rerank": {"of": "all", "path": "org/reader", "depth": 50}},
+    "both": {"fusion": {"of": ["read", "bm25"]}},
+}
+FUSED = {f"rag_{k}": {"title": k, "retriever": k} for k in LISTS} | {
+    "jmlr": {"title": "J", "rounds": 2, "train": {"target": "pdist"}},
+    "begun": {"title": "B", "rounds": 2, "candidates": "hybrid", "train": {"target": "pdist"}},
+}
 OVERLAYS = {
     "the demo": {},
     "two seeds, three shards": {"seeds": [0, 1], "shards": 3},
     "a judge that the run makes": {"judge": {"judges": ["llm"], "pairs": [["jmlr", "rag"]]}},
+    "lists of words, of others": {"seeds": [0, 1], "shards": 2, "models": {**OWN, **LISTS}, "systems": FUSED},
+    "words alone": {
+        "models": {**OWN, "bm25": {"bm25": {}}},
+        "systems": {"words": {"title": "W", "retriever": "bm25", "rounds": 0}},
+    },
     "closed book only": {"systems": {"closed_book": {"title": "Closed book", "rounds": 2, "train": {"passages": 0}}}},
 }
 

@@ -27,6 +27,7 @@ JOBS: dict[str, tuple[str, dict[str, Any]]] = {
         for stage in ("encode", "index", "search")
         for kind in (DENSE, LATE)
     },
+    **{f"{s} {k}": (s, {"retriever": k}) for s, k in (("index", "bm25"), ("search", "bm25"), ("search", "fusion"))},
     "train frozen": ("train", chosen(TrainOptions(), **DENSE)),
     **{f"train {t}": ("train", chosen(TrainOptions(target=t), **DENSE)) for t in ("llm_rank", "pdist", "emdr2")},
     "train colbert": ("train", chosen(TrainOptions(target="llm_rank"), **LATE)),
@@ -72,6 +73,8 @@ EDITS = [  # what, module, old text, new text, exactly the kinds of job that run
     ("the warning that a retriever got worse", "training.rounds", "def fall(", "@same\ndef fall(", set()),
     ("a function that nothing uses", "models.colbert", "\ndef _marker", "\ndef more():\n    return 1\n\n\ndef _marker", set()),
     ("an import that nothing uses", "training.session", "import torch\n", "import torch\nimport jmlr.report.page\n", set()),
+    ("the words of BM25", "retrieval.bm25", "def terms_of(", "@same\ndef terms_of(", {"index bm25", "search bm25"}),
+    ("the fusion of lists", "retrieval.fusion", "def fuse(", "@same\ndef fuse(", {"search fusion"}),
     ("a loss", "losses.llm_rank", "def llm_rank(", "@same\ndef llm_rank(", LLM_RANK),
     ("the slow twin of a loss", "losses.llm_rank", "def reference(", "@same\ndef reference(", set()),
     ("a loss of one system", "losses.pdist", "def pdist(", "@same\ndef pdist(", {"train pdist"}),

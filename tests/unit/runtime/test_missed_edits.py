@@ -97,7 +97,7 @@ def run_search(tiny: Path, found: Path, out: Path) -> tuple[str, dict[str, Any]]
 
 
 def run_index(tiny: Path, found: Path, out: Path) -> tuple[str, dict[str, Any]]:
-    index(out / "i", [out / "p"], INDEXING)
+    index(out / "i", INDEXING, [out / "p"])
     return "index", chosen(retriever="dense")
 
 
@@ -122,7 +122,7 @@ def out(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs")
     for part, name in (("passages", "p"), ("questions", "q")):
         encode(folder / name, tiny / "prepare", str(tiny / "retriever"), part, ENCODING, RETRIEVAL)
-    index(folder / "i", [folder / "p"], INDEXING)
+    index(folder / "i", INDEXING, [folder / "p"])
     return folder
 
 

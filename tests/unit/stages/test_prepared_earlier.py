@@ -42,7 +42,7 @@ def searched(prepared: Path, tiny: Path, root: Path, shards: int) -> tuple[list[
     for number, folder in enumerate(folders):
         encode(folder, part="passages", shard=f"{number}/{shards}", **options)
     encode(root / "q", part="questions", **options)
-    index(root / "index", folders, IndexOptions())
+    index(root / "index", IndexOptions(), folders)
     search(root / "search", prepared, SearchOptions(candidates=5), root / "index", root / "q")
     table = pq.read_table(root / "search/candidates.parquet").to_pydict()
     return [np.load(f / "vectors.npy") for f in folders], table

@@ -13,6 +13,7 @@ import pytest
 from jmlr.options import IndexOptions, SearchOptions
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.files import sha256
+from jmlr.stages.index import index
 from jmlr.stages.search import search
 from jmlr.topk import Index, MaxSimIndex
 from jmlr.topk.two_steps import build_first
@@ -162,3 +163,61 @@ def test_an_index_or_parts_are_given_and_never_both(made, tmp_path):
     for given in ({}, {"index": made, "queries": made, "parts": [made]}, {"index": made}):
         with pytest.raises(UserError, match="either --index and --queries, or --parts"):
             search(tmp_path / "out", prepared=made / "prepare", options=SearchOptions(), **given)
+
+
+@pytest.fixture(scope="module")
+def worded(tmp_path_factory):
+    """Make prepared tables with texts, an index of their words, and a search by it and one by another list."""
+    root = tmp_path_factory.mktemp("words")
+    texts = ["gout pain", "aspirin for pain", "old wine", "wine and gout", "a fever", "aspirin"]
+    passages = {"id": [f"p{i}" for i in range(6)], "title": [""] * 6, "text": texts}
+    questions = {"id": ["a", "b"], "question": ["what treats pain?", "zebra"], "options": [["aspirin", "wine"], []]}
+    (root / "prepare").mkdir()
+    pq.write_table(pa.table(passages), root / "prepare/passages.parquet")
+    pq.write_table(pa.table(questions), root / "prepare/questions.parquet")
+    index(root / "index", IndexOptions(), prepared=root / "prepare", bm25={})
+    search(root / "words", root / "prepare", SearchOptions(candidates=3), root / "index")
+    Index.build(np.eye(6, dtype=np.float32)).save(root / "vectors/index")
+    (root / "queries").mkdir()
+    np.save(root / "queries/vectors.npy", np.float32([[0, 1, 0, 0, 0, 2], [1, 0, 0, 3, 2, 0]]))
+    search(root / "dense", root / "prepare", SearchOptions(candidates=3), root / "vectors", root / "queries")
+    return root
+
+
+def rows(folder):
+    return pq.read_table(folder / "candidates.parquet")["passages"].to_pylist()
+
+
+def test_words_find_passages_that_share_them_and_fill_up_by_rows(worded, tmp_path):
+    assert rows(worded / "words") == [[1, 5, 0], [0, 1, 2]]
+    notes = json.loads((worded / "words/manifest.json").read_text())["notes"]
+    assert (notes["retriever"], notes["without_a_word"]) == ("bm25", 3)
+    search(tmp_path / "bare", worded / "prepare", SearchOptions(candidates=3), worded / "index", query_options=False)
+    assert rows(tmp_path / "bare")[0] == [0, 1, 2]
+    assert (worded / "words/candidates.trec").read_text().splitlines()[0].startswith("1 Q0 p1 1 ")
+
+
+def test_fused_lists_are_ordered_by_reciprocal_ranks(worded, tmp_path):
+    lists = [worded / "words", worded / "dense"]
+    search(tmp_path / "out", worded / "prepare", SearchOptions(candidates=3), fused=lists)
+    assert rows(worded / "dense") == [[5, 1, 0], [3, 4, 0]]
+    assert rows(tmp_path / "out") == [[1, 5, 0], [3, 4, 0]], (
+        "of equals the lower row; what shares no word counts nothing"
+    )
+    with pytest.raises(UserError, match="--fused: lists of up to 3 passages"):
+        search(tmp_path / "more", worded / "prepare", SearchOptions(candidates=4), fused=lists)
+
+
+def test_an_index_of_words_of_other_passages_or_bad_options_are_one_line(worded, tmp_path):
+    (tmp_path / "prepare").mkdir()
+    shutil.copy(worded / "prepare/questions.parquet", tmp_path / "prepare")
+    pq.write_table(pa.table({"id": ["x"], "title": [""], "text": ["y"]}), tmp_path / "prepare/passages.parquet")
+    with pytest.raises(UserError, match=r"1 passages in .* but 6 in"):
+        search(tmp_path / "out", tmp_path / "prepare", SearchOptions(), worded / "index")
+    with pytest.raises(UserError, match="either --index and --queries, or --parts, or --fused"):
+        search(tmp_path / "out", worded / "prepare", SearchOptions(), worded / "index", worded / "queries")
+    with pytest.raises(UserError, match=r"--bm25: unknown key 'k' \(did you mean 'k1'"):
+        index(tmp_path / "out", IndexOptions(), prepared=worded / "prepare", bm25={"k": 1})
+    with pytest.raises(UserError, match="either --vectors, or --prepared and --bm25"):
+        index(tmp_path / "out", IndexOptions(), [worded], prepared=worded / "prepare", bm25={})
+    assert not (tmp_path / "out").exists()

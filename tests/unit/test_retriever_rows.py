@@ -1,0 +1,89 @@
+"""Rows of other retrievers: what of words, of fused lists and of re-ranked ones fits together, and what is refused in one line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from jmlr.config import Config, ConfigError
+
+MODELS = {"llm": {"path": "org/llm"}, "retriever": {"path": "org/retriever"}}
+JOINT = {"retriever": "retriever", "train": {"target": "pdist"}}
+
+
+def with_lists(models: dict[str, Any], **row: Any) -> dict[str, Any]:
+    """Return a run with BM25 and more models, and a row that reads by BM25."""
+    return {
+        "models": {**MODELS, "bm25": {"bm25": {}}, **models},
+        "systems": {"a": {"title": "A", "retriever": "bm25"} | row},
+    }
+
+
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        (
+            with_lists({"x": {"fusion": {"of": ["bm25", "retriver"]}}}),
+            "fusion.of: no model 'retriver' (did you mean 'retriever'?)",
+        ),
+        (
+            with_lists({"x": {"fusion": {"of": ["y", "bm25"]}}, "y": {"fusion": {"of": ["bm25", "x"]}}}),
+            "made of itself (x -> y -> x)",
+        ),
+        (with_lists({"x": {"fusion": {"of": ["bm25"]}}}), "models.x.fusion.of: List should have at least 2 items"),
+        (with_lists({"x": {"path": "a", "bm25": {}}}), "a retriever may have one of bm25, fusion, rerank instead"),
+        (with_lists({"x": {"bm25": {"k": 1}}}), "unknown key 'models.x.bm25.k' (did you mean 'k1'?)"),
+        (
+            with_lists({"x": {"pretrain": {"init": "model:bm25"}}}),
+            "models.x.pretrain.init: 'bm25' is a retriever without weights",
+        ),
+        (
+            with_lists({}, train={"target": "pdist"}),
+            "systems.a: train.target pdist trains the retriever: 'bm25' is a retriever without weights (bm25); allowed: a model",
+        ),
+        (with_lists({"x": {"rerank": {"of": "bm25"}}}), "models.x.rerank.path: Field required"),
+        (with_lists({"x": {"rerank": {"of": "x", "path": "org/reader"}}}), "models.x: it is made of itself (x -> x)"),
+        (
+            with_lists({}, candidates="bm25"),
+            "systems.a.candidates: train.target is frozen; allowed: with a target, or leave",
+        ),
+        (with_lists({}, **JOINT, candidates="bm52"), "systems.a.candidates: no model 'bm52' (did you mean 'bm25'?)"),
+        (with_lists({}, **JOINT, candidates="a"), "systems.a: it is made of itself (a -> a)"),
+        (
+            with_lists({}, **{**JOINT, "train": {"target": "pdist", "prior_weight": 3}}, candidates="bm25"),
+            "systems.a.candidates with train.prior_weight 3, which is of its own retriever",
+        ),
+        (with_lists({}, llm="bm25"), "systems.a.llm: 'bm25' is a retriever without weights (bm25)"),
+        (
+            {**with_lists({}), "judge": {"judges": ["bm25"], "pairs": [["a", "a"]]}},
+            "judge.judges: 'bm25' is a retriever without weights",
+        ),
+    ],
+)
+def test_what_no_retriever_or_no_training_can_be_is_one_line_that_names_the_key(bad, said):
+    with pytest.raises(ConfigError) as error:
+        Config.load(bad)
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_retriever_made_of_others_has_a_seed_where_one_of_them_has_and_all_their_models_stand_behind_it():
+    lists = {"hybrid": {"fusion": {"of": ["bm25", "retriever"]}}, "more": {"fusion": {"of": ["hybrid", "jmlr"]}}}
+    joint = {"title": "J", "llm": "other", "rounds": 2, "train": {"target": "pdist"}}
+    run = with_lists({**lists, "other": {"pretrain": {"init": "org/other"}}}, rounds=0)
+    rows = {
+        "b": {"title": "B", "retriever": "hybrid", "rounds": 0},
+        "c": {"title": "C", "retriever": "more", "rounds": 0},
+    }
+    run = Config.load({**run, "seeds": [3, 4], "systems": {**run["systems"], **rows, "jmlr": joint}})
+    assert [run.is_fixed(name) for name in ("bm25", "hybrid", "more", "other", "jmlr")] == [
+        True,
+        True,
+        False,
+        False,
+        False,
+    ]
+    assert [run.seeds_of(name) for name in "abc"] == [[3], [3], [3, 4]]
+    assert run.models_of("b") == ["llm", "hybrid", "bm25", "retriever"]
+    assert run.models_of("c") == ["llm", "more", "hybrid", "other", "retriever", "bm25"]
