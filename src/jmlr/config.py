@@ -207,8 +207,8 @@ class Config(Closed):
 
     def _has_read(self, system: str) -> bool:
         """Tell whether a system's LLM learned or answers from the run's passages."""
-        model = self.models.get(self.systems[system].llm)
-        return bool(self.train_options(system).passages or (model and model.pretrain))
+        llm = self.systems[system].llm
+        return bool(self.train_options(system).passages or (llm in self.models and self.models[llm].pretrain))
 
     def prepared(self) -> PrepareOptions:
         """Return what `prepare` is told: no reading documents, a second copy of the corpus, where no model learns from them."""

@@ -101,14 +101,18 @@ def _known(rates: Path, device: str) -> dict[str, Any]:
 def _check(sizes: Sizes, card_gb: float, threads: int) -> None:
     """Raise UserError for a number that there cannot be."""
     s = sizes
-    at_least_1 = {
+    at_least_1: dict[str, float] = {
         "corpus-passages": s.passages,
         "all-questions": s.questions,
         "nodes": s.nodes,
         "question-options": s.options,
         "threads": threads,
     }
-    at_least_0 = {"test-questions": s.test_questions, "gpus-per-node": s.gpus_per_node, "card-gb": card_gb}
+    at_least_0: dict[str, float] = {
+        "test-questions": s.test_questions,
+        "gpus-per-node": s.gpus_per_node,
+        "card-gb": card_gb,
+    }
     for least, given in enumerate((at_least_0, at_least_1)):
         for name, value in given.items():
             if not least <= value < math.inf:

@@ -37,7 +37,7 @@ RETRIEVER = {
     "vocab_size": 2000, "steps": 200, "batch": 16, "max_tokens": 256, "learning_rate": 2e-3, "warmup_steps": 20,
     "pretrain_precision": "float32",
 }  # fmt: skip
-NAMED = ("sources", "models", "endpoints", "systems")  # sections whose keys are the user's names
+BY_NAME = ("sources", "models", "endpoints", "systems")  # sections whose keys are the user's names
 CLOSED_BOOK = {"title": "Closed book", "train": {"passages": 0}}
 NAMED = {
     "corpora": "documents",
@@ -105,6 +105,6 @@ def _demo(source: Any) -> bool:
 def without_nulls(data: dict[str, Any]) -> dict[str, Any]:
     """Leave out the entries that a file sets to null: so one over another takes rows, models or sources away."""
     return {
-        k: {name: v for name, v in part.items() if v is not None} if k in NAMED and isinstance(part, dict) else part
+        k: {name: v for name, v in part.items() if v is not None} if k in BY_NAME and isinstance(part, dict) else part
         for k, part in data.items()
     }
