@@ -13,7 +13,7 @@ import base64
 import json
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Iterable, Sequence
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import asdict, replace
 from itertools import accumulate
@@ -179,7 +179,7 @@ async def _all(work: Iterable[Awaitable[Any]]) -> list[Any]:
     return list(await asyncio.gather(*work))
 
 
-async def _replies(job: Job) -> AsyncIterator[Said]:
+async def _replies(job: Job) -> AsyncGenerator[Said, None]:
     """Yield the answer of a question so far; the passages that come first are in it."""
     async with aclosing(job) as events:
         async for event in events:
@@ -231,8 +231,8 @@ class _Growing:
         return fresh
 
 
-def _events(chunks: AsyncIterator[Chunk]) -> StreamingResponse:
-    async def lines() -> AsyncIterator[str]:
+def _events(chunks: AsyncGenerator[Chunk, None]) -> StreamingResponse:
+    async def lines() -> AsyncGenerator[str, None]:
         try:
             async with aclosing(chunks) as given:
                 async for chunk in given:
@@ -244,7 +244,7 @@ def _events(chunks: AsyncIterator[Chunk]) -> StreamingResponse:
     return StreamingResponse(lines(), media_type="text/event-stream")
 
 
-async def _chat_stream(job: Job, head: Chunk, stops: Sequence[str], usage: bool) -> AsyncIterator[Chunk]:
+async def _chat_stream(job: Job, head: Chunk, stops: Sequence[str], usage: bool) -> AsyncGenerator[Chunk, None]:
     head = {**head, "object": "chat.completion.chunk"}
 
     def chunk(delta: Chunk, ended: str | None = None, **more: Any) -> Chunk:
@@ -265,7 +265,7 @@ async def _chat_stream(job: Job, head: Chunk, stops: Sequence[str], usage: bool)
         yield {**head, "choices": [], "usage": _usage(*said.tokens)}
 
 
-async def _text_stream(jobs: Sequence[Job], head: Chunk, stops: Sequence[str]) -> AsyncIterator[Chunk]:
+async def _text_stream(jobs: Sequence[Job], head: Chunk, stops: Sequence[str]) -> AsyncGenerator[Chunk, None]:
     """Yield what each prompt goes on with, one prompt after the other."""
     async with AsyncExitStack() as open_jobs:
         for job in jobs:

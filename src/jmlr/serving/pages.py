@@ -8,7 +8,7 @@ GET  /browse, /compare     what the run has stored
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import asdict
 from functools import cached_property
@@ -115,7 +115,7 @@ class Pages:
         question = Asked(asked.question, asked.options, passages)
         [job] = self.api.ask("write", name, question)
 
-        async def lines() -> AsyncIterator[str]:
+        async def lines() -> AsyncGenerator[str, None]:
             try:
                 async with aclosing(self._told(name, question, asked, job)) as told:
                     async for one in told:
@@ -125,7 +125,9 @@ class Pages:
 
         return StreamingResponse(lines(), media_type="application/x-ndjson")
 
-    async def _told(self, name: str, question: Asked, asked: AskRequest, job: Job) -> AsyncIterator[dict[str, Any]]:
+    async def _told(
+        self, name: str, question: Asked, asked: AskRequest, job: Job
+    ) -> AsyncGenerator[dict[str, Any], None]:
         """Yield what is known of a question, as it is known: passages, the answer as it grows, losses, places."""
         row, said, passages = self.api.rows[name], Said(""), list[Passage]()
         async with aclosing(job) as events:

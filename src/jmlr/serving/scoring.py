@@ -145,8 +145,8 @@ def _part(system: System, framed: Sequence[tuple[list[int], list[int]]], prompts
         first = max(len(before) - 1, 0)  # what predicts the first own token, or, without any before it, the second
         logprobs = at_least_float32(logits_of(model, states[i, first : len(rows[i])])).log_softmax(-1)
         begins = _begins(system, prompt)
-        ids = [system.tokenizer.bos_token_id, *own] if begins else own
-        made.append(_told(system.tokenizer, ids, logprobs if begins or not before else logprobs[1:], prompt))
+        told = [system.tokenizer.bos_token_id, *own] if begins else own
+        made.append(_told(system.tokenizer, told, logprobs if begins or not before else logprobs[1:], prompt))
     return made
 
 

@@ -151,7 +151,9 @@ class System:
         for i, hit in zip(wanted, hits, strict=True):
             hit = hit[: asked[i].count or row.passages]
             held = self.passages.take([number for number, _ in hit], ("id", "title", "text"))
-            given[i] = [Passage(*texts, score) for texts, (_, score) in zip(held, hit, strict=True)]
+            given[i] = [
+                Passage(id, title, text, score) for (id, title, text), (_, score) in zip(held, hit, strict=True)
+            ]
         return given
 
     def far(self, asked: Asked, found: Sequence[Passage], search: str = "") -> str:
