@@ -1,9 +1,9 @@
 """The configuration: typed, closed, and the single source of defaults, help texts, `config/config.yaml` and its schema.
 
-The defaults suit pretrained models and data of one's own; `config/runs/*.yaml` state what differs. A run that names no sources, or
-the demo's world, lies on config/config.yaml instead (`jmlr.options.own`), so an empty configuration is the demo. A section
-that is a mapping of names (sources, models, systems) is replaced as a whole, never merged. Every `*Options` model is also
-the command-line options of one stage: the workflow writes them into a file beside the job's log, so a shell line can be copied and run by hand.
+The defaults suit pretrained models and data of one's own; `config/runs/*.yaml` state what differs. A run that names no sources, or the demo's
+world, lies on config/config.yaml instead (`jmlr.options.own`), so an empty configuration is the demo. A section that is a mapping of names (sources,
+models, systems) is replaced as a whole, never merged. Every `*Options` model is also the command-line options of one stage: the workflow writes
+them into a file beside the job's log, so a shell line can be copied and run by hand.
 
     >>> Config.load({}).run
     'demo'
