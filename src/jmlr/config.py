@@ -333,8 +333,7 @@ class Config(Closed):
         queue = [row.llm, *self._lent(row.retriever), *self._lent(row.candidates)]
         while queue:
             name = queue.pop(0)
-            model = self.models.get(name)
-            if model and name not in found:
+            if (model := self.models.get(name)) and name not in found:
                 found.append(name)
                 init = model.pretrain.init if model.pretrain else ""
                 queue += [init.removeprefix("model:")] if init.startswith("model:") else []
@@ -359,8 +358,8 @@ class Config(Closed):
         """Return the seeds for which a system answers: the first alone where nothing in it depends on a seed."""
         row = self.systems[system]
         used = [row.llm, *([row.retriever] if self.train_options(system).passages else [])]
-        fixed = not row.rounds and all(name in self.endpoints or self.is_fixed(name) for name in used)
-        return self.seeds[:1] if fixed else list(self.seeds)
+        changes = row.rounds or not all(name in self.endpoints or self.is_fixed(name) for name in used)
+        return list(self.seeds) if changes else self.seeds[:1]
 
     def again(self, files: Sequence[str | Path], overrides: Sequence[str], checkout: str | Path) -> str:
         """Return the command that makes this run again, called from the checkout.
