@@ -4,5 +4,5 @@
 speak HTTP and know nothing of models.
 
 Here: whatever answers from a finished run, at the terminal or over HTTP.
-May import: corpus, endpoints, inference, models, options, report, runtime, topk.
+May import: corpus, endpoints, inference, models, options, report, retrieval, runtime, topk.
 """
