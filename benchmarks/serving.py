@@ -1,6 +1,6 @@
 """Questions a second of a finished run: the server with fifty clients, beside the same questions asked one after the other.
 
-    python benchmarks/serving.py results/demo        # two cores; writes benchmarks/serving.json
+    OMP_NUM_THREADS=1 python benchmarks/serving.py results/demo        # writes benchmarks/serving.json
 
 1. `ask`: the path of `jmlr ask` in a loop in one process: the row is opened for each question, as the command does.
 2. `opened`: the row is opened once, and answers one question after the other.
@@ -38,7 +38,7 @@ from jmlr.serving.row import row_of
 from jmlr.serving.system import Asked, System
 
 HERE = Path(__file__).resolve().parent
-QUESTIONS, ASKED, CLIENTS, ROUNDS = 200, 4, 50, 3
+QUESTIONS, ASKED, CLIENTS, ROUNDS = 200, 2, 50, 3
 
 
 def questions(run: Path) -> list[dict[str, Any]]:
