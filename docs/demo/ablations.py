@@ -16,7 +16,8 @@ PAGE = """\
 
 One seed of the demo's small world ([demo.md](demo.md) says what that can show). The rows are
 `config/runs/demo-ablations.yaml`, the figures `docs/demo/ablations.csv`; `docs/demo/ablations.py` writes this page.
-Times are of one core with other work beside it: only those of one table compare, and roughly.
+Times are of one core with other work beside it: only those of one table compare, and roughly. The CSV has the intervals
+of hit@1, too; with 400 questions they are some 4 to 5 points to either side.
 
 <!-- table begin -->
 

@@ -253,7 +253,7 @@ def answers(config: Config, llm: Shapes) -> dict[str, Need]:
             train = config.train_options(name)
             adapter = own.lora(train.lora_rank, train.lora_targets) if system.rounds else 0
             found[f"systems.{name}.answer"] = Answering(
-                own, config.answer_options(name), config.reading_options(name), adapter
+                own, config.answer_options(name), config.reading_options(name), adapter, train.passages
             )
     return found
 

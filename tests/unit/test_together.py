@@ -178,14 +178,16 @@ def test_a_run_given_over_its_overlay_says_what_it_replaces(mine: Path, capsys: 
 
 def test_a_row_that_a_file_sets_to_null_is_taken_away(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
     below, over = mine / "run.yaml", mine / "over.yaml"
-    below.write_text(json.dumps({**run(mine), "run": "mine"}))
-    command(check=[below])
-    over.write_text(json.dumps({"systems": {"one": {"title": "One"}, "two": {"title": "Two"}}}))
+    two = {"one": {"title": "One"}, "two": {"title": "Two"}}
+    below.write_text(json.dumps({**run(mine), "run": "mine", "systems": two}))
+    over.write_text(json.dumps({"systems": {"two": None}}))
     command(check=[below, over])
-    over.write_text(json.dumps({"systems": {"one": {"title": "One"}, "two": None}}))
-    command(check=[below, over])
-    counts = [int(n) for n in re.findall(r"a run 'mine' of (\d+) systems", capsys.readouterr().out)]
-    assert counts[1] == counts[2] + 1
+    assert "a run 'mine' of 1 systems" in capsys.readouterr().out
+    over.write_text(json.dumps({"systems": {"too": None}}))
+    with pytest.raises(UserError, match=r"over.yaml: systems.too: null takes it away, and it is not there \(did you"):
+        command(check=[below, over])
+    with pytest.raises(UserError, match=r"systems.too: null takes it away, .* in a file after the run's own"):
+        command(check=[over, below])
 
 
 def test_a_key_of_a_server_that_is_not_set_is_refused_by_the_check(mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:

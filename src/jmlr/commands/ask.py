@@ -68,8 +68,8 @@ def ask(
 
 def _show(said: Said, keys: list[str], options: list[str], llm_tokens: int) -> None:
     """Print an answer, and the passages as they were read."""
-    if said.far:
-        print(said.far)
+    for note in filter(None, (said.cut, said.far)):
+        print(note)
     for rank, passage in enumerate(said.read, 1):
         ends = " ... (cut here, as it was read)" if passage.cut else ""
         print(f"passage {rank}  {passage.score:+.4f}  {passage.id}\n    {' '.join(passage.text.split())}{ends}")

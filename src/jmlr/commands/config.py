@@ -19,10 +19,12 @@ from pydantic import BaseModel
 
 from jmlr.checks import checked
 from jmlr.config import Config, ConfigError
+from jmlr.options.own import BY_NAME
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.files import fresh_file
 from jmlr.runtime.misread import read_mapping
 from jmlr.runtime.progress import say
+from jmlr.runtime.validation import nearest
 
 HEAD = """\
 # The embedded demo: all keys, with toy values that suit tiny models from scratch; what a run of one's own gets instead stands in
@@ -66,7 +68,8 @@ def config(check: list[Path] | None = None, write: bool = False, folder: Path = 
     if check:
         run, named = read_config(*check, contents=True), " ".join(map(str, check))
         _variables(run, named)
-        print(f"{named}: a run '{run.run}' of {len(run.systems)} systems and {len(run.seeds)} seeds")
+        seeds = f"{len(run.seeds)} seed{'s' * (len(run.seeds) != 1)}"
+        print(f"{named}: a run '{run.run}' of {len(run.systems)} systems and {seeds}")
     if write and not (folder / "Snakefile").is_file():
         raise UserError(f"--write: '{folder}' is no checkout of this project: it has no Snakefile; --folder names one")
     if write:
@@ -106,6 +109,7 @@ def read_config(*files: Path, contents: bool = False, what: str = "--check") -> 
         if below and above and below != above:
             say(f"{file}: its run '{above}' takes the place of '{below}': files that are given together are one run")
         _say_replaced(file, part, data)
+        _check_taken_away(file, part, data)
         data = _over(data, part)
     named = " ".join(map(str, files))
     try:
@@ -122,10 +126,19 @@ def read_config(*files: Path, contents: bool = False, what: str = "--check") -> 
 def _say_replaced(file: Path, part: dict[str, Any], data: dict[str, Any]) -> None:
     """Say so where a run's file takes the place of what was meant to lie over it: values of files that name no run."""
     now = dict(_values(_over(data, part)))
-    lost = [k for k, value in _values(data) if now.get(k) != value]
+    lost = [k for k, value in _values(data) if k not in now or now[k] != value]
     if "run" in part and "run" not in data and lost:
         what = f"{len(lost)} values of the files before it, {', '.join(lost[:3])} among them"
         say(f"{file}: warning: it is a run of its own, and replaces {what}; what is to lie over a run stands behind it")
+
+
+def _check_taken_away(file: Path, part: dict[str, Any], data: dict[str, Any]) -> None:
+    """Refuse to take away what is not there: a row, model, endpoint or source that a file sets to null, and none before it has."""
+    for section in BY_NAME:
+        above, below = part.get(section) or {}, data.get(section) or {}
+        for name in (k for k, v in above.items() if v is None and k not in below) if isinstance(above, dict) else ():
+            hint = nearest(name, below) if below else "; allowed: in a file after the run's own"
+            raise UserError(f"{file}: {section}.{name}: null takes it away, and it is not there{hint}")
 
 
 def _values(data: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:

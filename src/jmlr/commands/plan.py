@@ -81,7 +81,7 @@ def plan(
         print("\n".join(fragment(run, sizes, known, rates_of(known, device), lines, threads, card_gb, llm)))
     else:
         told = [*_table(lines), *without_rates(run), *asked_of_servers(run, sizes)]
-        print("\n".join([*told, *(_memory(needs, sizes) if gpus_per_node else [])]))
+        print("\n".join([*told, *(_memory(needs, sizes, card_gb) if gpus_per_node else [])]))
         for name, rate in {**known["devices"][device], **known["everywhere"]}.items():
             print(f"{name}: {float(rate['value']):.3g} {rate['unit']}; {rate['source']}")
     if card_gb:
@@ -144,8 +144,8 @@ def _cards(need: Need, sizes: Sizes) -> int:
     return sizes.ranks(need.options.batch) if need.several else 1
 
 
-def _memory(needs: dict[str, Need], sizes: Sizes) -> list[str]:
-    """Return a line for each training and each answering: what it takes of a card."""
+def _memory(needs: dict[str, Need], sizes: Sizes, card_gb: float) -> list[str]:
+    """Return a line for each training and each answering: what it takes of a card, and what helps where it may be too much."""
     lines = []
     for where, need in needs.items():
         cards = _cards(need, sizes)
@@ -159,6 +159,8 @@ def _memory(needs: dict[str, Need], sizes: Sizes) -> list[str]:
         )
         parts = [f"{k} {v / 1e9:.1f}" for k, v in vars(found).items() if v]
         lines.append(f"{where}: {found.total / 1e9:.1f} GB of a card, {how} ({', '.join(parts)})")
+        if card_gb and isinstance(need, Answering) and not found.fits(1e9 * card_gb):
+            lines[-1] += f"; prompts as long as they may be do not fit {card_gb:g} GB, less: {advice(need, cards)}"
     asked = max(1, sizes.nodes * sizes.gpus_per_node)
     trained = {k: need for k, need in needs.items() if not isinstance(need, Answering)}
     few = [k for k, need in trained.items() if need.several and need.options.batch < asked]

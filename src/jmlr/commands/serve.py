@@ -47,6 +47,8 @@ def serve(
         jmlr serve results/demo --systems jmlr rag closed_book
     """
     require("jmlr serve", "jinja2", "starlette", "uvicorn")
+    if not 0 <= port < 1 << 16:
+        raise UserError(f"--port {port}; allowed: 0 to {(1 << 16) - 1}")
     hosts, token = _guarded(run, beside, host)
     rows = _rows(run, list(systems), seed)
     if beside is not None:

@@ -138,7 +138,7 @@ class Api:
             {"index": n, "text": going.text, "logprobs": None, "finish_reason": ended}
             for n, (going, ended) in enumerate(done)
         ]
-        usage = _usage(0, sum(going.count for going, _ in done))
+        usage = _usage(sum(going.read for going, _ in done), sum(going.count for going, _ in done))
         return JSONResponse({**head, "choices": choices, "usage": usage})
 
     # -------------------------------------------------------------------------------------------------- retriever
@@ -299,7 +299,8 @@ def _usage(prompt: int, reply: int) -> dict[str, int]:
 
 def _told(said: Said) -> Chunk:
     """Return what is ours of an answer."""
-    return {"passages": [asdict(p) for p in said.read], "probabilities": list(said.probabilities), "far": said.far}
+    told = {"passages": [asdict(p) for p in said.read], "probabilities": list(said.probabilities)}
+    return {**told, "far": said.far, "cut": said.cut}
 
 
 def _scored(number: int, told: Scored, top: int | None) -> Chunk:

@@ -49,6 +49,11 @@ class Finder(ABC):
         del texts, side
         raise UserError("this row's retriever has no vectors")
 
+    def read_of(self, question: str, options: Sequence[str]) -> int:
+        """Return how many tokens of a question are read where it has more; 0: all of it."""
+        del question, options
+        return 0
+
     @cached_property
     def _best_of_own(self) -> np.ndarray:
         own = read_table(self.search / "candidates.parquet", ["scores"])["scores"].to_pylist()
@@ -112,6 +117,12 @@ class VectorFinder(Finder):
             most = 1 if len(ids) == 1 else BATCH_TOKENS
             vectors, offsets = self.retriever.encode_all(ids, side, batch_tokens=most, name="")
         return StoredVectors(vectors.numpy(), None if offsets is None else offsets.numpy())
+
+    def read_of(self, question: str, options: Sequence[str]) -> int:
+        """Return how many tokens of a question the retriever encodes where it has as many or more; 0: all of it."""
+        most = int(self.retriever.limit("query") or 0)
+        [ids] = self.retriever.tokenize([query_text(question, options, self.query_options)], side="query")
+        return most if most and len(ids) >= most else 0
 
     def find(self, asked: Questions, count: int) -> Found:
         """Return the best passages by inner product or MaxSim."""

@@ -54,11 +54,12 @@ class Scored:
 
 @dataclass(frozen=True)
 class Going:
-    """How a prompt goes on so far: text, number of tokens, and whether it ended by itself."""
+    """How a prompt goes on so far: text, number of tokens, whether it ended by itself, and the tokens of the prompt."""
 
     text: str = ""
     count: int = 0
     ended: bool = True
+    read: int = 0
 
 
 def words_of(row: Row) -> tuple[str, list[str]]:
@@ -175,7 +176,9 @@ def continuations(
     ids: list[list[int]] = [[] for _ in prompts]
 
     def told(i: int, ended: bool) -> tuple[int, Going]:
-        return i, Going(system.tokenizer.decode(ids[i], skip_special_tokens=True), len(ids[i]), ended)
+        return i, Going(
+            system.tokenizer.decode(ids[i], skip_special_tokens=True), len(ids[i]), ended, len(framed[i][1])
+        )
 
     rooms = [p.more for p in prompts]
     for written in steps(system.model, system.tokenizer, [b + o for b, o in framed], rooms, live):

@@ -74,6 +74,7 @@ class Said:
         read: the passages as they were read, best first
         found: how many there were, of which those that had no room were not read
         far: what to say where the question is far from the corpus
+        cut: what to say where less than all of the question was read
         tokens: of the prompt and of the reply; 0 where a server read it
         ended: False: there was no room for more
     """
@@ -84,6 +85,7 @@ class Said:
     read: Sequence[Read] = ()
     found: int = 0
     far: str = ""
+    cut: str = ""
     tokens: tuple[int, int] = (0, 0)
     ended: bool = True
 
@@ -162,6 +164,20 @@ class System:
             return ""
         return self.finder(search or self.row.searches[-1]).far(found[0].score)
 
+    def cut(self, asked: Asked, search: str = "") -> str:
+        """Say so where a question is longer than what the search or the language model reads of it."""
+        parts = []
+        if asked.passages is None and self.row.searches and (asked.count or self.row.passages):
+            finder = self.finder(search or self.row.searches[-1])
+            if most := finder.read_of(asked.question, asked.options):
+                parts.append(f"the search reads its first {most} tokens")
+        if self.prompter is not None:
+            before = self.prompter.cut["questions"]
+            self.question_tokens(asked)
+            if self.prompter.cut["questions"] > before:
+                parts.append(f"the language model its last {self.prompter.llm_question_tokens}")
+        return f"a long question: {', '.join(parts)}" if parts else ""
+
     def tokens_of(self, found: Sequence[Passage]) -> list[list[int]]:
         """Return the tokens that the model reads of some passages, numbered where it is to cite them."""
         pairs = [(p.title, p.text) for p in found]
@@ -192,7 +208,9 @@ class System:
         for n, answer in self.write([replace(asked[i], passages=found[i]) for i in open_ended], whole=True):
             said[open_ended[n]] = answer
         return [
-            replace(s, far=self.far(a, f, search)) for a, f, s in zip(asked, found, said, strict=True) if s is not None
+            replace(s, far=self.far(a, f, search), cut=self.cut(a, search))
+            for a, f, s in zip(asked, found, said, strict=True)
+            if s is not None
         ]
 
     def _chosen(self, asked: Sequence[Asked], found: Sequence[Sequence[Passage]]) -> list[Said]:
@@ -229,6 +247,7 @@ class System:
                 [Read(p.id, p.score, p.text, False) for p in f],
                 len(f),
                 self.far(a, f, search),
+                self.cut(a, search),
             )
             for a, f, b in zip(asked, found, answers, strict=True)
         ]

@@ -91,10 +91,12 @@ class Work:
         asked = [replace(job.asked, passages=f) for job, f in zip(jobs, found, strict=True)]
         chosen = [i for i, a in enumerate(asked) if _at_once(system, a)]
         for i, said in zip(chosen, system.answer([asked[i] for i in chosen]) if chosen else (), strict=True):
-            jobs[i].send(replace(said, far=system.far(jobs[i].asked, found[i])))
+            jobs[i].send(replace(said, far=system.far(jobs[i].asked, found[i]), cut=system.cut(jobs[i].asked)))
         rest = [i for i in range(len(jobs)) if i not in chosen]
         for n, said in system.write([asked[i] for i in rest], live=lambda n: not jobs[rest[n]].cancelled):
-            jobs[rest[n]].send(replace(said, far=system.far(jobs[rest[n]].asked, found[rest[n]])))
+            jobs[rest[n]].send(
+                replace(said, far=system.far(jobs[rest[n]].asked, found[rest[n]]), cut=system.cut(jobs[rest[n]].asked))
+            )
 
     def search(self, system: System, jobs: Sequence[Job]) -> None:
         """Send each question its passages, whole."""

@@ -184,7 +184,7 @@ def _from_model(
     from jmlr.training.on_card import check_answering
 
     adapter, where = trained / "adapter" if trained else None, device()
-    check_answering(where, llm, options, reading)
+    check_answering(where, llm, options, reading, max((len(rows) for rows in table[1]), default=0))
     cut = options.shard_llm and current().size > 1
     model, tokenizer = load_to_answer(
         llm,

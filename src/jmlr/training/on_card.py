@@ -145,12 +145,13 @@ class Pretraining:
 
 @dataclass(frozen=True)
 class Answering:
-    """A model on this machine that answers; `adapter`: weights of the one that was trained, if one was."""
+    """A model on this machine that answers; `adapter`: weights of the one that was trained, if one was; `passages`: that it reads."""
 
     llm: Shape
     options: AnswerOptions
     reading: ReadingOptions
     adapter: int = 0
+    passages: int = 1 << 20
 
     @property
     def several(self) -> bool:
@@ -166,9 +167,12 @@ class Answering:
         """Return the bytes of each of so many cards."""
         o, read = self.options, self.reading
         written = o.method == "generate"
+        longest = self.passages * read.llm_passage_tokens + read.llm_question_tokens
+        longest += (o.rationale_tokens if o.rationale else o.reply_tokens) if written else read.llm_answer_tokens
+        longest = min(longest, read.llm_tokens)
         return answering(
             self.llm, precision=read.llm_precision, cards=cards if self.shard else 1, adapter=self.adapter,
-            tokens=o.answer_batch * read.llm_tokens, copies=1 if written else OPTIONS,
+            tokens=o.answer_batch * longest, copies=1 if written else OPTIONS,
             predicted=o.answer_batch * (1 if written else OPTIONS * read.llm_answer_tokens),
         )  # fmt: skip
 
@@ -277,14 +281,16 @@ def check_fine_tuning(
         _hold(FineTuning(shape, beside, options, reading, retrieval), where, "train")
 
 
-def check_answering(where: torch.device, llm: str, options: AnswerOptions, reading: ReadingOptions) -> None:
-    """Hold a model that answers, before it is loaded, against the GPU it is to compute on; nothing on a CPU.
+def check_answering(
+    where: torch.device, llm: str, options: AnswerOptions, reading: ReadingOptions, passages: int
+) -> None:
+    """Hold a model that answers from so many passages, before it is loaded, against the GPU it is to compute on; nothing on a CPU.
 
     Raises:
         UserError: as `hold_against` does.
     """
     if where.type == "cuda" and (shape := _known(llm)) is not None:
-        _hold(Answering(shape, options, reading), where, "answer")
+        _hold(Answering(shape, options, reading, passages=passages), where, "answer")
 
 
 def check_pretraining(where: torch.device, options: PretrainOptions) -> None:

@@ -345,6 +345,15 @@ def test_every_training_that_does_not_fit_is_named_and_what_retrievers_take_is_c
     assert takes["systems.jmlr"] > takes["systems.rag"] + 16 * 0.109  # ColBERTv2, trained in full
 
 
+def test_answers_whose_longest_prompts_may_not_fit_a_card_say_what_helps(capsys):
+    text = planned(capsys, str(ROOT / "config/runs/paper-7b.yaml"), "--gpus-per-node", "1", "--card-gb", "200")
+    lines = dict(re.findall(r"^(systems\.\w+\.answer): (.*)$", text, re.M))
+    assert re.search(
+        r"; prompts as long as they may be do not fit 200 GB, less: .*answer_batch 8", lines["systems.rag.answer"]
+    )
+    assert "do not fit" not in lines["systems.closed_book.answer"]
+
+
 def test_a_card_without_gpus_is_no_silent_plan(capsys):
     given = ["--corpus-passages", "10", "--all-questions", "10", "--gpus-per-node", "0", "--card-gb", "80"]
     assert main(["plan", str(ROOT / MINI), *given]) == 2

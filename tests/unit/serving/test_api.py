@@ -71,6 +71,7 @@ def test_an_answer_ends_at_most_tokens_or_at_a_stop(client: Any) -> None:
     assert text
     short = client.post("/v1/completions", json={"prompt": f"Question: {QUESTION}\nAnswer:", "max_tokens": 1}).json()
     assert short["usage"]["completion_tokens"] == 1
+    assert short["usage"]["prompt_tokens"] > 1
     assert short["choices"][0]["finish_reason"] == "length"
     stop = text.strip()[1:3]
     for stream in (False, True):

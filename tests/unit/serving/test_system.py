@@ -137,6 +137,15 @@ def test_a_prompt_that_is_too_long_is_refused_and_none_of_its_tokens_is_lost(sys
         scored(system, [Prompt([10_000_000])])
 
 
+def test_a_question_of_which_less_than_all_is_read_says_so(system: System, asked: dict) -> None:
+    short = Asked(asked["question"], asked["options"])
+    long = replace(short, question=" ".join([asked["question"]] * 40))
+    whole, cut = system.answer([short, long])
+    assert whole.cut == ""
+    search, llm = system.finder(system.row.searches[-1]).retriever.limit("query"), system.prompter.llm_question_tokens
+    assert cut.cut == f"a long question: the search reads its first {search} tokens, the language model its last {llm}"
+
+
 def test_a_run_says_whether_a_source_is_private(served_run: Path, tmp_path: Path) -> None:
     assert private_sources(served_run) == []
     assert private_sources(tmp_path) == ["prepare"], "what does not say counts as private"

@@ -113,6 +113,8 @@ def test_answering_takes_weights_and_what_it_keeps_of_its_prompts_and_a_cut_mode
     written = need(method="generate").on_a_card(1)
     assert cache < written.activations < 2 * cache
     assert need(method="generate", answer_batch=8).on_a_card(1).activations == pytest.approx(written.activations / 4)
+    closed = Answering(Shape.of(LLAMA), AnswerOptions(), ReadingOptions(llm_precision="bfloat16"), passages=0)
+    assert closed.on_a_card(1).activations < need().on_a_card(1).activations / 3, "a question alone is no whole prompt"
     assert set(less(need(), 4)) == {
         "answer_batch 8", "llm_precision 4bit", "answer.shard_llm over 4 cards", "answer.shard_llm over 8 cards",
     }  # fmt: skip

@@ -181,7 +181,7 @@ class Answer {
         return line;
       }),
     );
-    const notes = said.far ? [said.far] : [];
+    const notes = [said.cut, said.far].filter(Boolean);
     if (this.before) notes.push(`Before the change: ${this.before.probabilities.length ? this.both(this.before) : this.before.reply}`);
     this.notes.textContent = notes.join("\n");
     this.notes.hidden = !notes.length;
