@@ -50,6 +50,13 @@ def test_a_short_token_is_none(served_run: Path, capsys: Any, monkeypatch: pytes
     assert "5 characters; allowed: 16 or more" in refused(capsys, str(served_run))
 
 
+@pytest.mark.parametrize("port", ["-1", "65536"])
+def test_a_port_that_there_cannot_be_is_refused_before_anything_is_loaded(
+    served_run: Path, capsys: Any, port: str
+) -> None:
+    assert f"--port {port}; allowed: 0 to 65535" in refused(capsys, str(served_run), "--port", port)
+
+
 @pytest.mark.parametrize("which", ["run", "beside"])
 def test_a_private_source_is_never_served_to_another_machine(
     served_run: Path, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch, which: str
