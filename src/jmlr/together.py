@@ -291,8 +291,8 @@ def retriever_kinds(
     def kind(name: str) -> str:
         if name in config.systems:
             return kind(config.systems[name].retriever)
-        if config.models[name].kind:
-            return config.models[name].kind
+        if (model := config.models.get(name)) and model.kind:  # a row that reads nothing may name none that is there
+            return model.kind
         begun = pretrained[name].init if name in pretrained else ready.get(name, "")
         if name in pretrained and not begun:
             return "colbert" if pretrained[name].colbert_depth else "dense"

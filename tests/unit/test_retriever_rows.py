@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from jmlr.config import Config, ConfigError
+from jmlr.together import retriever_kinds
 
 MODELS = {"llm": {"path": "org/llm"}, "retriever": {"path": "org/retriever"}}
 JOINT = {"retriever": "retriever", "train": {"target": "pdist"}}
@@ -87,3 +88,9 @@ def test_a_retriever_made_of_others_has_a_seed_where_one_of_them_has_and_all_the
     assert [run.seeds_of(name) for name in "abc"] == [[3], [3], [3, 4]]
     assert run.models_of("b") == ["llm", "hybrid", "bm25", "retriever"]
     assert run.models_of("c") == ["llm", "more", "hybrid", "other", "retriever", "bm25"]
+
+
+def test_a_row_that_reads_nothing_may_name_no_retriever_that_is_there() -> None:
+    closed = {"title": "Closed", "train": {"passages": 0}, "retriever": "nothing"}
+    data = {"run": "mine", "models": {"llm": {"path": "org/llm"}}, "systems": {"closed": closed}}
+    assert retriever_kinds(Config.load(data), {"llm": "org/llm"}, {}) == {"llm": "", "closed": ""}

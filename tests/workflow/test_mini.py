@@ -40,7 +40,7 @@ def test_a_dry_run_lists_the_whole_dag_and_reads_like_a_method_section():
     assert jobs_of(text) == JOBS
     for sentence in (
         "Corpus: passages, questions and reading documents of all sources in one schema, cut, deduplicated, split",
-        "Retrieval: for every question its C = 12 passages with the largest inner product or MaxSim, by jmlr/seed0",
+        "Retrieval: for every question its best passages, C = 12 or more, by jmlr/seed0",
         "Training: closed_book, seed 0, round 1 of 1: the LLM learns without passages",
         "Training: jmlr, seed 0, round 2 of 2: the LLM learns to answer from K = 3 passages, the retriever from S = 4 of C = 12,"
         " weighed by the LLM's loss (llm_rank)",

