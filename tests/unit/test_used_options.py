@@ -67,7 +67,7 @@ def test_what_only_the_other_objective_of_pretrain_has_is_refused(given, said):
 def test_a_model_that_two_files_give_a_path_and_a_pretrain_says_how_to_take_one_away():
     both = {"path": "org/m", "pretrain": {"init": "org/m"}}
     models = {"llm": both, "retriever": {"path": "org/r"}}
-    with pytest.raises(ConfigError, match=r"models.llm: give either 'path' or 'pretrain', .* by path: \"\""):
+    with pytest.raises(ConfigError, match=r"models.llm: give either 'path' or 'pretrain'; .* by path: \"\""):
         Config.load({"models": models})
     for less in ({"path": ""}, {"pretrain": None}):
         Config.load({"models": {**models, "llm": {**both, **less}}})

@@ -14,7 +14,7 @@ from jmlr.runtime.extras import DISTRIBUTION, MODULES
 
 ROOT = Path(__file__).resolve().parents[3]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-IMPORTED_AS = {"pyyaml": "yaml"}
+IMPORTED_AS = {"pyyaml": "yaml", "pystemmer": "Stemmer"}
 COME_ALONG = {
     "huggingface_hub": "datasets",
     "markupsafe": "jinja2",
