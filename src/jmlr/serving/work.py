@@ -89,14 +89,15 @@ class Work:
         for job, passages in zip(jobs, found, strict=True):
             job.send(passages)
         asked = [replace(job.asked, passages=f) for job, f in zip(jobs, found, strict=True)]
+        notes: list[dict[str, Any]] = [
+            {"far": system.far(job.asked, f), "cut": system.cut(job.asked)} for job, f in zip(jobs, found, strict=True)
+        ]
         chosen = [i for i, a in enumerate(asked) if _at_once(system, a)]
         for i, said in zip(chosen, system.answer([asked[i] for i in chosen]) if chosen else (), strict=True):
-            jobs[i].send(replace(said, far=system.far(jobs[i].asked, found[i]), cut=system.cut(jobs[i].asked)))
+            jobs[i].send(replace(said, **notes[i]))
         rest = [i for i in range(len(jobs)) if i not in chosen]
         for n, said in system.write([asked[i] for i in rest], live=lambda n: not jobs[rest[n]].cancelled):
-            jobs[rest[n]].send(
-                replace(said, far=system.far(jobs[rest[n]].asked, found[rest[n]]), cut=system.cut(jobs[rest[n]].asked))
-            )
+            jobs[rest[n]].send(replace(said, **notes[rest[n]]))
 
     def search(self, system: System, jobs: Sequence[Job]) -> None:
         """Send each question its passages, whole."""
