@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from jmlr.models.flops import COLBERT, LONGEST, Shape
 from jmlr.models.memory import OnCard, Training, answering
@@ -78,23 +78,17 @@ class FineTuning:
         """Yield (option, cards, this training with it) of all that may take less."""
         o, read = self.options, self.reading
         if not o.gradient_checkpointing:
-            yield "gradient_checkpointing", cards, self._with(gradient_checkpointing=True)
+            yield "gradient_checkpointing", cards, _with(self, gradient_checkpointing=True)
         if o.train_precision != "bfloat16":
-            yield "train_precision bfloat16", cards, self._with(train_precision="bfloat16")
+            yield "train_precision bfloat16", cards, _with(self, train_precision="bfloat16")
         if (o.forward_tokens or GPU_TOKENS) > read.llm_tokens:
-            yield f"forward_tokens {read.llm_tokens}", cards, self._with(forward_tokens=read.llm_tokens)
+            yield f"forward_tokens {read.llm_tokens}", cards, _with(self, forward_tokens=read.llm_tokens)
         if read.llm_precision == "float32":
-            yield "llm_precision bfloat16", cards, self._reading("bfloat16")
+            yield "llm_precision bfloat16", cards, _reading_in(self, "bfloat16")
         if read.llm_precision != "4bit":
-            yield from ((words, n, self._with(shard_llm=True)) for words, n in more_cards(o.shard_llm, cards))
+            yield from ((words, n, _with(self, shard_llm=True)) for words, n in more_cards(o.shard_llm, cards))
             if not o.shard_llm:
-                yield "llm_precision 4bit", cards, self._reading("4bit")
-
-    def _with(self, **options: Any) -> FineTuning:
-        return replace(self, options=self.options.model_copy(update=options))
-
-    def _reading(self, precision: str) -> FineTuning:
-        return replace(self, reading=self.reading.model_copy(update={"llm_precision": precision}))
+                yield "llm_precision 4bit", cards, _reading_in(self, "4bit")
 
 
 @dataclass(frozen=True)
@@ -131,16 +125,13 @@ class Pretraining:
         """Yield (option, cards, this training with it) of all that may take less."""
         o, causal = self.options, self.several
         if causal and not o.gradient_checkpointing:
-            yield "gradient_checkpointing", cards, self._with(gradient_checkpointing=True)
+            yield "gradient_checkpointing", cards, _with(self, gradient_checkpointing=True)
         if o.pretrain_precision != "bfloat16":
-            yield "pretrain_precision bfloat16", cards, self._with(pretrain_precision="bfloat16")
+            yield "pretrain_precision bfloat16", cards, _with(self, pretrain_precision="bfloat16")
         if causal and not o.matrix_learning_rate:
-            yield from ((words, n, self._with(shard_llm=True)) for words, n in more_cards(o.shard_llm, cards))
+            yield from ((words, n, _with(self, shard_llm=True)) for words, n in more_cards(o.shard_llm, cards))
         if not causal:
-            yield f"batch {max(1, o.batch // 2)}", cards, self._with(batch=max(1, o.batch // 2))
-
-    def _with(self, **options: Any) -> Pretraining:
-        return replace(self, options=self.options.model_copy(update=options))
+            yield f"batch {max(1, o.batch // 2)}", cards, _with(self, batch=max(1, o.batch // 2))
 
 
 @dataclass(frozen=True)
@@ -181,24 +172,30 @@ class Answering:
         o, read = self.options, self.reading
         if o.answer_batch > 1:
             fewer = max(1, o.answer_batch // 4)
-            yield f"answer_batch {fewer}", cards, self._with(answer_batch=fewer)
+            yield f"answer_batch {fewer}", cards, _with(self, answer_batch=fewer)
         if read.llm_precision == "float32":
-            yield "llm_precision bfloat16", cards, self._reading("bfloat16")
+            yield "llm_precision bfloat16", cards, _reading_in(self, "bfloat16")
         if read.llm_precision != "4bit":
             yield from (
-                (f"answer.{words}", n, self._with(shard_llm=True)) for words, n in more_cards(self.shard, cards)
+                (f"answer.{words}", n, _with(self, shard_llm=True)) for words, n in more_cards(self.shard, cards)
             )
             if not self.shard:
-                yield "llm_precision 4bit", cards, self._reading("4bit")
-
-    def _with(self, **options: Any) -> Answering:
-        return replace(self, options=self.options.model_copy(update=options))
-
-    def _reading(self, precision: str) -> Answering:
-        return replace(self, reading=self.reading.model_copy(update={"llm_precision": precision}))
+                yield "llm_precision 4bit", cards, _reading_in(self, "4bit")
 
 
 Need = FineTuning | Pretraining | Answering
+Kind = TypeVar("Kind", FineTuning, Pretraining, Answering)
+Reader = TypeVar("Reader", FineTuning, Answering)
+
+
+def _with(need: Kind, **options: Any) -> Kind:
+    """Return a need with other options of its stage."""
+    return replace(need, options=need.options.model_copy(update=options))
+
+
+def _reading_in(need: Reader, precision: str) -> Reader:
+    """Return a need whose LLM is held in another precision."""
+    return replace(need, reading=need.reading.model_copy(update={"llm_precision": precision}))
 
 
 def more_cards(shard: bool, cards: int) -> Iterator[tuple[str, int]]:
