@@ -315,7 +315,7 @@ class Config(Closed):
                 f"to answer from its K = {options.passages} best passages" if options.passages else "without passages"
             )
             return f"the LLM learns {read}"
-        judged = f"S = {options.samples} of C = {self.search.candidates}, weighed by the LLM's loss ({options.target})"
+        judged = f"S = {options.samples} of C = {self.search.candidates}, weighed by {options.weighed_by}"
         return f"the LLM learns to answer from K = {options.passages} passages, the retriever from {judged}"
 
     def reading_options(self, system: str) -> ReadingOptions:

@@ -113,7 +113,7 @@ def training(run: Config, system: str, sizes: Sizes, known: dict[str, Any], rate
     flops = steps * options.batch * training_flops(
         reader, retriever, recompute=options.gradient_checkpointing, answer=answer,
         prompt=min(asked + options.passages * fill * read.llm_passage_tokens, read.llm_tokens),
-        judged=asked + fill * read.llm_passage_tokens, samples=options.samples, candidates=run.search.candidates,
+        judged=asked + fill * read.llm_passage_tokens if options.teacher == "llm" else 0, samples=options.samples, candidates=run.search.candidates,
         passage=0.0 if options.keeps_passages else passage, query=query,
     )  # fmt: skip
     ranks = sizes.ranks(options.batch)

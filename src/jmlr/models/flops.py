@@ -92,7 +92,7 @@ def training_flops(llm: Shape, retriever: Shape | None, *, prompt: float, judged
         llm: that answers; its own weights are frozen, so the backward pass costs no more than the forward one
         retriever: that is trained; None: it is frozen
         prompt: tokens with K passages, question and answer
-        judged: tokens with one passage, question and answer
+        judged: tokens with one passage, question and answer; 0: the LLM is not the retriever's teacher
         answer: tokens of the answer
         samples: passages whose losses the LLM gives (S)
         candidates: passages that are encoded (C)
@@ -102,7 +102,7 @@ def training_flops(llm: Shape, retriever: Shape | None, *, prompt: float, judged
     """
     total = llm.forward(prompt, answer) * (3 if recompute else 2)
     if retriever is not None:
-        total += samples * llm.forward(judged, answer)
+        total += samples * llm.forward(judged, answer) if judged else 0
         total += candidates * retriever.forward(passage) + 3 * (samples + 2) * retriever.forward(passage)
         total += 3 * retriever.forward(query)
     return total

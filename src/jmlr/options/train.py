@@ -19,7 +19,7 @@ else:
 
 # Options of the retriever's training: a system whose retriever is frozen uses none of them.
 OF_THE_RETRIEVER = (
-    "samples", "sampling", "sampling_temperature", "rank_weight", "target_temperature", "score_temperature", "retriever_encoders",
+    "teacher", "samples", "sampling", "sampling_temperature", "rank_weight", "target_temperature", "score_temperature", "retriever_encoders",
     "retriever_weights", "retriever_dropout", "retriever_train_passage_tokens", "prior_weight", "shuffle_losses",
     "rank_after_steps", "retriever_learning_rate", "retriever_clip_norm", "clip_together", "live_candidates",
 )  # fmt: skip
@@ -29,6 +29,11 @@ class TrainOptions(Closed):
     """Options of `train`: one system's fine-tuning. The defaults suit a pretrained model; the paper's letters in brackets."""
 
     target: Target = option("frozen", "what the retriever learns from the LLM's losses")
+    teacher: Literal["llm", "gold", "answer_text"] = option(
+        "llm",
+        "whose losses the retriever learns from; llm: the answer's after each passage; to see what limits it, 0 for a passage that is "
+        "gold (gold) or holds the answer's words (answer_text) and 1 for another",
+    )
     passages: Count = option(3, "passages given to the LLM (K); 0: closed book")
     samples: Positive = option(10, "passages the LLM reads one by one, for their losses (S)")
     sampling: Literal["softmax", "top"] = option("softmax", "how those S passages are chosen among the candidates")
@@ -155,6 +160,12 @@ class TrainOptions(Closed):
     def joint(self) -> bool:
         """Whether the retriever is trained, too."""
         return self.target != "frozen"
+
+    @property
+    def weighed_by(self) -> str:
+        """What tells the retriever a passage's worth, in words."""
+        words = {"llm": "the LLM's loss", "gold": "gold labels", "answer_text": "the answer's words"}
+        return f"{words[self.teacher]} ({self.target})"
 
     @property
     def keeps_passages(self) -> bool:

@@ -19,6 +19,7 @@ from jmlr.losses import target
 from jmlr.models.retriever import Retriever
 from jmlr.runtime.seeds import python_random, stream
 from jmlr.training.step import StepResult, StepSettings
+from jmlr.training.teachers import marked
 
 
 def reference_step(
@@ -97,10 +98,15 @@ def rank_one_question(
     llm.eval()
     with torch.no_grad():
         thinks = [
-            answer_loss(llm, passages, question, [question.candidates[c]], settings).item() - known
-            for c, known in zip(sampled, prior, strict=True)
+            answer_loss(llm, passages, question, [question.candidates[c]], settings).item()
+            if settings.teacher == "llm"
+            else 1 - marked(question, [question.candidates[c]], passages, settings.teacher)[0]
+            for c in sampled
         ]
     llm.train(training)
+    if settings.teacher != "llm" and len(set(thinks)) == 1:
+        return None
+    thinks = [loss - known for loss, known in zip(thinks, prior, strict=True)]
 
     loss: Tensor | None = learns.reference(
         [(scaled if learns.SCALED else scores)[c] for c in sampled], thinks, **settings.target_options

@@ -33,6 +33,7 @@ from jmlr.training.live import LiveCandidates
 from jmlr.training.on_card import check_fine_tuning
 from jmlr.training.optimiser import Group, make_optimiser
 from jmlr.training.step import StepSettings
+from jmlr.training.teachers import check_teacher
 
 
 @dataclass
@@ -94,6 +95,8 @@ class Session:
             retriever_query_tokens=retrieval.retriever_query_tokens,
             rationale=(options.rationale_prompt, options.rationale_tokens) if options.rationale else None,
         )
+        if trained is not None:
+            check_teacher(questions, options.teacher)
         options = options.model_copy(update={"forward_tokens": forward_tokens(options, where.type)})
         optimiser, groups = make_optimiser(
             model, trained, llm_learning_rate=options.llm_learning_rate,

@@ -20,7 +20,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from jmlr.inference.passage_losses import passage_losses
 from jmlr.inference.questions import Passages, Question, reading_of
 from jmlr.losses import options_of, target
 from jmlr.losses.llm_rank import agreement, sample, scale
@@ -32,6 +31,7 @@ from jmlr.models.tensors import at_least_float32
 from jmlr.runtime.devices import autocast
 from jmlr.runtime.precision import Precision
 from jmlr.runtime.seeds import python_random, stream
+from jmlr.training.teachers import taught, teacher_losses
 
 Backward = Callable[[Tensor], None]
 Figures = dict[str, tuple[Tensor, int]]  # name -> (sum over questions, how many), so that parts and ranks add up
@@ -43,6 +43,7 @@ class StepSettings:
 
     target: str
     target_options: dict[str, float]
+    teacher: str
     passages: int
     samples: int
     sampling: str
@@ -154,7 +155,9 @@ def ranking_loss(
     """
     drawn = noise(batch, settings, seed, step)  # [B, C]
     columns, picked = sample(scale(scores, mask), settings.samples, settings.sampling_temperature, drawn, mask)
-    losses = passage_losses(llm, passages, batch, columns, **settings.computing)  # [B, S], without gradient
+    losses = teacher_losses(
+        settings.teacher, llm, passages, batch, columns, **settings.computing
+    )  # [B, S], without gradient
     if settings.shuffle_losses:
         losses = shuffled(losses, picked, batch, seed, step)
     where = losses.device
@@ -176,8 +179,13 @@ def ranking_loss(
         "loss_spread": (spread(losses, there) * n, n),
         "passage_loss": ((losses * there).sum(), int(picked.sum())),
     }
-    loss = getattr(learns, settings.target)
-    return loss(scaled if learns.SCALED else raw, trusted, counted, **settings.target_options), figures
+    said = taught(losses, there, settings.teacher)
+    if not len(said):
+        return (raw.masked_fill(~there, 0) * 0).sum(), figures
+    loss = getattr(learns, settings.target)(
+        (scaled if learns.SCALED else raw)[said], trusted[said], counted[said], **settings.target_options
+    )
+    return loss * (len(said) / n), figures
 
 
 def score_candidates(
