@@ -242,7 +242,7 @@ class Bench:
         samples, passages_read = self.shape.samples, self.shape.passages
         again = (samples + 2) / self.shape.candidates * scored
         return {
-            "passage_losses": 2 * (base + adapter) * judged + samples * (attention[1] + 2 * head * head_tokens),
+            "teacher_losses": 2 * (base + adapter) * judged + samples * (attention[1] + 2 * head * head_tokens),
             "read_and_answer": (4 * base + 6 * adapter) * read + 3 * attention[passages_read] + 4 * head * head_tokens,
             "score_candidates": 2 * encoder * scored,
             "score_again": 4 * encoder * again,

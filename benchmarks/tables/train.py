@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 REPEATS = 7
-PHASES = ("score_candidates", "passage_losses", "score_again", "read_and_answer")
+PHASES = ("score_candidates", "teacher_losses", "score_again", "read_and_answer")
 PEAK_FLOPS = {"H200": 989e12, "H100": 989e12, "A100": 312e12}  # dense bfloat16, from the makers' data sheets
 
 
