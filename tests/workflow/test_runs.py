@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FILES = {p.stem: yaml.safe_load(p.read_text()) for p in sorted((ROOT / "config/runs").glob("*.yaml"))}
 ADDED = {
     "openstax-retrievers": ["openstax"],
+    "pubmedqa-retrievers": ["pubmedqa"],
     "paper-others": ["paper-7b", "paper-13b"],
     "paper-released": ["paper-13b"],
 }  # given after a run
