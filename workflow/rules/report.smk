@@ -1,7 +1,7 @@
 from jmlr.runtime.checkout import commit
 
 # Values that a run of this name should find; a run of another name has none.
-EXPECTED = [f for f in [os.path.relpath(f"{workflow.basedir}/config/expected/{cfg.run}.yaml")] if os.path.isfile(f)]
+EXPECTED = given(os.path.relpath(CHECKOUT / f"config/expected/{cfg.run}.yaml"))
 GIVEN = workflow.config_settings.configfiles, workflow.config_settings.config_args
 ROWS = {k: counted("report", v) | {"train": counted("report", cfg.train_options(k))} for k, v in cfg.systems.items()}
 
@@ -15,7 +15,7 @@ rule report:
         costs=other_costs(),
         expected=EXPECTED,
         judged=JUDGED,
-        review=REVIEW,
+        review=given("".join(REVIEW)),
     output:
         page=report("results/{run}/report/report.html", caption="../report/report.rst", category="Report"),
         rows=report("results/{run}/report/results.csv", caption="../report/results.rst", category="Report"),
@@ -36,14 +36,14 @@ rule report:
         code=stage_digest("report"),
         out=subpath(output.page, parent=True),
         expected=lambda w: words("--expected", EXPECTED),
-        judged=lambda w: words("--judge", JUDGED),
+        judged=lambda w: words("--judge", [placed(folder) for folder in JUDGED]),
         # With `resources`: for people, so no reason to report again.
-        again=lambda w, resources: words("--again", cfg.again(*GIVEN, workflow.basedir)),
-        commit=lambda w, resources: words("--commit", commit(workflow.basedir)),
+        again=lambda w, resources: words("--again", cfg.again(*GIVEN, CHECKOUT)),
+        commit=lambda w, resources: words("--commit", commit(CHECKOUT)),
         values=lambda w: values(
             counted("report", cfg.report.model_copy(update={"review": "".join(REVIEW)})), systems=ROWS
         ),
-        options="logs/{run}/report.options.yaml",
+        options=placed("logs/{run}/report.options.yaml"),
     message:
         "Report: one page and one table of all systems and seeds"
     shell:
