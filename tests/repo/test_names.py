@@ -83,7 +83,8 @@ def test_captions_are_named_after_the_files_they_describe():
     """Fix: Name a file of workflow/report like what it describes, and use each."""
     captions = {p.stem for p in (ROOT / "workflow/report").glob("*.rst")}
     named = re.findall(
-        r'report\("results/\{run\}/report/(\w+)\.\w+", caption="\.\./report/(\w+)\.rst"', RULES["report"].read_text()
+        r'report\(\s*(?:directory\()?"results/\{run\}/report/(\w+)[^@]*?caption="\.\./report/(\w+)\.rst"',
+        RULES["report"].read_text(),
     )
     assert named
     assert all(file == caption for file, caption in named)

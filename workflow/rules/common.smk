@@ -27,6 +27,7 @@ CHECKOUT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).pare
 ]  # no folder where it is of GitHub
 if CHECKOUT.is_dir():
     os.environ.setdefault("JMLR_CHECKOUT", str(CHECKOUT))  # what envs/*.post-deploy.sh install
+MODULE = workflow.modifier.namespace or ""  # the name by which another workflow uses this one
 # Where a `module:` with a prefix puts a path. Snakemake does so with inputs, outputs and logs by itself, never with params.
 placed = workflow.modifier.path_modifier.replace_prefix
 TORCH_ENV = f"../../envs/{os.environ.get('JMLR_HARDWARE', 'cpu')}.yaml"  # under --sdm conda, where a stage uses torch
@@ -34,7 +35,7 @@ TORCH_ENV = f"../../envs/{os.environ.get('JMLR_HARDWARE', 'cpu')}.yaml"  # under
 try:
     if workflow.is_main_process:
         check_call(sys.argv, os.environ, workflow.config_settings.configfiles, str(CHECKOUT))
-    same_config(config, submitting=workflow.is_main_process, module=workflow.modifier.namespace or "")
+    same_config(config, submitting=workflow.is_main_process, module=MODULE)
     checked_run = checked(config, contents=workflow.is_main_process)
 except (ConfigError, UserError) as error:
     sys.exit(str(error))  # one line, before anything runs

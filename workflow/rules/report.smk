@@ -17,9 +17,31 @@ rule report:
         judged=JUDGED,
         review=given("".join(REVIEW)),
     output:
-        page=report("results/{run}/report/report.html", caption="../report/report.rst", category="Report"),
-        rows=report("results/{run}/report/results.csv", caption="../report/results.rst", category="Report"),
-        tests=report("results/{run}/report/significance.csv", caption="../report/significance.rst", category="Report"),
+        page=report(
+            "results/{run}/report/report.html",
+            caption="../report/report.rst",
+            category="Results",
+            labels={"what": "the report: tables, figures, every question"},
+        ),
+        rows=report(
+            "results/{run}/report/results.csv",
+            caption="../report/results.rst",
+            category="Results",
+            labels={"what": "every figure, a row each"},
+        ),
+        tests=report(
+            "results/{run}/report/significance.csv",
+            caption="../report/significance.rst",
+            category="Results",
+            labels={"what": "systems compared in pairs"},
+        ),
+        figures=report(
+            directory("results/{run}/report/figures"),
+            patterns=["{figure}.svg"],
+            caption="../report/figures.rst",
+            category="Figures",
+            labels={"figure": "{figure}"},
+        ),
         latex="results/{run}/report/results.tex",
         table="results/{run}/report/table.txt",
     log:
@@ -38,7 +60,7 @@ rule report:
         expected=lambda w: words("--expected", EXPECTED),
         judged=lambda w: words("--judge", [placed(folder) for folder in JUDGED]),
         # With `resources`: for people, so no reason to report again.
-        again=lambda w, resources: words("--again", cfg.again(*GIVEN, CHECKOUT)),
+        again=lambda w, resources: words("--again", "" if MODULE else cfg.again(*GIVEN, CHECKOUT)),
         commit=lambda w, resources: words("--commit", commit(CHECKOUT)),
         values=lambda w: values(
             counted("report", cfg.report.model_copy(update={"review": "".join(REVIEW)})), systems=ROWS
