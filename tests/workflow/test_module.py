@@ -40,7 +40,7 @@ rule own:
 """
 
 
-def other_workflow(folder: Path, prefix: str = "", before: str = "", after: str = "") -> Path:
+def other_workflow(folder: Path, prefix: str = "", *, before: str = "", after: str = "") -> Path:
     """Write a workflow that uses this one for the smallest run: one round of two systems, on a file beside its Snakefile."""
     run = yaml.safe_load((ROOT / MINI).read_text())
     rows = {"rag": {"title": "RAG"}, "jmlr": {"title": "JMLR", "rounds": 1, "train": {"target": "llm_rank"}}}
@@ -85,12 +85,39 @@ def test_without_a_prefix_its_paths_are_those_of_this_workflow(tmp_path: Path) -
     assert "jmlr train --out results/mini/jmlr/seed0/r1/train --prepared results/mini/prepare" in done.stdout
 
 
+def test_two_modules_with_a_run_each_go_into_one_workflow(tmp_path: Path) -> None:
+    folder = other_workflow(tmp_path, "x")
+    first, rest = (folder / "Snakefile").read_text().split("rule all:")
+    second = (
+        first[first.index("module jmlr") :]
+        .replace("jmlr:", "again:")
+        .replace("from jmlr as jmlr_", "from again as again_")
+    )
+    second = second.replace('prefix: "x"', 'prefix: "y"')
+    rest = rest.replace("rules.jmlr_all.input,", "rules.jmlr_all.input, rules.again_all.input,")
+    (folder / "Snakefile").write_text(f"{first}{second}rule all:{rest}")
+    done = snakemake(folder, "--dry-run", "--printshellcmds")
+    assert done.returncode == 0, failure(done)
+    jobs = jobs_of(done.stdout + done.stderr)
+    assert (jobs["jmlr_train"], jobs["again_train"]) == (JOBS["train"], JOBS["train"])
+    assert "jmlr train --out y/results/mini/jmlr/seed0/r1/train --prepared y/results/mini/prepare" in done.stdout
+
+
+@pytest.mark.parametrize("where", ["before", "after"])
+def test_an_onstart_of_the_other_workflow_stands_before_the_module_or_calls_ours(tmp_path: Path, where: str) -> None:
+    own = 'onstart:\n    open("begun", "w").close()' + "\n    jmlr.onstart()" * (where == "after")
+    done = snakemake(other_workflow(tmp_path, "x", **{where: own}), "x/results/mini/fetch/notes")
+    assert done.returncode == 0, failure(done)
+    assert (tmp_path / "begun").exists()
+    assert (tmp_path / "x/logs/mini/fetch/notes.options.yaml").is_file()
+
+
 @pytest.mark.slow
 def test_another_workflow_runs_it_and_all_lands_under_the_prefix(tmp_path: Path) -> None:
     folder = other_workflow(tmp_path, "x", before='onstart:\n    open("begun", "w").close()')
     done = snakemake(folder)
     assert done.returncode == 0, failure(done)
-    assert "# JMLR" not in (folder / "own.txt").read_text()
+    assert (folder / "own.txt").read_text() == "mine\n"
     assert (folder / "x/results/mini/report/report.html").stat().st_size > 1000
     assert (folder / "x/logs/mini/jmlr/seed0/r1/train.options.yaml").is_file()
     assert {p.name for p in folder.iterdir()} == {
