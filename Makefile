@@ -52,7 +52,7 @@ lint: .venv/.lint  ## style, types, the workflow's own linter, dead links of the
 	ruff check .
 	ruff format --check .
 	mypy
-	snakefmt --check --line-length 120 Snakefile workflow
+	snakefmt --check Snakefile workflow
 	snakemake --lint
 	clang-format --dry-run --Werror $(filter %.h %.cpp %.cu %.cuh,$(CXX_SOURCES))
 	NO_MKDOCS_2_WARNING=1 mkdocs build --quiet --strict
@@ -60,7 +60,7 @@ lint: .venv/.lint  ## style, types, the workflow's own linter, dead links of the
 format: .venv/.lint  ## put code and workflow into the form that lint wants
 	ruff check --fix-only --quiet .
 	ruff format .
-	snakefmt --line-length 120 Snakefile workflow
+	snakefmt Snakefile workflow
 	clang-format -i $(filter %.h %.cpp %.cu %.cuh,$(CXX_SOURCES))
 
 site: .venv/.lint  ## the documentation as a site, in build/site

@@ -266,7 +266,7 @@ def check_cards(run: Run, jobs: Iterable[Any], *, local: bool) -> None:
         jobs: Snakemake's that will run; resource `card_gb` of `train`, `pretrain` and `answer` is a GPU's memory in 10^9 bytes
         local: on this machine, whose driver is asked where there is no `card_gb`
     """
-    held = [job for job in jobs if job.name in ("train", "pretrain", "answer") and not job.is_norun]
+    held = [job for job in jobs if job.name in ("train", "pretrain", "answer")]
     if not held or os.environ.get("JMLR_DEVICE", "").startswith("cpu"):
         return
     here, shape = card_here() if local else 0.0, _shapes(run)

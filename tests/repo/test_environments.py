@@ -117,3 +117,21 @@ def test_the_rules_use_these_environments_and_no_others():
     named = {m for f in (ROOT / "workflow/rules").glob("*.smk") for m in re.findall(r"envs/(\w+)\.yaml", f.read_text())}
     assert named == {"cpu"}  # and, by JMLR_HARDWARE, cuda
     assert "JMLR_HARDWARE" in (ROOT / "workflow/rules/common.smk").read_text()
+
+
+def test_the_container_holds_the_environments_and_sources_as_they_are():
+    """Fix: Let envs/apptainer.def name files of the tree, Snakemake's version of envs/dev.yaml, and pip's line of envs/cpu.post-deploy.sh."""
+    text = (ROOT / "envs/apptainer.def").read_text()
+    parts = dict(re.findall(r"^%(\w+)\n((?:    .*\n)+)", text, re.M))
+    copied = [line.split() for line in parts["files"].splitlines()]
+    assert all((ROOT / name).exists() and target == "/opt/jmlr/" + "docs/" * ("/" in name) for name, target in copied)
+    assert {"pyproject.toml", "src", "csrc", "envs", "workflow", "Snakefile", "config", "profiles"} <= {
+        n for n, _ in copied
+    }
+    assert parts["arguments"].strip() == "hardware=cpu"
+    assert "--file /opt/jmlr/envs/{{ hardware }}.yaml" in parts["post"]
+    assert set(ENVIRONMENTS) >= {"cpu", "cuda"}
+    [snakemake] = re.findall(r"snakemake-minimal=(\S+)", parts["post"])
+    assert snakemake == packages("dev")["snakemake"]
+    [own] = [line for line in (ROOT / "envs/cpu.post-deploy.sh").read_text().splitlines() if "pip install" in line]
+    assert own in parts["post"]

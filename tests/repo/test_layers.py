@@ -130,7 +130,7 @@ def test_only_topk_imports_the_compiled_module(path):
 
 def test_the_workflow_imports_only_the_configuration_its_check_and_the_runtime():
     """Fix: A rule calls `jmlr <stage>`: move the work into the stage."""
-    files = [ROOT / "Snakefile", *(ROOT / "workflow/rules").glob("*.smk")]
+    files = [ROOT / "workflow/Snakefile", *(ROOT / "workflow/rules").glob("*.smk")]
     lines = [line for f in files for line in re.findall(r"^(?:from|import) .*", f.read_text(), re.M)]
     ours = {w for line in lines for w in re.findall(r"jmlr[\w.]*", line)}
     assert ours

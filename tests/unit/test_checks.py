@@ -214,7 +214,7 @@ def test_all_models_and_tokenizers_that_a_run_does_not_make_are_asked_for(mine: 
 def job(name: str, card_gb: Any, gpu: int = 1, **wildcards: str) -> Any:
     """Return a job as Snakemake has them."""
     return SimpleNamespace(
-        name=name, is_norun=False, resources={"card_gb": card_gb, "gpu": gpu}, wildcards=SimpleNamespace(**wildcards)
+        name=name, resources={"card_gb": card_gb, "gpu": gpu}, wildcards=SimpleNamespace(**wildcards)
     )
 
 

@@ -82,9 +82,12 @@ def test_snakemakes_report_packs_the_page_and_the_tables_with_their_captions(fin
     with zipfile.ZipFile(tmp_path / "report.zip") as packed:
         names = {name.rpartition("/")[2] for name in packed.namelist()}
         text = " ".join(packed.read("report/report.html").decode().replace("\\n", " ").split())
-    assert names == {"report.html", "results.csv", "significance.csv"}
+    figures = {"accuracy.svg", "retrieval.svg", "curves.svg", "reliability.svg"}
+    assert names == {"report.html", "results.csv", "significance.csv", *figures}
+    for label in ("systems compared in pairs", "reliability"):
+        assert label in text
     captions = sorted((ROOT / "workflow/report").glob("*.rst"))
-    assert len(captions) == 4
+    assert len(captions) == 5
     for caption in captions:
         assert " ".join(caption.read_text().split()[-4:]) in text, caption.name
 

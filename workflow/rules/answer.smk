@@ -31,13 +31,14 @@ rule answer:
             gpus=resources.gpu, nodes=resources.nodes, threads=threads, one=cfg.systems[w.system].llm in cfg.endpoints
         ),
         passages=lambda w: cfg.train_options(w.system).passages,
+        splits=lambda w, resources: cfg.answer.splits,  # with `resources`: for people, so no reason to answer again
         values=lambda w: values(
             counted("answer", cfg.answer_options(w.system), cfg.reading_options(w.system)),
             endpoint=cfg.endpoint(cfg.systems[w.system].llm),
         ),
-        options="logs/{run}/{system}/seed{seed}/answer.options.yaml",
+        options=placed("logs/{run}/{system}/seed{seed}/answer.options.yaml"),
     message:
-        "Test: {wildcards.system}, seed {wildcards.seed}, answers the questions of {cfg.answer.splits}"
+        "Test: {wildcards.system}, seed {wildcards.seed}, answers the questions of {params.splits}"
     shell:
         "{params.launch} jmlr answer --out {output} --prepared {input.prepared} {params.llm} {params.trained}"
         " {params.candidates} --passages {params.passages} --options {params.options} 2> >(tee -i {log} >&2)"

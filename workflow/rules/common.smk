@@ -7,6 +7,7 @@ from pathlib import Path
 
 from jmlr.checks import check_cards, checked
 from jmlr.config import ConfigError, words
+from jmlr.runtime.as_module import add_start, own_jobs
 from jmlr.runtime.call import check_call, same_config
 from jmlr.runtime.digest import counted, stage_digest
 from jmlr.runtime.ending import pass_on_end
@@ -21,13 +22,20 @@ from jmlr.runtime.warm import keep_warm
 
 BEGUN = time.monotonic()
 shell.prefix("set -euo pipefail; trap : TERM; ")  # at SIGTERM the shell waits until its stage has saved its state
-os.environ.setdefault("JMLR_CHECKOUT", str(workflow.basedir))  # what envs/*.post-deploy.sh install
+CHECKOUT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parents[
+    1
+]  # no folder where it is of GitHub
+if CHECKOUT.is_dir():
+    os.environ.setdefault("JMLR_CHECKOUT", str(CHECKOUT))  # what envs/*.post-deploy.sh install
+MODULE = workflow.modifier.namespace or ""  # the name by which another workflow uses this one
+# Where a `module:` with a prefix puts a path. Snakemake does so with inputs, outputs and logs by itself, never with params.
+placed = workflow.modifier.path_modifier.replace_prefix
 TORCH_ENV = f"../../envs/{os.environ.get('JMLR_HARDWARE', 'cpu')}.yaml"  # under --sdm conda, where a stage uses torch
 
 try:
     if workflow.is_main_process:
-        check_call(sys.argv, os.environ, workflow.config_settings.configfiles, str(workflow.basedir))
-    same_config(config, submitting=workflow.is_main_process)
+        check_call(sys.argv, os.environ, workflow.config_settings.configfiles, str(CHECKOUT))
+    same_config(config, submitting=workflow.is_main_process, module=MODULE)
     checked_run = checked(config, contents=workflow.is_main_process)
 except (ConfigError, UserError) as error:
     sys.exit(str(error))  # one line, before anything runs
@@ -61,14 +69,23 @@ def tokenizer_source(model):
     return [f"{RUN}/fetch/{name.removeprefix('source:').split('/')[0]}"] if name.startswith("source:") else []
 
 
+def given(path, patterns=()):
+    """Return the files of a local path of the run's own as inputs, which no prefix moves; none for a hub name."""
+    return [f if placed(f) == f else os.path.abspath(f) for f in files_of(path, patterns)]
+
+
+def pretrained(name, seed):
+    return f"{RUN}/{name}/seed{seed}/pretrain"
+
+
 def model(name, seed):
     """Return a model before fine-tuning: a folder or a hub name; "" for an endpoint, which is no file."""
-    return "" if name in cfg.endpoints else READY.get(name, f"{RUN}/{name}/seed{seed}/pretrain")
+    return "" if name in cfg.endpoints else READY.get(name) or placed(pretrained(name, seed))
 
 
 def model_input(name, seed):
     """Return the same as an input of a rule."""
-    return files_of(READY[name]) if name in READY else model(name, seed) or []
+    return given(READY[name]) if name in READY else [] if name in cfg.endpoints else pretrained(name, seed)
 
 
 def initial(name, seed):
@@ -76,7 +93,7 @@ def initial(name, seed):
     kind, _, base = PRETRAINED[name].init.partition("model:")
     if base and not kind:
         return model_input(base, seed), model(base, seed)
-    return (files_of(PRETRAINED[name].init) if PRETRAINED[name].init else []), PRETRAINED[name].init
+    return (given(PRETRAINED[name].init) if PRETRAINED[name].init else []), PRETRAINED[name].init
 
 
 def trained(system, seed, round):
@@ -168,13 +185,14 @@ def retriever(origin, round):
     name, seed = named(origin)
     if name in cfg.models:
         return model_input(name, seed), model(name, seed)
-    return trained(name, seed, round), f"{trained(name, seed, round)}/retriever"
+    return trained(name, seed, round), placed(f"{trained(name, seed, round)}/retriever")
 
 
 def training_retriever(system, seed, round):
     """Return the retriever that a round of training goes on from; none where it stays frozen."""
-    last = f"{trained(system, seed, round - 1)}/retriever" if round > 1 else model(cfg.systems[system].retriever, seed)
-    return last if cfg.train_options(system).joint else ""
+    if not cfg.train_options(system).joint:
+        return ""
+    return retriever(f"{system}/seed{seed}", round - 1)[1] if round > 1 else model(cfg.systems[system].retriever, seed)
 
 
 def every(stage):
@@ -187,7 +205,7 @@ def other_costs():
     made = dict.fromkeys(m for system in cfg.systems for m in cfg.models_of(system) if m in PRETRAINED)
     lists = [s for system in cfg.systems for n in cfg.seeds for s in [*searches(system, n), *begun_with(system, n)]]
     found = [folder for search in dict.fromkeys(lists) for folder in behind(search)]
-    return list(dict.fromkeys([*FETCHED, *(model(m, n) for m in made for n in cfg.seeds), *found]))
+    return list(dict.fromkeys([*FETCHED, *(pretrained(m, n) for m in made for n in cfg.seeds), *found]))
 
 
 def behind(folder):

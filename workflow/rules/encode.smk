@@ -20,7 +20,7 @@ rule encode:
         part=lambda w: w.part.split("-")[0],
         shard=lambda w: re.sub(r"passages-(\d+)-of-", r"\1/", w.part) if "-" in w.part else "0/1",
         values=lambda w: values(counted("encode", cfg.encode, cfg.retrieval)),
-        options="logs/{run}/{origin}/r{round}/encode/{part}.options.yaml",
+        options=placed("logs/{run}/{origin}/r{round}/encode/{part}.options.yaml"),
     message:
         "Retrieval: encode {wildcards.part} with the retriever of {wildcards.origin} after round {wildcards.round}"
     shell:

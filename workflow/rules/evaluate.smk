@@ -19,7 +19,7 @@ rule evaluate:
         code=stage_digest("evaluate"),
         searches=lambda w, input: words("--searches", input.searches),
         values=lambda w: values(counted("evaluate", cfg.evaluate)),
-        options="logs/{run}/{system}/seed{seed}/evaluate.options.yaml",
+        options=placed("logs/{run}/{system}/seed{seed}/evaluate.options.yaml"),
     message:
         "Test: accuracy and retrieval of {wildcards.system}, seed {wildcards.seed}, with 95 % intervals over questions"
     shell:

@@ -1,6 +1,6 @@
 rule fetch:
     input:
-        files=lambda w: files_of(SOURCES[w.source], cfg.sources[w.source].files) if w.source in SOURCES else [],
+        files=lambda w: given(SOURCES.get(w.source, ""), cfg.sources[w.source].files),
     output:
         directory("results/{run}/fetch/{source}"),
     log:
@@ -17,7 +17,7 @@ rule fetch:
         code=stage_digest("fetch"),
         local=lambda w: words("--local", SOURCES.get(w.source)),
         values=lambda w: values(counted("fetch", cfg.sources[w.source], *cfg.practice_prompts(w.source))),
-        options="logs/{run}/fetch/{source}.options.yaml",
+        options=placed("logs/{run}/fetch/{source}.options.yaml"),
     message:
         "Data: bring the raw files of '{wildcards.source}' here and hold them against their checksums"
     shell:

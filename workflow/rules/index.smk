@@ -22,7 +22,7 @@ rule index:
         vectors=lambda w, input: words("--vectors", input.vectors),
         prepared=lambda w, input: words("--prepared", input.prepared),
         values=lambda w: WORDS.get(named(w.origin)[0]) or values(counted("index", cfg.index)),
-        options="logs/{run}/{origin}/r{round}/index.options.yaml",
+        options=placed("logs/{run}/{origin}/r{round}/index.options.yaml"),
     message:
         "Retrieval: index the passages for {wildcards.origin} after round {wildcards.round}"
     shell:

@@ -24,7 +24,7 @@ rule judge:
         code=stage_digest("judge"),
         seed=cfg.seeds[0],
         values=lambda w: values(counted("judge", cfg.judge), models=JUDGES),
-        options="logs/{run}/judge.options.yaml",
+        options=placed("logs/{run}/judge.options.yaml"),
     message:
         "let language models compare systems' answers in pairs"
     shell:

@@ -16,7 +16,7 @@ rule prepare:
     params:
         code=lambda w: stage_digest("prepare", cfg.prepared()),
         values=lambda w: values(counted("prepare", cfg.prepared(), *cfg.practice_prompts())),
-        options="logs/{run}/prepare.options.yaml",
+        options=placed("logs/{run}/prepare.options.yaml"),
     message:
         "Corpus: passages, questions and reading documents of all sources in one schema, cut, deduplicated, split"
     shell:

@@ -19,15 +19,15 @@ rule pretrain:
         runtime=lambda wildcards, attempt: minutes("pretrain", 480, attempt),
     params:
         code=lambda w: stage_digest("pretrain", PRETRAINED[w.model], retriever=KINDS[w.model]),
-        fetched=lambda w: words("--fetched", tokenizer_source(w.model)),
+        fetched=lambda w: words("--fetched", [placed(folder) for folder in tokenizer_source(w.model)]),
         launch=lambda w, resources, threads: launch(
             gpus=resources.gpu, nodes=resources.nodes, threads=threads, one=PRETRAINED[w.model].objective != "causal"
         ),
-        scratch="scratch/{run}/{model}/seed{seed}/pretrain",
+        scratch=placed("scratch/{run}/{model}/seed{seed}/pretrain"),
         values=lambda w: values(
             counted("pretrain", PRETRAINED[w.model].model_copy(update={"init": initial(w.model, w.seed)[1]}))
         ),
-        options="logs/{run}/{model}/seed{seed}/pretrain.options.yaml",
+        options=placed("logs/{run}/{model}/seed{seed}/pretrain.options.yaml"),
     message:
         "Models: pre-train the {wildcards.model} on the run's own text, seed {wildcards.seed}"
     shell:

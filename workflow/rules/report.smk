@@ -1,7 +1,7 @@
 from jmlr.runtime.checkout import commit
 
 # Values that a run of this name should find; a run of another name has none.
-EXPECTED = [f for f in [os.path.relpath(f"{workflow.basedir}/config/expected/{cfg.run}.yaml")] if os.path.isfile(f)]
+EXPECTED = given(os.path.relpath(CHECKOUT / f"config/expected/{cfg.run}.yaml"))
 GIVEN = workflow.config_settings.configfiles, workflow.config_settings.config_args
 ROWS = {k: counted("report", v) | {"train": counted("report", cfg.train_options(k))} for k, v in cfg.systems.items()}
 
@@ -15,11 +15,33 @@ rule report:
         costs=other_costs(),
         expected=EXPECTED,
         judged=JUDGED,
-        review=REVIEW,
+        review=given("".join(REVIEW)),
     output:
-        page=report("results/{run}/report/report.html", caption="../report/report.rst", category="Report"),
-        rows=report("results/{run}/report/results.csv", caption="../report/results.rst", category="Report"),
-        tests=report("results/{run}/report/significance.csv", caption="../report/significance.rst", category="Report"),
+        page=report(
+            "results/{run}/report/report.html",
+            caption="../report/report.rst",
+            category="Results",
+            labels={"what": "the report: tables, figures, every question"},
+        ),
+        rows=report(
+            "results/{run}/report/results.csv",
+            caption="../report/results.rst",
+            category="Results",
+            labels={"what": "every figure, a row each"},
+        ),
+        tests=report(
+            "results/{run}/report/significance.csv",
+            caption="../report/significance.rst",
+            category="Results",
+            labels={"what": "systems compared in pairs"},
+        ),
+        figures=report(
+            directory("results/{run}/report/figures"),
+            patterns=["{figure}.svg"],
+            caption="../report/figures.rst",
+            category="Figures",
+            labels={"figure": "{figure}"},
+        ),
         latex="results/{run}/report/results.tex",
         table="results/{run}/report/table.txt",
     log:
@@ -36,14 +58,14 @@ rule report:
         code=stage_digest("report"),
         out=subpath(output.page, parent=True),
         expected=lambda w: words("--expected", EXPECTED),
-        judged=lambda w: words("--judge", JUDGED),
+        judged=lambda w: words("--judge", [placed(folder) for folder in JUDGED]),
         # With `resources`: for people, so no reason to report again.
-        again=lambda w, resources: words("--again", cfg.again(*GIVEN, workflow.basedir)),
-        commit=lambda w, resources: words("--commit", commit(workflow.basedir)),
+        again=lambda w, resources: words("--again", "" if MODULE else cfg.again(*GIVEN, CHECKOUT)),
+        commit=lambda w, resources: words("--commit", commit(CHECKOUT)),
         values=lambda w: values(
             counted("report", cfg.report.model_copy(update={"review": "".join(REVIEW)})), systems=ROWS
         ),
-        options="logs/{run}/report.options.yaml",
+        options=placed("logs/{run}/report.options.yaml"),
     message:
         "Report: one page and one table of all systems and seeds"
     shell:

@@ -2,7 +2,7 @@ rule rerank:
     input:
         unpack(lambda w: reads(f"{RUN}/{w.origin}/r{w.round}/rerank{w.depth}")),
         prepared="results/{run}/prepare",
-        model=lambda w: files_of(RERANKERS[named(w.origin)[0]]),
+        model=lambda w: given(RERANKERS[named(w.origin)[0]]),
     output:
         directory("results/{run}/{origin}/r{round}/rerank{depth}"),
     log:
@@ -23,7 +23,7 @@ rule rerank:
         values=lambda w: values(
             counted("rerank", cfg.models[named(w.origin)[0]].rerank), without=["of", "path", "depth"]
         ),
-        options="logs/{run}/{origin}/r{round}/rerank{depth}.options.yaml",
+        options=placed("logs/{run}/{origin}/r{round}/rerank{depth}.options.yaml"),
     message:
         "Retrieval: a cross-encoder reads each passage of {input.search} with the question, and orders them anew"
     shell:

@@ -22,11 +22,12 @@ rule search:
         reads=lambda w, input: " ".join(words(f"--{k}", v) for k, v in input.items() if k != "prepared"),
         rrf_k=lambda w: words("--rrf-k", RRF_K.get(named(w.origin)[0])),
         query_options="" if cfg.retrieval.query_options else "--no-query-options",
+        candidates=lambda w, resources: cfg.search.candidates,  # with `resources`: for people, so no reason to search again
         shard=lambda w: re.sub(r"-(\d+)-of-", r"\1/", w.shard) or "0/1",
         values=lambda w: values(counted("search", cfg.search.model_copy(update={"candidates": passages_at(w.depth)}))),
-        options="logs/{run}/{origin}/r{round}/search{depth}{shard}.options.yaml",
+        options=placed("logs/{run}/{origin}/r{round}/search{depth}{shard}.options.yaml"),
     message:
-        "Retrieval: for every question its best passages, C = {cfg.search.candidates} or more,"
+        "Retrieval: for every question its best passages, C = {params.candidates} or more,"
         " by {wildcards.origin} after round {wildcards.round} (part {params.shard})"
     shell:
         "OMP_NUM_THREADS={threads} jmlr search --out {output} --prepared {input.prepared}"

@@ -43,12 +43,12 @@ rule train:
         rounds=lambda w: cfg.systems[w.system].rounds,
         method=lambda w, resources: cfg.method(w.system),  # with `resources`: for people, so no reason to train again
         launch=lambda w, resources, threads: launch(gpus=resources.gpu, nodes=resources.nodes, threads=threads),
-        scratch="scratch/{run}/{system}/seed{seed}/r{round}/train",
+        scratch=placed("scratch/{run}/{system}/seed{seed}/r{round}/train"),
         values=lambda w: values(
             counted("train", cfg.train_options(w.system).used, cfg.reading_options(w.system), cfg.retrieval),
             without=["keep_best"],
         ),
-        options="logs/{run}/{system}/seed{seed}/r{round}/train.options.yaml",
+        options=placed("logs/{run}/{system}/seed{seed}/r{round}/train.options.yaml"),
     message:
         "Training: {wildcards.system}, seed {wildcards.seed}, round {wildcards.round} of {params.rounds}: {params.method}"
     shell:

@@ -52,11 +52,12 @@ def render(
     expected: Expected,
     beside: Beside,
     pairs: list[Pair],
+    pictures: Mapping[str, Markup],
     judge: Path | None,
     review: dict[str, Any] | None,
 ) -> str:
     """Return the page of a run as HTML. No text of a private source stands in it, whatever is asked for."""
-    systems, stages, reliable = cost.by_system(run), cost.by_stage(run), calibrations(run)
+    systems, stages = cost.by_system(run), cost.by_stage(run)
     return _templates().get_template("page.html.jinja").render(
         run=run,
         title=title or f"JMLR: run {run.name}",
@@ -74,16 +75,13 @@ def render(
         elsewhere=_elsewhere(run, expected),
         pairs=pairs,
         colours={s.name: plots.colour(run, s.name) for s in run.systems},
-        accuracy_plot=plots.accuracy_plot(run),
+        pictures=pictures,
         datasets=_datasets(run),
-        retrieval_plot=plots.retrieval_plot(run),
         retrieval=_retrieval(run),
         answer_hits=_answer_hits(run),
-        curve_plots=plots.curve_plots(run),
         changes=changes(run, 0 if run.private else examples),
         **_told(run, defaults, questions=questions),
-        calibrations=reliable,
-        reliability_plot=plots.reliability_plot(run, reliable),
+        calibrations=calibrations(run),
         **{f"{what}_figures": _columns(run, what) for what in ("answers", "rationales")},
         judged=_judged(judge),
         review=review,

@@ -14,7 +14,7 @@ import numpy as np
 from markupsafe import Markup
 
 from jmlr.metrics.statistics.interval import wilson
-from jmlr.report.calibration import Calibration
+from jmlr.report.calibration import Calibration, calibrations
 from jmlr.report.finding import best_row, chance, hits
 from jmlr.report.load import Row, Run
 from jmlr.report.pool import headline, lookup
@@ -34,6 +34,34 @@ SHARES = {"hit"}  # of the curves: drawn in %
 def colour(run: Run, system: str) -> str:
     """Return a system's colour."""
     return COLOURS[[s.name for s in run.systems].index(system) % len(COLOURS)]
+
+
+def pictures(run: Run) -> dict[str, Markup]:
+    """Draw all that the page shows; "" for what a run has no figures of."""
+    return {
+        "accuracy": accuracy_plot(run),
+        "retrieval": retrieval_plot(run),
+        "curves": curve_plots(run),
+        "reliability": reliability_plot(run, calibrations(run)),
+    }
+
+
+def alone(picture: Markup) -> str:
+    """Return a picture of the page as an SVG file: black on white, its panels below each other.
+
+    >>> print(alone(Markup('<div><svg viewBox="0 0 4 3" role="img">A</svg><svg viewBox="0 0 2 5" role="img">B</svg></div>')))
+    <svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 4 8" width="4pt" height="8pt" style="background: white; color: black">
+    <svg y="0" width="4" height="3" viewBox="0 0 4 3" role="img">A</svg>
+    <svg y="3" width="2" height="5" viewBox="0 0 2 5" role="img">B</svg>
+    </svg>
+    """
+    panels, width, y = [], 0.0, 0.0
+    for across, down, rest in re.findall(r'<svg viewBox="0 0 ([\d.]+) ([\d.]+)"(.*?</svg>)', picture, re.S):
+        panels.append(f'<svg y="{y:g}" width="{across}" height="{down}" viewBox="0 0 {across} {down}"{rest}')
+        width, y = max(width, float(across)), y + float(down)
+    size = f'viewBox="0 0 {width:g} {y:g}" width="{width:g}pt" height="{y:g}pt"'
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} style="background: white; color: black">'
+    return "\n".join([head, *panels, "</svg>"])
 
 
 def accuracy_plot(run: Run) -> Markup:

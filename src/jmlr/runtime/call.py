@@ -72,7 +72,7 @@ def profile_files(argv: Sequence[str], environment: Mapping[str, str]) -> Iterat
             yield from (f for f in files if path.is_file() or re.fullmatch(r"(profile|config)(\.v\d\+)?\.yaml", f.name))
 
 
-def same_config(config: Mapping[str, Any], *, submitting: bool) -> None:
+def same_config(config: Mapping[str, Any], *, submitting: bool, module: str = "") -> None:
     """Remember the configuration in the environment; in a job, raise UserError if it is not the one remembered.
 
     The SLURM plugin hands --config to its jobs by a shell that changes quotes, dollars and line ends (seen with 2.8.0),
@@ -81,11 +81,13 @@ def same_config(config: Mapping[str, Any], *, submitting: bool) -> None:
     Args:
         config: Snakemake's, before it is checked
         submitting: this is the Snakemake that a person started, not a job of it
+        module: name by which another workflow uses this one; each of several has a configuration of its own
     """
+    variable = f"{VARIABLE}_{module}" if module else VARIABLE
     digests = {str(key): hashlib.sha256(repr(value).encode()).hexdigest()[:16] for key, value in config.items()}
     if submitting:
-        os.environ[VARIABLE] = json.dumps(digests)
-    elif VARIABLE in os.environ and digests != (expected := json.loads(os.environ[VARIABLE])):
+        os.environ[variable] = json.dumps(digests)
+    elif variable in os.environ and digests != (expected := json.loads(os.environ[variable])):
         other = [k for k in {**expected, **digests} if expected.get(k) != digests.get(k)]
         raise UserError(
             f"config: {', '.join(other)}: not as the submitting Snakemake had it; --config does not reach jobs unchanged: "

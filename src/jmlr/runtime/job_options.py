@@ -1,6 +1,6 @@
 """What a stage is told by a file: `--options FILE`, which the workflow writes beside the log of each job.
 
-write_options(workflow.dag.needrun_jobs())     # logs/demo/prepare.options.yaml, ...
+write_options(jobs)     # logs/demo/prepare.options.yaml, ...
 read_options(Path("logs/demo/prepare.options.yaml"))["repeated"]    # 'keep'
 """
 
@@ -38,9 +38,8 @@ def values(*models: BaseModel | Mapping[str, Any], without: Collection[str] = ()
 def write_options(jobs: Iterable[Any]) -> None:
     """Write the file of each of Snakemake's jobs: the text of its parameter `values` where its parameter `options` says."""
     for job in jobs:
-        if not job.is_norun:
-            with fresh_file(Path(job.params.options)) as file:
-                file.write_text(job.params.values, encoding="utf-8")
+        with fresh_file(Path(job.params.options)) as file:
+            file.write_text(job.params.values, encoding="utf-8")
 
 
 def read_options(file: Path) -> dict[str, Any]:

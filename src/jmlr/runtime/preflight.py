@@ -143,7 +143,7 @@ def check_jobs(
         models: keys of the configuration -> folder or hub name
         overrides: what was given by --config, KEY=VALUE each
     """
-    requests = {request_of(job.name, dict(job.resources.items()), job.threads) for job in jobs if not job.is_norun}
+    requests = {request_of(job.name, dict(job.resources.items()), job.threads) for job in jobs}
     try:
         check_hub(models or {}, {r.rule for r in requests})
         check_machine(requests) if local else check_cluster(requests, sinfo())

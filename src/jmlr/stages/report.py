@@ -52,7 +52,7 @@ def report(
     again: str | None = None,
     commit: str | None = None,
 ) -> None:
-    """Make the report of a run: report.html, results.csv, results.tex, significance.csv, table.txt, table.md.
+    """Make the report of a run: report.html, results.csv, results.tex, significance.csv, table.txt, table.md, figures/.
 
     Args:
         out: folder to make
@@ -92,6 +92,7 @@ def report(
         wanted = read_expected(expected).within(datasets(read))
         made = (again or options.command, commit or "")
         for file, text in _files(read, options, wanted, judge, made).items():
+            (folder / file).parent.mkdir(exist_ok=True)
             (folder / file).write_text(text, encoding="utf-8")
         notes["rows"] = len(read.rows) + len(read.pooled)
 
@@ -100,11 +101,12 @@ def _files(read: Any, options: ReportOptions, wanted: Any, judge: Path | None, m
     """Return what the report consists of, by name; made: (command, commit)."""
     from jmlr.report.latex import results_tex
     from jmlr.report.page import render
+    from jmlr.report.plots import alone, pictures
     from jmlr.report.review.merge import read_result
     from jmlr.report.significance import pairs, significance_csv
     from jmlr.report.tables import Beside, results_csv, table_markdown, table_text
 
-    tested, beside = pairs(read), Beside.of(read, wanted)
+    tested, beside, drawn = pairs(read), Beside.of(read, wanted), pictures(read)
     page = render(
         read,
         title=options.title,
@@ -117,6 +119,7 @@ def _files(read: Any, options: ReportOptions, wanted: Any, judge: Path | None, m
         expected=wanted,
         beside=beside,
         pairs=tested,
+        pictures=drawn,
         judge=judge,
         review=read_result(options.review),
     )
@@ -127,6 +130,7 @@ def _files(read: Any, options: ReportOptions, wanted: Any, judge: Path | None, m
         "table.txt": table_text(read, beside.line),
         "table.md": table_markdown(read),
         "report.html": page,
+        **{f"figures/{name}.svg": alone(picture) for name, picture in drawn.items() if picture},
     }
 
 

@@ -118,6 +118,16 @@ def test_a_job_with_another_configuration_than_the_submitters_ends(monkeypatch, 
         same_config(less, submitting=False)
 
 
+def test_two_modules_of_one_workflow_have_a_configuration_each(monkeypatch):
+    for name in ("", "_a", "_b"):
+        monkeypatch.setenv(f"JMLR_CONFIG{name}", "")
+    same_config({"run": "a"}, submitting=True, module="a")
+    same_config({"run": "b"}, submitting=True, module="b")
+    same_config({"run": "a"}, submitting=False, module="a")
+    with pytest.raises(UserError, match="config: run:"):
+        same_config({"run": "b"}, submitting=False, module="a")
+
+
 def test_a_job_to_which_no_digest_came_goes_on(monkeypatch):
     monkeypatch.delenv("JMLR_CONFIG", raising=False)
     same_config(CONFIG, submitting=False)

@@ -143,7 +143,7 @@ def test_hidden_partitions_are_seen(tmp_path, monkeypatch):
 
 def test_the_check_says_what_it_read_of_times_and_resources(monkeypatch, capsys):
     class Job:
-        is_norun, threads = False, 8
+        threads = 8
 
         def __init__(self, name, **resources):
             self.name, self.resources = name, resources
