@@ -13,6 +13,7 @@ docs/topk.md.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import resource
@@ -52,7 +53,7 @@ def build_plaid(folder: Path) -> None:
     from fast_plaid.search import FastPlaid
 
     tokens, offsets = np.load(folder / "tokens.npy", mmap_mode="c"), np.load(folder / "offsets.npy")
-    passages = [torch.from_numpy(tokens[a:b]) for a, b in zip(offsets[:-1], offsets[1:], strict=True)]
+    passages = [torch.from_numpy(tokens[a:b]) for a, b in itertools.pairwise(offsets)]
     FastPlaid(index=str(folder / "plaid"), device="cpu").create(documents_embeddings=passages)
 
 
