@@ -16,7 +16,7 @@ import json
 import os
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ ENCODINGS = (
     (20, 3, 8),
     (20, 5, 8),
 )  # of MUVERA: repetitions, bits, dimensions of a bucket (Dhulipala et al. 2024, figure 3)
-NEAR, STEPS, RATE, TEMPERATURE = 200, 60, 0.02, 0.02  # of learned poolings
+NEAR, STEPS, RATE, TEMPERATURE = 200, 40, 0.04, 0.02  # of learned poolings
 
 Array = np.ndarray
 Score = Callable[[Array], Array]  # a question's tokens [T, D] -> a score for each passage [N]
@@ -140,44 +140,54 @@ def regressed(index: MaxSimIndex, tokens: Array, offsets: Array, mean: Array) ->
     return mean @ w.T
 
 
-def trained(index: MaxSimIndex, tokens: Array, offsets: Array, questions: Array, weighted: bool) -> Way:
+def trained(
+    index: MaxSimIndex, tokens: Array, offsets: Array, lift: Sequence[float], questions: Array, weighted: bool
+) -> Way:
     """Return a pooling that is trained on other questions: (W q, 1) · (x, v · traits), to the distribution of exact MaxSim.
 
     q is the mean of the question's tokens; x that of the passage's, or where `weighted`, of its tokens times softmax(a · token).
-    W [D, D] begins as 1, a as 0. The loss is the cross-entropy to softmax(MaxSim / (T temperature)) of the best, over all passages.
+    W [D, D] begins as 1, a as 0, v as `lift`: as `jmlr.topk.two_steps`. The loss is the cross-entropy to softmax(MaxSim / (T
+    temperature)) of the best, over all passages. One question of four is not trained on: where its loss is lowest, training ends.
     """
     scores, near = (torch.from_numpy(found) for found in index.search(questions, min(NEAR, len(offsets) - 1)))
     goal = torch.softmax(scores / questions.shape[1] / TEMPERATURE, dim=1)
-    x, asked = torch.from_numpy(tokens), torch.from_numpy(questions).mean(1)
-    known = torch.from_numpy(traits(tokens, offsets))
-    passage = torch.from_numpy(np.repeat(np.arange(len(known)), np.diff(offsets)))
-    w, a, v = (
-        torch.eye(x.shape[1], requires_grad=True),
-        torch.zeros(x.shape[1], requires_grad=True),
-        torch.zeros(2, requires_grad=True),
+    x, asked, fixed = (
+        torch.from_numpy(tokens),
+        torch.from_numpy(questions).mean(1),
+        torch.from_numpy(means(tokens, offsets)),
     )
-    scale = torch.tensor(1 / TEMPERATURE).log().requires_grad_()
-    optimiser = torch.optim.Adam([w, v, scale, *([a] if weighted else [])], lr=RATE)
-    fixed = torch.from_numpy(means(tokens, offsets))
-
-    def pooled() -> torch.Tensor:
-        if not weighted:
-            return torch.cat([fixed, (known @ v)[:, None]], 1)
-        weight = torch.exp(x @ a)
-        total = torch.zeros(len(known)).index_add(0, passage, weight)
-        sums = torch.zeros(len(known), x.shape[1]).index_add(0, passage, x * (weight / total[passage])[:, None])
-        return torch.cat([sums, (known @ v)[:, None]], 1)
-
+    known, passage = (
+        torch.from_numpy(traits(tokens, offsets)),
+        torch.from_numpy(np.repeat(np.arange(len(fixed)), np.diff(offsets))),
+    )
+    w, a, v, scale = (
+        torch.eye(x.shape[1]),
+        torch.zeros(x.shape[1]),
+        torch.tensor(lift, dtype=torch.float32),
+        torch.tensor(1 / TEMPERATURE).log(),
+    )
+    learning: list[dict[str, Any]] = [
+        {"params": [w], "lr": RATE / 20},
+        {"params": [v, scale, a][: 2 + weighted], "lr": RATE},
+    ]
+    optimiser = torch.optim.Adam([{**g, "params": [p.requires_grad_() for p in g["params"]]} for g in learning])
+    held_out, kept = torch.arange(len(asked)) % 4 == 0, (np.inf, fixed, w)
     for _ in range(STEPS):
-        found = torch.cat([asked @ w.T, torch.ones(len(asked), 1)], 1) @ pooled().T * scale.exp()
-        loss = -(goal * torch.log_softmax(found, 1).gather(1, near)).sum(1).mean()
+        pooled = fixed
+        if weighted:
+            weight = torch.exp(x @ a)
+            weight = weight / torch.zeros(len(known)).index_add(0, passage, weight)[passage]
+            pooled = torch.zeros_like(fixed).index_add(0, passage, x * weight[:, None])
+        vectors = torch.cat([pooled, (known @ v)[:, None]], 1)
+        found = torch.cat([asked @ w.T, torch.ones(len(asked), 1)], 1) @ vectors.T * scale.exp()
+        loss = -(goal * torch.log_softmax(found, 1).gather(1, near)).sum(1)
+        if (unseen := loss[held_out].mean().item()) < kept[0]:
+            kept = (unseen, vectors.detach(), w.detach().clone())
         optimiser.zero_grad()
-        loss.backward()
+        loss[~held_out].mean().backward()
         optimiser.step()
-    with torch.no_grad():
-        vectors, map_ = pooled().numpy(), w.numpy()
     name = f"{'weighted ' if weighted else ''}mean and a number more, W q; trained on {len(questions)} other questions"
-    return one_vector(name, vectors, lambda q: np.append(map_ @ q.mean(0), 1))
+    return one_vector(name, kept[1].numpy(), lambda q: np.append(kept[2].numpy() @ q.mean(0), 1))
 
 
 def traits(tokens: Array, offsets: Array) -> Array:
@@ -209,7 +219,7 @@ def ways(index: MaxSimIndex, tokens: Array, offsets: Array, others: Array) -> It
     first = passage_vectors(tokens, offsets, lift)
     yield one_vector("mean and a number more: `jmlr.topk.two_steps`", first, lambda q: np.append(q.mean(0), 1))
     for weighted in (False, True):
-        yield trained(index, tokens, offsets, others, weighted)
+        yield trained(index, tokens, offsets, lift, others, weighted)
     for count in CLUSTERS:
         held = [clusters(tokens[a:b], count) for a, b in itertools.pairwise(offsets)]
         vectors, cuts = np.concatenate(held), np.concatenate([[0], np.cumsum([len(h) for h in held])])
