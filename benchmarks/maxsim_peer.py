@@ -1,10 +1,11 @@
-"""Late interaction in two steps beside fast-plaid, PyLate's index (PLAID), on the same token vectors: recall, time, build, disk.
+"""Late interaction in two steps beside PyLate's index (PLAID), on the same token vectors: recall, time, build, disk.
 
 make pylate && python benchmarks/maxsim_peer.py     # after config/runs/openstax.yaml; else --prepared, --encoder
 
 Passages and questions are those of benchmarks/maxsim_two_steps.py: real ones first, then as many made ones as `--passages` asks for.
 Recall is of the 30 best by exact MaxSim of the float32 vectors. Ours holds 8-bit codes alone, and reranks the best n of its first
-stage; fast-plaid holds 4-bit residuals, its default, and probes p lists. Each way of searching runs in a process of its own, on all
+stage; PLAID holds 4-bit residuals, PyLate's default, and probes p lists. It is PyLate's Stanford code, compiled at its first call;
+with `--fast` fast-plaid, PyLate's default, which needs a torch of its own (envs/pylate.txt). Each way of searching runs in a process of its own, on all
 processors, after a search of other questions; the ways come in turns, `--rounds` times. A time is the median over the rounds of the
 mean for a question: asked one at a time, and 64 in one call. Writes maxsim_peer.json beside this file, then the table of
 docs/topk.md.
@@ -31,8 +32,12 @@ import numpy as np
 HERE = Path(__file__).resolve().parent
 PLAID = HERE.parent / ".venv-pylate/bin/python"
 BEST, BATCHES = 30, (1, 64)
-WAYS = (("jmlr", 0), ("jmlr", 250), ("jmlr", 1000), ("jmlr", 4000), ("plaid", 8), ("plaid", 32), ("plaid", 128))
-FULL = {8: 4096, 32: 8192, 128: 16384}  # passages that fast-plaid scores in full; its default is the first
+RERANKED = (0, 250, 1000, 4000)
+FULL = {
+    8: 8192,
+    32: 8192,
+    128: 16384,
+}  # lists probed: passages that PLAID scores in full; PyLate's default is the first
 
 Search = Callable[[np.ndarray], list[list[int]]]  # queries [B, T, D] -> the ids of the best of each
 
@@ -47,14 +52,23 @@ def build_jmlr(folder: Path) -> None:
     build_first(index, folder / "jmlr/first", shards=[shard])
 
 
-def build_plaid(folder: Path) -> None:
-    """Write the index of fast-plaid, by its defaults."""
+def plaid(folder: Path, side: str, probed: int, override: bool) -> Any:
+    """Return PyLate's index."""
+    from pylate.indexes import PLAID
+
+    told = {"n_ivf_probe": probed, "n_full_scores": FULL[probed], "nbits": 4, "show_progress": False, "device": "cpu"}
+    dim = np.load(folder / "queries.npy", mmap_mode="r").shape[2]
+    return PLAID(str(folder / side), "index", override, side == "fast", embedding_size=dim, **told)
+
+
+def build_plaid(folder: Path, side: str) -> None:
+    """Write PyLate's index."""
     import torch
-    from fast_plaid.search import FastPlaid
 
     tokens, offsets = np.load(folder / "tokens.npy", mmap_mode="c"), np.load(folder / "offsets.npy")
     passages = [torch.from_numpy(tokens[a:b]) for a, b in itertools.pairwise(offsets)]
-    FastPlaid(index=str(folder / "plaid"), device="cpu").create(documents_embeddings=passages)
+    names = [str(i) for i in range(len(passages))]
+    plaid(folder, side, min(FULL), True).add_documents(names, passages)
 
 
 def open_jmlr(folder: Path, reranked: int) -> Search:
@@ -67,25 +81,23 @@ def open_jmlr(folder: Path, reranked: int) -> Search:
     return lambda q: list((two.search(q, BEST, reranked) if reranked else tokens.search(q, BEST))[1].tolist())
 
 
-def open_plaid(folder: Path, probed: int) -> Search:
-    """Return the search by fast-plaid."""
+def open_plaid(folder: Path, side: str, probed: int) -> Search:
+    """Return the search by PyLate's index."""
     import torch
-    from fast_plaid.search import FastPlaid
 
-    index = FastPlaid(index=str(folder / "plaid"), device="cpu")
-    told = {"top_k": BEST, "n_ivf_probe": probed, "n_full_scores": FULL[probed], "show_progress": False}
-    return lambda q: [[i for i, _ in f] for f in index.search(queries_embeddings=torch.from_numpy(q), **told)]
+    index = plaid(folder, side, probed, False)
+    return lambda q: [[int(found["id"]) for found in f] for f in index(torch.from_numpy(q), k=BEST)]
 
 
 def work(task: str, folder: Path, side: str, number: int) -> dict[str, Any]:
     """Build or search in this process; return what it took and found."""
     if task == "build":
         start = time.perf_counter()
-        {"jmlr": build_jmlr, "plaid": build_plaid}[side](folder)
+        build_jmlr(folder) if side == "jmlr" else build_plaid(folder, side)
         seconds = time.perf_counter() - start
         return {"seconds": seconds, "peak_bytes": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}
     queries = np.load(folder / "queries.npy")
-    search = {"jmlr": open_jmlr, "plaid": open_plaid}[side](folder, number)
+    search = open_jmlr(folder, number) if side == "jmlr" else open_plaid(folder, side, number)
     took: dict[str, Any] = {}
     for batch in BATCHES:
         search(-queries[:batch])
@@ -97,7 +109,9 @@ def work(task: str, folder: Path, side: str, number: int) -> dict[str, Any]:
 
 def run(python: Path | str, *words: object) -> dict[str, Any]:
     """Work in a process of its own; return what it printed last."""
-    done = subprocess.run([python, __file__, "--work", *map(str, words)], check=True, stdout=subprocess.PIPE, text=True)
+    tools = {**os.environ, "PATH": f"{Path(python).parent}:{os.environ['PATH']}"}  # ninja stands beside PyLate's Python
+    line = [python, __file__, "--work", *map(str, words)]
+    done = subprocess.run(line, check=True, stdout=subprocess.PIPE, text=True, env=tools)
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
@@ -129,7 +143,9 @@ def write(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
 
 def measured(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
     """Build and search both ways, in turns."""
-    python = {"jmlr": Path(sys.executable), "plaid": given.plaid}
+    peer = "fast" if given.fast else "plaid"
+    python = {"jmlr": Path(sys.executable), peer: given.plaid}
+    ways = [("jmlr", n) for n in RERANKED] + [(peer, n) for n in FULL]
     result = write(folder, given)
     exact = result.pop("exact")
     result["built"] = {}
@@ -137,9 +153,9 @@ def measured(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
         result["built"][side] = run(python[side], "build", folder, side, 0)
         result["built"][side]["disk_bytes"] = sum(f.stat().st_size for f in (folder / side).rglob("*") if f.is_file())
         print(f"{side}: {result['built'][side]}", flush=True)
-    taken: dict[tuple[str, int], list[dict[str, Any]]] = {way: [] for way in WAYS}
+    taken: dict[tuple[str, int], list[dict[str, Any]]] = {way: [] for way in ways}
     for _ in range(given.rounds):
-        for side, number in WAYS:
+        for side, number in ways:
             taken[side, number].append(run(python[side], "search", folder, side, number))
     result["ways"] = []
     for (side, number), took in taken.items():
@@ -158,7 +174,11 @@ def measured(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
 
 def text(result: dict[str, Any]) -> str:
     """Return the figures as the page shows them."""
-    titles = {"jmlr": "two steps, {:,} reranked", "plaid": "fast-plaid, {} lists probed"}
+    titles = {
+        "jmlr": "two steps, {:,} reranked",
+        "plaid": "PLAID, {} lists probed",
+        "fast": "fast-plaid, {} lists probed",
+    }
     lines = [
         f"{result['machine']}, load average {result['load']:.1f}; {result['passages']:,} passages ({result['real']:,} of them real), "
         f"{result['tokens']:,} tokens of {result['dim']} dimensions, n = {result['questions']} questions, {result['rounds']} rounds:",
@@ -169,8 +189,8 @@ def text(result: dict[str, Any]) -> str:
         times = " | ".join(f"{statistics.median(way[f'ms_{b}']):.2f}" for b in BATCHES)
         lines.append(f"| {name} | {way['recall']:.4f} ± {way['error']:.4f} | {times} |")
     lines.append("\n| index | built in, s | peak memory, GB | disk, GB |\n|---|---|---|---|")
-    for side, name in (("jmlr", "8-bit codes and the first stage"), ("plaid", "fast-plaid, 4 bits")):
-        b = result["built"][side]
+    names = {"jmlr": "8-bit codes and the first stage", "plaid": "PLAID, 4 bits", "fast": "fast-plaid, 4 bits"}
+    for name, b in ((names[side], b) for side, b in result["built"].items()):
         lines.append(f"| {name} | {b['seconds']:.1f} | {b['peak_bytes'] / 1e9:.2f} | {b['disk_bytes'] / 1e9:.3f} |")
     return "\n".join(lines)
 
@@ -188,13 +208,12 @@ def main() -> None:
     parser.set_defaults(questions=128)
     parser.add_argument("--passages", type=int, default=30_000)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--plaid", type=Path, default=PLAID, help="a Python that has fast-plaid")
+    parser.add_argument("--plaid", type=Path, default=PLAID, help="a Python that has PyLate")
+    parser.add_argument("--fast", action="store_true", help="its fast-plaid in place of its Stanford code")
     parser.add_argument("--folder", type=Path, help="where indexes are made; default: a temporary one")
     given = parser.parse_args()
     if not given.plaid.is_file():
-        raise SystemExit(
-            f"--plaid '{given.plaid}' is not there: `make pylate` makes it, or give a Python with fast-plaid"
-        )
+        raise SystemExit(f"--plaid '{given.plaid}' is not there: `make pylate` makes it, or give a Python with PyLate")
     with tempfile.TemporaryDirectory(dir=given.folder) as name:
         result = measured(Path(name), given)
     (HERE / "maxsim_peer.json").write_text(json.dumps(result, indent=1) + "\n")
