@@ -19,7 +19,7 @@ from pathlib import Path
 from jmlr.corpus.stored_passages import StoredPassages
 
 WORDS, REPLACED, ASKED_REPLACED, AT_ONCE = (6, 10), 0.1, 0.3, 1000
-ENDS = {"train": 0.4, "dev": 0.5}  # of the splits; the rest is for testing
+ENDS = {"train": 0.4, "dev": 0.5}  # shares of the questions up to which a split goes; the rest is for testing
 
 
 def changed(rng: random.Random, words: list[str], texts: list[list[str]], share: float) -> list[str]:
