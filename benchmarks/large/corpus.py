@@ -3,7 +3,7 @@
 python benchmarks/large/corpus.py scratch/large                       # after config/runs/openstax.yaml; else --prepared
 python benchmarks/large/corpus.py scratch/small --passages 50000
 
-A passage is two sentences: a stretch of words of one real passage and of another, one word of ten replaced by a word of a third.
+A passage is two sentences: two stretches of words of one real passage, one word of ten replaced by a word of another.
 A question has the first sentence of a passage, three words of ten replaced, and asks which second sentence goes with it: that, or
 one of three other passages. Writes passages.jsonl and questions.jsonl (docs/data.md); the same bytes for the same arguments. The
 first passages are the same however many are asked for. benchmarks/large/run.yaml is a run on them.
@@ -27,9 +27,9 @@ def changed(rng: random.Random, words: list[str], texts: list[list[str]], share:
     return [rng.choice(rng.choice(texts)) if rng.random() < share else word for word in words]
 
 
-def sentence(rng: random.Random, texts: list[list[str]]) -> str:
-    """Return a stretch of a text as a sentence, some words replaced."""
-    text, count = rng.choice(texts), rng.randint(*WORDS)
+def sentence(rng: random.Random, text: list[str], texts: list[list[str]]) -> str:
+    """Return a stretch of a text as a sentence, some words replaced by words of any text."""
+    count = rng.randint(*WORDS)
     begin = rng.randrange(max(1, len(text) - count))
     return said(changed(rng, text[begin : begin + count], texts, REPLACED))
 
@@ -74,7 +74,8 @@ def main() -> None:
         for begin in range(0, given.passages, AT_ONCE):
             rng = random.Random(begin)
             for number in range(begin, min(begin + AT_ONCE, given.passages)):
-                pair = sentence(rng, texts), sentence(rng, texts)
+                text = rng.choice(texts)
+                pair = sentence(rng, text, texts), sentence(rng, text, texts)
                 if number in wanted:
                     pairs[number] = pair
                 file.write(json.dumps({"id": f"p{number}", "title": "", "text": " ".join(pair)}) + "\n")
