@@ -9,6 +9,7 @@ them; length 1, without punctuation, questions (with their options) filled up wi
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from jmlr.models.encoder import load_encoder, local_folder
 from jmlr.topk.vectors import StoredVectors
 
 DIM = 128
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "topk.md"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -69,6 +71,22 @@ def token_vectors(
             StoredVectors(vectors.numpy(), offsets.numpy()).save(kept / name)
     held, asked = (StoredVectors.open(kept / name) for name in ("passages", "queries"))
     return held.vectors, held.offsets, np.asarray(asked.vectors).reshape(len(asked), -1, DIM)
+
+
+def machine() -> str:
+    """Return the processor's name, family and model, and how many processors this process may use."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    facts = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    told = f"{facts.get('model name', 'unknown')} (family {facts.get('cpu family')}, model {facts.get('model')})"
+    return f"{told}, {len(os.sched_getaffinity(0))} processors"
+
+
+def put(mark: str, text: str) -> None:
+    """Put figures into docs/topk.md, between the lines that name them."""
+    head, _, rest = PAGE.read_text().partition(f"<!-- {mark} begin -->")
+    PAGE.write_text(
+        f"{head}<!-- {mark} begin -->\n{text}\n<!-- {mark} end -->{rest.partition(f'<!-- {mark} end -->')[2]}"
+    )
 
 
 def spread(total: int, wanted: int) -> np.ndarray:
