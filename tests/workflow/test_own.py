@@ -15,19 +15,7 @@ TEXT = (ROOT / "docs/data.md").read_text(encoding="utf-8").partition("## Your ow
 BLOCKS = re.findall(r"```(\w*)\n(.*?)```", TEXT, re.S)
 MINE = next(text for kind, text in BLOCKS if kind == "yaml")
 COMMANDS = [text for kind, text in BLOCKS if not kind and text.startswith(("jmlr ", "snakemake "))]
-SMALL = """
-models:
-  llm: {pretrain: {reads: passages, vocab_size: 400, steps: 2, batch: 4, max_tokens: 64, architecture: {model_type: llama, hidden_size: 32,
-    intermediate_size: 64, num_hidden_layers: 1, num_attention_heads: 2, num_key_value_heads: 2, max_position_embeddings: 2048}}}
-  retriever: {pretrain: {objective: inverse_cloze, vocab_size: 400, steps: 2, batch: 8, max_tokens: 64, architecture: {model_type: bert,
-    hidden_size: 32, intermediate_size: 64, num_hidden_layers: 1, num_attention_heads: 2, max_position_embeddings: 64}}}
-train: {steps: 2, batch: 4, samples: 4}
-search: {candidates: 6}
-systems:
-  closed_book: {title: Closed book, train: {passages: 0}}
-  jmlr: {title: JMLR, train: {target: llm_rank}}
-evaluate: {bootstrap: 100}
-"""
+SMALL = (ROOT / "tests/workflow/small.yaml").read_text(encoding="utf-8")
 CLOSED = """
 prepare: {corpora: []}
 models: {llm: {path: results/own/llm/seed0/pretrain}}

@@ -43,9 +43,10 @@ class ReadingCheck:
         return self.absent - self.present > 2 * self.standard_error
 
     def __str__(self) -> str:
+        gain = self.absent - self.present
         return (
             f"reading check: loss {self.present:.3f} nats with the answer's passage, {self.absent:.3f} with another "
-            f"({self.questions} questions): {self.absent - self.present:.3f} less, standard error {self.standard_error:.3f}"
+            f"({self.questions} questions): {abs(gain):.3f} {'less' if gain >= 0 else 'more'}, standard error {self.standard_error:.3f}"
         )
 
 

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-Count = Annotated[int, Field(ge=0)]
-Positive = Annotated[int, Field(ge=1)]
-Rate = Annotated[float, Field(ge=0)]
+
+def _number(given: Any) -> Any:
+    if isinstance(given, bool):  # which Python counts among the integers
+        raise ValueError(f"a number is wanted, not true or false (given: {given})")
+    return given
+
+
+numeric = BeforeValidator(_number)  # stands last: before a Field, the schema would lose that one's bounds
+Whole = Annotated[int, numeric]
+Number = Annotated[float, numeric]
+Count = Annotated[int, Field(ge=0), numeric]
+Positive = Annotated[int, Field(ge=1), numeric]
+Rate = Annotated[float, Field(ge=0), numeric]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 
 

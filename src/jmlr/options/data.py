@@ -6,14 +6,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from jmlr.options.base import Closed, Count, Positive, option
+from jmlr.options.base import Closed, Count, Number, Positive, Whole, numeric, option
 
 NameOrNone = Annotated[str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9_.-]*)?$")]
 Format = Literal[
     "", "jsonl", "json", "csv", "tsv", "parquet", "txt", "md", "html", "xml", "cnxml", "jats", "medquad", "pubmed"
 ]
 Sha256 = Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]
-Share = Annotated[float, Field(ge=0, le=1)]
+Share = Annotated[float, Field(ge=0, le=1), numeric]
 
 
 class DemoOptions(Closed):
@@ -23,7 +23,9 @@ class DemoOptions(Closed):
     train_entities: Positive = option(150, "diseases asked about in the training split")
     dev_entities: Positive = option(50, "diseases of the dev split, disjoint from the others")
     test_entities: Positive = option(100, "diseases of the test split, disjoint from the others")
-    attributes: Annotated[int, Field(ge=2, le=8)] = option(8, "facts about each disease (treatment, gene, sign, ...)")
+    attributes: Annotated[int, Field(ge=2, le=8), numeric] = option(
+        8, "facts about each disease (treatment, gene, sign, ...)"
+    )
     families: Positive = option(10, "groups of values; the facts of a disease come from one group")
     questions_per_fact: Positive = option(2, "training questions about each fact")
     test_questions: Positive = option(400, "test questions, drawn from all facts of the test entities")
@@ -113,14 +115,14 @@ class QuestionsOptions(_ReadOptions):
     split: str = option(
         "", "split of all records; empty: the record's own; 'hash': by SHA-256 of the id, as `shares` says"
     )
-    shares: dict[str, float] = option(
+    shares: dict[str, Number] = option(
         lambda: {"train": 0.6, "dev": 0.1, "test": 0.3}, "shares of the splits where split is 'hash'"
     )
     split_ids: dict[str, str] = option(
         dict, "split -> 'SOURCE/FILE' with the ids that belong to it, whatever `split` says"
     )
     splits: list[str] = option(list, "splits to take; empty: all")
-    counts: dict[str, int] = option(
+    counts: dict[str, Whole] = option(
         dict, "split, or dataset/split -> expected number of usable questions; those not named are not checked"
     )
     open: bool = option(False, "questions without options (a term, a short answer) are allowed")

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
-from jmlr.options.base import Closed, Count, Name, Positive, Rate, option
+from jmlr.options.base import Closed, Count, Name, Positive, Rate, numeric, option
 
 OURS = {"model", "messages", "prompt", "stream", "n", "max_tokens", "max_completion_tokens"}
 LOCAL = {"localhost", "127.0.0.1", "::1"}
@@ -32,7 +32,9 @@ class EndpointOptions(Closed):
     )
     parallel: Positive = option(4, "requests under way at a time")
     requests_per_minute: Rate = option(0.0, "most requests a minute in one job; 0: no limit of ours")
-    timeout_s: Annotated[float, Field(gt=0)] = option(120.0, "seconds for one request, from the first byte to the last")
+    timeout_s: Annotated[float, Field(gt=0), numeric] = option(
+        120.0, "seconds for one request, from the first byte to the last"
+    )
     tries: Positive = option(6, "attempts at one request before the job fails")
     longest_wait_s: Rate = option(300.0, "a server that asks for a longer pause (Retry-After) ends the job")
     price_in: Rate = option(0.0, "price of 1,000 tokens sent")

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from jmlr.options.base import Closed, Count, Positive, Rate, option
+from jmlr.options.base import Closed, Count, Positive, Rate, numeric, option
 from jmlr.options.prompts import PromptOptions, fields_of
 from jmlr.options.retrievers import Bm25Options, FusionOptions, RerankOptions
 from jmlr.runtime.precision import Precision
@@ -69,7 +69,9 @@ class PretrainOptions(Closed):
         "causal, several ranks: each holds a part of the weights, gradients and moments (FSDP2) instead of all of them; one "
         "process: nothing changes",
     )
-    checkpoint_min: Annotated[float, Field(gt=0)] = option(10.0, "causal: minutes between saves of the training state")
+    checkpoint_min: Annotated[float, Field(gt=0), numeric] = option(
+        10.0, "causal: minutes between saves of the training state"
+    )
 
     @model_validator(mode="after")
     def _one_budget(self) -> PretrainOptions:
@@ -228,7 +230,7 @@ class SearchOptions(Closed):
         1000,
         "two steps: passages of each shard that the first hands to exact MaxSim; doubled until `recall` is reached",
     )
-    recall: Annotated[float, Field(gt=0, le=1)] = option(
+    recall: Annotated[float, Field(gt=0, le=1), numeric] = option(
         0.99, "two steps: share of the exhaustive search's C passages that they are to find, on average over the sample"
     )
     recall_sample: Positive = option(

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from jmlr.options.base import Closed, Count, Name, Positive, Rate, option
+from jmlr.options.base import Closed, Count, Name, Positive, Rate, numeric, option
 from jmlr.runtime.precision import Precision
 
 
@@ -14,7 +14,7 @@ class Bm25Options(Closed):
     """Options of BM25, a retriever of words without a model (package bm25s)."""
 
     k1: Rate = option(1.5, "how far a word that is repeated in a passage goes on counting; Lucene: 0.9 or 1.2")
-    b: Annotated[float, Field(ge=0, le=1)] = option(
+    b: Annotated[float, Field(ge=0, le=1), numeric] = option(
         0.75, "how far a passage's length counts against it: 0 not at all, 1 in full"
     )
     language: Literal[

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from jmlr.options.base import Closed, Count, Positive, Rate, option
+from jmlr.options.base import Closed, Count, Positive, Rate, numeric, option
 from jmlr.options.prompts import RATIONALE_PROMPT, unfilled
 from jmlr.runtime.precision import Precision
 from jmlr.runtime.variants import listed
@@ -37,12 +37,14 @@ class TrainOptions(Closed):
     passages: Count = option(3, "passages given to the LLM (K); 0: closed book")
     samples: Positive = option(10, "passages the LLM reads one by one, for their losses (S)")
     sampling: Literal["softmax", "top"] = option("softmax", "how those S passages are chosen among the candidates")
-    sampling_temperature: Annotated[float, Field(gt=0)] = option(
+    sampling_temperature: Annotated[float, Field(gt=0), numeric] = option(
         0.2, "of the sampling softmax over scores scaled to [-1, 1]; the paper: 1, which is nearly flat"
     )
     rank_weight: Rate = option(1.0, "weight of the retriever's loss (lambda)")
-    target_temperature: Annotated[float, Field(gt=0)] = option(0.5, "pdist: of the softmax over the LLM's losses")
-    score_temperature: Annotated[float, Field(gt=0)] = option(
+    target_temperature: Annotated[float, Field(gt=0), numeric] = option(
+        0.5, "pdist: of the softmax over the LLM's losses"
+    )
+    score_temperature: Annotated[float, Field(gt=0), numeric] = option(
         0.1, "emdr2, pdist: of the softmax over the retriever's scores"
     )
     retriever_encoders: Literal["shared", "separate", "query_only"] = option(
@@ -55,7 +57,7 @@ class TrainOptions(Closed):
         "which of the retriever's weights are trained; embeddings: those of words, positions and types and their norm, as in the "
         "released code",
     )
-    retriever_dropout: Annotated[float, Field(ge=0, lt=1)] = option(
+    retriever_dropout: Annotated[float, Field(ge=0, lt=1), numeric] = option(
         0.0, "in the retriever while it is trained; the released code: 0.1"
     )
     retriever_train_passage_tokens: Count = option(
@@ -81,7 +83,7 @@ class TrainOptions(Closed):
     steps: Count | None = option(
         None, "optimiser steps, over all rounds; none given: as `epochs` says; 0: the LLM stays as it is (a control)"
     )
-    epochs: Annotated[float, Field(gt=0)] = option(
+    epochs: Annotated[float, Field(gt=0), numeric] = option(
         3.0, "passes over the training questions, over all rounds, where `steps` is not given"
     )
     batch: Positive = option(8, "questions per optimiser step (B)")
@@ -99,7 +101,7 @@ class TrainOptions(Closed):
         "linear warm-up of each round; then linear decay to `learning_rate_end` at the last step of the last round; none given: a "
         "tenth of the round's steps, at most 100",
     )
-    learning_rate_end: Annotated[float, Field(ge=0, le=1)] = option(
+    learning_rate_end: Annotated[float, Field(ge=0, le=1), numeric] = option(
         0.1, "share of the peak rates that the decay ends at; Hugging Face's linear schedule: 0"
     )
     llm_clip_norm: Rate = option(1.0, "largest gradient norm of the LLM; 0: no clipping")
@@ -109,7 +111,7 @@ class TrainOptions(Closed):
     )
     lora_rank: Positive = option(8, "of the LoRA adapter")
     lora_alpha: Positive = option(16, "of the LoRA adapter")
-    lora_dropout: Annotated[float, Field(ge=0, lt=1)] = option(0.0, "of the LoRA adapter")
+    lora_dropout: Annotated[float, Field(ge=0, lt=1), numeric] = option(0.0, "of the LoRA adapter")
     lora_targets: list[str] = option(
         lambda: ["all-linear"], "modules that get an adapter; ['all-linear']: every linear layer but the head"
     )
@@ -133,7 +135,7 @@ class TrainOptions(Closed):
         "words in them; of equals the later; false: the last round",
     )
     wandb: str = option("", "project of Weights & Biases to send the figures to; empty: nothing is sent")
-    checkpoint_min: Annotated[float, Field(gt=0)] = option(10.0, "minutes between saves of the training state")
+    checkpoint_min: Annotated[float, Field(gt=0), numeric] = option(10.0, "minutes between saves of the training state")
 
     @model_validator(mode="after")
     def _prior_stays(self) -> TrainOptions:
