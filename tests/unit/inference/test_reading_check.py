@@ -61,6 +61,7 @@ def test_a_model_that_reads_works_and_one_that_does_not_is_warned_of(session, ca
     assert "warning" not in capsys.readouterr().err
     report(ReadingCheck(64, 2.0, 2.01, 0.1), "train")
     assert "nothing to teach the retriever" in capsys.readouterr().err.replace("\n", " ")
+    assert "1.900 with another (64 questions): 0.100 more, standard" in str(ReadingCheck(64, 2.0, 1.9, 0.1))
     report(None, "train")
     assert "cannot be told" in capsys.readouterr().err
 
