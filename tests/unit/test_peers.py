@@ -20,13 +20,15 @@ import pytest
 import torch
 
 from jmlr.commands.export import export
+from jmlr.corpus.stored_passages import PassageRows
 from jmlr.models.llm import load_adapter, load_llm
 from jmlr.options import AnswerOptions, EvaluateOptions
 from jmlr.runtime.errors import UserError
+from jmlr.runtime.files import sha256
 from jmlr.stages.answer import answer
 from jmlr.stages.evaluate import evaluate
 from small_run import READING, small_run
-from toys import rewrite
+from toys import relist, rewrite
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -41,7 +43,12 @@ def run(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     passages = pq.read_table(world / "prepare/passages.parquet")
     titles = pa.array([f"Chapter {n % 7}" if n % 3 else "" for n in range(len(passages))])
     place = passages.schema.get_field_index("title")
-    rewrite(world / "prepare/passages.parquet", passages.set_column(place, passages.schema.field(place), titles))
+    passages = passages.set_column(place, passages.schema.field(place), titles)
+    with PassageRows(world / "prepare/passages.arrow") as rows:
+        for batch in passages.to_batches():
+            rows.add(batch)
+    relist(world / "prepare", {"passages.arrow": sha256(world / "prepare/passages.arrow")})
+    rewrite(world / "prepare/passages.parquet", passages)
     made = small_run(world, tmp_path_factory.mktemp("peers") / "results/tiny", candidates=12)
     own, before = made / "jmlr/seed0", made / "retriever/seed0/r0/search"
     answer(own / "answer", made / "prepare", AnswerOptions(), READING, str(world / "llm"), trained=[own / "r1/train"],
