@@ -118,9 +118,7 @@ def _merged(out: Path, llm: str, adapter: Path, precision: Precision) -> str:
 def _unmerged(out: Path, llm: str, adapter: Path, precision: Precision) -> str:
     """Write an adapter that names its base model on the hub, or one that is written beside it; refuse what then answers otherwise.
 
-    Returns the name of its card.
-
-    The tokenizer lies with the base model: where an adapter has one, peft cuts the embedding to its number of tokens.
+    Returns the name of its card. The tokenizer lies with the base model, which is where it is read from.
     """
     from transformers import AutoModelForCausalLM
 

@@ -45,8 +45,7 @@ def write_tasks(folder: Path, run: Path, system: str, seed: int) -> dict[str, in
         raise UserError(f"--lm-eval: no {SPLIT} question of '{run}' has options")
     reading = row.reading
     prompter = Prompter(load_tokenizer(row.llm), **reading.model_dump(exclude={"llm_precision"}))
-    last, gap = parted(reading.question_prompt.format(question="", options="") + reading.answer_prompt)
-    del last
+    _, gap = parted(reading.question_prompt.format(question="", options="") + reading.answer_prompt)
     files: dict[str, list[dict[str, Any]]] = {}
     for question in asked:
         name = f"{system}_{re.sub(r'[^A-Za-z0-9]+', '_', question['dataset'])}"
