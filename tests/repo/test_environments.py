@@ -22,7 +22,12 @@ CONDA = {
     "python-xxhash": "xxhash",
 }
 BUILD = {"python", "pip", "cxx-compiler", "cuda-version"}  # not from pip
-NOT_NAMED = {"ir-measures", "httpx2", "filelock"}  # tests skip without the first; the others come with huggingface_hub
+NOT_NAMED = {
+    "ir-measures",
+    "mteb",
+    "httpx2",
+    "filelock",
+}  # tests skip without the first two; the others come with huggingface_hub
 BIOCONDA = {"snakemake-minimal", "snakemake-executor-plugin-slurm", "snakefmt"}
 
 

@@ -108,7 +108,7 @@ class Prompter:
 
     def answer(self, index: int, options: Sequence[str], text: str = "") -> list[int]:
         """Return the tokens of one answer with the end-of-text token; `index` -1 answers with `text`."""
-        ids = continued(self.tokenizer, self._before_answer, self._gap + self._words(index, options, text))
+        ids = continued(self.tokenizer, self._before_answer, self._gap + self.words(index, options, text))
         self.cut["answers"] += len(ids) > self.llm_answer_tokens - 1
         return [*ids[: self.llm_answer_tokens - 1], self.tokenizer.eos_token_id]
 
@@ -123,10 +123,10 @@ class Prompter:
         thought = gap + explanation.strip()
         ids = continued(self.tokenizer, before, thought)
         self.cut["answers"] += len(ids) > most
-        end = continued(self.tokenizer, before + thought, f"\nAnswer: {self._words(index, options, text)}")
+        end = continued(self.tokenizer, before + thought, f"\nAnswer: {self.words(index, options, text)}")
         return [*ids[:most], *end, self.tokenizer.eos_token_id]
 
-    def _words(self, index: int, options: Sequence[str], text: str) -> str:
+    def words(self, index: int, options: Sequence[str], text: str = "") -> str:
         """Return the words of one answer; `index` -1 answers with `text`."""
         if index < 0 or self.answer_form == "text":
             return (text if index < 0 else options[index]).strip()

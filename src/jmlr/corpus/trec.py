@@ -1,7 +1,7 @@
 """Runs and relevance judgements in TREC's format, so that ir-measures, ranx and trec_eval read the same figures as we do.
 
     topics.tsv        1    m1    mcq    test               number, question, dataset, split
-    candidates.trec   1 Q0 passage-17 1 0.83 jmlr          number, Q0, passage, rank, score, tag
+    candidates.trec   1 Q0 passage-17 1 0.83 demo-jmlr-seed0-r1   number, Q0, passage, rank, score, tag
     qrels.trec        1 0 passage-17 1                     number, 0, passage, grade
 
 Topics are numbers, as TREC's are: gdeval, by which ir-measures computes nDCG with exponential gains, keeps of an id what follows
@@ -11,13 +11,12 @@ questions.parquet, from 1. Written scores never tie, since tools break ties by p
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-
-TAG = "jmlr"
 
 
 def topics(questions: Iterable[str]) -> dict[str, int]:
@@ -39,18 +38,30 @@ def write_qrels(path: Path, gold: Mapping[int, Mapping[str, int] | Collection[st
             f.writelines(f"{topic} 0 {passage} {grade}\n" for passage, grade in grades.items())
 
 
-def write_run(path: Path, ids: Sequence[Sequence[str]], scores: NDArray[np.float32]) -> None:
+def tag_of(folder: Path) -> str:
+    """Return the tag of a search's run file: run, system, seed and round, by which ranx and trec_eval call it.
+
+    >>> tag_of(Path("results/demo/jmlr/seed0/r1/search")), tag_of(Path("my/search by hand"))
+    ('demo-jmlr-seed0-r1', 'search_by_hand')
+    """
+    run, system, seed, round = ["", "", "", "", *folder.absolute().parts][-5:-1]
+    told = re.fullmatch(r"seed\d+", seed) and re.fullmatch(r"r\d+", round)
+    return re.sub(r"\s+", "_", "-".join((run, system, seed, round)) if told else folder.name) or "jmlr"
+
+
+def write_run(path: Path, ids: Sequence[Sequence[str]], scores: NDArray[np.float32], tag: str) -> None:
     """Write the passages of every question of questions.parquet, best first.
 
     Args:
         path: file to make
         ids: passages by question, [B, C]
         scores: float32 [B, C], falling in every row; equal ones are written one float32 apart
+        tag: the run's name, without blanks
     """
     with path.open("w", encoding="utf-8") as f:
         for topic, (found, row) in enumerate(zip(ids, untied(scores), strict=True), 1):
             f.writelines(
-                f"{topic} Q0 {id} {n} {v:.9g} {TAG}\n" for n, (id, v) in enumerate(zip(found, row, strict=True), 1)
+                f"{topic} Q0 {id} {n} {v:.9g} {tag}\n" for n, (id, v) in enumerate(zip(found, row, strict=True), 1)
             )
 
 

@@ -24,6 +24,28 @@ from transformers import AutoModelForCausalLM
 base = AutoModelForCausalLM.from_pretrained({base}, dtype=torch.{dtype})  # as the run held it
 model = PeftModel.from_pretrained(base, "{name}")""",
     },
+    "unmerged": {  # its base model stands beside it
+        "title": "LoRA adapter of a language model",
+        "library": "peft",
+        "load": """import os
+import torch
+from peft import AutoPeftModelForCausalLM
+from transformers import AutoTokenizer
+
+os.chdir("path/of/the/folder/above")  # peft looks for a base model on the hub, or from where Python runs
+model = AutoPeftModelForCausalLM.from_pretrained("adapter", dtype=torch.{dtype})  # as the run held it
+tokenizer = AutoTokenizer.from_pretrained("base")""",
+    },
+    "unmerged_hub": {
+        "title": "LoRA adapter of a language model",
+        "library": "peft",
+        "load": """import torch
+from peft import AutoPeftModelForCausalLM
+from transformers import AutoTokenizer
+
+model = AutoPeftModelForCausalLM.from_pretrained("{name}", dtype=torch.{dtype})  # as the run held it
+tokenizer = AutoTokenizer.from_pretrained({base})""",
+    },
     "merged": {
         "title": "Language model, its adapter merged",
         "library": "transformers",
@@ -34,7 +56,7 @@ model, tokenizer = AutoModelForCausalLM.from_pretrained("{name}"), AutoTokenizer
 }
 # An adapter is saved in float32; what holds it is another matter for each of the libraries' loaders.
 LOADERS = (
-    "Give the dtype, and load with `PeftModel`: beside a base model in bfloat16 it holds the LoRA weights in float32 and rounds what "
+    "Give the dtype, and load with peft: beside a base model in bfloat16 it holds the LoRA weights in float32 and rounds what "
     "was trained in full (`train_modules`); transformers' own `load_adapter`, and its `from_pretrained` of this folder, round both."
 )
 
@@ -71,7 +93,7 @@ def write_card(folder: Path, what: str, about: Mapping[str, Any]) -> None:
         f"| code (digest) | `{about['code']}` |",
         *(f"| data: {name} (SHA-256) | `{digest}` |" for name, digest in about["data"].items()),
         "", "## Load it", "", "```python", card["load"].format(name="path/of/this/folder", **held), "```",
-        *(["", LOADERS] if what == "adapter" else []),
+        *(["", LOADERS] if card["library"] == "peft" else []),
         "", "## Settings", "", "| option | value |", "|---|---|",
         *(f"| `{k}` | `{_cell(v)}` |" for k, v in about["options"].items()), "",
     ]  # fmt: skip

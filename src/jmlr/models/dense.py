@@ -118,7 +118,7 @@ class DenseRetriever(OneEncoder):
         named = [(f"{i}_{kind}", kind, part) for i, (kind, part) in enumerate(parts, 1)]
         for name, kind, part in named:
             write_json(folder / name / "config.json", part) if kind == "Pooling" else part.save(folder / name)
-        prompts = {**self.prompts, "document": self.prompts.get("passage", "")} if self.prompts else {}
+        prompts = {"query": self.prompts.get("query", ""), "document": self.prompts.get("passage", "")}
         similarity = {"similarity_fn_name": "cosine" if self.normalize else "dot"}
         write_modules(
             folder,

@@ -31,6 +31,7 @@ HONOURED = {"max_seq_length", "do_lower_case", "config_args", "config_kwargs", "
 HARMLESS = {"unpad_inputs", "module_output_name"}
 PLAIN = {"method": "forward", "method_output_name": "last_hidden_state"}
 NOT_CHANGING = {"dtype", "torch_dtype", "attn_implementation", "device_map", "low_cpu_mem_usage", "use_safetensors", "add_pooling_layer"}  # fmt: skip
+HEADLESS, NO_HEAD = {"bert"}, {"add_pooling_layer": False}  # kinds of encoder that are loaded without a pooling head
 FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "artifact.metadata"]
 
 
@@ -73,7 +74,7 @@ def load_encoder(folder: Path) -> tuple[Any, Any]:
     config = pretrained(AutoConfig, str(folder), "retriever", **settings["config_kwargs"])
     if getattr(config, "use_cache", False):  # a decoder need not hold keys and values that nobody will ask for
         config.use_cache = False
-    unused = {"add_pooling_layer": False} if config.model_type == "bert" else {}
+    unused = NO_HEAD if config.model_type in HEADLESS else {}
     # T5 and its like: an encoder saved alone no longer says that it was one of two halves.
     half = MODEL_FOR_TEXT_ENCODING_MAPPING_NAMES.get(config.model_type, "").endswith("EncoderModel")
     kind = AutoModelForTextEncoding if half or config.is_encoder_decoder else AutoModel
@@ -209,11 +210,15 @@ def write_modules(
     lower_case: bool,
     config_kwargs: dict[str, Any] | None = None,
 ) -> None:
-    """Write what makes a folder a sentence-transformers directory: modules as (folder, class), settings, longest text, case."""
+    """Write what makes a folder a sentence-transformers directory: modules as (folder, class), settings, longest text, case.
+
+    A pooling head that is not saved is not asked for either: the library would draw one at random, and warn.
+    """
     listing = [{"idx": i, "name": str(i), "path": path, "type": kind} for i, (path, kind) in enumerate(modules)]
     write_json(folder / "modules.json", listing)
     write_json(folder / "config_sentence_transformers.json", settings)
     about: dict[str, Any] = {"max_seq_length": max_tokens, "do_lower_case": lower_case}
+    about |= {"model_args": NO_HEAD} if read_json(folder, "config.json").get("model_type") in HEADLESS else {}
     write_json(folder / TRANSFORMER_FILES[0], about | ({"config_args": config_kwargs} if config_kwargs else {}))
 
 

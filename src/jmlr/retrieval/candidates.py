@@ -1,6 +1,6 @@
 """The passages that a retriever found for every question, as stages hand them on: candidates.parquet, and a TREC run file.
 
-write_candidates(folder, questions, passages, scores, rows)
+write_candidates(folder, questions, passages, scores, rows, tag_of(out))
 scores, rows = read_candidates(folder, questions, "--parts")        # float32 and int64 [B, C]
 """
 
@@ -41,11 +41,13 @@ def read_candidates(search: Path, questions: list[str], option: str) -> tuple[ND
     return scores, np.array(table["passages"].to_pylist(), np.int64).reshape(len(questions), -1)
 
 
-def write_candidates(folder: Path, questions: list[str], passages: StoredPassages, scores: Any, rows: Any) -> None:
-    """Write what was found: scores float32 [B, C], rows int64 [B, C]; with the passages' ids."""
+def write_candidates(
+    folder: Path, questions: list[str], passages: StoredPassages, scores: Any, rows: Any, tag: str
+) -> None:
+    """Write what was found: scores float32 [B, C], rows int64 [B, C]; with the passages' ids, and in TREC's file with a tag."""
     found = sorted({*rows.ravel().tolist()})
     names = dict(zip(found, passages.take(found, ("id",)), strict=True))
     table: dict[str, Any] = {"question_id": questions, "passages": pa.array(rows.astype(np.int32).tolist(), pa.list_(pa.int32())),
              "ids": [[names[n][0] for n in r] for r in rows.tolist()], "scores": pa.array(scores.tolist(), pa.list_(pa.float32()))}  # fmt: skip
     pq.write_table(pa.table(table), folder / FILE)
-    write_run(folder / "candidates.trec", table["ids"], scores)
+    write_run(folder / "candidates.trec", table["ids"], scores, tag)

@@ -40,6 +40,7 @@ def rerank(
 
     from jmlr.corpus.stored_passages import StoredPassages
     from jmlr.corpus.tables import read_table
+    from jmlr.corpus.trec import tag_of
     from jmlr.models.cross_encoder import CrossEncoder
     from jmlr.retrieval.best import best
     from jmlr.retrieval.candidates import read_candidates, write_candidates
@@ -59,7 +60,7 @@ def rerank(
             progress.step(len(texts) // rows.shape[1])
         order = np.stack([places for _, places in found])
         scores, best_rows = np.stack([own for own, _ in found]), np.take_along_axis(rows, order, axis=1)
-        write_candidates(folder, [q["id"] for q in asked], passages, scores, best_rows)
+        write_candidates(folder, [q["id"] for q in asked], passages, scores, best_rows, tag_of(out))
         notes.update(retriever="rerank", search=str(search), model=model, questions=len(asked), pairs=rows.size,
                      candidates=int(scores.shape[1]), query_options=query_options, limit=reader.limit)  # fmt: skip
 

@@ -71,6 +71,7 @@ def search(
     """
     from jmlr.corpus.stored_passages import StoredPassages
     from jmlr.corpus.tables import read_table
+    from jmlr.corpus.trec import tag_of
     from jmlr.retrieval.candidates import write_candidates
 
     shard_of(shard)
@@ -94,7 +95,7 @@ def search(
         elif index:
             scores, rows = _by_words(index, prepared, len(passages), query_options, count)
             notes.update(query_options=query_options, without_a_word=int((scores == 0).sum()))
-        write_candidates(folder, questions, passages, scores, rows)
+        write_candidates(folder, questions, passages, scores, rows, tag_of(out))
         if recall:
             _write_exhaustive(folder, questions, recall)
             notes["two_steps"] = {**_told(recall, options.recall, len(passages)), "shard": shard}

@@ -50,7 +50,8 @@ def test_written_scores_never_tie_and_keep_their_order(tmp_path: Path) -> None:
     found = untied(scores)
     assert (np.diff(found, axis=1) < 0).all()
     assert np.abs(found - scores).max() <= 1e-6
-    write_run(tmp_path / "run.trec", [list("abcdef")] * 2, scores)
+    write_run(tmp_path / "run.trec", [list("abcdef")] * 2, scores, "demo-jmlr-seed0-r1")
     read = [line.split() for line in (tmp_path / "run.trec").read_text().splitlines()]
+    assert {r[5] for r in read} == {"demo-jmlr-seed0-r1"}
     assert [r[0] for r in read] == ["1"] * 6 + ["2"] * 6
     assert [np.float32(r[4]) for r in read] == found.ravel().tolist()

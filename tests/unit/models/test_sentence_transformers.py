@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
+import warnings
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -245,8 +248,8 @@ KINDS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_encoders_of_many_kinds_give_the_library_s_vectors(tmp_path, kind):
+def encoder_of_kind(kind: str, folder: Path) -> Path:
+    """Save a tiny encoder of another kind than BERT, with its tokenizer."""
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=wordpiece().backend_tokenizer, pad_token="[PAD]", unk_token="[UNK]",
                                         cls_token="[CLS]", sep_token="[SEP]", eos_token="[SEP]", model_max_length=48)  # fmt: skip
     torch.manual_seed(7)
@@ -257,9 +260,15 @@ def test_encoders_of_many_kinds_give_the_library_s_vectors(tmp_path, kind):
     for parameter in model.parameters():
         if parameter.ndim > 1:
             torch.nn.init.normal_(parameter, std=0.2)
-    model.save_pretrained(tmp_path / "encoder")
-    tokenizer.save_pretrained(tmp_path / "encoder")
-    assert_the_library_s_scores(published(tmp_path / "a", tmp_path / "encoder"), tmp_path / "b")
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_encoders_of_many_kinds_give_the_library_s_vectors(tmp_path, kind):
+    folder = encoder_of_kind(kind, tmp_path / "encoder")
+    assert_the_library_s_scores(published(tmp_path / "a", folder), tmp_path / "b")
 
 
 def test_what_would_change_vectors_and_is_not_honoured_is_refused_by_name(tmp_path, encoder_folder):
@@ -314,3 +323,42 @@ def test_a_bert_s_padding_row_gets_no_gradient_from_padding(tmp_path, encoder_fo
     retriever = load_retriever(str(encoder_folder))
     retriever.scores(retriever.tokenize(QUERIES, side="query"), retriever.tokenize(TEXTS), EVERY).sum().backward()
     assert retriever.encoder.get_input_embeddings().weight.grad[bert(wordpiece()).config.pad_token_id].abs().max() == 0
+
+
+@contextmanager
+def heard():
+    """Gather what libraries warn of and log; transformers keeps its messages from other loggers, and loading ours silences it."""
+    from transformers.utils import logging as library_logging
+
+    class Held(logging.Handler):
+        def emit(self, record):
+            lines.append(record.getMessage())
+
+    lines, handler, before = [], Held(logging.WARNING), library_logging.get_verbosity()
+    loggers = [logging.getLogger(name) for name in (None, "transformers")]
+    library_logging.set_verbosity_warning()
+    for logger in loggers:
+        logger.addHandler(handler)
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        yield lines
+    for logger in loggers:
+        logger.removeHandler(handler)
+    library_logging.set_verbosity(before)
+    lines += [str(w.message) for w in warned]
+
+
+@pytest.mark.parametrize("kind", ["bert", "pretrained from scratch", "roberta", "mpnet"])
+def test_an_exported_retriever_loads_without_a_word_and_gives_our_vectors(tmp_path, tiny, encoder_folder, kind):
+    folders = {"bert": encoder_folder, "pretrained from scratch": tiny / "retriever"}
+    ours = load_retriever(str(folders.get(kind) or encoder_of_kind(kind, tmp_path / "encoder"))).eval()
+    ours.save(tmp_path / "out")
+    with heard() as said:
+        model = library.SentenceTransformer(str(tmp_path / "out"), device="cpu")
+        found = np.concatenate([model.encode_query(QUERIES), model.encode_document(TEXTS)])
+    assert said == []
+    expected = [
+        ours.encode_all(ours.tokenize(texts, side=side), side, batch_tokens=512)[0]
+        for texts, side in ((QUERIES, "query"), (TEXTS, "passage"))
+    ]
+    assert np.allclose(found, np.concatenate(expected), atol=1e-5)

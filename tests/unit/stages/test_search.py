@@ -49,7 +49,9 @@ def made(tmp_path_factory):
 
 
 def found(folder):
-    return [(folder / name).read_bytes() for name in ("candidates.parquet", "candidates.trec")]
+    """Return what a search wrote; its run file without the tag, which is the folder's name."""
+    lines = (folder / "candidates.trec").read_text().splitlines()
+    return (folder / "candidates.parquet").read_bytes(), [line.rpartition(" ")[0] for line in lines]
 
 
 @pytest.mark.parametrize("kind", ["", "token-"])
