@@ -6,13 +6,12 @@ jmlr export --run results/demo --out exported --beir
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
-from jmlr.runtime.errors import UserError
+from jmlr.commands.parts import Trained
 from jmlr.runtime.files import fresh_directory
-from jmlr.runtime.finished import answering_round, last_training, made, model_of
-from jmlr.runtime.manifest import belonging, list_outputs, read_manifest, tell_private, written_by
+from jmlr.runtime.finished import answering_round, made
+from jmlr.runtime.manifest import list_outputs, tell_private, written_by
 from jmlr.runtime.precision import Precision
 from jmlr.runtime.progress import say
 
@@ -45,54 +44,15 @@ def export(
     if beir:
         _write_beir(out, run)
         return
-    trained = last_training(run, system, seed)
-    from jmlr.models.card import write_card
-
-    manifest = read_manifest(trained)
-    notes = manifest["notes"]
+    row = Trained.of(run, system, seed)
     with fresh_directory(out, lambda folder: written_by("export", folder)) as folder:
-        _merged(folder / "llm", model_of(run, notes["llm"]), trained / "adapter", llm_precision)
-        origin = notes.get("retriever_origin", notes["retriever"])
-        about = {"llm": belonging(run, notes["llm"]), "retriever": belonging(run, origin) if origin else origin}
-        about |= {k: manifest[k] for k in ("seed", "options", "code")}
-        data = {Path(k).name: v for k, v in manifest["inputs"]["prepared"].items()}
-        write_card(folder / "llm", "merged", {**about, "round": trained.parent.name.removeprefix("r"), "data": data})
-        if answering_round(run, system, seed) == 0:
-            say(f"export: no retriever: the one before training was best on dev, '{about['retriever']}'")
-        elif (trained / "retriever").is_dir():
-            shutil.copytree(trained / "retriever", folder / "retriever")
+        row.write("llm", folder / "llm", llm_precision)
+        if not row.without_retriever:
+            row.write("retriever", folder / "retriever")
+        elif answering_round(run, system, seed) == 0:
+            say(f"export: no retriever: {row.without_retriever}")
         list_outputs("export", folder)
     say(f"export: {', '.join(sorted(p.name for p in out.iterdir() if p.is_dir()))} in {out}")
-
-
-def _merged(out: Path, llm: str, adapter: Path, precision: Precision) -> None:
-    """Write a language model with its adapter merged, and its tokenizer; refuse what then answers otherwise."""
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    from jmlr.models.llm import agree, load_adapter, load_llm, merge_adapter, probe
-    from jmlr.models.load import pretrained
-
-    model, tokenizer = load_llm(llm)
-    model = load_adapter(model, adapter, trainable=False)
-    adapted = probe(model)
-    model = merge_adapter(model)
-    merged = probe(model)
-    weights = list(model.parameters())  # not buffers: a rounded table of positions is no part of what is saved
-    if precision == "bfloat16":
-        for p in weights:
-            p.data = p.data.bfloat16()
-    model.save_pretrained(out)
-    tokenizer.save_pretrained(out)
-    for p in weights:
-        p.data = p.data.float()
-    rounded = probe(model)
-    written = probe(pretrained(AutoModelForCausalLM, str(out), "merged model", dtype=torch.float32))
-    if not (agree(adapted, merged) and agree(rounded, written)):
-        what = "merging changed it" if agree(rounded, written) else "it does not load as it was saved"
-        raise UserError(
-            f"export: the merged model differs from '{llm}' with its adapter: {what}; use the adapter itself ('{adapter}', see its README.md)"
-        )
 
 
 def _write_beir(out: Path, run: Path) -> None:
