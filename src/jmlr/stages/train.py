@@ -60,6 +60,7 @@ def train(
     """
     _check(options, round, rounds, previous, retriever, search, vectors, index)
     from jmlr.runtime.distributed import joined
+    from jmlr.training.boards import runs_of
     from jmlr.training.loop import Schedule, train_round
     from jmlr.training.session import Session
 
@@ -80,6 +81,7 @@ def train(
                      steps=Schedule.of(session, round, rounds).total, training_tokens_cut=session.passages.prompter.cut,
                      reading_check=session.check_reading(name))  # fmt: skip
         history = train_round(session, round, rounds, scratch=scratch, name=name, key=state_key("train", **own, round=round, rounds=rounds))  # fmt: skip
+        notes["boards"] = runs_of(scratch)
         session.save(folder, history, round)
         if ranks.rank == 0:
             _write_cards(folder, prepared, began, *own["options"])
