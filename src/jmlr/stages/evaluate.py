@@ -91,8 +91,8 @@ def evaluate(
             table.writerows([name, system, seed, *row] for row in measured)
         unparsed = sum(a["predicted"] < 0 <= a["answer"] for a in given)
         notes.update(questions=len(given), with_gold=len(gold), splits=splits, unparsed=unparsed)
-    known = _runs_of(answers, system, seed) if any(boards.values()) else {}
-    send_final(out, boards, f"evaluate {system} seed {seed}", known, _shown(measured))
+    begun = _runs_of(answers, system, seed) if any(boards.values()) else {}
+    send_final(out, boards, f"evaluate {system} seed {seed}", begun, _shown(measured))
 
 
 def _shown(measured: list[list[Any]]) -> Iterator[tuple[int, str, float]]:
