@@ -9,15 +9,12 @@ import csv
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jmlr.options.cards import FOLDER, read_card
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.finished import model_of
 from jmlr.runtime.manifest import NAME, read_manifest
-
-if TYPE_CHECKING:
-    from jmlr.commands.parts import Trained
 
 LICENCE = ("license", "license_name", "license_link")
 
@@ -85,15 +82,18 @@ def _told(run: Path, entry: Mapping[str, Any], name: str, what: str, card: Mappi
     }
 
 
-def results_of(trained: Trained, metric: str) -> list[dict[str, Any]]:
-    """Return the rows of a trained row's `metrics.csv` for one metric: of its answers, or of the retriever of the round that answers.
+def results_of(row: Path, round: str, metric: str) -> list[dict[str, Any]]:
+    """Return the figures of a row, a folder such as results/own/jmlr/seed0, as `metrics.csv` has them for one metric.
 
     None where it is not evaluated yet.
+
+    Args:
+        row: the folder
+        round: whose retriever answers; figures of other rounds' retrievers are left out
+        metric: which
     """
-    file = trained.run / trained.system / f"seed{trained.seed}" / "evaluate/metrics.csv"
+    file = row / "evaluate/metrics.csv"
     if not file.is_file():
         return []
     with file.open(newline="", encoding="utf-8") as f:
-        rows = [row for row in csv.DictReader(f) if row["metric"] == metric]
-    mine = trained.folder.parent.name.removeprefix("r")
-    return [row for row in rows if not row["k"] or row["round"] == mine]
+        return [r for r in csv.DictReader(f) if r["metric"] == metric and (not r["k"] or r["round"] == round)]

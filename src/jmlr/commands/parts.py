@@ -104,17 +104,18 @@ class Trained:
 
     def _about(self, model: Literal["llm", "retriever"]) -> dict[str, Any]:
         """Return what a card tells: how it was made, from what under which terms, and what was measured."""
-        models = self._models()
+        models, number = self._models(), self.folder.parent.name.removeprefix("r")
+        row = self.run / self.system / f"seed{self.seed}"
         base = ancestor(self.run, models[model] or "")
         return {
             **models,
             **{k: self.manifest[k] for k in ("seed", "options", "code")},
-            "round": self.folder.parent.name.removeprefix("r"),
+            "round": number,
             "data": {Path(k).name: v for k, v in self.manifest["inputs"]["prepared"].items()},
             "ancestor": base,
             "licence": licence_of(base),
             "sources": data_of(self.run),
-            "results": results_of(self, "hit" if model == "retriever" else "accuracy"),
+            "results": results_of(row, number, "hit" if model == "retriever" else "accuracy"),
         }
 
 

@@ -9,7 +9,7 @@ manifest of `answer` says which), so that seeds stay comparable.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,8 +58,7 @@ def evaluate(
     from jmlr.metrics import answered, grades_of, rows, write_values
     from jmlr.runtime.trackers import check_installed, send_final
 
-    boards = {"wandb": wandb, "mlflow": mlflow}
-    check_installed(boards)
+    check_installed(boards := {"wandb": wandb, "mlflow": mlflow})
     inputs = {"prepared": prepared, "answers": answers, "searches": searches}
     with stage_output(out, "evaluate", inputs=inputs, options=[options]) as (folder, notes):
         asked = _read(prepared / "questions.parquet", "--prepared", ["id", "dataset", "split", "answer", "gold_ids"],
@@ -72,9 +71,8 @@ def evaluate(
             a["dataset"] = questions[a["question_id"]]["dataset"]
         splits = list(dict.fromkeys(a["split"] for a in given))
         gold = {q["id"]: grades_of(q) for q in questions.values() if q["gold_ids"] and q["split"] in splits}
-        numbers = topics(questions)
         write_topics(folder / "topics.tsv", asked)
-        write_qrels(folder / "qrels.trec", {numbers[i]: passages for i, passages in gold.items()})
+        write_qrels(folder / "qrels.trec", {n: gold[i] for i, n in topics(questions).items() if i in gold})
         last = max(len(searches or []) - 1, 0)
         find = _concepts(given, questions, prepared, options.concepts)
         figures = list(rows(answered(given, questions, find), last))
@@ -84,15 +82,20 @@ def evaluate(
             figures += rows(known, number, _cut_offs(ranked, options.retrieval_k, notes))
             start = start or ranked
         write_values(folder / "per_question.parquet", (row for row in figures if not row.whole))
-        with (folder / "metrics.csv").open("w", newline="", encoding="utf-8") as f:
-            table = csv.writer(f, lineterminator="\n")
-            table.writerow(COLUMNS)
-            measured = list(_with_intervals(figures, options.bootstrap))
-            table.writerows([name, system, seed, *row] for row in measured)
-        unparsed = sum(a["predicted"] < 0 <= a["answer"] for a in given)
-        notes.update(questions=len(given), with_gold=len(gold), splits=splits, unparsed=unparsed)
-    begun = _runs_of(answers, system, seed) if any(boards.values()) else {}
-    send_final(out, boards, f"evaluate {system} seed {seed}", begun, _shown(measured))
+        measured = _write(folder / "metrics.csv", [name, system, seed], _with_intervals(figures, options.bootstrap))
+        notes.update(questions=len(given), with_gold=len(gold), splits=splits)
+        notes["unparsed"] = sum(a["predicted"] < 0 <= a["answer"] for a in given)
+    send_final(out, boards, f"evaluate {system} seed {seed}", _runs_of(answers, system, seed), _shown(measured))
+
+
+def _write(file: Path, head: list[Any], rows: Iterable[list[Any]]) -> list[list[Any]]:
+    """Write the table, with what begins each of its rows; return the rows."""
+    measured = list(rows)
+    with file.open("w", newline="", encoding="utf-8") as f:
+        table = csv.writer(f, lineterminator="\n")
+        table.writerow(COLUMNS)
+        table.writerows([*head, *row] for row in measured)
+    return measured
 
 
 def _shown(measured: list[list[Any]]) -> Iterator[tuple[int, str, float]]:
