@@ -37,6 +37,7 @@ PEOPLE = {
     "init": "look into your documents and questions, and write a run file that reads them",
     "export": "write a finished run's models for others, the language model with its adapter merged; or its retrieval set",
     "plan": "what a run submits to a cluster and costs, before anything runs",
+    "push": "upload a trained row's adapter, language model or retriever to the Hugging Face hub, with its card",
     "review": "make blinded review pages of a finished run, or merge what reviewers sent back",
     "serve": "a page and an OpenAI-compatible API over a finished run",
     "why": "which functions have changed since a run's outputs were made",

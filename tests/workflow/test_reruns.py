@@ -27,7 +27,7 @@ EDITS = [  # what is edited, file, old text, new text, the jobs that run again
     ("a comment in a rule", "workflow/rules/train.smk", "rule train:", "# A remark.\nrule train:", {}),
     ("a sentence of the documentation", "docs/llm_rank.md", "\n", "\nA remark.\n", {}),
     ("a word of a warning", "src/jmlr/stages/train.py", "forgets what it knew", "forgets it all", {}),
-    ("a word of a model card", "src/jmlr/models/card.py", "base_model", "base model", {}),
+    ("a word of a model card", "src/jmlr/models/card.py", "Not for clinical use", "For no clinical use", {}),
     ("a loss that no system has", "src/jmlr/losses/pdist.py", "def pdist(", "@same\ndef pdist(", {}),
     ("a function that nothing uses", "src/jmlr/models/colbert.py", "\ndef _marker", "\ndef more(): ...\n\n\ndef _marker", {}),
     ("a word of a kind's card", "src/jmlr/models/kinds/dense.py", "Dense retriever\"", "A dense retriever\"", {}),

@@ -80,12 +80,12 @@ _CONTROLS = dict.fromkeys((*range(9), *range(14, 32), 127, 0xFFFE, 0xFFFF)) | {1
 _WINDOWS = {i: html.unescape(f"&#{i};").translate({i: None}) for i in range(0x80, 0xA0)}
 _INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u200c\u200d\u2060\ufeff")) | {0xA0: " "}
 _UNSEEN = _CONTROLS | _WINDOWS | _INVISIBLE
-# UTF-8's lead bytes of Latin, Greek and punctuation as Windows-1252 shows them, with what follows: "Â°", "â€™"
+# a lead byte of UTF-8 and one that goes on, as Windows-1252 shows them: "Â°", "â€™"
 _CONTINUATION = (  # 0x80 to 0xBF as Windows-1252 shows them
     "\u0080-\u00bf\u0152\u0153\u0160\u0161\u0178\u017d\u017e\u0192\u02c6\u02dc\u2013-\u203a\u20ac\u2122"
 )
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_MISREAD = re.compile(f"[\u00c2\u00c3\u00ce\u00cf\u00e2][{_CONTINUATION}]{{1,3}}")
+_MISREAD = re.compile(f"[\u00c2-\u00f4][{_CONTINUATION}]")
 
 
 def plain(text: str) -> str:
@@ -94,7 +94,7 @@ def plain(text: str) -> str:
     A text without any of these comes back as it is. Blocks such as paragraphs and list items stand apart by line ends;
     scripts, styles and comments are left out; entities need their semicolon.
     """
-    text = _MISREAD.sub(_as_utf8, text).translate(_UNSEEN)
+    text = _read_right(text).translate(_UNSEEN)
     if "<" in text and not _SURROGATE.search(text) and (source := _source(text)):
         text = _parsed(source)
     elif "&" in text:
@@ -102,11 +102,13 @@ def plain(text: str) -> str:
     return text.translate(_UNSEEN)
 
 
-def _as_utf8(found: re.Match[str]) -> str:
-    try:
-        return found[0].encode("cp1252").decode("utf-8")
-    except UnicodeError:
-        return found[0]
+def _read_right(text: str) -> str:
+    """Return a text with UTF-8 that was read as another encoding put right, as ftfy finds it; a search tells first whether to ask."""
+    if not _MISREAD.search(text):
+        return text
+    import ftfy
+
+    return str(ftfy.fix_encoding(text))
 
 
 def _source(text: str) -> str:

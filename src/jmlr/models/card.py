@@ -6,7 +6,7 @@ write_card(folder / "adapter", "adapter", about)        # README.md; `about` as 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,39 +61,55 @@ LOADERS = (
 )
 
 
+# Invented, as all that a card shows of a prompt: no text of the data may stand in what is published.
+PASSAGES = (
+    ("Duxtoturia", "Examination of Duxtoturia finds fokzum."),
+    ("Menvalosis", "Menvalosis is treated with taklim."),
+)
+QUESTION = "A woman aged 34 is known for Duxtoturia. Which finding is expected on examination?"
+OPTIONS = ("fokzum", "sannom", "taklim", "podfed")
+
+
 def write_card(folder: Path, what: str, about: Mapping[str, Any]) -> None:
     """Write README.md into an exported model's folder.
 
     Args:
         folder: of the model.
         what: a key of LLMS, or a kind of retriever (`jmlr.models.kinds`).
-        about: `llm`, `retriever` (names or None), `seed`, `round`, `options` (name to value), `data` and `code` (digests).
+        about: `llm`, `retriever` (names or None), `seed`, `round`, `options` (name to value), `data` and `code` (digests). What a
+            training does not know yet, but an export: `ancestor` (the published model it goes back to, or ""), `licence` (keys of
+            its card), `sources` (name, what, title, licence, hub), `results` (rows of metrics.csv), `encoders` (folders of two), `name` (on the hub).
     """
-    llm, retriever = (_name(about[k]) for k in ("llm", "retriever"))
+    llm, retriever = (shown_name(about[k]) for k in ("llm", "retriever"))
     card, base = (LLMS[what], about["llm"]) if what in LLMS else (of_kind(what).CARD, about["retriever"])
     how = (
         "Fine-tuned" if about["options"]["target"] == "frozen" else "Language model and retriever were trained jointly"
     )
-    hub = [f"base_model: {base}"] if base and not Path(base).exists() else []
     held = {
         "base": _first_argument(about["llm"] or ""),
         "dtype": "bfloat16" if about["options"].get("llm_precision") == "bfloat16" else "float32",
     }
+    two = about.get("encoders", [])
     lines = [
-        "---", f"library_name: {card['library']}", *hub, "tags: [jmlr, retrieval-augmented, medical]", "---", "",
+        "---", _metadata(what, card["library"], base, about), "---", "",
         f"# {card['title']}",
         "",
         f"{how} by jmlr, a replication of JMLR ([arXiv 2402.17887](https://arxiv.org/abs/2402.17887)).",
         "Not for clinical use.",
         "",
-        "| what | value |", "|---|---|",
+        *(_measured(about["results"]) if "results" in about else []),
+        *(_terms(about) if "licence" in about else []),
+        "## How it was made", "", "| what | value |", "|---|---|",
         f"| language model it began from | `{llm}` |",
         *([f"| retriever it began from | `{retriever}` |"] if retriever else []),
         f"| seed, round | {about['seed']}, {about['round']} |",
         f"| code (digest) | `{about['code']}` |",
         *(f"| data: {name} (SHA-256) | `{digest}` |" for name, digest in about["data"].items()),
-        "", "## Load it", "", "```python", card["load"].format(name="path/of/this/folder", **held), "```",
+        "", "## Load it", "",
+        *([f"Two encoders, a folder each: {' and '.join(f'`{name}/`' for name in two)}. Each is loaded as below.", ""] if two else []),
+        "```python", card["load"].format(name=about.get("name", "path/of/this/folder"), **held), "```",
         *(["", LOADERS] if card["library"] == "peft" else []),
+        *(_prompt(about["options"]) if what in LLMS and "question_prompt" in about["options"] else []),
         "", "## Settings", "", "| option | value |", "|---|---|",
         *(f"| `{k}` | `{_cell(v)}` |" for k, v in about["options"].items()), "",
     ]  # fmt: skip
@@ -101,7 +117,84 @@ def write_card(folder: Path, what: str, about: Mapping[str, Any]) -> None:
     (folder / "README.md").write_text("\n".join(lines), encoding="utf-8")
 
 
-def _name(path: str | None) -> str | None:
+def _metadata(what: str, library: str, base: str | None, about: Mapping[str, Any]) -> str:
+    """Return what the hub reads of a card, in YAML; what is not known is left out."""
+    from huggingface_hub import EvalResult, ModelCardData
+
+    task = ("text-generation", "Question answering") if what in LLMS else ("sentence-similarity", "Retrieval")
+    hub = {s["name"]: s["hub"] for s in about.get("sources", []) if s["hub"]}
+    results = [
+        EvalResult(task_type=task[0], task_name=task[1], dataset_type=hub.get(r["dataset"], r["dataset"]), dataset_name=r["dataset"],
+                   dataset_split=r["split"], metric_type=_metric(r), metric_value=float(r["value"]),
+                   metric_name=f"{_metric(r)} (95 % interval {float(r['low']):.3f} to {float(r['high']):.3f}, n = {r['n']})")
+        for r in about.get("results", []) if r["dataset"] != "all"
+    ]  # fmt: skip
+    direct = base and not Path(base).exists()
+    data = ModelCardData(
+        library_name=library,
+        base_model=base if direct else None,
+        datasets=sorted(set(hub.values())) or None,
+        tags=["jmlr", "retrieval-augmented", "medical"],
+        model_name=f"jmlr {'adapter' if library == 'peft' else what}" if results else None,
+        eval_results=results or None,
+        **about.get("licence", {}),
+    )
+    return str(data.to_yaml())
+
+
+def _metric(row: Mapping[str, str]) -> str:
+    return f"{row['metric']}@{row['k']}" if row["k"] else row["metric"]
+
+
+def _measured(results: Sequence[Mapping[str, str]]) -> list[str]:
+    """Return the figures of a model with their intervals, as lines of its card."""
+    if not results:
+        return ["Not measured yet.", ""]
+    rows = (
+        f"| {r['dataset']} | {r['split']} | {_metric(r)} | {float(r['value']):.3f} | {float(r['low']):.3f} to {float(r['high']):.3f} | {r['n']} |"
+        for r in results
+    )
+    head = ["| questions | split | what | value | 95 % interval over questions | n |", "|---|---|---|--:|--:|--:|"]
+    return [
+        "## What it reaches",
+        "",
+        "Of one training with one seed, measured by the run itself.",
+        "",
+        *head,
+        *rows,
+        "",
+    ]
+
+
+def _terms(about: Mapping[str, Any]) -> list[str]:
+    """Return under which terms a model may be used, as far as others' cards say, and what it learned from."""
+    licence, begun = about["licence"], shown_name(about["ancestor"])
+    named = licence.get("license_name") or licence.get("license")
+    link = f" ({licence['license_link']})" if "license_link" in licence else ""
+    if named:
+        terms = f"Licence: {named}{link}, which is that of the model it goes back to, `{begun}`. The data have terms of their own."
+    elif begun:
+        terms = f"Licence: unknown. The card of the model it goes back to, `{begun}`, names none, or could not be read."
+    else:
+        terms = "Licence: unknown. The run made it from nothing but the data below."
+    rows = (
+        f"| {s['name']} | {s['what']} | {s['title'] or '-'} | {s['licence'] or 'unknown'} |" for s in about["sources"]
+    )
+    return ["## Terms and data", "", terms, "", "| data | serves as | what | licence |", "|---|---|---|---|", *rows, ""]
+
+
+def _prompt(options: Mapping[str, Any]) -> list[str]:
+    """Return what the language model reads, shown with an invented question; the best passage stands next to it."""
+    read = PASSAGES[: options["passages"]][::-1]
+    shown = [options["passage_prompt"].format(title=title, passage=text) for title, text in read]
+    lines = "\n".join(f"{letter}. {text}" for letter, text in zip("ABCD", OPTIONS, strict=True))
+    asked = options["question_prompt"].format(question=QUESTION, options=lines) + options["answer_prompt"]
+    answer = {"text": OPTIONS[0], "letter": "A"}.get(options["answer_form"], f"A. {OPTIONS[0]}")
+    said = f"It was trained to read {options['passages']} passages. The answer expected here: `{answer}`. All of it is invented:"
+    return ["", "## What it reads", "", said, "", "````text", "".join([*shown, asked]), "````"]
+
+
+def shown_name(path: str | None) -> str | None:
     """Return how a card calls a model: a hub name in full, a local folder without what lies above its last three parts."""
     if path is None:
         return None

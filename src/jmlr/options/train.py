@@ -135,6 +135,7 @@ class TrainOptions(Closed):
         "words in them; of equals the later; false: the last round",
     )
     wandb: str = option("", "project of Weights & Biases to send the figures to; empty: nothing is sent")
+    mlflow: str = option("", "experiment of MLflow to send the figures to; empty: nothing is sent")
     checkpoint_min: Annotated[float, Field(gt=0), numeric] = option(10.0, "minutes between saves of the training state")
 
     @model_validator(mode="after")

@@ -1,6 +1,7 @@
 """Muon: momentum whose matrices are made orthogonal (Jordan et al. 2024). For small models from scratch; AdamW does the rest.
 
-torch.optim.Muon (torch 2.9 and later) is the same method and is what the test compares with; this one serves torch 2.8 too.
+torch.optim.Muon (torch 2.9 and later) is the same method and is what the test compares with. This one makes matrices of one shape
+orthogonal together, which halves the time of a step on small models (CONTRIBUTING.md), and serves torch 2.8 too.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from jmlr.report.load import Job, Run, System
 
 PROMPTS = ("passage_prompt", "question_prompt", "answer_prompt", "generation_prompt", "rationale_prompt")
 # Lists of sources have a section of their own; the others decide nothing that is measured.
-UNTOLD = {"corpora", "questions", "documents", "wandb", "checkpoint_min"}
+UNTOLD = {"corpora", "questions", "documents", "wandb", "mlflow", "checkpoint_min"}
 HEADS = {
     "target": "the retriever learns by",
     "passages": "K",

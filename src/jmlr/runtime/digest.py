@@ -41,6 +41,7 @@ RECORDS = {
     "jmlr.runtime.syntax",
     "jmlr.runtime.job_options",
     "jmlr.runtime.validation",
+    "jmlr.runtime.trackers",
     "jmlr.training.boards",
     "jmlr.training.on_card",
     "jmlr.stages.search:_told",

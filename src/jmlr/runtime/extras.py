@@ -17,7 +17,7 @@ from jmlr.runtime.errors import UserError
 DISTRIBUTION = "jmlr-replication"  # on PyPI the name `jmlr` is another's
 # What each extra lets us import.
 MODULES = {
-    "data": ("datasets", "jinja2", "lxml", "pyarrow", "pydantic", "regex", "tokenizers", "xxhash", "yaml"),
+    "data": ("datasets", "ftfy", "jinja2", "lxml", "pyarrow", "pydantic", "regex", "tokenizers", "xxhash", "yaml"),
     "train": ("filelock", "httpx2", "peft", "safetensors", "threadpoolctl", "torch", "transformers"),
     "bm25": ("bm25s", "Stemmer"),
     "report": ("matplotlib",),

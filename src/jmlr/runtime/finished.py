@@ -102,6 +102,8 @@ def last_training(run: Path, system: str, seed: int) -> Path:
     """
     folders = sorted(run.glob(f"{system}/seed{seed}/r*/train"), key=lambda p: int(p.parent.name[1:]))
     folders = [f for f in folders if (f / NAME).is_file()]
+    if not folders and (run / system / f"seed{seed}" / "answer" / NAME).is_file():
+        raise UserError(f"'{run}': nothing of system '{system}' is trained: models as they are answer; {finished(run)}")
     if not folders:
         raise unfinished(run, f"system '{system}' with seed {seed} is not trained yet{_meant(run, system)}")
     if not (run / system / f"seed{seed}" / "answer" / NAME).is_file():

@@ -37,7 +37,7 @@ def check_hub(models: Mapping[str, str], stages: Collection[str]) -> None:
     """
     wanted = {k: name for k, name in models.items() if _users(k).intersection(stages) and not os.path.exists(name)}
     if wanted:
-        _check_environment()
+        check_environment()
     for key, name in wanted.items():
         if wrong := _fault(name, _files(key)):
             hint = "allowed: a folder on this machine, or a name that the hub knows"
@@ -58,7 +58,7 @@ def _files(key: str) -> tuple[str, ...]:
     return (*TOKENIZER_FILES, *FILES) if key.endswith(".tokenizer") else FILES
 
 
-def _check_environment() -> None:
+def check_environment() -> None:
     """Refuse variables with which the hub's library fails in words that blame the hub."""
     for variable in FOLDERS:
         place = Path(os.path.expanduser(os.path.expandvars(os.environ.get(variable, ""))))

@@ -20,7 +20,7 @@ from jmlr.serving.stored import Stored, outcome
 
 STAGES = ("train", "answer")  # of a system, whose options are held against each other
 SHARED = ("prepare",)
-UNTOLD = {"wandb", "checkpoint_min"}  # decide nothing that is measured
+UNTOLD = {"wandb", "mlflow", "checkpoint_min"}  # decide nothing that is measured
 METRICS = ("accuracy", "hit", "unparsed")
 
 

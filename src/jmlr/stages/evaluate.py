@@ -9,14 +9,15 @@ manifest of `answer` says which), so that seeds stay comparable.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jmlr.options import EvaluateOptions
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.files import existing
-from jmlr.runtime.manifest import anew, check_written, stage_output
+from jmlr.runtime.finished import last_training
+from jmlr.runtime.manifest import anew, check_written, read_manifest, stage_output
 from jmlr.runtime.progress import say
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ def evaluate(
     seed: int,
     options: EvaluateOptions,
     searches: list[Path] | None = None,
+    wandb: str = "",
+    mlflow: str = "",
 ) -> None:
     """Measure one system: its answers, and its retriever before and after each round.
 
@@ -45,13 +48,17 @@ def evaluate(
         system: name of the system, for the table
         seed: of the training, for the table
         searches: outputs of `search`, of rounds 0, 1, ...; none for a closed-book system
+        wandb: project of Weights & Biases to send the figures to, into the run of the training where it has one
+        mlflow: experiment of MLflow, likewise
 
     Example:
         jmlr evaluate --out my/metrics --prepared results/demo/prepare --answers my/answers --name mine --system rag --seed 1
     """
     from jmlr.corpus.trec import topics, write_qrels, write_topics
     from jmlr.metrics import answered, grades_of, rows, write_values
+    from jmlr.runtime.trackers import check_installed, send_final
 
+    check_installed(boards := {"wandb": wandb, "mlflow": mlflow})
     inputs = {"prepared": prepared, "answers": answers, "searches": searches}
     with stage_output(out, "evaluate", inputs=inputs, options=[options]) as (folder, notes):
         asked = _read(prepared / "questions.parquet", "--prepared", ["id", "dataset", "split", "answer", "gold_ids"],
@@ -64,9 +71,8 @@ def evaluate(
             a["dataset"] = questions[a["question_id"]]["dataset"]
         splits = list(dict.fromkeys(a["split"] for a in given))
         gold = {q["id"]: grades_of(q) for q in questions.values() if q["gold_ids"] and q["split"] in splits}
-        numbers = topics(questions)
         write_topics(folder / "topics.tsv", asked)
-        write_qrels(folder / "qrels.trec", {numbers[i]: passages for i, passages in gold.items()})
+        write_qrels(folder / "qrels.trec", {n: gold[i] for i, n in topics(questions).items() if i in gold})
         last = max(len(searches or []) - 1, 0)
         find = _concepts(given, questions, prepared, options.concepts)
         figures = list(rows(answered(given, questions, find), last))
@@ -76,12 +82,39 @@ def evaluate(
             figures += rows(known, number, _cut_offs(ranked, options.retrieval_k, notes))
             start = start or ranked
         write_values(folder / "per_question.parquet", (row for row in figures if not row.whole))
-        with (folder / "metrics.csv").open("w", newline="", encoding="utf-8") as f:
-            table = csv.writer(f, lineterminator="\n")
-            table.writerow(COLUMNS)
-            table.writerows([name, system, seed, *row] for row in _with_intervals(figures, options.bootstrap))
-        unparsed = sum(a["predicted"] < 0 <= a["answer"] for a in given)
-        notes.update(questions=len(given), with_gold=len(gold), splits=splits, unparsed=unparsed)
+        measured = _write(folder / "metrics.csv", [name, system, seed], _with_intervals(figures, options.bootstrap))
+        notes.update(questions=len(given), with_gold=len(gold), splits=splits)
+        notes["unparsed"] = sum(a["predicted"] < 0 <= a["answer"] for a in given)
+    send_final(out, boards, f"evaluate {system} seed {seed}", _runs_of(answers, system, seed), _shown(measured))
+
+
+def _write(file: Path, head: list[Any], rows: Iterable[list[Any]]) -> list[list[Any]]:
+    """Write the table, with what begins each of its rows; return the rows."""
+    measured = list(rows)
+    with file.open("w", newline="", encoding="utf-8") as f:
+        table = csv.writer(f, lineterminator="\n")
+        table.writerow(COLUMNS)
+        table.writerows([*head, *row] for row in measured)
+    return measured
+
+
+def _shown(measured: list[list[Any]]) -> Iterator[tuple[int, str, float]]:
+    """Yield the figures of the table as boards show them: (round, name, value), with their intervals and n beside them."""
+    for round, dataset, split, metric, k, *figures in measured:
+        name = f"{split}/{dataset}/{metric}" + (
+            f"_at_{k}" if k else ""
+        )  # MLflow takes no @, and no name that is a folder of another's
+        for ending, figure in zip(("", "_low", "_high", "_n"), figures, strict=True):
+            if figure != "":
+                yield round, name + ending, float(figure)
+
+
+def _runs_of(answers: Path, system: str, seed: int) -> dict[str, str]:
+    """Return by which ids the boards hold the training that answered; none where it is not there, or was sent to none."""
+    try:
+        return dict(read_manifest(last_training(answers.resolve().parents[2], system, seed))["notes"].get("boards", {}))
+    except (UserError, IndexError):
+        return {}
 
 
 def _read(path: Path, option: str, columns: list[str], optional: list[str]) -> list[dict[str, Any]]:

@@ -75,14 +75,14 @@ def train(
         _tell(session, prepared, search, previous, options)
         name = f"train {out.parts[-4] if len(out.parts) > 3 else out.name} r{round}"
         began = {"llm": llm, "retriever": _origin(previous) or retriever, "seed": seed, "round": round}
-        notes.update(llm=llm, retriever=retriever, retriever_origin=began["retriever"], candidates=str(search) if search else None,
-                     groups=[vars(g) for g in session.groups], questions=len(session.questions), ranks=ranks.size,
-                     steps=Schedule.of(session, round, rounds).total, training_tokens_cut=session.passages.prompter.cut,
-                     reading_check=session.check_reading(name))  # fmt: skip
+        notes.update(llm=llm, retriever=retriever, retriever_origin=began["retriever"], candidates=str(search) if search else None, ranks=ranks.size,
+                     groups=[vars(g) for g in session.groups], questions=len(session.questions), steps=Schedule.of(session, round, rounds).total,
+                     training_tokens_cut=session.passages.prompter.cut, reading_check=session.check_reading(name))  # fmt: skip
         history = train_round(session, round, rounds, scratch=scratch, name=name, key=state_key("train", **own, round=round, rounds=rounds))  # fmt: skip
         session.save(folder, history, round)
         if ranks.rank == 0:
             _write_cards(folder, prepared, began, *own["options"])
+            notes["boards"] = _runs(scratch)
     if ranks.rank == 0:
         _clear(scratch, out)
 
@@ -112,6 +112,12 @@ def _is_by(search: Path, retriever: str) -> bool:
     encoded = search.parent / "encode/questions"
     known = read_manifest(encoded)["notes"]["retriever"] if (encoded / NAME).is_file() else retriever
     return known == retriever and not read_manifest(search).get("notes", {}).get("retriever")
+
+
+def _runs(scratch: Path) -> dict[str, str]:
+    from jmlr.training.boards import runs_of
+
+    return runs_of(scratch)
 
 
 def _clear(scratch: Path, out: Path) -> None:

@@ -1,5 +1,5 @@
 """The figures of every step while a training runs: a line of JSON in scratch, TensorBoard where it is installed, Weights & Biases
-where it is asked for.
+and MLflow where they are asked for.
 
     with Boards(scratch, wandb="my-project", name="train jmlr seed 0 r1") as boards:
         boards.write(step, {"loss_lm": 1.3, "hit": None})
@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from jmlr.runtime.distributed import current
-from jmlr.runtime.errors import UserError
 from jmlr.runtime.manifest import BESIDE
+from jmlr.runtime.trackers import check_installed, open_runs
 
 EVENTS, LINES = BESIDE, "metrics.jsonl"
+RUNS = "boards.json"  # service -> id of its run: what goes on after a kill goes on in it, and so does `evaluate`
 
 
 class Boards:
@@ -29,15 +30,12 @@ class Boards:
     Of several ranks only the first writes.
     """
 
-    def __init__(self, scratch: Path, *, wandb: str = "", name: str = "train") -> None:
-        first = current().rank == 0
+    def __init__(self, scratch: Path, *, wandb: str = "", mlflow: str = "", name: str = "train") -> None:
+        first, asked = current().rank == 0, {"wandb": wandb, "mlflow": mlflow}
         self._writer: Any = None
-        self._run: Any = None
+        self._runs: dict[str, Any] = {}
         self._lines: Any = None
-        if wandb and find_spec("wandb") is None:
-            raise UserError(
-                f"--wandb {wandb}: the package wandb is not installed; install it (pip install wandb) or leave --wandb empty"
-            )
+        check_installed(asked)
         if first:
             scratch.mkdir(parents=True, exist_ok=True)
             self._lines = (scratch / LINES).open("a", buffering=1, encoding="utf-8")
@@ -45,10 +43,9 @@ class Boards:
             from torch.utils.tensorboard import SummaryWriter
 
             self._writer = SummaryWriter(str(scratch / EVENTS))
-        if first and wandb:
-            import wandb as service
-
-            self._run = service.init(project=wandb, name=name, dir=str(scratch))
+        if first and any(asked.values()):
+            self._runs = open_runs(asked, name, scratch, runs_of(scratch))
+            (scratch / RUNS).write_text(json.dumps({service: run.id for service, run in self._runs.items()}))
 
     def __enter__(self) -> Boards:
         return self
@@ -58,8 +55,8 @@ class Boards:
             self._lines.close()
         if self._writer:
             self._writer.close()
-        if self._run:
-            self._run.finish()
+        for run in self._runs.values():
+            run.finish()
 
     def write(self, step: int, figures: Mapping[str, float | None]) -> None:
         """Show the figures of a step; those that are None are left out."""
@@ -70,8 +67,13 @@ class Boards:
         if self._writer:
             for key, value in known.items():
                 self._writer.add_scalar(key, value, step)
-        if self._run:
-            self._run.log(known, step=step)
+        for run in self._runs.values():
+            run.log(known, step)
+
+
+def runs_of(scratch: Path) -> dict[str, str]:
+    """Return by which ids the services hold an unfinished training; none where none was asked for."""
+    return dict(json.loads((scratch / RUNS).read_text())) if (scratch / RUNS).is_file() else {}
 
 
 def keep_events(scratch: Path, out: Path) -> None:
@@ -84,4 +86,5 @@ def drop_figures(scratch: Path) -> None:
     """Remove what was written to a scratch folder for people."""
     for name in (EVENTS, "wandb"):
         shutil.rmtree(scratch / name, ignore_errors=True)
-    (scratch / LINES).unlink(missing_ok=True)
+    for name in (LINES, RUNS):
+        (scratch / name).unlink(missing_ok=True)

@@ -82,7 +82,7 @@ def train_round(
         watch.look(record)
     saved = time.monotonic()
     session.llm.train()
-    boards = Boards(scratch, wandb=options.wandb, name=name)
+    boards = Boards(scratch, wandb=options.wandb, mlflow=options.mlflow, name=name)
     with boards, StopSignal() as stop, ReadAhead(session) as ahead, no_subnormals():
         for step in range(begin, steps.last):
             began = time.perf_counter()

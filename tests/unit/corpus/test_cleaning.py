@@ -28,6 +28,7 @@ PLAIN = [
     "Na+ & K+\r\n\tCl-",
     "# Heading\n\n* a  b\n\n```x```\n",
     "Ângstrom â la carte Ï",
+    "un café–bar, ‘São’, «Él» à “5 µg”, ÁRBOL…",
     "<3",
     "",
 ]
@@ -93,6 +94,8 @@ def test_html_becomes_text(text: str, clean: str) -> None:
 @pytest.mark.parametrize(
     ("text", "clean"),
     [
+        ("he said â€œnoâ€\x9d to 5 Âµg", "he said “no” to 5 µg"),
+        ("SÃ£o Paulo, Ð´Ð°, Å\x82ódÅº", "São Paulo, да, łódź"),
         ("36.8Â°C, the patientâ€™s naÃ¯ve Î±-cell", "36.8°C, the patient’s naïve α-cell"),
         ("hyper\u00adtension\u200b and\u00a0so\ufeff", "hypertension and so"),
         ("a\x00b\x07c\x1b\x7f\tkept\nkept", "abc\tkept\nkept"),

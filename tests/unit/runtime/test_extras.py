@@ -20,7 +20,11 @@ COME_ALONG = {
     "markupsafe": "jinja2",
     "pydantic_core": "pydantic",
 }  # with what our extras name
-OPTIONAL = {"wandb"}  # asked for by name, with an error of its own
+OPTIONAL = {
+    "wandb",
+    "mlflow",
+    "tensorboard",
+}  # asked for by name, with an error of their own; the last is used where it is
 
 
 ABSENT = """

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import csv
+import json
+import re
+import shutil
 from math import log2
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,7 @@ import pytest
 
 from jmlr.metrics import FIRST
 from jmlr.options import EvaluateOptions
+from jmlr.runtime import trackers
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.manifest import read_manifest
 from jmlr.stages.evaluate import COLUMNS, evaluate
@@ -244,3 +248,41 @@ def test_the_values_behind_every_mean_are_kept_by_question(given: dict[str, Any]
         key = (str(r["round"]), r["dataset"], r["split"], r["metric"], str(r["k"] or ""))
         assert len(r["ids"]) == len(set(r["ids"])) == len(r["values"]) == means[key][1]
         assert sum(r["values"]) / len(r["values"]) == pytest.approx(means[key][0], abs=1e-6)
+
+
+def test_boards_get_the_figures_of_the_table_with_n_and_interval_in_the_run_of_the_training(
+    given: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[Any] = []
+    monkeypatch.setattr(trackers, "check_installed", lambda asked: sent.append(asked))
+    monkeypatch.setattr(trackers, "send_final", lambda *told: sent.extend([*told[:4], list(told[4])]))
+    own = tmp_path / "results/r/jmlr/seed0"
+    shutil.copytree(given["answers"], own / "answer")
+    for number in (1, 2):
+        (own / f"r{number}/train").mkdir(parents=True)
+        told = {"outputs": {}, "notes": {"boards": {"wandb": f"w{number}"}}}
+        (own / f"r{number}/train/manifest.json").write_text(json.dumps(told))
+    evaluate(**{**given, "answers": own / "answer"}, wandb="project")
+    asked, out, same, name, known, figures = sent
+    assert asked == same == {"wandb": "project", "mlflow": ""}
+    assert (out, name, known) == (given["out"], "evaluate jmlr seed 0", {"wandb": "w2"})
+    shown = {(number, key): value for number, key, value in figures}
+    names = {key for _, key in shown}
+    assert all(
+        re.fullmatch(r"[\w. :/-]+", key) for key in names
+    )  # as MLflow has it, whose file store makes files of them
+    assert not [(a, b) for a in names for b in names if b.startswith(f"{a}/")]
+    for (number, dataset, split, metric, k), (value, n) in rows(given["out"]).items():
+        key = f"{split}/{dataset}/{metric}" + (f"_at_{k}" if k else "")
+        assert shown[int(number), key] == value
+        assert shown[int(number), f"{key}_n"] == n
+        assert metric == "ece" or shown[int(number), f"{key}_low"] <= value <= shown[int(number), f"{key}_high"]
+
+
+def test_a_board_that_is_asked_for_and_not_installed_is_said_before_anything_is_measured(
+    given: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trackers, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match="--mlflow experiment: the package mlflow is not installed"):
+        evaluate(**given, mlflow="experiment")
+    assert not given["out"].exists()

@@ -5,15 +5,19 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
+import jmlr.runtime.trackers as trackers
 import jmlr.training.boards as boards
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.manifest import stage_output
-from jmlr.training.boards import Boards, drop_figures, keep_events
+from jmlr.training.boards import Boards, drop_figures, keep_events, runs_of
 from jmlr.training.state import drop_states
 
 
 def test_weights_and_biases_asked_for_and_not_installed_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(boards, "find_spec", lambda name: None)
+    for module in (boards, trackers):
+        monkeypatch.setattr(module, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match="mlflow is not installed"):
+        Boards(tmp_path, mlflow="experiment")
     with pytest.raises(UserError, match="wandb is not installed"):
         Boards(tmp_path, wandb="project")
     with Boards(tmp_path) as quiet:
@@ -36,13 +40,14 @@ def test_both_boards_get_every_figure_that_is_known(tmp_path, monkeypatch):
             sent.append("closed")
 
     run = SimpleNamespace(
-        log=lambda figures, step: sent.append((figures, step)), finish=lambda: sent.append("finished")
+        id="w1", log=lambda figures, step: sent.append((figures, step)), finish=lambda: sent.append("finished")
     )
     board, service = ModuleType("torch.utils.tensorboard"), ModuleType("wandb")
     board.SummaryWriter, service.init = Writer, lambda **about: sent.append(about) or run
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", board)
     monkeypatch.setitem(sys.modules, "wandb", service)
-    monkeypatch.setattr(boards, "find_spec", lambda name: object())
+    for module in (boards, trackers):
+        monkeypatch.setattr(module, "find_spec", lambda name: object())
     with Boards(tmp_path / "scratch", wandb="project", name="train r1") as both:
         both.write(3, {"loss_lm": 1.5, "hit": None})
     assert sent == [
@@ -53,6 +58,16 @@ def test_both_boards_get_every_figure_that_is_known(tmp_path, monkeypatch):
         "closed",
         "finished",
     ]
+    sent.clear()
+    with Boards(tmp_path / "scratch", wandb="project", name="train r1"):  # after a kill: the same run goes on
+        assert runs_of(tmp_path / "scratch") == {"wandb": "w1"}
+    assert {
+        "project": "project",
+        "name": "train r1",
+        "dir": str(tmp_path / "scratch"),
+        "id": "w1",
+        "resume": "allow",
+    } in sent
 
 
 def test_the_events_of_a_finished_training_stay_beside_its_output(tmp_path):
@@ -69,6 +84,7 @@ def test_a_finished_training_removes_from_its_scratch_folder_what_is_its_own(tmp
         ".step-00000004.abcdefgh.partial/state.json",
         "tensorboard/events",
         "metrics.jsonl",
+        "boards.json",
     ]
     for name in [*ours, ".step-00000004.abcdefgh.lock", "thesis.txt", "step-by-step/notes.txt"]:
         (tmp_path / "mine" / name).parent.mkdir(parents=True, exist_ok=True)

@@ -269,18 +269,24 @@ def test_learning_rates_warm_up_and_decay_over_all_rounds():
 
 
 def test_muon_equals_the_one_of_torch():
+    """Ours makes matrices of one shape orthogonal together, which is what it is kept for: half the time on small models."""
     if not hasattr(torch.optim, "Muon"):
         pytest.skip("torch has Muon from 2.9 on")
-    start = torch.randn(6, 4, generator=torch.Generator().manual_seed(0))
-    ours, theirs = start.clone().requires_grad_(), start.clone().requires_grad_()
-    a, b = Muon([ours], lr=0.03), torch.optim.Muon([theirs], lr=0.03, weight_decay=0.0)
-    for step in range(5):
-        for p, o in ((ours, a), (theirs, b)):
-            p.grad = torch.randn(6, 4, generator=torch.Generator().manual_seed(step + 1))
-            o.step()
-    moved = (ours - start).norm()
-    assert moved > 0.1
-    assert (ours - theirs).norm() / moved < 0.05  # both multiply in bfloat16, in another order
+    shapes = [(6, 4), (16, 16), (6, 4), (4, 12), (16, 16)]
+    random = torch.Generator().manual_seed(0)
+    start = [torch.randn(shape, generator=random) for shape in shapes]
+    ours, theirs = ([p.clone().requires_grad_() for p in start] for _ in range(2))
+    a, b = Muon(ours, lr=0.03), torch.optim.Muon(theirs, lr=0.03, weight_decay=0.0)
+    for _ in range(5):
+        for p, q in zip(ours, theirs, strict=True):
+            p.grad = torch.randn(p.shape, generator=random)
+            q.grad = p.grad.clone()
+        a.step()
+        b.step()
+    for p, q, before in zip(ours, theirs, start, strict=True):
+        moved = (p - before).norm()
+        assert moved > 0.1
+        assert (p - q).norm() / moved < 0.02  # both multiply in bfloat16, whose kernels may add in another order
 
 
 def test_a_joint_target_without_candidates_is_refused(tiny, tmp_path):
