@@ -228,7 +228,7 @@ def test_peft_loads_an_exported_adapter_after_it_moved_and_it_names_no_path_of_t
 def test_an_exported_adapter_of_a_base_model_on_the_hub_names_that_and_brings_no_base(
     run, tmp_path, monkeypatch
 ) -> None:
-    monkeypatch.setattr("jmlr.commands.export.model_of", lambda *_: "meta-llama/Llama-2-7b-hf")
+    monkeypatch.setattr("jmlr.commands.parts.model_of", lambda *_: "meta-llama/Llama-2-7b-hf")
     export(tmp_path / "out", run, "jmlr", adapter=True)
     config = json.loads((tmp_path / "out/adapter/adapter_config.json").read_text())
     assert config["base_model_name_or_path"] == "meta-llama/Llama-2-7b-hf"

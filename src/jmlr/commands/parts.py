@@ -84,7 +84,7 @@ class Trained:
             place.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(self.folder / file, place)
         if part == "adapter":
-            _name_base(out / PARAMETERS, self.manifest["notes"]["llm"])
+            _name_base(out / PARAMETERS, self.base)
             write_card(out, "adapter", about)
             return
         from jmlr.models.retriever import parts_of
