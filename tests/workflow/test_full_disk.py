@@ -37,7 +37,7 @@ def test_a_stage_without_room_for_its_output_fails_in_one_line_and_leaves_nothin
     )
     done = subprocess.run(
         ["bash", "-c", line], cwd=finished.folder, env=finished.environment, capture_output=True, text=True, check=False,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (largest - 1, largest - 1)),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (largest // 2, largest // 2)),
     )  # fmt: skip
     assert done.returncode == 2, done.stderr[-2000:]
     assert done.stderr.splitlines()[-1].startswith(f"jmlr {stage}: cannot write"), done.stderr[-2000:]
@@ -68,7 +68,7 @@ def test_a_stage_on_a_disk_that_fills_up_says_so_and_leaves_nothing(finished: Ch
     disk = finished.folder / "small" / stage
     disk.mkdir(parents=True)
     line = re.sub(r"--out \S+", f"--out {disk}/{stage}", line).replace("--scratch ", f"--scratch {disk}/scratch/")
-    script = f"mount -t tmpfs -o size={4 * (pages - 1)}k none {disk}; {line}; ended=$?; ls -A {disk}; exit $ended"
+    script = f"mount -t tmpfs -o size={4 * max(1, pages // 2)}k none {disk}; {line}; ended=$?; ls -A {disk}; exit $ended"
     done = subprocess.run(
         [*apart, "bash", "-c", script], cwd=finished.folder, env=finished.environment, capture_output=True, text=True,
         check=False,
