@@ -134,7 +134,7 @@ class Config(Closed):
             self._check_system(name)
             check_splits(self.answer_options(name).splits, self._splits(), f"systems.{name}: answer.splits")
             options = self.train_options(name)
-            check_counts(options, self.search.candidates, f"systems.{name}")
+            check_counts(options, self.search.candidates, f"systems.{name}", self.systems[name].train)
             self._check_cut(name)
         check_splits(p.decontaminate.splits, self._splits(), "prepare.decontaminate.splits")
         if repeated := sorted({seed for seed in self.seeds if self.seeds.count(seed) > 1}):

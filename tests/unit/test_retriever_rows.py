@@ -46,6 +46,10 @@ def with_lists(models: dict[str, Any], **row: Any) -> dict[str, Any]:
         (with_lists({"x": {"rerank": {"of": "bm25"}}}), "models.x.rerank.path: Field required"),
         (with_lists({"x": {"rerank": {"of": "x", "path": "org/reader"}}}), "models.x: it is made of itself (x -> x)"),
         (
+            with_lists({}, train={"teacher": "gold"}),
+            "systems.a: train.teacher, but train.target is frozen; allowed: with",
+        ),
+        (
             with_lists({}, candidates="bm25"),
             "systems.a.candidates: train.target is frozen; allowed: with a target, or leave",
         ),

@@ -70,6 +70,7 @@ def export(
             say(f"export: no retriever: {row.without_retriever}")
         list_outputs("export", folder)
     say(f"export: {', '.join(sorted(p.name for p in out.iterdir() if p.is_dir()))} in {out}")
+    tell_private("export", out, run, "learned from texts of")
 
 
 def _write_lm_eval(out: Path, run: Path, system: str, seed: int) -> None:

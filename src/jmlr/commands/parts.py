@@ -73,7 +73,8 @@ class Trained:
         about = {**self._about("retriever" if part == "retriever" else "llm"), **({"name": name} if name else {})}
         if part == "llm":
             _merged(out, self.base, self.folder / "adapter", precision)
-            write_card(out, "merged", about)
+            measured = f"The weights here are written in {precision}, and were not measured again."
+            write_card(out, "merged", {**about, "measured": measured})
             return
         if part == "retriever" and (why := self.without_retriever):
             raise UserError(f"no retriever of '{self.system}' in '{self.run}': {why}; allowed: adapter, llm")
@@ -136,6 +137,7 @@ class Trained:
             "licence": licence_of(base),
             "sources": data_of(self.run),
             "results": results_of(row, number, "hit" if model == "retriever" else "accuracy"),
+            "before": results_of(row, "0", "hit") if model == "retriever" else [],
         }
 
 

@@ -58,14 +58,14 @@ def push(
     Example:
         jmlr push me/jmlr-retriever --run results/own --part retriever
     """
-    _check(repo)
+    _check(repo, revision)
     token = "" if dry_run else _token()
+    row = Trained.of(run, system, seed)
     if sources := private_sources(run):
         raise UserError(
             f"'{run}' learned from texts of {', '.join(sources)}, which must not leave this machine (private, or not said to be "
             "public): weights and vocabularies can be made to tell them; allowed: a run without such sources"
         )
-    row = Trained.of(run, system, seed)
     made(run, run / system / f"seed{seed}" / "evaluate")
     with tempfile.TemporaryDirectory(prefix="jmlr-push-") as place:
         folder = Path(place) / part
@@ -85,8 +85,8 @@ def push(
     say(f"push: {len(files)} files in {url}")
 
 
-def _check(repo: str) -> None:
-    """Refuse what is no repository's name, and variables that the hub's library fails at."""
+def _check(repo: str, revision: str) -> None:
+    """Refuse what is no name of a repository or of a branch, and variables that the hub's library fails at."""
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id
 
@@ -94,6 +94,10 @@ def _check(repo: str) -> None:
         validate_repo_id(repo)
     except HFValidationError:
         raise UserError(f"REPO '{repo}': allowed: owner/name, of letters, digits, '-', '_' and '.'") from None
+    if "/" not in repo:
+        raise UserError(f"REPO '{repo}': whose? allowed: owner/name, such as me/{repo}")
+    if revision and (".." in revision or not re.fullmatch(r"\w[\w./-]*", revision)):
+        raise UserError(f"--revision '{revision}' is no branch's name; allowed: letters, digits, '-', '_', '.' and '/'")
     check_environment()
 
 

@@ -6,7 +6,7 @@ write_card(folder / "adapter", "adapter", about)        # README.md; `about` as 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -61,13 +61,13 @@ LOADERS = (
 )
 
 
-# Invented, as all that a card shows of a prompt: no text of the data may stand in what is published.
+# Invented, as all that a card shows of a prompt, and not of the demo's medicine: no text of any data may stand in what is published.
 PASSAGES = (
-    ("Duxtoturia", "Examination of Duxtoturia finds fokzum."),
-    ("Menvalosis", "Menvalosis is treated with taklim."),
+    ("Quorrin syndrome", "A grey rash on both palms is the first sign of Quorrin syndrome."),
+    ("Wexley fever", "Wexley fever passes with two weeks of rest."),
 )
-QUESTION = "A woman aged 34 is known for Duxtoturia. Which finding is expected on examination?"
-OPTIONS = ("fokzum", "sannom", "taklim", "podfed")
+QUESTION = "A man has Quorrin syndrome. Which finding is expected on examination?"
+OPTIONS = ("a grey rash", "swollen knees", "a slow pulse", "loss of hearing")
 
 
 def write_card(folder: Path, what: str, about: Mapping[str, Any]) -> None:
@@ -78,7 +78,8 @@ def write_card(folder: Path, what: str, about: Mapping[str, Any]) -> None:
         what: a key of LLMS, or a kind of retriever (`jmlr.models.kinds`).
         about: `llm`, `retriever` (names or None), `seed`, `round`, `options` (name to value), `data` and `code` (digests). What a
             training does not know yet, but an export: `ancestor` (the published model it goes back to, or ""), `licence` (keys of
-            its card), `sources` (name, what, title, licence, hub), `results` (rows of metrics.csv), `encoders` (folders of two), `name` (on the hub).
+            its card), `sources` (name, what, title, licence, hub), `results` and `before` training (rows of metrics.csv), `measured`
+            (how, in words), `encoders` (folders of two), `name` (on the hub).
     """
     llm, retriever = (shown_name(about[k]) for k in ("llm", "retriever"))
     card, base = (LLMS[what], about["llm"]) if what in LLMS else (of_kind(what).CARD, about["retriever"])
@@ -97,7 +98,7 @@ def write_card(folder: Path, what: str, about: Mapping[str, Any]) -> None:
         f"{how} by jmlr, a replication of JMLR ([arXiv 2402.17887](https://arxiv.org/abs/2402.17887)).",
         "Not for clinical use.",
         "",
-        *(_measured(about["results"]) if "results" in about else []),
+        *(_measured(about, what in LLMS) if "results" in about else []),
         *(_terms(about) if "licence" in about else []),
         "## How it was made", "", "| what | value |", "|---|---|",
         f"| language model it began from | `{llm}` |",
@@ -129,12 +130,13 @@ def _metadata(what: str, library: str, base: str | None, about: Mapping[str, Any
                    metric_name=f"{_metric(r)} (95 % interval {float(r['low']):.3f} to {float(r['high']):.3f}, n = {r['n']})")
         for r in about.get("results", []) if r["dataset"] != "all"
     ]  # fmt: skip
+    invented = any("invented" in s["title"] for s in about.get("sources", []))
     direct = base and not Path(base).exists()
     data = ModelCardData(
         library_name=library,
         base_model=base if direct else None,
         datasets=sorted(set(hub.values())) or None,
-        tags=["jmlr", "retrieval-augmented", "medical"],
+        tags=["jmlr", "retrieval-augmented", *([] if invented else ["medical"])],
         model_name=f"jmlr {'adapter' if library == 'peft' else what}" if results else None,
         eval_results=results or None,
         **about.get("licence", {}),
@@ -146,24 +148,36 @@ def _metric(row: Mapping[str, str]) -> str:
     return f"{row['metric']}@{row['k']}" if row["k"] else row["metric"]
 
 
-def _measured(results: Sequence[Mapping[str, str]]) -> list[str]:
-    """Return the figures of a model with their intervals, as lines of its card."""
-    if not results:
+def _measured(about: Mapping[str, Any], reads: bool) -> list[str]:
+    """Return the figures of a model with their intervals, and under which conditions they hold, as lines of its card."""
+    if not about["results"]:
         return ["Not measured yet.", ""]
+    before = {(r["dataset"], r["split"], r["k"]): f"{float(r['value']):.3f}" for r in about.get("before", [])}
     rows = (
-        f"| {r['dataset']} | {r['split']} | {_metric(r)} | {float(r['value']):.3f} | {float(r['low']):.3f} to {float(r['high']):.3f} | {r['n']} |"
-        for r in results
+        f"| {r['dataset']} | {r['split']} | {_metric(r)} | {before.get((r['dataset'], r['split'], r['k']), '-')} "
+        f"| {float(r['value']):.3f} | {float(r['low']):.3f} to {float(r['high']):.3f} | {r['n']} |"
+        for r in about["results"]
     )
-    head = ["| questions | split | what | value | 95 % interval over questions | n |", "|---|---|---|--:|--:|--:|"]
+    head = ["| questions | split | what | before training | value | 95 % interval over questions | n |", "|---|---|---|--:|--:|--:|--:|"]  # fmt: skip
+    held = f"Of one training with one seed, measured by the run itself. {about.get('measured', '')}".strip()
     return [
         "## What it reaches",
         "",
-        "Of one training with one seed, measured by the run itself.",
+        held,
+        *(["", (READ if about["options"]["passages"] else CLOSED).format(**about["options"])] if reads else []),
         "",
         *head,
         *rows,
         "",
     ]
+
+
+READ = (
+    "Each question was read with K = {passages} passages that the row's own retriever found, which is not part of this repository, by "
+    "weights held in {llm_precision}. Other passages, no passages and another precision give other figures; chance is one divided by "
+    "the number of options."
+)
+CLOSED = "Each question was read without passages, by weights held in {llm_precision}; chance is one divided by the number of options."
 
 
 def _terms(about: Mapping[str, Any]) -> list[str]:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 
 from jmlr.options.models import ModelOptions
 from jmlr.options.train import TrainOptions
 from jmlr.runtime.validation import nearest
 
 
-def check_counts(train: TrainOptions, candidates: int, where: str) -> None:
-    """Refuse more passages to read (K) or to sample (S) than a search finds (C).
+def check_counts(train: TrainOptions, candidates: int, where: str, own: Container[str] = ()) -> None:
+    """Refuse more passages to read (K) or to sample (S) than a search finds (C), and a teacher of its own (`own`) where none learns.
 
     Raises:
         ValueError: in one line; so does `check_splits`.
@@ -21,6 +21,8 @@ def check_counts(train: TrainOptions, candidates: int, where: str) -> None:
         )
     if train.joint and train.samples > candidates:
         raise ValueError(f"{where}: train.samples is {train.samples}; allowed: at most search.candidates, {candidates}")
+    if "teacher" in own and not train.joint:
+        raise ValueError(f"{where}: train.teacher, but train.target is frozen; allowed: with a target, or leave it out")
 
 
 def check_shared(shard_llm: bool, llm_precision: str, where: str) -> None:

@@ -230,11 +230,11 @@ def state_key(
     return hashlib.sha256(json.dumps(known).encode()).hexdigest()
 
 
-def tell_private(command: str, out: Path, run: Path) -> None:
-    """Say that what a command wrote holds texts of the run's private sources, where it has any."""
+def tell_private(command: str, out: Path, run: Path, what: str = "holds texts of") -> None:
+    """Say that what a command wrote holds texts of the run's private sources, or what else it has of them, where there are any."""
     fetched = [p.parent for p in sorted(run.glob(f"fetch/*/{NAME}"))]
     if private := [f.name for f in fetched if read_manifest(f).get("options", {}).get("private")]:
-        say(f"{command}: {out} holds texts of {', '.join(private)}, which must not leave this machine (private)")
+        say(f"{command}: {out} {what} {', '.join(private)}, which must not leave this machine (private)")
 
 
 def run_of(folder: Path) -> Path | None:

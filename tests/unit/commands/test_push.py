@@ -103,7 +103,12 @@ def test_the_figures_of_a_card_are_those_of_the_run_with_n_and_interval(run, hub
     value, low, high = (float(v) for v in row[8:11])
     assert results[metric].metric_value == value
     assert results[metric].metric_name == f"{metric} (95 % interval {low:.3f} to {high:.3f}, n = {row[11]})"
-    assert f"| {metric} | {value:.3f} | {low:.3f} to {high:.3f} | {row[11]} |" in text
+    start = [r[8] for r in rows if (r[6], r[7], r[3]) == (name, k, "0")] if part == "retriever" else []
+    before = f"{float(start[0]):.3f}" if start else "-"
+    assert f"| {metric} | {before} | {value:.3f} | {low:.3f} to {high:.3f} | {row[11]} |" in text
+    assert (before == "-") == (part != "retriever")
+    assert ("passages that the row's own retriever found, which is not part of" in text) == (part != "retriever")
+    assert ("written in float32, and were not measured again" in text) == (part == "llm")
 
 
 def test_no_text_of_the_data_and_no_path_of_this_machine_goes(run, hub, tiny):
@@ -116,7 +121,7 @@ def test_no_text_of_the_data_and_no_path_of_this_machine_goes(run, hub, tiny):
         assert len(texts) > 20
         assert [t for t in texts if t in sent] == []
         assert str(tiny.parent) not in sent
-        assert "Duxtoturia" in sent or part == "retriever"  # the invented example
+        assert "Quorrin" in sent or part == "retriever"  # the invented example
 
 
 @pytest.mark.parametrize(
@@ -302,3 +307,35 @@ def test_a_retriever_of_two_encoders_has_a_card_above_them_that_says_so(run, hub
     files = received(hub, "me/x")
     assert set(files) == {"README.md", *(f"{side}/{name}" for side in ("query", "passage") for name in names)}
     assert b"Two encoders, a folder each: `query/` and `passage/`." in files["README.md"]
+
+
+def test_a_mistyped_run_is_told_as_that_and_not_as_private(hub, tmp_path, monkeypatch):
+    with pytest.raises(UserError) as told:
+        push("me/x", tmp_path / "results/nope", dry_run=True)
+    assert "private" not in str(told.value)
+    assert "nope" in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("repo", "revision", "said"),
+    [
+        ("bare", "", "whose.*owner/name, such as me/bare"),
+        ("me/x", "a b..c", "no branch's name"),
+        ("me/x", "-x", "no branch"),
+    ],
+)
+def test_names_without_an_owner_and_branches_that_cannot_be_are_refused_before_anything_is_made(
+    run, hub, repo, revision, said
+):
+    with pytest.raises(UserError, match=said):
+        push(repo, run, revision=revision, dry_run=True)
+
+
+def test_exported_weights_of_private_texts_are_told_as_that(run, tmp_path, capsys):
+    held = copied(run, tmp_path)
+    (source := held / "fetch/private").mkdir(parents=True)
+    (source / "manifest.json").write_text(json.dumps({"stage": "fetch", "options": {"private": True}, "outputs": {}}))
+    export(tmp_path / "out", held, "jmlr")
+    assert "learned from texts of private, which must not leave this machine" in " ".join(
+        capsys.readouterr().err.split()
+    )
