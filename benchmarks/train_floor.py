@@ -70,15 +70,14 @@ def main() -> None:
     )  # fmt: skip
     bench = Bench.make(shape, "cpu", "fast")
     bench.step("fast")
-    with Noted() as noted, torch.no_grad():
-        with torch.enable_grad():
-            bench.step("fast")
+    with Noted() as noted, torch.no_grad(), torch.enable_grad():
+        bench.step("fast")
     steps, floors = [], []
     for _ in range(REPEATS):
         start = time.perf_counter()
         bench.step("fast")
         steps.append(time.perf_counter() - start)
-        floors.append({name: 0.0 for name in sorted({key[0] for key in noted.times})})
+        floors.append(dict.fromkeys(sorted({key[0] for key in noted.times}), 0.0))
         for key, (func, args, kwargs) in noted.kept.items():
             taken = []
             for _ in range(3):
@@ -94,7 +93,9 @@ def main() -> None:
         "step_s": step, "kernels_s": parts, "floor_s": floor, "share": floor / step, "flops": sum(bench.model_flops().values()),
     }  # fmt: skip
     Path(__file__).with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
-    print(f"{result['processor']}, {result['threads']} threads: a step {step:.2f} s, its products and attention alone {floor:.2f} s ({floor / step:.0%})")
+    print(
+        f"{result['processor']}, {result['threads']} threads: a step {step:.2f} s, its products and attention alone {floor:.2f} s ({floor / step:.0%})"
+    )
     for name, seconds in sorted(parts.items(), key=lambda pair: -pair[1]):
         print(f"  {name}: {seconds:.2f} s in {sum(n for key, n in noted.times.items() if key[0] == name):,} calls")
 

@@ -68,7 +68,9 @@ def test_a_stage_on_a_disk_that_fills_up_says_so_and_leaves_nothing(finished: Ch
     disk = finished.folder / "small" / stage
     disk.mkdir(parents=True)
     line = re.sub(r"--out \S+", f"--out {disk}/{stage}", line).replace("--scratch ", f"--scratch {disk}/scratch/")
-    script = f"mount -t tmpfs -o size={4 * max(1, pages // 2)}k none {disk}; {line}; ended=$?; ls -A {disk}; exit $ended"
+    script = (
+        f"mount -t tmpfs -o size={4 * max(1, pages // 2)}k none {disk}; {line}; ended=$?; ls -A {disk}; exit $ended"
+    )
     done = subprocess.run(
         [*apart, "bash", "-c", script], cwd=finished.folder, env=finished.environment, capture_output=True, text=True,
         check=False,
