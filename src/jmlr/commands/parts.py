@@ -78,12 +78,7 @@ class Trained:
             return
         if part == "retriever" and (why := self.without_retriever):
             raise UserError(f"no retriever of '{self.system}' in '{self.run}': {why}; allowed: adapter, llm")
-        names = [file for file in self.manifest["outputs"] if file.startswith(f"{part}/")]
-        verify_outputs(self.folder, f"{part} of '{self.system}'", names)
-        for file in names:
-            place = out / Path(file).relative_to(part)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(self.folder / file, place)
+        self._copy(part, out)
         if part == "adapter":
             _name_base(out / PARAMETERS, self.base)
             write_card(out, "adapter", about)
@@ -108,12 +103,21 @@ class Trained:
         from jmlr.models.card import write_card
         from jmlr.models.load import is_gguf
 
-        self.write("adapter", folder / "adapter")
+        self._copy("adapter", folder / "adapter")
         here = Path(self.base).exists() or is_gguf(self.base)
         if here:
             _beside(folder / "base", self.base, self.folder / "adapter", precision)
-            _name_base(folder / "adapter" / PARAMETERS, "base")
+        _name_base(folder / "adapter" / PARAMETERS, "base" if here else self.base)
         write_card(folder / "adapter", "unmerged" if here else "unmerged_hub", self._about("llm"))
+
+    def _copy(self, part: Part, out: Path) -> None:
+        """Copy a part's files as the training wrote them; refuse a damaged one."""
+        names = [file for file in self.manifest["outputs"] if file.startswith(f"{part}/")]
+        verify_outputs(self.folder, f"{part} of '{self.system}'", names)
+        for file in names:
+            place = out / Path(file).relative_to(part)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(self.folder / file, place)
 
     def _models(self) -> dict[str, str | None]:
         notes = self.manifest["notes"]
