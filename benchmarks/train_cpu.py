@@ -36,6 +36,7 @@ import jmlr.training.step as fast
 from jmlr.corpus.prompt import Prompter
 from jmlr.inference.questions import Question
 from jmlr.losses.llm_rank import llm_rank, sample, scale
+from jmlr.models import attention
 from jmlr.models.adapter import fuse_lora
 from jmlr.models.dense import DenseRetriever
 from jmlr.models.forward import causal
@@ -127,6 +128,7 @@ class Bench:
         """Make everything at random, from one seed."""
         from transformers import BertConfig, BertModel, LlamaConfig, LlamaForCausalLM
 
+        attention.install()  # as whatever loads a model does
         torch.manual_seed(0)
         width, inner, layers, heads, kv = shape.llm
         config = LlamaConfig(

@@ -81,5 +81,10 @@ def _forward(layer: Any, x: Tensor) -> Tensor:
     still = not (layer.training and isinstance(dropout, nn.Dropout) and dropout.p > 0)
     if not torch.is_grad_enabled() and not half and still and rows * (inner + outer) > inner * outer:
         return F.linear(x, torch.addmm(base.weight, b, a, alpha=scale), base.bias)
-    y, small = F.linear(x, base.weight, base.bias), F.linear(dropout(x), a)
-    return torch.addmm(y.flatten(0, -2), small.flatten(0, -2), b.T, alpha=scale).view(y.shape)
+    flat = x.flatten(0, -2)
+    small = F.linear(dropout(flat), a)
+    return (
+        F.linear(flat, base.weight, base.bias)
+        .addmm_(small, b.T.to(small.dtype), alpha=scale)
+        .view(*x.shape[:-1], outer)
+    )
