@@ -9,7 +9,6 @@ A folder with `query/` and `passage/` holds two retrievers of one kind, each com
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -110,7 +109,10 @@ def load_retriever(
             )
         return _freeze(TwoEncoders(*(_load(part, lengths) for part in parts)), encoders)
     one = _load(parts[0], lengths)
-    return one if encoders in (None, "shared") else _freeze(TwoEncoders(copy.deepcopy(one), one), encoders)
+    if encoders in (None, "shared"):
+        return one
+    again = _load(parts[0], lengths)  # not a copy, whose tokens would be counted as the other's
+    return _freeze(TwoEncoders(again, one), encoders)
 
 
 def ready_to_train(retriever: Retriever, weights: str, dropout: float) -> None:

@@ -7,6 +7,7 @@ import torch
 from tiny_encoders import QUERIES, TEXTS
 
 from jmlr.models.retriever import TwoEncoders, load_retriever
+from jmlr.runtime import meter
 from jmlr.runtime.errors import UserError
 
 EVERY = torch.arange(len(TEXTS)).expand(len(QUERIES), -1)
@@ -58,6 +59,22 @@ def test_training_moves_the_query_encoder_and_the_passage_encoder_only_where_ask
     assert not moved(copies(two.passage), halves[1])
     next_round = load_retriever(str(tmp_path / "out"), encoders=encoders)
     assert any(p.requires_grad for p in next_round.passage.parameters()) == (encoders == "separate")
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_what_each_of_two_encoders_computes_is_counted_as_its_own(folder, request):
+    """Where only the queries' encoder is trained, its gradient counts, whatever the passages' encoder does."""
+    path, rows = str(request.getfixturevalue(folder)), [[2, 5, 6, 3]]
+    found = {}
+    for encoders in ("shared", "query_only"):
+        meter.reset()
+        two = load_retriever(path, encoders=encoders)
+        with torch.no_grad():
+            two.encode(rows, "passage")
+        two.encode(rows, "query").sum().backward()
+        found[encoders] = meter.counts()["retriever"]
+    assert found["query_only"] == found["shared"]
+    assert found["shared"]["trained"] == found["shared"]["parameters"] > 0
 
 
 def test_two_encoders_are_not_silently_made_one(encoder_folder, tmp_path):
