@@ -4,9 +4,10 @@ python benchmarks/maxsim_two_steps.py                     # after config/runs/op
 python benchmarks/maxsim_two_steps.py --passages 20000
 
 Tokens are those of real passages (benchmarks/token_vectors.py, made into `--kept` at the first call), and as many more passages
-as `--passages` asks for: the first half of one and the second half of another, every token moved by half its length in a random
-direction. Questions are real. The index holds 8-bit codes alone (`originals=False`), on disk; each way of searching is timed in a
-process of its own, on all processors, after a search of another question, without the check of the files at the first search.
+as `--passages` asks for: the first nine tenths of one (`--share`) and the end of another, every token moved by half its length in a
+random direction. With `--share 0.5` a passage has two subjects, and its mean tells of neither. Questions are real. The index holds
+8-bit codes alone (`originals=False`), on disk; each way of searching is timed in a process of its own, on all processors, after a
+search of another question, without the check of the files at the first search.
 Reranked are as many passages as the recall asks for, by doubling from 250: what `search` does, with all questions as its sample.
 Memory is what lies in the process at its end: anonymous, and pages of the mapped files. Prints a Markdown table for docs/log.md.
 """
@@ -33,19 +34,21 @@ from jmlr.topk.two_steps import TwoSteps, build_first, recalls
 BEST, BEGIN, AT_ONCE, MOVED = 30, 250, 2000, 0.5
 
 
-def grown(tokens: np.ndarray, offsets: np.ndarray, passages: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def grown(
+    tokens: np.ndarray, offsets: np.ndarray, passages: int, share: float = 0.9
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield (tokens [m, D], offsets [n + 1]) of some passages at a time: the real ones, then made ones; the same at each call."""
     real = min(passages, len(offsets) - 1)
+    cut = offsets[:-1] + np.ceil(share * np.diff(offsets)).astype(np.int64)
     yield np.array(tokens[: offsets[real]]), np.array(offsets[: real + 1])
     for begin in range(real, passages, AT_ONCE):
         rng = np.random.default_rng(begin)
         pairs = rng.integers(len(offsets) - 1, size=(min(AT_ONCE, passages - begin), 2))
-        middle = (offsets[:-1] + offsets[1:] + 1) // 2
-        halves = [(tokens[offsets[a] : middle[a]], tokens[middle[b] : offsets[b + 1]]) for a, b in pairs]
-        made = np.concatenate([half for pair in halves for half in pair])
+        parts = [(tokens[offsets[a] : cut[a]], tokens[cut[b] : offsets[b + 1]]) for a, b in pairs]
+        made = np.concatenate([part for pair in parts for part in pair])
         moved = rng.standard_normal(made.shape, dtype=np.float32)
         made = made + moved * (MOVED / np.linalg.norm(moved, axis=1, keepdims=True))
-        lengths = [len(a) + len(b) for a, b in halves]
+        lengths = [len(a) + len(b) for a, b in parts]
         yield made / np.linalg.norm(made, axis=1, keepdims=True), np.concatenate([[0], np.cumsum(lengths)])
 
 
@@ -95,6 +98,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     arguments(parser)
     parser.add_argument("--passages", type=int, default=1_000_000)
+    parser.add_argument("--share", type=float, default=0.9, help="of one real passage in a made one")
     parser.add_argument("--recall", default="0.99")
     parser.add_argument("--folder", type=Path, help="where the index is made; default: a temporary one")
     given = parser.parse_args()
@@ -104,7 +108,7 @@ def main() -> None:
         np.save(folder / "queries.npy", queries[: given.questions])
         start = time.perf_counter()
         index = MaxSimIndex.from_shards(
-            grown(tokens, offsets, given.passages), folder / "index", "int8", originals=False
+            grown(tokens, offsets, given.passages, given.share), folder / "index", "int8", originals=False
         )
         build_first(index, folder / "first")
         built = time.perf_counter() - start

@@ -23,6 +23,7 @@ import pyarrow as pa
 from jmlr.corpus.seen import normalised
 from jmlr.corpus.shingles import Hashes, ngrams, word_hashes
 from jmlr.corpus.words import weight
+from jmlr.runtime.distinct import distinct
 
 DROPPED = pa.schema(
     [
@@ -97,7 +98,7 @@ class _Table:
     def __init__(self, questions: list[Hashes], weights: list[float], n: int, share: float) -> None:
         self.n = n
         long = (words if w >= n else words[:0] for words, w in zip(questions, weights, strict=True))
-        grams = [np.unique(ngrams(words, n)) for words in long]
+        grams = [distinct(ngrams(words, n)) for words in long]
         self.sizes = np.array([max(1, len(g)) for g in grams])
         self.needed = np.minimum(self.sizes, np.maximum(LEAST, np.ceil(share * self.sizes)))
         joined = np.concatenate([*grams, np.empty(0, np.uint64)])
@@ -107,7 +108,7 @@ class _Table:
 
     def best(self, words: Hashes, enough: bool = True) -> tuple[int, float] | None:
         """Return (the question with the largest share of its n-grams in a text, that share), of those with enough."""
-        found = np.unique(ngrams(words, self.n))
+        found = distinct(ngrams(words, self.n))
         begins = np.searchsorted(self.grams, found, "left")
         hits = begins < len(self.grams)
         hits[hits] = self.grams[begins[hits]] == found[hits]

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jmlr.retrieval.best import best
+from jmlr.runtime.distinct import distinct
 
 
 def fuse(
@@ -44,7 +45,7 @@ def is_ranked(scores: NDArray[np.float32], retriever: str) -> NDArray[np.bool_]:
 def _one(
     lists: list[tuple[NDArray[np.int64], NDArray[np.bool_]]], rrf_k: int, k: int
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    known = np.unique(np.concatenate([rows for rows, _ in lists]))
+    known = distinct(np.concatenate([rows for rows, _ in lists]))
     sums = np.zeros(len(known))
     for rows, ranked in lists:
         sums[np.searchsorted(known, rows)] += ranked / (rrf_k + 1 + np.arange(len(rows)))

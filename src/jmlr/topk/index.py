@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
+from jmlr.runtime.distinct import distinct
 from jmlr.topk import _topk
 from jmlr.topk.arrays import (
     OnGpu,
@@ -205,7 +206,7 @@ class Index:
         Searches give the bits of an index that was built without them. Raises KeyError, naming the first, if an id is
         not in the index; then nothing was removed.
         """
-        names = np.unique(self._known(ids))
+        names = distinct(self._known(ids))
         if len(names):
             self._segments, self._saved = self._segments.without(*self._segments.find(names)), None
 

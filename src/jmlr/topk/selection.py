@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jmlr.runtime.distinct import distinct
 from jmlr.topk import _topk
 from jmlr.topk.arrays import to_numpy
 
@@ -101,7 +102,7 @@ class _Given:
         if whose is None:
             self.rows = found[found >= 0]
         else:
-            self.keys = np.unique(whose[found >= 0] * rows.held + found[found >= 0])
+            self.keys = distinct(whose[found >= 0] * rows.held + found[found >= 0])
 
 
 def _placed(mask: np.ndarray, rows: Rows) -> np.ndarray:
