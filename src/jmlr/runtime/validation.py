@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, NewType
 
 from jmlr.runtime.synonyms import here
@@ -29,7 +30,16 @@ def nearest(name: str, known: Any) -> str:
     if ours := here(name, known):
         return f" (here: {ours})"
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    return f" (did you mean '{close[0]}'?)" if close else f" (allowed: {', '.join(sorted(known))})"
+    return f" (did you mean '{close[0]}'?)" if close else f" ({only(known)})"
+
+
+def only(known: Collection[str]) -> str:
+    """Say which names are allowed, all of them.
+
+    >>> only({"index", "encode"})
+    'allowed: encode, index'
+    """
+    return f"allowed: {', '.join(sorted(known))}" if known else "none is here"
 
 
 def one_line(error: ValidationError, model: type[BaseModel]) -> str:
