@@ -47,7 +47,7 @@ from jmlr.options.base import Count, Name, Positive, option
 from jmlr.options.cards import with_cards
 from jmlr.options.data import NameOrNone
 from jmlr.options.fits import check_begun, check_counts, check_shared, check_splits
-from jmlr.options.own import with_defaults, without_nulls
+from jmlr.options.own import taken_away, with_defaults, without_nulls
 from jmlr.options.prompts import fields_of
 from jmlr.options.roles import Roles
 from jmlr.runtime.checkout import called
@@ -373,10 +373,9 @@ class Config(Closed):
         """Check a mapping (of parsed YAML); raise ConfigError with one line per fault, naming the nearest valid key."""
         try:
             return cls.model_validate(with_defaults(with_cards(without_nulls(data))))
-        except ValidationError as error:
-            raise ConfigError("config: " + one_line(error, cls)) from None
         except ValueError as error:
-            raise ConfigError(f"config: {error}") from None
+            said = one_line(error, cls) if isinstance(error, ValidationError) else str(error)
+            raise ConfigError(f"config: {said}{taken_away(data, said)}") from None
 
 
 def words(name: str, value: str | list[str] | None) -> str:

@@ -50,12 +50,26 @@ def one_line(error: ValidationError, model: type[BaseModel]) -> str:
         if fault["type"] == "extra_forbidden":
             lines.append(f"unknown key '{path}'{nearest(str(fault['loc'][-1]), _keys_at(model, fault['loc'][:-1]))}")
         else:
-            message = fault["msg"].removeprefix("Value error, ")
-            if fault["type"] == "string_pattern_mismatch" and NAMES in fault["ctx"]["pattern"]:
-                message = "a name has letters, digits, '_', '-' and '.', and begins with a letter or digit"
-            given = "" if fault["type"] in ("value_error", "missing") else f" (given: {fault['input']!r})"
-            lines.append(f"{path + ': ' if path else ''}{message}{given}")
+            lines.append(f"{path + ': ' if path else ''}{_wanted(fault, fault['loc'][-1] if path else '')}")
     return "; ".join(lines)
+
+
+def _wanted(fault: Any, key: str | int) -> str:
+    """Say what is wanted in place of what was given, and what to write where that is known."""
+    kind, given = fault["type"], fault["input"]
+    shown = f" (given: {'nothing' if given is None else repr(given)})"
+    if kind in ("dict_type", "model_type"):
+        if given is None and isinstance(key, str):
+            return f"nothing stands after it; leave it out, or write `{key}: {{}}`"
+        return f"a mapping of keys is wanted{shown}"
+    if kind == "list_type":
+        items = "0, 1, 2" if key == "seeds" else ", ".join(w.strip() for w in str(given).split(","))
+        plain = key == "seeds" or (isinstance(given, str | int) and " " not in items.replace(", ", ""))
+        return f"a list is wanted{f'; write `{key}: [{items}]`' if plain and isinstance(key, str) else ''}{shown}"
+    message = fault["msg"].removeprefix("Value error, ")
+    if kind == "string_pattern_mismatch" and NAMES in fault["ctx"]["pattern"]:
+        message = "a name has letters, digits, '_', '-' and '.', and begins with a letter or digit"
+    return message + ("" if kind in ("value_error", "missing") else shown)
 
 
 def _keys_at(model: Any, loc: tuple[Any, ...]) -> list[str]:
