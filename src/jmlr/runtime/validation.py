@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, NewType
 
 from jmlr.runtime.synonyms import here
@@ -44,22 +44,23 @@ def only(known: Collection[str]) -> str:
 
 def one_line(error: ValidationError, model: type[BaseModel]) -> str:
     """Say what pydantic found in one line for each fault: where, what was given, what is allowed."""
-    lines = []
-    for fault in error.errors():
-        path = ".".join(str(p) for p in fault["loc"])
-        if fault["type"] == "extra_forbidden":
-            lines.append(f"unknown key '{path}'{nearest(str(fault['loc'][-1]), _keys_at(model, fault['loc'][:-1]))}")
-        else:
-            lines.append(f"{path + ': ' if path else ''}{_wanted(fault, fault['loc'][-1] if path else '')}")
-    return "; ".join(lines)
+    return "; ".join(told(fault, model) for fault in error.errors())
 
 
-def _wanted(fault: Any, key: str | int) -> str:
+def told(fault: Mapping[str, Any], model: type[BaseModel]) -> str:
+    """Say what is wrong with one value: where, what was given (nothing of it where the fault has no `input`), what is allowed."""
+    path, loc = ".".join(str(p) for p in fault["loc"]), fault["loc"]
+    if fault["type"] == "extra_forbidden":
+        return f"unknown key '{path}'{nearest(str(loc[-1]), _keys_at(model, loc[:-1]))}"
+    return f"{path + ': ' if path else ''}{_wanted(fault, loc[-1] if loc else 0)}"
+
+
+def _wanted(fault: Mapping[str, Any], key: str | int) -> str:
     """Say what is wanted in place of what was given, and what to write where that is known."""
-    kind, given = fault["type"], fault["input"]
-    shown = f" (given: {'nothing' if given is None else repr(given)})"
+    kind, given = fault["type"], fault.get("input")
+    shown = f" (given: {'nothing' if given is None else repr(given)})" if "input" in fault else ""
     if kind in ("dict_type", "model_type"):
-        if given is None and isinstance(key, str):
+        if shown and given is None and isinstance(key, str):
             return f"nothing stands after it; leave it out, or write `{key}: {{}}`"
         return f"a mapping of keys is wanted{shown}"
     if kind == "list_type":
