@@ -157,11 +157,12 @@ def test_lm_evaluation_harness_answers_every_question_as_the_run_did(run: Path, 
     tokenizer = json.loads((run / "jmlr/seed0/r1/train/manifest.json").read_text())["notes"]["llm"]
     [command] = re.findall(r"^\S*lm_eval (.*?[^\\])\n(?:```|$)", commands("serve.md", "--include_path"), re.M | re.S)
     token = "a-token-of-24-characters"
+    own = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path), "OPENAI_API_KEY": token}
     with served(run, token) as address:
         words = command.replace("\\\n", " ").replace("http://127.0.0.1:8765", address)
         words = words.replace("../results/demo/llm/seed0/pretrain", tokenizer).split()
         done = subprocess.run([program, *words, "--log_samples", "--output_path", tmp_path / "scores"], cwd=tmp_path / "tasks",
-                              capture_output=True, text=True, env={**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path), "OPENAI_API_KEY": token})  # fmt: skip
+                              capture_output=True, text=True, env=os.environ | own)  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     [results] = (tmp_path / "scores").rglob("results_*.json")
     assert json.loads(results.read_text())["results"]["jmlr_world"]["acc,none"] == pytest.approx(

@@ -151,6 +151,16 @@ FOUND = "enc, hybrid, jmlr, retriever, words"
             {"models": {"llm": MODELS["llm"]}, "systems": {"a": ROWS["a"]}},
             "systems.a.retriever: no model 'retriever' (none is here)",
         ),
+        (  # told of the row that lacks it, not of the one that borrows from that
+            named(**{**JOINT, "retriever": "zzz"})
+            | {
+                "systems": {
+                    "b": {"title": "B", "retriever": "row"},
+                    **named(**{**JOINT, "retriever": "zzz"})["systems"],
+                }
+            },
+            "systems.row.retriever: no model 'zzz' (allowed: enc, retriever)",
+        ),
     ],
 )
 def test_a_wrong_name_is_told_and_so_are_all_that_can_be_meant_there_and_no_others(bad, said):

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from jmlr.commands.parts import Trained
+from jmlr.runtime.counting import count_of
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.files import fresh_directory
 from jmlr.runtime.finished import answering_round, made
@@ -97,7 +98,8 @@ def _write_lm_eval(out: Path, run: Path, system: str, seed: int) -> None:
 
     with _fresh(out, f"the tasks of {system}, seed {seed}", run) as folder:
         counts = write_tasks(folder, run, system, seed)
-    say(f"export: {', '.join(f'task {name}: {n:,} questions' for name, n in counts.items())} in {out}")
+    told = [f"task {name}: {count_of(n, 'question')}" for name, n in counts.items()]
+    say(f"export: {', '.join(told)} in {out}")
     tell_private("export", out, run)
 
 

@@ -57,13 +57,13 @@ class Roles:
 
     def check_found(self, name: str, where: str, maker: str) -> None:
         """Refuse what finds no passages for `maker`: a model made of them, or a system that trains its retriever by them."""
-        known = [k for k in (*self._retrievers, *self._trained) if not self._needs(k, maker)]
+        known = [k for k in (*self._retrievers, *self.joint) if not self._needs(k, maker)]
         self._check(name, where, known, "a system that trains no retriever")
 
     def check_retriever(self, name: str, where: str, target: str) -> None:
         """Refuse what cannot be a row's retriever, or not one that its `target` trains."""
         if target == "frozen":
-            self._check(name, where, [*self._retrievers, *self._trained], "a system that trains no retriever")
+            self._check(name, where, [*self._retrievers, *self.joint], "a system that trains no retriever")
         else:
             self._check(name, where, self._with_weights, why=f", and train.target {target} trains it")
 
@@ -81,11 +81,6 @@ class Roles:
         return [k for k in self.models if self._finds(k) or k in self.searching or not answers(k)]
 
     @property
-    def _trained(self) -> list[str]:
-        there = self.models.keys() | self.joint.keys()
-        return [k for k, parts in self.joint.items() if there.issuperset(parts)]
-
-    @property
     def _with_weights(self) -> list[str]:
         return [k for k in self._retrievers if not self.models[k].kind]
 
@@ -95,12 +90,15 @@ class Roles:
         return bool(self.models[name].kind) or bool(pretrain and pretrain.objective != "causal")
 
     def _check(self, name: str, where: str, known: Collection[str], system: str = "a system", why: str = "") -> None:
+        """Refuse a name that is not among the known ones; a system that lacks its own retriever is not named as one of them."""
         if name in known:
             return
+        there = {*self.models, *self.joint}
+        known = [k for k in known if there.issuperset(self.joint.get(k, ()))]
         if name in self.models:
             kind = self.models[name].kind
-            what = f"a retriever without weights ({kind})" if kind else "a language model"
-            what = "a retriever" if not kind and self._finds(name) else what
+            found = f"a retriever without weights ({kind})" if kind else "a retriever"
+            what = found if self._finds(name) else "a language model"
         elif name in self.systems or name in self.endpoints:
             what = system if name in self.systems else "an endpoint"
         else:
