@@ -143,8 +143,10 @@ class ModelOptions(Closed):
 
 def _to_write(key: str) -> str:
     """Say what an origin of a model needs at least."""
-    options = {"pretrain": PretrainOptions, "bm25": Bm25Options, "fusion": FusionOptions, "rerank": RerankOptions}[key]
-    needed = [name for name, field in options.model_fields.items() if field.is_required()]
+    origins: dict[str, type[Closed]] = {
+        "pretrain": PretrainOptions, "bm25": Bm25Options, "fusion": FusionOptions, "rerank": RerankOptions
+    }  # fmt: skip
+    needed = [name for name, field in origins[key].model_fields.items() if field.is_required()]
     return f"it needs {', '.join(needed)}" if needed else f"write `{key}: {{}}` for its defaults"
 
 

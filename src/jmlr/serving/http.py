@@ -73,7 +73,8 @@ async def read(request: Request, kind: type[Body]) -> Body:
 def _first(error: ValidationError, kind: type[BaseModel]) -> str:
     """Say one fault of a body in one line; of what was given numbers and single words for closed fields are repeated."""
     # A field may be of several kinds: the fault is that of the kind that was meant, within which it lies.
-    fault = dict(max(error.errors(), key=lambda f: (not OTHER.search(f["type"]), len(f["loc"]))))
+    faults: list[dict[str, Any]] = [dict(fault) for fault in error.errors()]
+    fault = max(faults, key=lambda f: (not OTHER.search(f["type"]), len(f["loc"])))
     fault["loc"] = tuple(part for part in fault["loc"] if isinstance(part, int) or not UNION.match(part))
     given = fault["input"]
     if not isinstance(given, int | float | None) and not (fault["type"] in CLOSED and WORD.fullmatch(str(given))):
