@@ -42,7 +42,7 @@ def export(
     With `lm_eval`: its test questions as tasks of lm-evaluation-harness, in the words of the system's prompts (docs/serve.md).
 
     Args:
-        out: folder to make
+        out: folder to make; an earlier export of the same is replaced, and nothing else
         run: folder of the run
         system: whose models
         seed: of the training
