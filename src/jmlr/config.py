@@ -46,17 +46,10 @@ from jmlr.options import (
 from jmlr.options.base import Count, Name, Positive, option
 from jmlr.options.cards import with_cards
 from jmlr.options.data import NameOrNone
-from jmlr.options.fits import (
-    check_begun,
-    check_chains,
-    check_counts,
-    check_lists,
-    check_shared,
-    check_splits,
-    check_weights,
-)
-from jmlr.options.own import with_defaults, without_nulls
+from jmlr.options.fits import check_begun, check_counts, check_shared, check_splits
+from jmlr.options.own import taken_away, with_defaults, without_nulls
 from jmlr.options.prompts import fields_of
+from jmlr.options.roles import Roles
 from jmlr.runtime.checkout import called
 from jmlr.runtime.errors import ConfigError
 from jmlr.runtime.validation import nearest, one_line
@@ -126,8 +119,7 @@ class Config(Closed):
                 raise ValueError(f"sources.{name}: private, and origin '{origin}'; allowed: local")
             if self.report.examples:
                 raise ValueError(f"report.examples: allowed: 0, since source '{name}' is private")
-        check_chains(self.models)
-        check_lists(self.models, {k: [s.retriever, s.candidates] for k in self._joint() if (s := self.systems[k])})
+        self._roles.check_models()
         if both := sorted(set(self.models) & set(self.endpoints)):
             raise ValueError(f"endpoints.{both[0]}: a model has this name already")
         for name in self.systems:
@@ -169,11 +161,7 @@ class Config(Closed):
 
     def _check_judge(self) -> None:
         for name in self.judge.judges:
-            if name not in {**self.models, **self.endpoints}:
-                raise ValueError(
-                    f"judge.judges: no endpoint or model '{name}'{nearest(name, [*self.endpoints, *self.models])}"
-                )
-            check_weights(self.models, name, "judge.judges")
+            self._roles.check_llm(name, "judge.judges")
         for name in (n for pair in self.judge.pairs for n in pair):
             if name not in self.systems:
                 raise ValueError(f"judge.pairs: no system '{name}'{nearest(name, self.systems)}")
@@ -237,17 +225,19 @@ class Config(Closed):
         kept = [t.removeprefix("source:").split("/")[0] for t in named if t.startswith("source:")]
         return {name: self.sources[name] for name in [*self.sources_read(), *kept] if name in self.sources}
 
-    def _joint(self) -> list[str]:
-        """Return the systems that train their retriever."""
-        return [k for k, s in self.systems.items() if s.train.get("target", self.train.target) != "frozen"]
+    @property
+    def _roles(self) -> Roles:
+        rows = self.systems
+        joint = {k: s for k, s in rows.items() if s.train.get("target", self.train.target) != "frozen"}
+        begun = {k: [s.retriever, *([s.candidates] if s.candidates else [])] for k, s in joint.items()}
+        answering = {*(s.llm for s in rows.values()), *self.judge.judges}
+        return Roles(self.models, self.endpoints, rows, begun, answering, {s.retriever for s in rows.values()})
 
     def _check_system(self, name: str) -> None:
         system, where = self.systems[name], f"systems.{name}"
         if name in self.models:
             raise ValueError(f"{where}: a model has this name already; both become folders under results/")
-        if system.llm not in {**self.models, **self.endpoints}:
-            raise ValueError(f"{where}: no model '{system.llm}'{nearest(system.llm, [*self.models, *self.endpoints])}")
-        check_weights(self.models, system.llm, f"{where}.llm")
+        self._roles.check_llm(system.llm, f"{where}.llm")
         sections = (("train", self.train_options), ("reading", self.reading_options), ("answer", self.answer_options))
         for section, merged in sections:
             try:
@@ -288,16 +278,11 @@ class Config(Closed):
 
     def _check_retriever(self, name: str, train: TrainOptions) -> None:
         """Refuse a retriever that is not there, or that cannot be trained and is to be."""
-        where, own = f"systems.{name}", self.systems[name].retriever
-        allowed = [*self.models, *([] if train.joint else self._joint())]  # a frozen one may be what a system trained
-        if own not in allowed:
-            raise ValueError(f"{where}: no model '{own}'{nearest(own, allowed)}")
-        if (found := self.systems[name].candidates) not in ("", *self.models, *self._joint()):
-            raise ValueError(f"{where}.candidates: no model '{found}'{nearest(found, [*self.models, *self._joint()])}")
-        if found:
+        where, row = f"systems.{name}", self.systems[name]
+        self._roles.check_retriever(row.retriever, f"{where}.retriever", train.target)
+        if row.candidates:
+            self._roles.check_found(row.candidates, f"{where}.candidates", name)
             check_begun(train, where)
-        if train.joint:
-            check_weights(self.models, own, f"{where}: train.target {train.target} trains the retriever")
 
     def train_options(self, system: str) -> TrainOptions:
         """Return the training options of a system: the common ones with its own on top."""
@@ -388,10 +373,9 @@ class Config(Closed):
         """Check a mapping (of parsed YAML); raise ConfigError with one line per fault, naming the nearest valid key."""
         try:
             return cls.model_validate(with_defaults(with_cards(without_nulls(data))))
-        except ValidationError as error:
-            raise ConfigError("config: " + one_line(error, cls)) from None
         except ValueError as error:
-            raise ConfigError(f"config: {error}") from None
+            said = one_line(error, cls) if isinstance(error, ValidationError) else str(error)
+            raise ConfigError(f"config: {said}{taken_away(data, said)}") from None
 
 
 def words(name: str, value: str | list[str] | None) -> str:

@@ -244,7 +244,7 @@ def test_another_number_of_records_is_an_error(tmp_path: Path) -> None:
     write(tmp_path / "raw", {"a.jsonl": lines({"id": "a", "content": "Bones."})})
     write(tmp_path / "q", {"q.jsonl": lines({**MEDQA, "id": "q1", "split": "test"})})
     sources = {"q": {"path": str(tmp_path / "q")}, "medrag_textbooks": {"path": str(tmp_path / "raw")}}
-    with pytest.raises(UserError, match="medrag_textbooks: 1 records, 125,847 are expected: another edition"):
+    with pytest.raises(UserError, match="medrag_textbooks: 1 record, 125,847 are expected: another edition"):
         run(
             tmp_path,
             sources,

@@ -35,12 +35,12 @@ MODELS = {"llm": {"path": "org/llm"}, "retriever": {"path": "org/retriever"}}
         ),
         ({"train": {"steps": "many"}}, "train.steps: Input should be a valid integer"),
         ({"systems": {"a": {"title": "A", "train": {"target": "x"}}}}, "systems.a.train: target"),
-        ({"systems": {"a": {"title": "A", "llm": "lm"}}}, "systems.a: no model 'lm' (did you mean 'llm'?)"),
+        ({"systems": {"a": {"title": "A", "llm": "lm"}}}, "systems.a.llm: no model 'lm' (did you mean 'llm'?)"),
         (
             {
                 "systems": {"a": {"title": "A"}, "b": {"title": "B", "retriever": "a"}}
             },  # a's stays as it is: nothing to lend
-            "systems.b: no model 'a'",
+            "systems.b.retriever: 'a' is a system that trains no retriever",
         ),
         ({"prepare": {"corpora": [{"source": "wrld"}]}}, "no source 'wrld' (did you mean 'world'?)"),
         ({"models": {"llm": {}}}, "give either 'path' or 'pretrain'"),
@@ -61,8 +61,11 @@ MODELS = {"llm": {"path": "org/llm"}, "retriever": {"path": "org/retriever"}}
             {"models": {**MODELS, "more": {"pretrain": {"init": "model:lm"}}}},
             "models.more.pretrain.init: no model 'lm'",
         ),
-        ({"models": {**MODELS, "more": {"pretrain": {"init": "model:more"}}}}, "'more' continues itself"),
-        ({"judge": {"judges": ["gpt"], "pairs": [["rag", "jmlr"]]}}, "judge.judges: no endpoint or model 'gpt'"),
+        (
+            {"models": {**MODELS, "more": {"pretrain": {"init": "model:more"}}}},
+            "models.more: it is made of itself (more -> more)",
+        ),
+        ({"judge": {"judges": ["gpt"], "pairs": [["rag", "jmlr"]]}}, "judge.judges: no model 'gpt' (allowed: llm"),
         ({"judge": {"judges": ["llm"], "pairs": [["rag", "jmrl"]]}}, "no system 'jmrl' (did you mean 'jmlr'?)"),
         ({"judge": {"judges": ["llm"]}}, "it takes both judges and pairs"),
         ({"evaluate": {"concepts": "my_umls"}}, "evaluate.concepts"),
@@ -78,7 +81,10 @@ def test_a_wrong_key_or_value_is_one_line_that_names_it(bad, said):
 def test_a_system_that_trains_no_retriever_may_take_the_one_that_another_trained():
     joint = {"title": "A", "train": {"target": "llm_rank"}}
     assert Config.load({"systems": {"a": joint, "b": {"title": "B", "retriever": "a"}}}).systems["b"].retriever == "a"
-    with pytest.raises(ConfigError, match=r"systems.b: no model 'a'"):
+    with pytest.raises(
+        ConfigError,
+        match=r"systems.b.retriever: 'a' is a system, and train.target llm_rank trains it; allowed: retriever",
+    ):
         Config.load({"systems": {"a": joint, "b": {**joint, "retriever": "a"}}})
 
 

@@ -17,7 +17,7 @@ EDITIONS = [
     (["medmcqa_dev.json.gz"], {"splits": ["test"]}, "from_1"),
     (["validation.jsonl.gz"], {"splits": ["test"]}, "from_0"),
     (["mine.json"], {"files": {"test": "mine.json"}, "edition": "authors"}, "from_1"),
-    (["mine.json"], {"files": {"test": "mine.json"}}, "none fits the 1 files of its source; there are: hub .*validation.jsonl"),
+    (["mine.json"], {"files": {"test": "mine.json"}}, "none fits the 1 file of its source; there are: hub .*validation.jsonl"),
     (["train.jsonl"], {"splits": ["train"]}, "hub and authors all fit of its source"),
     (["dev.json", "validation.jsonl"], {"splits": ["test"]}, "hub and authors all fit"),
     ([], {"edition": "hbu"}, "'hbu'; allowed: hub, hub_parquet, authors"),

@@ -127,10 +127,11 @@ def test_mteb_finds_our_ndcg_with_the_exported_retriever_on_the_exported_set(
 
 # --------------------------------------------------------------------------------------------------------------- lm-eval
 @contextmanager
-def served(run: Path) -> Iterator[str]:
+def served(run: Path, token: str = "") -> Iterator[str]:
     """Run `jmlr serve`, and yield its address."""
     command = [sys.executable, "-m", "jmlr", "serve", str(run), "--systems", "jmlr", "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as server:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                          env={**os.environ, "JMLR_SERVE_TOKEN": token}) as server:  # fmt: skip
         try:
             said = ""
             for line in server.stdout:
@@ -155,11 +156,13 @@ def test_lm_evaluation_harness_answers_every_question_as_the_run_did(run: Path, 
     export(tmp_path / "tasks", run, "jmlr", lm_eval=True)
     tokenizer = json.loads((run / "jmlr/seed0/r1/train/manifest.json").read_text())["notes"]["llm"]
     [command] = re.findall(r"^\S*lm_eval (.*?[^\\])\n(?:```|$)", commands("serve.md", "--include_path"), re.M | re.S)
-    with served(run) as address:
+    token = "a-token-of-24-characters"
+    own = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path), "OPENAI_API_KEY": token}
+    with served(run, token) as address:
         words = command.replace("\\\n", " ").replace("http://127.0.0.1:8765", address)
         words = words.replace("../results/demo/llm/seed0/pretrain", tokenizer).split()
         done = subprocess.run([program, *words, "--log_samples", "--output_path", tmp_path / "scores"], cwd=tmp_path / "tasks",
-                              capture_output=True, text=True, env={**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)})  # fmt: skip
+                              capture_output=True, text=True, env=os.environ | own)  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     [results] = (tmp_path / "scores").rglob("results_*.json")
     assert json.loads(results.read_text())["results"]["jmlr_world"]["acc,none"] == pytest.approx(

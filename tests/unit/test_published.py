@@ -100,7 +100,7 @@ def test_what_is_in_a_golden_file_of_bioasq_is_test(tmp_path: Path, capsys: pyte
     source = {"bioasq_yesno": {"path": str(tmp_path / "raw")}}
     run(tmp_path, source, {"dataset": "bioasq_yesno"})
     assert {q["id"]: q["split"] for q in asked(tmp_path)} == {"1": "train", "2": "test"}
-    assert "bioasq_yesno: 1 records passed over, whose ids are in a file before" in capsys.readouterr().err
+    assert "bioasq_yesno: 1 record passed over, whose id is in a file before" in capsys.readouterr().err
     corpora = [{"source": "one", "fields": {"section": "pmid"}}]
     write(tmp_path / "one", {"q.jsonl": lines({"id": "s1", "text": "Text.", "pmid": 23431439})})
     run(tmp_path, source, {"dataset": "bioasq_yesno"}, corpora=[{**corpora[0], "file": "q.jsonl"}])
@@ -135,7 +135,7 @@ def test_another_number_of_questions_is_an_error_or_a_warning(
     write(tmp_path / "raw", {"dev.json": lines({**MEDMCQA, "cop": 2})})
     entry = {"dataset": "medmcqa", "splits": ["test"]}
     with pytest.raises(
-        UserError, match=r"^medmcqa: 1 questions in split 'test', 4,182 are expected.*'count_check: warn'"
+        UserError, match=r"^medmcqa: 1 question in split 'test', 4,182 are expected.*'count_check: warn'"
     ):
         run(tmp_path, {"medmcqa": {"path": str(tmp_path / "raw")}}, entry)
     assert not (tmp_path / "prepare").exists()
@@ -153,7 +153,7 @@ def test_each_set_of_mirage_has_a_number_of_its_own(tmp_path: Path) -> None:
     assert len(asked(tmp_path)) == 2
     for splits in ([], ["test"]):
         entry = {"dataset": "mirage", "splits": splits, "counts": {**right, "mirage_bioasq/test": 2}}
-        with pytest.raises(UserError, match=r"^mirage: 1 questions in split 'mirage_bioasq/test', 2 are expected"):
+        with pytest.raises(UserError, match=r"^mirage: 1 question in split 'mirage_bioasq/test', 2 are expected"):
             run(tmp_path, source, entry)
     run(tmp_path, source, {"dataset": "mirage", "counts": {"mirage_medqa/dev": 9, **right}, "splits": ["test"]})
 

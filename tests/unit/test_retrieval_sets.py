@@ -73,7 +73,7 @@ def test_beirs_archives_are_read_packed_and_unpacked(
     assert [(p["id"], p["title"], p["text"]) for p in passages(tmp_path)] == [
         ("MED-10", "Statins", "Statin use and survival."), ("MED-14", "", "A title alone"),
     ]  # fmt: skip
-    assert f"{name}: 1 queries passed over, which no passage answers" in capsys.readouterr().err
+    assert f"{name}: 1 query passed over, which no passage answers" in capsys.readouterr().err
 
 
 CONTEXT = "Laninamivir is dosed once. It is inhaled by patients with influenza."

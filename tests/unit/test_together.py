@@ -182,7 +182,7 @@ def test_a_row_that_a_file_sets_to_null_is_taken_away(mine: Path, capsys: pytest
     below.write_text(json.dumps({**run(mine), "run": "mine", "systems": two}))
     over.write_text(json.dumps({"systems": {"two": None}}))
     command(check=[below, over])
-    assert "a run 'mine' of 1 systems" in capsys.readouterr().out
+    assert "a run 'mine' of 1 system and 1 seed\n" in capsys.readouterr().out
     over.write_text(json.dumps({"systems": {"too": None}}))
     with pytest.raises(UserError, match=r"over.yaml: systems.too: null takes it away, and it is not there \(did you"):
         command(check=[below, over])

@@ -65,7 +65,7 @@ def test_a_run_that_is_stopped_leaves_its_trainings_state(clone: Checkout, numbe
     if number == signal.SIGINT or not group:
         assert "by a signal; the state is saved in scratch/mini/llm/seed0/pretrain" in said
     if number == signal.SIGTERM:
-        assert "asked to end: so are the 1 jobs that run; a training saves its state first" in said
+        assert "asked to end, and 1 job with it; a training saves its state first" in said
     assert not (clone.folder / TARGET).exists()
 
 

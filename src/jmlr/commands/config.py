@@ -20,6 +20,7 @@ from pydantic import BaseModel
 from jmlr.checks import checked
 from jmlr.config import Config, ConfigError
 from jmlr.options.own import BY_NAME
+from jmlr.runtime.counting import count_of
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.files import fresh_file
 from jmlr.runtime.misread import read_mapping
@@ -68,8 +69,8 @@ def config(check: list[Path] | None = None, write: bool = False, folder: Path = 
     if check:
         run, named = read_config(*check, contents=True), " ".join(map(str, check))
         _variables(run, named)
-        seeds = f"{len(run.seeds)} seed{'s' * (len(run.seeds) != 1)}"
-        print(f"{named}: a run '{run.run}' of {len(run.systems)} systems and {seeds}")
+        systems, seeds = count_of(len(run.systems), "system"), count_of(len(run.seeds), "seed")
+        print(f"{named}: a run '{run.run}' of {systems} and {seeds}")
     if write and not (folder / "Snakefile").is_file():
         raise UserError(f"--write: '{folder}' is no checkout of this project: it has no Snakefile; --folder names one")
     if write:

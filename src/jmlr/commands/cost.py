@@ -18,6 +18,7 @@ from jmlr.commands.plan import costs, total
 from jmlr.commands.sizes import Sizes, path_of, shape, shapes
 from jmlr.config import Config
 from jmlr.models.flops import Shape
+from jmlr.runtime.counting import count_of
 from jmlr.runtime.duration import duration
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.precision import Precision
@@ -59,7 +60,7 @@ def said_cost(run: Config, prepared: Path) -> Iterator[str]:
     cores = os.cpu_count() or 1
     seconds = 3600 * whole.hours + START_S * whole.jobs / cores
     yield (
-        f"cost       about {duration(seconds)} on this machine ({device}), most of it {most.stage}: {whole.jobs} jobs, "
+        f"cost       about {duration(seconds)} on this machine ({device}), most of it {most.stage}: {count_of(whole.jobs, 'job')}, "
         f"{memory:.1f} GB of memory, {max(0.1, whole.bytes / 1e9):.1f} GB of disk"
     )
 

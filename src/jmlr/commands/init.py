@@ -29,6 +29,7 @@ from jmlr.corpus.guess import QUESTION, delimiter, has, passage_fields, question
 from jmlr.corpus.quotes import closest, hidden, quoted
 from jmlr.corpus.records import EmptyError, Reading, read_records
 from jmlr.corpus.texts import DOCUMENTS
+from jmlr.runtime.counting import count_of
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.files import existing, files_below, fresh_file
 from jmlr.runtime.progress import named_as_given
@@ -268,7 +269,7 @@ def _link(held: Path, given: Path) -> Path:
 def _kinds(folder: Path) -> str:
     names = list(files_below(folder))
     kinds = Counter(map(format_of, names))
-    return f"{len(names):,} files ({', '.join(f'{n:,} {k}' for k, n in kinds.most_common())})"
+    return f"{count_of(len(names), 'file')} ({', '.join(f'{n:,} {k}' for k, n in kinds.most_common())})"
 
 
 def _fields(data: dict[str, Any]) -> str:

@@ -127,6 +127,12 @@ class Trained:
             "retriever": belonging(self.run, origin) if origin else origin,
         }
 
+    def _chosen(self) -> dict[str, Any]:
+        """Return how the dev split chose the round that answers; {} where it chose none."""
+        answer = self.run / self.system / f"seed{self.seed}" / "answer"
+        notes = read_manifest(answer)["notes"] if answering_round(self.run, self.system, self.seed) is not None else {}
+        return {**notes["dev"], "round": notes["round"]} if notes.get("dev") else {}
+
     def _about(self, model: Literal["llm", "retriever"]) -> dict[str, Any]:
         """Return what a card tells: how it was made, from what under which terms, and what was measured."""
         models, number = self._models(), self.folder.parent.name.removeprefix("r")
@@ -138,6 +144,7 @@ class Trained:
             "round": number,
             "data": {Path(k).name: v for k, v in self.manifest["inputs"]["prepared"].items()},
             "ancestor": base,
+            "dev": self._chosen(),
             "licence": licence_of(base),
             "sources": data_of(self.run),
             "results": results_of(row, number, "hit" if model == "retriever" else "accuracy"),

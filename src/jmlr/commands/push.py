@@ -10,10 +10,12 @@ import os
 import re
 import tempfile
 import textwrap
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from jmlr.commands.parts import Part, Trained
+from jmlr.runtime.counting import count_of
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.files import files_below
 from jmlr.runtime.finished import made
@@ -23,6 +25,12 @@ from jmlr.runtime.progress import say
 from jmlr.serving.row import private_sources
 
 TOKEN = "HF_TOKEN"
+MARKS = (
+    ("adapter_config.json", "adapter"),
+    ("modules.json", "retriever"),
+    ("query/modules.json", "retriever"),
+    ("config.json", "llm"),
+)
 STATUS = {
     401: f"the hub does not take the token of {TOKEN}; make one that may write, at the hub's settings",
     403: f"the token of {TOKEN} may not write there; allowed: a name of your own or of an organisation that lets you",
@@ -82,7 +90,7 @@ def push(
             return
         told = f"{part} of {system}, seed {seed}, round {row.folder.parent.name.removeprefix('r')}"
         url = _upload(repo, files, token, private, revision, f"jmlr: {told}")
-    say(f"push: {len(files)} files in {url}")
+    say(f"push: {count_of(len(files), 'file')} in {url}")
 
 
 def _check(repo: str, revision: str) -> None:
@@ -115,7 +123,8 @@ def _upload(repo: str, files: dict[str, Path], token: str, private: bool, revisi
     """Make the repository and the branch where they are missing, and commit all files at once; return where they are.
 
     Raises:
-        UserError: the hub cannot be reached or refuses, or the repository is there and public though a private one was asked for.
+        UserError: the hub cannot be reached or refuses, or the repository is there and public though a private one was asked for,
+            or holds another part.
     """
     from huggingface_hub import CommitOperationAdd, HfApi
 
@@ -126,7 +135,11 @@ def _upload(repo: str, files: dict[str, Path], token: str, private: bool, revisi
         found = api.model_info(repo)
         if private and not found.private:
             raise UserError(f"REPO '{repo}' is there, and public; allowed: --no-private, or another name")
-        others = {s.rfilename for s in found.siblings or []} - {*files, ".gitattributes"}
+        held = {s.rfilename for s in found.siblings or []}
+        if (kind := _kind(held)) not in ("", _kind(files)):
+            what = f"REPO '{repo}' holds a model of another kind ({kind}), whose files would stay beside these"
+            raise UserError(f"{what}; allowed: another name, or remove it at the hub first")
+        others = held - {*files, ".gitattributes"}
         if others and not revision:
             say(f"push: {repo} keeps what else it holds: {', '.join(sorted(others)[:5])}{' ...' * (len(others) > 5)}")
         if revision:
@@ -140,6 +153,11 @@ def _upload(repo: str, files: dict[str, Path], token: str, private: bool, revisi
     except Exception as error:  # of the HTTP library below, which is not the same in all versions
         raise UserError(f"{repo}: {_said(error, token)}") from None
     return str(done.commit_url)
+
+
+def _kind(names: Collection[str]) -> str:
+    """Return which part's files these are; "": none's."""
+    return next((kind for mark, kind in MARKS if mark in names), "")
 
 
 def _said(error: Any, token: str) -> str:

@@ -7,6 +7,7 @@ import secrets
 from pathlib import Path
 from typing import Any, Literal
 
+from jmlr.runtime.counting import count_of
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.files import fresh_directory, fresh_file
 from jmlr.runtime.manifest import tell_private
@@ -94,7 +95,7 @@ def _make(
             (folder / "pages" / f"{reviewer}.html").write_text(page, encoding="utf-8")
         (folder / KEY).write_text(json.dumps(kit.key, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     say(
-        f"review: {len(kit.pages)} pages of {len(kit.key['questions'])} of {kit.key['of']} questions in '{out / 'pages'}', on "
+        f"review: {count_of(len(kit.pages), 'page')} of {len(kit.key['questions'])} of {count_of(kit.key['of'], 'question')} in '{out / 'pages'}', on "
         f"{', '.join(kit.key['criteria'])}; '{out / KEY}' stays with you"
     )
     tell_private("review", out / "pages", run)

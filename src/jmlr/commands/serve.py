@@ -12,6 +12,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
+from jmlr.runtime.counting import count_of
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.extras import require
 from jmlr.runtime.finished import unfinished
@@ -68,7 +69,7 @@ def _guarded(run: Path, beside: Path | None, host: str) -> tuple[frozenset[str],
     """
     token = os.environ.get(TOKEN, "")
     if token and len(token) < LEAST:
-        raise UserError(f"{TOKEN}: {len(token)} characters; allowed: {LEAST} or more")
+        raise UserError(f"{TOKEN}: {count_of(len(token), 'character')}; allowed: {LEAST} or more")
     try:
         local = host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:

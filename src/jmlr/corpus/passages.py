@@ -29,6 +29,7 @@ from jmlr.corpus.quotes import quoted
 from jmlr.corpus.record import Record, RecordError
 from jmlr.corpus.stored_passages import NAME, PassageRows
 from jmlr.corpus.tables import Draft, parquet_writer, stored_rows
+from jmlr.runtime.counting import count_of
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.progress import say
 
@@ -133,7 +134,7 @@ class _Followed:
         if not self.kept:
             return f"none of its {self.given:,} gold ids is the id (or section) of a passage"
         what = f"{self.lost:,} of its {self.given:,} gold ids are the id (or section) of no passage that is kept"
-        return f"{what}; {self.bare:,} questions have no gold left; the first: {self.first}"
+        return f"{what}; {count_of(self.bare, 'question')} without any gold left; the first: {self.first}"
 
 
 class PassageWriter:
@@ -193,7 +194,11 @@ class PassageWriter:
         faults.end(fields.unseen(source))
         read = counts["records"] - before["records"]
         if read == sum(counts[k] - before[k] for k in ("left_out", "empty")):
-            reason = f"'include' and 'exclude' leave out all {read} records" if read else "its files have no records"
+            reason = (
+                f"'include' and 'exclude' leave out {read:,} of {read:,} records"
+                if read
+                else "its files have no records"
+            )
             raise UserError(f"{source}: no passages: {reason}")
         return read
 
@@ -246,7 +251,7 @@ class PassageWriter:
         if how := self._duplicates.near:
             say(f"prepare: {near:,} passages are nearly the same as one before them")
             if how.unfinished:
-                told = f"prepare: {how.unfinished:,} passages look like so many that each was compared with the first"
+                told = f"prepare: {how.unfinished:,} of them look like so many that each was compared with the first"
                 say(f"{told} {MOST_COMPARED:,} only: some that are nearly the same may be left")
         return {source: dict(c) for source, c in self.counts.items()}
 

@@ -26,6 +26,7 @@ from jmlr.corpus.quotes import quoted
 from jmlr.corpus.record import Record, RecordError
 from jmlr.corpus.seen import normalised
 from jmlr.corpus.splits import check_shares, hash_split, usual_name
+from jmlr.runtime.counting import count_of
 from jmlr.runtime.errors import UserError
 
 FIELDS = (
@@ -129,7 +130,8 @@ class QuestionReader:
             self.faults.add(doubt)
         self.faults.end(fields.unseen(self.source))
         if not self.kept and not self._dropped:
-            reason = f"'include', 'exclude' and 'splits' leave out all {self.faults.read:,} records"
+            read = self.faults.read
+            reason = f"'include', 'exclude' and 'splits' leave out {read:,} of {read:,} records"
             raise UserError(
                 f"{self.source}: no questions: {reason if self.faults.read else 'its files have no records'}"
             )
@@ -160,7 +162,7 @@ class QuestionReader:
         """Yield a line for each split of the records' own that is another spelling of train, dev or test."""
         for split, count in self._own.items():
             if usual := usual_name(split):
-                what = f"{count:,} records are of split {quoted(split)}, which is not '{usual}'"
+                what = f"{count_of(count, 'record')} of split {quoted(split)}, which is not '{usual}'"
                 yield f"{self.source}: {what}; an entry that includes these alone ('include') with 'split: {usual}' makes it so"
 
     def why(self) -> str:
@@ -173,7 +175,7 @@ class QuestionReader:
             wanted = not self.splits or {name, name.rpartition("/")[2]} & {*self.splits}
             if wanted and self.kept[name] != count:
                 more = f" ({self._dropped[name]:,} more are unusable)" if self._dropped[name] else ""
-                what = f"{self.kept[name]:,} questions in split '{name}'{more}, {count:,} are expected"
+                what = f"{count_of(self.kept[name], 'question')} in split '{name}'{more}, {count:,} are expected"
                 fix = "'counts' can say otherwise, 'count_check: warn' goes on"
                 return f"{self.dataset or self.source}: {what}: another edition, or a damaged file; {fix}"
         return ""

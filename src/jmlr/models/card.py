@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from jmlr.models.kinds import of_kind
 from jmlr.models.load import gguf_of
+from jmlr.runtime.counting import count_of
+from jmlr.runtime.extras import DISTRIBUTION
 
 LLMS = {
     "adapter": {
@@ -78,8 +81,8 @@ def write_card(folder: Path, what: str, about: Mapping[str, Any]) -> None:
         what: a key of LLMS, or a kind of retriever (`jmlr.models.kinds`).
         about: `llm`, `retriever` (names or None), `seed`, `round`, `options` (name to value), `data` and `code` (digests). What a
             training does not know yet, but an export: `ancestor` (the published model it goes back to, or ""), `licence` (keys of
-            its card), `sources` (name, what, title, licence, hub), `results` and `before` training (rows of metrics.csv), `measured`
-            (how, in words), `encoders` (folders of two), `name` (on the hub).
+            its card), `sources` (name, what, title, licence, hub), `dev` (how it chose the round, as `answer` notes it), `results`
+            and `before` training (rows of metrics.csv), `measured` (how, in words), `encoders` (folders of two), `name` (on the hub).
     """
     llm, retriever = (shown_name(about[k]) for k in ("llm", "retriever"))
     card, base = (LLMS[what], about["llm"]) if what in LLMS else (of_kind(what).CARD, about["retriever"])
@@ -95,7 +98,7 @@ def write_card(folder: Path, what: str, about: Mapping[str, Any]) -> None:
         "---", _metadata(what, card["library"], base, about), "---", "",
         f"# {card['title']}",
         "",
-        f"{how} by jmlr, a replication of JMLR ([arXiv 2402.17887](https://arxiv.org/abs/2402.17887)).",
+        f"{how} by {_project()}, a replication of JMLR ([arXiv 2402.17887](https://arxiv.org/abs/2402.17887)).",
         "Not for clinical use.",
         "",
         *(_measured(about, what in LLMS) if "results" in about else []),
@@ -104,9 +107,11 @@ def write_card(folder: Path, what: str, about: Mapping[str, Any]) -> None:
         f"| language model it began from | `{llm}` |",
         *([f"| retriever it began from | `{retriever}` |"] if retriever else []),
         f"| seed, round | {about['seed']}, {about['round']} |",
+        *_why_this_round(about.get("dev")),
         f"| code (digest) | `{about['code']}` |",
         *(f"| data: {name} (SHA-256) | `{digest}` |" for name, digest in about["data"].items()),
         "", "## Load it", "",
+        *([_base(what, about), ""] if card["library"] == "peft" else []),
         *([f"Two encoders, a folder each: {' and '.join(f'`{name}/`' for name in two)}. Each is loaded as below.", ""] if two else []),
         "```python", card["load"].format(name=about.get("name", "path/of/this/folder"), **held), "```",
         *(["", LOADERS] if card["library"] == "peft" else []),
@@ -116,6 +121,48 @@ def write_card(folder: Path, what: str, about: Mapping[str, Any]) -> None:
     ]  # fmt: skip
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "README.md").write_text("\n".join(lines), encoding="utf-8")
+
+
+def project_urls() -> list[str]:
+    """Return where the package says that its project is, such as 'Source, https://...'; nothing where it does not say."""
+    try:
+        return metadata.metadata(DISTRIBUTION).get_all("Project-URL") or []
+    except metadata.PackageNotFoundError:
+        return []
+
+
+def _project() -> str:
+    known = dict(url.split(", ", 1) for url in project_urls() if ", " in url)
+    url = next((known[name] for name in ("Source", "Repository", "Homepage") if name in known), "")
+    return f"[jmlr]({url})" if url else "jmlr"
+
+
+def _why_this_round(dev: Mapping[str, Any] | None) -> list[str]:
+    """Return a row of the table where the dev split chose between rounds: by what, and how good each was."""
+    if not dev or not dev["values"]:
+        return []
+    shares, last = [f"{value:.3f}" for value in dev["values"]], len(dev["values"]) - 1
+    by = f"by {dev['metric']} of {count_of(dev['n'], 'question')}: {', '.join(shares)}"
+    if dev["round"]:
+        return [f"| why this round | of 0 (before training) to {last} the best on the dev split, {by} |"]
+    what = "the retriever of 0 (before training) was the best on the dev split"
+    return [f"| why this round | {what}, {by}; the language model of round 1 reads its passages |"]
+
+
+def _base(what: str, about: Mapping[str, Any]) -> str:
+    """Say which base model an adapter works with: in words where it is a folder of this machine, whose path helps nobody."""
+    llm, beside = about["llm"], what == "unmerged"
+    if not Path(llm).exists():
+        return f"Its base model is `{llm}`." + (" It stands beside this folder, as `base/`." if beside else "")
+    name, seed = f"`{Path(llm).name}`", Path(llm).parent.name
+    if Path(llm).name == "pretrain" and seed.startswith("seed"):  # a run's own, results/RUN/NAME/seedN/pretrain
+        begun, name = about.get("ancestor"), f"`{Path(llm).parent.parent.name}` with seed {seed.removeprefix('seed')}"
+        name += ", which the run made" + (
+            f" from `{shown_name(begun)}`" if begun else " from nothing" if begun == "" else ""
+        )
+    if beside:
+        return f"Its base model is {name}. It stands beside this folder, as `base/`."
+    return f"Its base model is {name}, which is not on the hub and no part of this folder; `jmlr export --adapter` writes both."
 
 
 def _metadata(what: str, library: str, base: str | None, about: Mapping[str, Any]) -> str:

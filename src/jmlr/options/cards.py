@@ -27,6 +27,7 @@ from pydantic import BaseModel, ValidationError
 
 from jmlr.options.base import Closed, Name, option
 from jmlr.options.data import CorpusOptions, QuestionsOptions, SourceOptions
+from jmlr.runtime.counting import count_of
 from jmlr.runtime.environment import expand
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.files import files_below, matches
@@ -183,7 +184,7 @@ def _edition(entry: dict[str, Any], path: Path, editions: dict[str, dict[str, An
     found = list(_names_in(source, f"sources.{entry.get('source') or path.stem}"))
     fitting = [k for k, p in patterns.items() if p and all(any(matches(n, one) for n in found) for one in p)]
     if len(fitting) != 1:
-        what = f"{' and '.join(fitting)} all fit" if fitting else f"none fits the {len(found)} files"
+        what = f"{' and '.join(fitting)} all fit" if fitting else f"none fits the {count_of(len(found), 'file')}"
         raise ValueError(
             f"{where}: {what} of its source; there are: {said}; 'edition: NAME' beside the card says which"
         )

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable
 
-from jmlr.options.models import ModelOptions
 from jmlr.options.train import TrainOptions
 from jmlr.runtime.validation import nearest
 
@@ -45,30 +44,6 @@ def check_splits(named: Iterable[str], known: set[str], where: str) -> None:
             raise ValueError(f"{where}: no question is of split '{split}'{nearest(split, known)}")
 
 
-def check_lists(models: Mapping[str, ModelOptions], begun: Mapping[str, Iterable[str]]) -> None:
-    """Refuse a retriever that is made of one that is not there, or of itself.
-
-    begun: systems that train their retriever -> what they get their passages from
-
-    Raises:
-        ValueError: in one line.
-    """
-    parts: dict[str, Iterable[str]] = {**{name: model.lists for name, model in models.items()}, **begun}
-
-    def follow(name: str, seen: tuple[str, ...]) -> None:
-        for part in parts[name]:
-            if part in seen:
-                where = "models" if seen[0] in models else "systems"
-                raise ValueError(f"{where}.{seen[0]}: it is made of itself ({' -> '.join([*seen, part])})")
-            if part in parts:
-                follow(part, (*seen, part))
-            elif name in models:
-                raise ValueError(f"models.{name}.{models[name].kind}.of: no model '{part}'{nearest(part, parts)}")
-
-    for name in parts:
-        follow(name, (name,))
-
-
 def check_begun(train: TrainOptions, where: str) -> None:
     """Refuse passages of another retriever where none is trained, or where training counts on the scores of its own.
 
@@ -82,28 +57,3 @@ def check_begun(train: TrainOptions, where: str) -> None:
         raise ValueError(
             f"{where}.candidates with train.{what}, which is of its own retriever; allowed: one of the two"
         )
-
-
-def check_chains(models: Mapping[str, ModelOptions]) -> None:
-    """Refuse a model that continues one that is not there, or itself.
-
-    Raises:
-        ValueError: in one line; so does `check_weights`.
-    """
-    for name, model in models.items():
-        seen = [name]
-        while model.pretrain and model.pretrain.init.startswith("model:"):
-            key = model.pretrain.init.removeprefix("model:")
-            if key not in models:
-                raise ValueError(f"models.{seen[-1]}.pretrain.init: no model '{key}'{nearest(key, models)}")
-            check_weights(models, key, f"models.{seen[-1]}.pretrain.init")
-            if key in seen:
-                raise ValueError(f"models.{name}.pretrain.init: '{key}' continues itself ({' -> '.join([*seen, key])})")
-            seen.append(key)
-            model = models[key]
-
-
-def check_weights(models: Mapping[str, ModelOptions], name: str, where: str) -> None:
-    """Refuse a retriever without weights where a model is wanted."""
-    if name in models and (kind := models[name].kind):
-        raise ValueError(f"{where}: '{name}' is a retriever without weights ({kind}); allowed: a model")

@@ -115,7 +115,10 @@ class ModelOptions(Closed):
 
     @model_validator(mode="after")
     def _one_origin(self) -> ModelOptions:
-        if bool(self.path) + (self.pretrain is not None) + bool(self.kind) != 1:
+        origins = bool(self.path) + (self.pretrain is not None) + bool(self.kind)
+        if not origins and (empty := sorted(self.model_fields_set - {"path"})):
+            raise ValueError(f"nothing stands after '{empty[0]}:'; {_to_write(empty[0])}")
+        if origins != 1:
             over = ", and a file over another takes its 'path' away by path: \"\", its 'pretrain' by pretrain: null"
             other = f"; a retriever may have one of {', '.join(WITHOUT_WEIGHTS)} instead"
             raise ValueError(f"give either 'path' or 'pretrain'{other}{over if self.path else ''}")
@@ -136,6 +139,15 @@ class ModelOptions(Closed):
         """How many passages of each of these lists it takes, whatever it is asked for; 0: it has none."""
         made = self.fusion or self.rerank
         return made.depth if made else 0
+
+
+def _to_write(key: str) -> str:
+    """Say what an origin of a model needs at least."""
+    origins: dict[str, type[Closed]] = {
+        "pretrain": PretrainOptions, "bm25": Bm25Options, "fusion": FusionOptions, "rerank": RerankOptions
+    }  # fmt: skip
+    needed = [name for name, field in origins[key].model_fields.items() if field.is_required()]
+    return f"it needs {', '.join(needed)}" if needed else f"write `{key}: {{}}` for its defaults"
 
 
 class RetrievalOptions(Closed):

@@ -108,3 +108,10 @@ def without_nulls(data: dict[str, Any]) -> dict[str, Any]:
         k: {name: v for name, v in part.items() if v is not None} if k in BY_NAME and isinstance(part, dict) else part
         for k, part in data.items()
     }
+
+
+def taken_away(data: dict[str, Any], said: str) -> str:
+    """Return a hint for a message about a name that stands in the file with nothing after it; "" for any other."""
+    empty = [(k, n) for k in BY_NAME if isinstance(data.get(k), dict) for n, v in data[k].items() if v is None]
+    found = next((f"{section}.{name}" for section, name in empty if f"'{name}'" in said), "")
+    return f"; {found} has nothing after it, which takes it away" if found else ""

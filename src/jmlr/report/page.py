@@ -26,6 +26,7 @@ from jmlr.report.pool import headline, lookup, main_joint
 from jmlr.report.settings import HEADS, settings
 from jmlr.report.significance import Pair, p_value
 from jmlr.report.tables import Beside, lines
+from jmlr.runtime.counting import count_of
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.stages import STAGES
 from jmlr.runtime.summary import duration
@@ -141,7 +142,14 @@ def _templates() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        pct=pct, duration=duration, size=cost.size, amount=cost.amount, price=cost.price, p=p_value, points=_points
+        pct=pct,
+        duration=duration,
+        size=cost.size,
+        amount=cost.amount,
+        price=cost.price,
+        p=p_value,
+        points=_points,
+        count_of=count_of,
     )
     return environment
 

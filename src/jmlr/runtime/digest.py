@@ -28,6 +28,7 @@ DATA = ("*.jinja", "*.css", "*.js", "*.svg", "*.json", "*.txt")
 RECORDS = {
     "jmlr",
     "jmlr.models.card",
+    "jmlr.runtime.counting",
     "jmlr.runtime.definitions",
     "jmlr.runtime.digest",
     "jmlr.runtime.duration",

@@ -9,6 +9,7 @@ import signal
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from jmlr.runtime.counting import count_of
 from jmlr.runtime.preemption import jobs_here
 from jmlr.runtime.progress import say
 
@@ -34,9 +35,9 @@ def pass_on_end(running: Callable[[], Iterable[Any]], *, local: bool) -> None:
             ids = " ".join(job for job, state in jobs_here().items() if state in GOES_ON and job not in others)
             end_them = f"scancel {ids}" if ids else "scancel and the ids that `squeue --me` shows"
             what = f"killed, it leaves them running; to end them now: {end_them}"
-            say(f"asked to end: waits for {len(jobs)} jobs of the cluster; {what}{logs}")
+            say(f"asked to end: waits for {count_of(len(jobs), 'job')} of the cluster; {what}{logs}")
             return
-        say(f"asked to end: so are the {len(jobs)} jobs that run; a training saves its state first{logs}")
+        say(f"asked to end, and {count_of(len(jobs), 'job')} with it; a training saves its state first{logs}")
         for stage in stages():
             stage.send_signal(signal.SIGTERM)
 

@@ -17,6 +17,7 @@ import shlex
 import time
 from pathlib import Path
 
+from jmlr.runtime.counting import count_of
 from jmlr.runtime.errors import UserError
 
 # torchrun passes these on to its processes, which save their state; else it would die of the last.
@@ -43,7 +44,9 @@ def launch(*, gpus: int, nodes: int, threads: int, one: bool = False) -> str:
     if one:
         return f"OMP_NUM_THREADS={threads}"
     if nodes > 1 and (not gpus or gpus % nodes):
-        raise UserError(f"{gpus} GPUs on {nodes} nodes for one job; allowed: a multiple of the nodes (set-resources)")
+        raise UserError(
+            f"{count_of(gpus, 'GPU')} on {nodes} nodes for one job; allowed: a multiple of the nodes (set-resources)"
+        )
     each = max(1, gpus) // nodes
     words = f"OMP_NUM_THREADS={max(1, threads // each)}"
     if gpus > 1:

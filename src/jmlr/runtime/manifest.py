@@ -186,10 +186,11 @@ def verify_outputs(folder: Path, what: str, names: Sequence[str]) -> None:
             )
 
 
-def list_outputs(stage: str, folder: Path) -> None:
-    """Write a manifest of names and sizes alone, by which `written_by` knows a folder that is no stage's output of a run."""
+def list_outputs(stage: str, folder: Path, holds: str) -> None:
+    """Write a manifest of what a folder `holds`, in words, names and sizes, by which `written_by` knows it; it is no stage's output of a run."""
     sizes = {str(p.relative_to(folder)): p.stat().st_size for p in sorted(folder.rglob("*")) if p.is_file()}
-    (folder / NAME).write_text(json.dumps({"stage": stage, "outputs": sizes}, indent=1, ensure_ascii=False) + "\n")
+    told = {"stage": stage, "holds": holds, "outputs": sizes}
+    (folder / NAME).write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n")
 
 
 def written_by(stage: str, folder: Path) -> set[str]:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from jmlr.runtime import environment
+from jmlr.runtime.counting import count_of
 from jmlr.runtime.duration import duration
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.files import files_below
@@ -45,8 +46,10 @@ class Request:
         >>> Request("train", "gpu", gpus=4, nodes=2, mem_mb=9000, threads=8, runtime_min=7200).said()
         "train: 4 GPUs (2 nodes), 8 threads, 9000 MB, 7200 min (120 h 00 min), partition 'gpu'"
         """
-        gpus = f"{self.gpus} {self.gpu_model} GPUs".replace("  ", " ") + f" ({self.nodes} nodes)" * (self.nodes > 1)
-        parts = [gpus] * bool(self.gpus) + [f"{self.threads} threads"] + [f"{self.mem_mb} MB"] * bool(self.mem_mb)
+        gpus = count_of(self.gpus, f"{self.gpu_model} GPU".strip()) + f" ({self.nodes} nodes)" * (self.nodes > 1)
+        parts = (
+            [gpus] * bool(self.gpus) + [count_of(self.threads, "thread")] + [f"{self.mem_mb} MB"] * bool(self.mem_mb)
+        )
         parts += [f"{self.runtime_min} min ({duration(60 * self.runtime_min)})"] * bool(self.runtime_min)
         return f"{self.rule}: {', '.join(parts)}" + f", partition '{self.partition}'" * bool(self.partition)
 

@@ -9,6 +9,7 @@ import json
 import time
 from pathlib import Path
 
+from jmlr.runtime.counting import count_of
 from jmlr.runtime.duration import duration
 from jmlr.runtime.manifest import NAME
 
@@ -34,6 +35,6 @@ def summary(run: str, begun: float) -> str:
     )
     return "\n".join([
         *lines,
-        f"cost: {duration(time.monotonic() - begun)} of wall time for this call; the run's {len(jobs)} jobs: {duration(seconds)}"
+        f"cost: {duration(time.monotonic() - begun)} of wall time for this call; the run's {count_of(len(jobs), 'job')}: {duration(seconds)}"
         f" of computing, {gpu_hours:.2f} GPU hours, peak memory {peak / 2**30:.1f} GiB ({stage})",
     ])  # fmt: skip

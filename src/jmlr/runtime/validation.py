@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, NewType
 
 from jmlr.runtime.synonyms import here
@@ -29,23 +30,47 @@ def nearest(name: str, known: Any) -> str:
     if ours := here(name, known):
         return f" (here: {ours})"
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    return f" (did you mean '{close[0]}'?)" if close else f" (allowed: {', '.join(sorted(known))})"
+    return f" (did you mean '{close[0]}'?)" if close else f" ({only(known)})"
+
+
+def only(known: Collection[str]) -> str:
+    """Say which names are allowed, all of them.
+
+    >>> only({"index", "encode"})
+    'allowed: encode, index'
+    """
+    return f"allowed: {', '.join(sorted(known))}" if known else "none is here"
 
 
 def one_line(error: ValidationError, model: type[BaseModel]) -> str:
     """Say what pydantic found in one line for each fault: where, what was given, what is allowed."""
-    lines = []
-    for fault in error.errors():
-        path = ".".join(str(p) for p in fault["loc"])
-        if fault["type"] == "extra_forbidden":
-            lines.append(f"unknown key '{path}'{nearest(str(fault['loc'][-1]), _keys_at(model, fault['loc'][:-1]))}")
-        else:
-            message = fault["msg"].removeprefix("Value error, ")
-            if fault["type"] == "string_pattern_mismatch" and NAMES in fault["ctx"]["pattern"]:
-                message = "a name has letters, digits, '_', '-' and '.', and begins with a letter or digit"
-            given = "" if fault["type"] in ("value_error", "missing") else f" (given: {fault['input']!r})"
-            lines.append(f"{path + ': ' if path else ''}{message}{given}")
-    return "; ".join(lines)
+    return "; ".join(told(fault, model) for fault in error.errors())
+
+
+def told(fault: Mapping[str, Any], model: type[BaseModel]) -> str:
+    """Say what is wrong with one value: where, what was given (nothing of it where the fault has no `input`), what is allowed."""
+    path, loc = ".".join(str(p) for p in fault["loc"]), fault["loc"]
+    if fault["type"] == "extra_forbidden":
+        return f"unknown key '{path}'{nearest(str(loc[-1]), _keys_at(model, loc[:-1]))}"
+    return f"{path + ': ' if path else ''}{_wanted(fault, loc[-1] if loc else 0)}"
+
+
+def _wanted(fault: Mapping[str, Any], key: str | int) -> str:
+    """Say what is wanted in place of what was given, and what to write where that is known."""
+    kind, given = fault["type"], fault.get("input")
+    shown = f" (given: {'nothing' if given is None else repr(given)})" if "input" in fault else ""
+    if kind in ("dict_type", "model_type"):
+        if shown and given is None and isinstance(key, str):
+            return f"nothing stands after it; leave it out, or write `{key}: {{}}`"
+        return f"a mapping of keys is wanted{shown}"
+    if kind == "list_type":
+        items = "0, 1, 2" if key == "seeds" else ", ".join(w.strip() for w in str(given).split(","))
+        plain = key == "seeds" or (isinstance(given, str | int) and " " not in items.replace(", ", ""))
+        return f"a list is wanted{f'; write `{key}: [{items}]`' if plain and isinstance(key, str) else ''}{shown}"
+    message = fault["msg"].removeprefix("Value error, ")
+    if kind == "string_pattern_mismatch" and NAMES in fault["ctx"]["pattern"]:
+        message = "a name has letters, digits, '_', '-' and '.', and begins with a letter or digit"
+    return message + ("" if kind in ("value_error", "missing") else shown)
 
 
 def _keys_at(model: Any, loc: tuple[Any, ...]) -> list[str]:

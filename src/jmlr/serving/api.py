@@ -31,6 +31,7 @@ from jmlr.serving.messages import (
     CompletionRequest,
     EmbeddingRequest,
     SearchRequest,
+    offered,
     question_in,
 )
 from jmlr.serving.row import Row
@@ -95,8 +96,12 @@ class Api:
         asked = await read(request, ChatRequest)
         name = self.name(asked.model)
         question, options = question_in(asked.question, *words_of(self.rows[name]))
+        try:
+            options = asked.options or offered(options)
+        except ValueError as error:
+            raise Refused(422, f"messages: options: {error}") from None
         most = asked.max_completion_tokens or asked.max_tokens or 0
-        [job] = self.ask("write", name, Asked(question, asked.options or options, most_tokens=most))
+        [job] = self.ask("write", name, Asked(question, options, most_tokens=most))
         head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": name}
         if not asked.stream:
             said, ended = await waited(request, _stopped(job, asked.stops))
@@ -146,15 +151,14 @@ class Api:
         """Encode texts by a row's retriever."""
         asked = await read(request, EmbeddingRequest)
         name = self.name(asked.model)
-        vectors = await self.last(request, "embed", name, Texts(asked.texts, asked.side))
+        vectors, cut = await self.last(request, "embed", name, Texts(asked.texts, asked.side))
         packed = asked.encoding_format == "base64"
         data = [
             {"object": "embedding", "index": n, "embedding": base64.b64encode(v.astype("<f4").tobytes()).decode() if packed else v.tolist()}
             for n, v in enumerate(vectors)
         ]  # fmt: skip
-        return JSONResponse(
-            {"object": "list", "model": name, "data": data, "usage": {"prompt_tokens": 0, "total_tokens": 0}}
-        )
+        usage = {"prompt_tokens": 0, "total_tokens": 0}
+        return JSONResponse({"object": "list", "model": name, "data": data, "usage": usage, "jmlr": {"cut": cut}})
 
     async def search(self, request: Request) -> Response:
         """Return the best passages of a query."""
@@ -162,8 +166,8 @@ class Api:
         name = self.name(asked.model)
         if not self.rows[name].searches:
             raise Refused(422, f"model: row '{name}' reads no passages")
-        found = await self.last(request, "search", name, Asked(asked.query, asked.options, count=asked.k))
-        return JSONResponse({"model": name, "passages": [asdict(p) for p in found]})
+        found, cut = await self.last(request, "search", name, Asked(asked.query, asked.options, count=asked.k))
+        return JSONResponse({"model": name, "passages": [asdict(p) for p in found], "cut": cut})
 
 
 # ------------------------------------------------------------------------------------------------------------- events

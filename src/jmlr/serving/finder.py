@@ -49,6 +49,11 @@ class Finder(ABC):
         del texts, side
         raise UserError("this row's retriever has no vectors")
 
+    def longer(self, texts: Sequence[str], side: str) -> tuple[int, int]:
+        """Return how many texts have as many tokens as are read on a side at most, or more, and that bound; (0, 0): all are read."""
+        del texts, side
+        return 0, 0
+
     def read_of(self, question: str, options: Sequence[str]) -> int:
         """Return how many tokens of a question are read where it has more; 0: all of it."""
         del question, options
@@ -118,11 +123,16 @@ class VectorFinder(Finder):
             vectors, offsets = self.retriever.encode_all(ids, side, batch_tokens=most, name="")
         return StoredVectors(vectors.numpy(), None if offsets is None else offsets.numpy())
 
+    def longer(self, texts: Sequence[str], side: str) -> tuple[int, int]:
+        """Return how many texts have as many tokens as the retriever encodes, or more, and how many it encodes."""
+        most = int(self.retriever.limit(side) or 0)
+        sizes = map(len, self.retriever.tokenize(list(texts), side=side)) if most else ()
+        return sum(size >= most for size in sizes), most
+
     def read_of(self, question: str, options: Sequence[str]) -> int:
         """Return how many tokens of a question the retriever encodes where it has as many or more; 0: all of it."""
-        most = int(self.retriever.limit("query") or 0)
-        [ids] = self.retriever.tokenize([query_text(question, options, self.query_options)], side="query")
-        return most if most and len(ids) >= most else 0
+        long, most = self.longer([query_text(question, options, self.query_options)], "query")
+        return most if long else 0
 
     def find(self, asked: Questions, count: int) -> Found:
         """Return the best passages by inner product or MaxSim."""
@@ -185,6 +195,10 @@ class FusedFinder(Finder):
             answers += _pairs(rows, scores)
         return answers
 
+    def read_of(self, question: str, options: Sequence[str]) -> int:
+        """Return how many tokens of a question the shortest-sighted of the others reads, where it has more; 0: all read all of it."""
+        return min(filter(None, (finder.read_of(question, options) for finder, _, _ in self.lists)), default=0)
+
     def far(self, best: float) -> str:
         """Say nothing: reciprocal ranks are high for whatever is asked."""
         del best
@@ -214,6 +228,10 @@ class PairFinder(Finder):
         read, passages = read_manifest(first)["notes"]["candidates"], StoredPassages.open(run / "prepare")
         opened = open_finder(run, first)
         return cls(search, opened, read, passages, reader, settings["pair_batch_tokens"], notes["query_options"])
+
+    def read_of(self, question: str, options: Sequence[str]) -> int:
+        """Return how many tokens of a question the other finder reads, where it has more; 0: all of it."""
+        return self.first.read_of(question, options)
 
     def find(self, asked: Questions, count: int) -> Found:
         """Return the best passages of those that the other finds, by the score of question and passage read together."""

@@ -19,8 +19,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from jmlr.runtime.validation import told
+
 Body = TypeVar("Body", bound=BaseModel)
 MOST_BYTES = 2 << 20  # of a body
+OTHER = re.compile("_(type|parsing)$")  # faults by which a value is of another kind altogether
+UNION = re.compile(r"constrained-|[\w-]+\[")  # parts of a fault's place that name one of a field's kinds
+CLOSED = ("literal_error", "int_parsing", "float_parsing", "bool_parsing")
+WORD = re.compile(r"[\w.-]{1,20}")
 PORT = re.compile(r":\d+$")
 HEADERS = {
     "Content-Security-Policy": (
@@ -61,9 +67,19 @@ async def read(request: Request, kind: type[Body]) -> Body:
     try:
         return kind.model_validate_json(bytes(raw))
     except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise Refused(422, f"{where + ': ' if where else ''}{first['msg']}") from None
+        raise Refused(422, _first(error, kind)) from None
+
+
+def _first(error: ValidationError, kind: type[BaseModel]) -> str:
+    """Say one fault of a body in one line; of what was given numbers and single words for closed fields are repeated."""
+    # A field may be of several kinds: the fault is that of the kind that was meant, within which it lies.
+    faults: list[dict[str, Any]] = [dict(fault) for fault in error.errors()]
+    fault = max(faults, key=lambda f: (not OTHER.search(f["type"]), len(f["loc"])))
+    fault["loc"] = tuple(part for part in fault["loc"] if isinstance(part, int) or not UNION.match(part))
+    given = fault["input"]
+    if not isinstance(given, int | float | None) and not (fault["type"] in CLOSED and WORD.fullmatch(str(given))):
+        del fault["input"]
+    return told(fault, kind)
 
 
 async def waited(request: Request, work: Awaitable[Any]) -> Any:

@@ -13,14 +13,43 @@ import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from jmlr.corpus.prompt import LETTERS
 
 Text = Annotated[str, Field(max_length=200_000)]
-Options = Annotated[list[Annotated[str, Field(min_length=1, max_length=4000)]], Field(max_length=26)]
+
+
+def offered(options: list[str]) -> list[str]:
+    """Return options; raise ValueError for those of which no question can be made, as `prepare` does."""
+    plain = [" ".join(option.split()) for option in options]
+    if len(plain) == 1:
+        raise ValueError("1 is given; allowed: none, or 2 to 26")
+    if "" in plain:
+        raise ValueError(f"{LETTERS[plain.index('')]} is empty")
+    if plain and len(set(plain)) == 1:
+        raise ValueError("all are the same text, so that any answer is right")
+    return options
+
+
+def _each_once(options: list[str]) -> list[str]:
+    plain = [" ".join(option.split()) for option in options]
+    if second := next((n for n, option in enumerate(plain) if option in plain[:n]), 0):
+        first = LETTERS[plain.index(plain[second])]
+        raise ValueError(f"{first} and {LETTERS[second]} are the same text; allowed: each once")
+    return options
+
+
+def _filled(text: str) -> str:
+    if not text.strip():
+        raise ValueError("it is empty")
+    return text
+
+
+Options = Annotated[list[Annotated[str, Field(max_length=4000)]], Field(max_length=26), AfterValidator(offered)]
+Filled = Annotated[Text, AfterValidator(_filled)]
 MOST_PASSAGES, MOST_TOKENS = 100, 4096
-REFUSED = ("tools", "functions", "response_format", "logit_bias", "suffix", "modalities", "audio")
+REFUSED = ("tools", "functions", "response_format", "logit_bias", "suffix", "modalities", "audio", "dimensions")
 OPTION = re.compile(r"^\s*[(\[]?([A-Z])[.):\]]\s*(\S.*?)\s*$")
 
 
@@ -88,7 +117,7 @@ class ChatRequest(Written):
 
     messages: Annotated[list[Message], Field(min_length=1, max_length=1000)]
     max_completion_tokens: Annotated[int, Field(ge=1, le=MOST_TOKENS)] | None = None
-    options: Options = Field(default_factory=list)
+    options: Annotated[Options, AfterValidator(_each_once)] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _asks(self) -> ChatRequest:
@@ -109,7 +138,8 @@ class CompletionRequest(Written):
 
     prompt: (
         Text
-        | Annotated[list[Text] | list[list[int]], Field(min_length=1, max_length=128)]
+        | Annotated[list[Text], Field(min_length=1, max_length=128)]
+        | Annotated[list[list[int]], Field(min_length=1, max_length=128)]
         | Annotated[list[int], Field(min_length=1, max_length=100_000)]
     )
     echo: bool = False
@@ -137,7 +167,6 @@ class EmbeddingRequest(Request):
 
     input: Text | Annotated[list[Text], Field(min_length=1, max_length=2048)]
     encoding_format: Literal["float", "base64"] = "float"
-    dimensions: None = None
     side: Literal["query", "passage"] = "query"
 
     @property
@@ -149,7 +178,7 @@ class EmbeddingRequest(Request):
 class SearchRequest(Request):
     """Body of /search."""
 
-    query: Annotated[Text, Field(min_length=1)]
+    query: Filled
     options: Options = Field(default_factory=list)
     k: Annotated[int, Field(ge=1, le=1000)] = 10
 
@@ -167,7 +196,7 @@ class AskRequest(Request):
     """Body of /ask, the page's own: what `jmlr.serving.pages` streams."""
 
     model_config = ConfigDict(extra="forbid", protected_namespaces=())
-    question: Annotated[Text, Field(min_length=1, pattern=r"\S")]
+    question: Filled
     options: Options = Field(default_factory=list)
     passages: Annotated[list[Given], Field(max_length=MOST_PASSAGES)] | None = None
     answer: Text = ""

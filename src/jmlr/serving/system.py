@@ -164,18 +164,18 @@ class System:
             return ""
         return self.finder(search or self.row.searches[-1]).far(found[0].score)
 
-    def cut(self, asked: Asked, search: str = "") -> str:
-        """Say so where a question is longer than what the search or the language model reads of it."""
+    def cut(self, asked: Asked, search: str = "", *, answered: bool = True) -> str:
+        """Say so where a question is longer than what the search or, if it is answered, the language model reads of it."""
         parts = []
         if asked.passages is None and self.row.searches and (asked.count or self.row.passages):
             finder = self.finder(search or self.row.searches[-1])
             if most := finder.read_of(asked.question, asked.options):
                 parts.append(f"the search reads its first {most} tokens")
-        if self.prompter is not None:
-            before = self.prompter.cut["questions"]
-            self.question_tokens(asked)
-            if self.prompter.cut["questions"] > before:
-                parts.append(f"the language model its last {self.prompter.llm_question_tokens}")
+        if answered and self.prompter is not None:
+            before, prompter = self.prompter.cut["questions"], self.prompter
+            room = prompter.llm_tokens - len(prompter.before) - len(prompter.after) - self.room(asked)
+            if len(self.question_tokens(asked)) > room or prompter.cut["questions"] > before:
+                parts.append(f"the language model its last {min(prompter.llm_question_tokens, room)}")
         return f"a long question: {', '.join(parts)}" if parts else ""
 
     def tokens_of(self, found: Sequence[Passage]) -> list[list[int]]:

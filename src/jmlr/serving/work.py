@@ -100,12 +100,12 @@ class Work:
             jobs[rest[n]].send(replace(said, **notes[rest[n]]))
 
     def search(self, system: System, jobs: Sequence[Job]) -> None:
-        """Send each question its passages, whole."""
+        """Send each question its passages, whole, and what to say where less than all of it was read."""
         for job, found in zip(jobs, system.found([job.asked for job in jobs]), strict=True):
-            job.send(found)
+            job.send((found, system.cut(job.asked, answered=False)))
 
     def embed(self, system: System, jobs: Sequence[Job]) -> None:
-        """Send each job the vectors float32 [n, D] of its texts, by the row's retriever."""
+        """Send each job the vectors float32 [n, D] of its texts, by the row's retriever, and what to say where some are long."""
         if not system.row.searches:
             raise UserError("this row reads no passages, so it has no retriever")
         finder = system.finder(system.row.searches[-1])
@@ -113,7 +113,9 @@ class Work:
             made = finder.vectors(job.asked.texts, job.asked.side)
             if made.offsets is not None:
                 raise UserError("this row's retriever has a vector for each token of a text, and none for the text")
-            job.send(np.ascontiguousarray(made.vectors))
+            long, most = finder.longer(job.asked.texts, job.asked.side)
+            cut = f"{long} long of {len(job.asked.texts)} texts: the retriever reads the first {most} tokens"
+            job.send((np.ascontiguousarray(made.vectors), cut if long else ""))
 
     def score(self, system: System, jobs: Sequence[Job]) -> None:
         """Send each prompt the log-probabilities of its own tokens."""

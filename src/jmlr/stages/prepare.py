@@ -18,6 +18,7 @@ from jmlr.options import (
     PromptOptions,
     QuestionsOptions,
 )
+from jmlr.runtime.counting import count_of
 from jmlr.runtime.errors import UserError
 from jmlr.runtime.files import existing
 from jmlr.runtime.manifest import NAME, read_manifest, stage_output
@@ -85,8 +86,8 @@ def prepare(out: Path, fetched: list[Path], options: PrepareOptions, prompts: Pr
     _say_repeated(notes["repeated"], options.repeated == "once")
     for line in told:
         warn("prepare", line)
-    total = sum(n["passages"] for n in notes["passages"].values())
-    say(f"prepare: {total:,} passages, {len(asked):,} questions, {notes['documents']:,} documents")
+    counts = (sum(n["passages"] for n in notes["passages"].values()), len(asked), notes["documents"])
+    say(f"prepare: {', '.join(map(count_of, counts, ('passage', 'question', 'document')))}")
 
 
 def _records(sources: dict[str, Path], part: Any, pattern: str = "") -> Iterator[Any]:
@@ -135,7 +136,7 @@ def _questions(
             found[given:] = [q for q in made if not part.splits or q["split"] in part.splits]
             if still_open:
                 why = f"no {part.distractors} other answers in their section or subject ('distractors')"
-                warn("prepare", f"{part.source}: {still_open:,} questions stay open: {why}")
+                warn("prepare", f"{part.source}: {count_of(still_open, 'question')} left open: {why}")
         for question in found[given:]:
             question["gold_check"] = part.gold_check
         _say_passed_over(part.source, first.passed_over, judged.unjudged if judged else 0)
@@ -149,8 +150,8 @@ def _questions(
         for told in filter(None, (wrong, reader.check_listed(), unknown, *reader.check_names())):
             warn("prepare", told)
         if reader.dropped:
-            left_out = f"{len(reader.dropped):,} questions are unusable and left out (dropped.parquet)"
-            warn("prepare", f"{part.source}: {left_out}:{reader.why()}")
+            left_out = count_of(len(reader.dropped), "question")
+            warn("prepare", f"{part.source}: {left_out} unusable and left out (dropped.parquet):{reader.why()}")
     return found
 
 
@@ -167,9 +168,13 @@ def _files(
 
 def _say_passed_over(source: str, repeated: int, unjudged: int) -> None:
     if repeated:
-        say(f"prepare: {source}: {repeated:,} records passed over, whose ids are in a file before ('same_id: first')")
+        say(
+            f"prepare: {source}: {count_of(repeated, 'record')} passed over, whose id is in a file before ('same_id: first')"
+        )
     if unjudged:
-        say(f"prepare: {source}: {unjudged:,} queries passed over, which no passage answers ('qrels')")
+        say(
+            f"prepare: {source}: {count_of(unjudged, 'query', 'queries')} passed over, which no passage answers ('qrels')"
+        )
 
 
 def _repeats(asked: list[Row], once: bool, dropped: Callable[[Row], None]) -> tuple[list[Row], dict[str, Any]]:
@@ -204,7 +209,7 @@ def _in_several_splits(asked: list[Row]) -> tuple[dict[str, int], list[str]]:
     for splits, groups in found.items():
         ids = {asked[i]["split"]: asked[i]["id"] for i in reversed(groups[0])}
         first = " and ".join(quoted(ids[split]) for split in splits)
-        what = f"{len(groups):,} questions are in each of the splits {', '.join(map(quoted, splits))}"
+        what = f"{count_of(len(groups), 'question')} in each of the splits {', '.join(map(quoted, splits))}"
         told.append(f"{what} (the first: {first}); 'decontaminate' leaves each in one")
     return {", ".join(splits): len(groups) for splits, groups in found.items()}, told
 
@@ -267,7 +272,7 @@ def _passages(
 
 def _counted(read: int, part: CorpusOptions) -> None:
     if part.count and read != part.count:
-        wrong = f"{part.source}: {read:,} records, {part.count:,} are expected: another edition, or a damaged file"
+        wrong = f"{part.source}: {count_of(read, 'record')}, {part.count:,} are expected: another edition, or a damaged file"
         if part.count_check == "error":
             raise UserError(f"{wrong}; 'count' can say otherwise, 'count_check: warn' goes on")
         warn("prepare", wrong)

@@ -18,6 +18,7 @@ from jmlr.corpus.tables import read_table
 from jmlr.metrics.answer_hit import answer_hit, countable
 from jmlr.metrics.hit import hit
 from jmlr.metrics.statistics.mcnemar import mcnemar
+from jmlr.runtime.counting import count_of
 
 SPLIT = "dev"
 CHANCE = 0.05  # a fall is told whose p-value is lower
@@ -67,7 +68,7 @@ class Hits:
         nearest = max(range(1, len(self.marks)), key=lambda r: self.values[r])
         lost, won = self.change(0, nearest)
         chance = "" if self.fell(0, nearest) else ", which may be chance"
-        counts = f"round {nearest} lost {lost:,} questions and won {won:,}{chance}"
+        counts = f"round {nearest} lost {count_of(lost, 'question')} and won {won:,}{chance}"
         return f"no round of training was as good as the retriever before it ({self}; {counts})"
 
     def __str__(self) -> str:
@@ -83,7 +84,7 @@ def fall(prepared: Path, before: Path, after: Path) -> str:
     if not found.marks or not found.fell(0, 1):
         return ""
     (start, end), (lost, won) = found.values, found.change(0, 1)
-    return f"{found.what} of train and dev fell from {start:.1%} to {end:.1%} ({lost:,} questions lost, {won:,} won of {found.n:,})"
+    return f"{found.what} of train and dev fell from {start:.1%} to {end:.1%} ({count_of(lost, 'question')} lost, {won:,} won of {found.n:,})"
 
 
 def hits(prepared: Path, searches: Sequence[Path], splits: Sequence[str] = (SPLIT,)) -> Hits:

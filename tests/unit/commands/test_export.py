@@ -159,6 +159,27 @@ def test_an_export_replaces_an_earlier_one_and_never_a_folder_of_ones_own(tiny, 
         export(tmp_path / "out", tmp_path / "run", beir=True)
 
 
+def test_an_export_of_another_kind_or_row_keeps_its_folder(tiny, run, tmp_path):
+    run = shutil.copytree(run, tmp_path / "results/mine")
+    shutil.copytree(tiny / "prepare", run / "prepare")
+    shutil.copytree(run / "closed/seed0", run / "closed/seed1")
+    export(tmp_path / "out", run, "closed", adapter=True)
+    held = {p: p.stat().st_mtime_ns for p in (tmp_path / "out").rglob("*")}
+    said = r"--out: '.*out' holds the adapter of closed, seed 0, of run mine, and stays as it is; give another folder"
+    for other in ({}, {"beir": True}, {"seed": 1, "adapter": True}):
+        with pytest.raises(UserError, match=said):
+            export(tmp_path / "out", run, **{"system": "closed", **other})
+    other = shutil.copytree(run, tmp_path / "results/other")
+    with pytest.raises(UserError, match=said):
+        export(tmp_path / "out", other, "closed", adapter=True)
+    assert {p: p.stat().st_mtime_ns for p in (tmp_path / "out").rglob("*")} == held
+    export(tmp_path / "out", run, "closed", adapter=True, llm_precision="bfloat16")
+    manifest = tmp_path / "out/manifest.json"
+    manifest.write_text(json.dumps({k: v for k, v in json.loads(manifest.read_text()).items() if k != "holds"}))
+    with pytest.raises(UserError, match=r"holds an export that does not say of what, and stays as it is"):
+        export(tmp_path / "out", run, "closed", adapter=True)
+
+
 def test_a_retrieval_set_of_private_texts_says_so(tiny, tmp_path, capsys):
     shutil.copytree(tiny / "prepare", tmp_path / "run/prepare")
     (tmp_path / "notes.txt").write_text("Fever.")

@@ -287,7 +287,7 @@ def test_a_fault_of_two_files_together_names_both(tmp_path, capsys):
     over.write_text("systems: {rag: {retriever: nothing}}")
     assert main(["plan", str(ROOT / MINI), str(over), "--corpus-passages", "10", "--all-questions", "10"]) == 2
     assert capsys.readouterr().err.startswith(
-        f"jmlr plan: {ROOT / MINI} {over}: config: systems.rag: no model 'nothing'"
+        f"jmlr plan: {ROOT / MINI} {over}: config: systems.rag.retriever: no model 'nothing'"
     )
 
 

@@ -176,6 +176,30 @@ def test_a_model_that_the_run_made_itself_has_no_licence_and_public_data_the_one
     assert "base_model" not in front
 
 
+def test_a_card_says_that_the_dev_split_chose_the_round(run, hub, tmp_path):
+    run = copied(run, tmp_path)
+    dev = {"metric": "hit@1", "values": [0.125, 0.25, 0.2], "n": 8}
+    said = "| why this round | of 0 (before training) to 2 the best on the dev split, by hit@1 of 8 questions: 0.125, 0.250, 0.200 |"
+    for round, found, told in (
+        (1, dev, said),
+        (
+            0,
+            {**dev, "values": [0.3, 0.25, 0.2]},
+            "0 (before training) was the best on the dev split, by hit@1 of 8 questions: 0.300",
+        ),
+        (1, {"metric": "", "values": [], "n": 0}, ""),
+        (None, None, ""),
+    ):
+        edit(
+            run / "jmlr/seed0/answer/manifest.json",
+            lambda m, r=round, d=found: m["notes"].update({"round": r, "dev": d}),
+        )
+        push("me/x", run)
+        text = received(hub, "me/x")["README.md"].decode()
+        assert told in text
+        assert ("why this round" in text) == bool(told)
+
+
 def test_a_dry_run_lists_what_would_go_and_sends_nothing(run, hub, capsys, monkeypatch):
     monkeypatch.delenv("HF_TOKEN")
     push("me/x", run, revision="v1", dry_run=True)
@@ -200,6 +224,20 @@ def test_a_public_repository_is_not_pushed_to_unless_that_is_said(run, hub):
     assert received(hub, "me/x") == {"notes.txt": b"mine"}
     push("me/x", run, private=False)
     assert received(hub, "me/x")["notes.txt"] == b"mine"
+
+
+@pytest.mark.parametrize(("part", "other"), [("adapter", "retriever"), ("retriever", "llm"), ("llm", "adapter")])
+def test_a_repository_that_holds_another_part_stays_as_it_is(run, hub, part, other):
+    push("me/x", run, part=part)
+    held = received(hub, "me/x")
+    with pytest.raises(
+        UserError, match=rf"REPO 'me/x' holds a model of another kind \({part}\), whose files would stay"
+    ) as told:
+        push("me/x", run, part=other)
+    assert "\n" not in str(told.value)
+    assert received(hub, "me/x") == held
+    push("me/x", run, part=part)
+    assert len(hub.commits) == 2
 
 
 def test_a_run_that_learned_from_private_texts_is_refused(run, hub, tmp_path):

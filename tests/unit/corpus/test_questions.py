@@ -206,7 +206,7 @@ def test_unusable_questions_are_listed_without_their_text_and_counted() -> None:
     assert "secret" not in str(reader.dropped)
     assert "unusable: no options" in reader.dropped[1]["reason"]
     assert reader.check_counts({"test": 1}) == ""
-    assert "1 questions in split 'test' (3 more are unusable), 4 are expected" in reader.check_counts({"test": 4})
+    assert "1 question in split 'test' (3 more are unusable), 4 are expected" in reader.check_counts({"test": 4})
     assert "2 x an answer that is none" not in reader.why()
     assert "1 x no options; first: f: line 2: question 'q3'" in reader.why()
 
@@ -260,7 +260,7 @@ def test_all_faults_of_an_entry_are_told_by_kind_with_their_number_and_first_pla
 
 def test_filters_that_leave_nothing_are_an_error() -> None:
     records = [Record(GOOD, "f: line 1")]
-    with pytest.raises(UserError, match="no questions: 'include', 'exclude' and 'splits' leave out all 1 records"):
+    with pytest.raises(UserError, match="no questions: 'include', 'exclude' and 'splits' leave out 1 of 1 records"):
         list(QuestionReader("src").read(records, Fields(FIELDS, exclude={"id": ["q*"]})))
 
 

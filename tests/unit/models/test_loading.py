@@ -267,6 +267,52 @@ def test_an_adapter_s_card_says_how_to_load_it_in_the_precision_of_the_run(tmp_p
         assert "load with peft" in text
         assert str(tmp_path.parent.parent) not in text  # nothing of this machine's folders
         assert ("base_model: some/llm" in text) == (llm == "some/llm")
+        assert ("Its base model is `model.gguf`, which is not on the hub" in text) == (llm != "some/llm")
+
+
+def test_an_adapter_s_card_calls_a_base_model_of_this_machine_by_its_name(tmp_path):
+    about = {"retriever": None, "seed": 0, "round": 1, "code": "c", "data": {}, "options": {"target": "frozen"}}
+    made, ready = tmp_path / "results/mine/small/seed3/pretrain", tmp_path / "models/Llama-2-7b-hf"
+    for llm, more, name in (
+        (made, {}, "`small` with seed 3, which the run made"),
+        (made, {"ancestor": ""}, "`small` with seed 3, which the run made from nothing"),
+        (made, {"ancestor": "org/llm"}, "`small` with seed 3, which the run made from `org/llm`"),
+        (ready, {}, "`Llama-2-7b-hf`"),
+    ):
+        llm.mkdir(parents=True, exist_ok=True)
+        for what, said in (
+            (
+                "adapter",
+                f"Its base model is {name}, which is not on the hub and no part of this folder; `jmlr export --adapter` writes both.",
+            ),
+            ("unmerged", f"Its base model is {name}. It stands beside this folder, as `base/`."),
+        ):
+            write_card(tmp_path, what, {**about, **more, "llm": str(llm)})
+            text = (tmp_path / "README.md").read_text()
+            assert said in text
+            assert str(tmp_path) not in text
+
+
+def test_a_card_links_to_the_project_where_its_package_says_where_that_is(tmp_path, monkeypatch):
+    about = {
+        "llm": "some/llm",
+        "retriever": None,
+        "seed": 0,
+        "round": 1,
+        "code": "c",
+        "data": {},
+        "options": {"target": "frozen"},
+    }
+    for urls, said in (
+        ([], " by jmlr, a replication"),
+        (
+            ["Issues, https://x.example/i", "Source, https://x.example/jmlr"],
+            " by [jmlr](https://x.example/jmlr), a replication",
+        ),
+    ):
+        monkeypatch.setattr("jmlr.models.card.project_urls", lambda urls=urls: urls)
+        write_card(tmp_path, "merged", about)
+        assert said in (tmp_path / "README.md").read_text()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

@@ -218,7 +218,7 @@ def test_comments_come_back_with_their_question_and_stand_in_the_report_unless_i
     report(tmp_path / "out", **folders.arguments(), options=options)
     page = (tmp_path / "out/report.html").read_text()
     assert "dose" not in page
-    assert "1 comments are not shown" in page
+    assert "1 comment not shown" in page
     with pytest.raises(UserError, match="'a': comments: allowed: texts, by question of this kit"):
         merge(kit.key, {"a": {**file, "comments": {"x": "?"}}})
 

@@ -79,7 +79,7 @@ def test_a_program_that_is_asked_to_end_asks_the_stages_of_its_shells():
         program.send_signal(signal.SIGTERM)
         out, err = program.communicate(timeout=40)
     assert out == "[1] 143\n", out + err
-    assert "asked to end: so are the 1 jobs that run; a training saves its state first" in err
+    assert "asked to end, and 1 job with it; a training saves its state first" in err
     assert "train: logs/train.log" in err
 
 

@@ -120,6 +120,10 @@ def test_embeddings_are_the_retrievers_in_both_encodings(client: Any, system: An
         assert np.allclose(one["embedding"], vector, atol=1e-6)
         assert np.array_equal(np.frombuffer(base64.b64decode(two["embedding"]), "<f4"), np.float32(one["embedding"]))
     assert client.post("/v1/embeddings", json=body | {"model": "closed"}).status_code == 422
+    long = client.post("/v1/embeddings", json=body | {"input": [QUESTION * 100, "fever"], "side": "passage"}).json()
+    most = system.finder(system.row.searches[-1]).retriever.limit("passage")
+    assert long["jmlr"]["cut"] == f"1 long of 2 texts: the retriever reads the first {most} tokens"
+    assert client.post("/v1/embeddings", json=body).json()["jmlr"] == {"cut": ""}
 
 
 def test_search_returns_the_best_passages_with_their_texts(client: Any) -> None:
@@ -129,13 +133,21 @@ def test_search_returns_the_best_passages_with_their_texts(client: Any) -> None:
     assert scores == sorted(scores, reverse=True)
     assert all(p["id"] and p["text"] for p in found)
     assert client.post("/search", json={"query": QUESTION, "model": "closed"}).status_code == 422
+    assert client.post("/search", json={"query": QUESTION}).json()["cut"] == ""
+    assert "the search reads its first" in client.post("/search", json={"query": QUESTION * 100}).json()["cut"]
 
 
 @pytest.mark.parametrize(
     ("path", "body", "status", "said"),
     [
         ("/v1/chat/completions", b"{", 422, "JSON"),
-        ("/v1/chat/completions", b"[]", 422, "object"),
+        ("/v1/chat/completions", b"[]", 422, "a mapping of keys is wanted"),
+        (
+            "/v1/chat/completions",
+            json.dumps(chat("Which?\nA. a\nB. a")).encode(),
+            422,
+            "options: all are the same text",
+        ),
         ("/v1/chat/completions", json.dumps({"messages": []}).encode(), 422, "messages"),
         (
             "/v1/chat/completions",

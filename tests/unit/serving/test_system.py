@@ -144,6 +144,12 @@ def test_a_question_of_which_less_than_all_is_read_says_so(system: System, asked
     assert whole.cut == ""
     search, llm = system.finder(system.row.searches[-1]).retriever.limit("query"), system.prompter.llm_question_tokens
     assert cut.cut == f"a long question: the search reads its first {search} tokens, the language model its last {llm}"
+    whole = replace(system.prompter, llm_question_tokens=100_000)  # then the window of all is what cuts it
+    assert whole.llm_question_tokens > whole.llm_tokens
+    room = whole.llm_tokens - len(whole.before) - len(whole.after) - whole.llm_answer_tokens
+    assert replace(system, prompter=whole).cut(long).endswith(f"the language model its last {room}")
+    assert replace(system, prompter=whole).cut(short) == ""
+    assert system.cut(long, answered=False) == f"a long question: the search reads its first {search} tokens"
 
 
 def test_a_run_says_whether_a_source_is_private(served_run: Path, tmp_path: Path) -> None:

@@ -283,7 +283,7 @@ BAD: list[tuple[str, dict[str, Any], tuple[str, ...], str]] = [
         ("--corpora", CORPORA % '"exclude": {"knd": ["x"]}'),
         "no record has the field 'knd' (did you mean 'kind'?)",
     ),
-    ("all left out", {}, ("--corpora", CORPORA % '"include": {"kind": ["x"]}'), "leave out all 4 records"),
+    ("all left out", {}, ("--corpora", CORPORA % '"include": {"kind": ["x"]}'), "leave out 4 of 4 records"),
     ("option typo", {}, ("--chunk-word", "3"), "unknown option --chunk-word (did you mean '--chunk-words'?)"),
     (
         "key typo",

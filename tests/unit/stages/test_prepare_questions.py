@@ -42,7 +42,7 @@ def test_questions_that_train_and_test_share_are_told_until_decontaminated(
     folder = fetched(tmp_path, questions=[*asked, {**QUESTIONS[1], "question": "Which drug?"}])
     assert len(run(folder)["questions"]) == 3
     assert read_manifest(tmp_path / "prepare")["notes"]["in_several_splits"] == {"test, train": 1}
-    line = "prepare: warning: 1 questions are in each of the splits 'test', 'train' (the first: 'b' and 'a'); 'decontaminate' leaves"
+    line = "prepare: warning: 1 question in each of the splits 'test', 'train' (the first: 'b' and 'a'); 'decontaminate' leaves"
     assert line in capsys.readouterr().err
     assert len(run(folder, decontaminate={"splits": ["test"]})["questions"]) == 2
     assert read_manifest(tmp_path / "prepare")["notes"]["in_several_splits"] == {}
@@ -55,15 +55,15 @@ def test_a_split_that_is_written_otherwise_is_told_and_an_entry_of_its_own_renam
     names = ("test", "TRAIN", "validation", "golden")
     folder = fetched(tmp_path, questions=[{**q, "split": s} for q, s in zip(QUESTIONS, names, strict=True)])
     assert run(folder)["questions"]["split"].to_pylist() == [*names]
-    told = [line for line in capsys.readouterr().err.splitlines() if "are of split" in line]
-    assert [line[:84] for line in told] == [
-        "prepare: warning: world: 1 records are of split 'TRAIN', which is not 'train'; an en",
-        "prepare: warning: world: 1 records are of split 'validation', which is not 'dev'; an",
+    told = [line for line in capsys.readouterr().err.splitlines() if " of split '" in line]
+    assert [line[:79] for line in told] == [
+        "prepare: warning: world: 1 record of split 'TRAIN', which is not 'train'; an en",
+        "prepare: warning: world: 1 record of split 'validation', which is not 'dev'; an",
     ]
     entry = {"source": "world", "file": "questions.jsonl"}
     again = [{**entry, "include": {"split": ["validation"]}, "split": "dev"}, {**entry, "include": {"split": ["test"]}}]
     assert run(folder, questions=again)["questions"]["split"].to_pylist() == ["dev", "test"]
-    assert "are of split" not in capsys.readouterr().err
+    assert " of split '" not in capsys.readouterr().err
 
 
 def test_judged_queries_that_are_not_there_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -98,7 +98,7 @@ def test_an_id_of_a_file_before_is_passed_over_where_that_is_asked_for(
     assert list(zip(found["id"].to_pylist(), found["split"].to_pylist(), strict=True)) == [
         ("q0", "test"), ("q1", "test"), ("q2", "train"),
     ]  # fmt: skip
-    assert "world: 1 records passed over, whose ids are in a file before" in capsys.readouterr().err
+    assert "world: 1 record passed over, whose id is in a file before" in capsys.readouterr().err
     twice = fetched(tmp_path / "twice", questions=[QUESTIONS[0], QUESTIONS[0]])
     with pytest.raises(UserError, match="the id was there before"):
         run(twice, questions=[{"source": "world", "file": "questions.jsonl", "same_id": "first"}])
@@ -125,9 +125,7 @@ def test_gold_that_is_not_in_the_corpus_is_told_counted_and_left_out(
     assert tables["questions"]["gold_ids"].to_pylist() == [["p0"], ["p1"], ["p2"], []]
     notes = read_manifest(tmp_path / "prepare")["notes"]
     assert notes["gold_not_in_corpus"] == 5
-    line = (
-        "'world': 5 of its 8 gold ids are the id (or section) of no passage that is kept; 1 questions have no gold left"
-    )
+    line = "'world': 5 of its 8 gold ids are the id (or section) of no passage that is kept; 1 question without any gold left"
     assert f"{line}; the first: question 'q0', 'elsewhere'" in capsys.readouterr().err
     assert notes["passages"]["world"] == {"records": 4, "left_out": 1, "cut": 0, "duplicates": 0, "passages": 3}
 
@@ -162,10 +160,7 @@ def test_unusable_questions_are_said_by_reason_and_too_many_end_the_run(tmp_path
     assert "world: 2 of 80 questions of world/test are unusable, more than 0.02 of them" in done.stderr
     done = jmlr_prepare(tmp_path / "prepare", folder, "--questions", part % 0.03)
     assert done.returncode == 0
-    assert (
-        "world: 2 questions are unusable and left out (dropped.parquet):\n  2 x an answer that is none of"
-        in done.stderr
-    )
+    assert "world: 2 questions unusable and left out (dropped.parquet):\n  2 x an answer that is none of" in done.stderr
     assert "questions.jsonl: line 1: question 'x0'" in done.stderr
 
 
@@ -239,6 +234,6 @@ def test_a_glossary_becomes_multiple_choice_with_terms_of_all_splits(
     assert table[0]["options"][table[0]["answer"]] == "a"
     assert table[1]["options"] == []
     assert (
-        "1 questions stay open: no 3 other answers in their section or subject ('distractors')"
+        "1 question left open: no 3 other answers in their section or subject ('distractors')"
         in capsys.readouterr().err
     )

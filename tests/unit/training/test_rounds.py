@@ -104,7 +104,7 @@ def test_without_questions_that_tell_there_is_no_fall(tmp_path: Path) -> None:
     ("after", "said"),
     [
         ([1.0] * 2 + [0.0] * 30, "round 1 lost 22 questions and won 0)"),
-        ([0.0] + [1.0] * 23 + [0.0] * 8, "round 1 lost 1 questions and won 0, which may be chance)"),
+        ([0.0] + [1.0] * 23 + [0.0] * 8, "round 1 lost 1 question and won 0, which may be chance)"),
         ([1.0] * 24 + [0.0] * 8, ""),
     ],
 )

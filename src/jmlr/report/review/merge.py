@@ -25,6 +25,7 @@ from jmlr.metrics.statistics.alpha import krippendorff_alpha
 from jmlr.metrics.statistics.holm import holm
 from jmlr.metrics.statistics.interval import interval
 from jmlr.metrics.statistics.mcnemar import mcnemar
+from jmlr.runtime.counting import count_of
 from jmlr.runtime.errors import UserError
 
 CHOICES = ("left", "both", "neither", "right", "unsure")
@@ -176,8 +177,8 @@ def table(result: Mapping[str, Any]) -> str:
     """Return the results as Markdown."""
     first, second = result["systems"]
     lines = [
-        f"Preference for {first} beside {second}: {len(result['reviewers'])} reviewers ({', '.join(result['reviewers'])}), "
-        f"{result['questions']} questions, {result['missing_ratings']} ratings not given.",
+        f"Preference for {first} beside {second}: {count_of(len(result['reviewers']), 'reviewer')} ({', '.join(result['reviewers'])}), "
+        f"{count_of(result['questions'], 'question')}, {count_of(result['missing_ratings'], 'rating')} not given.",
         *([f"No file of {', '.join(result['absent'])}."] if result["absent"] else []),
         "",
         f"| criterion | preference, % | 95 % interval | {first} | both | neither | {second} | cannot judge | p, corrected | alpha |",
