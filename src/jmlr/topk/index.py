@@ -203,8 +203,7 @@ class Index:
     def remove(self, ids: Any) -> None:
         """Remove the rows of some ids: an integer, or integers [n]. They are marked, and left out when the index is saved.
 
-        Searches give the bits of an index that was built without them. Raises KeyError, naming the first, if an id is
-        not in the index; then nothing was removed.
+        Searches give the bits of an index built without them. Raises KeyError, naming the first id that is not here, before any goes.
         """
         names = distinct(self._known(ids))
         if len(names):
