@@ -18,6 +18,7 @@ from jmlr.config import Config
 from jmlr.models.memory import BYTES
 
 PROCESS, WITH_GPU = 1.5e9, 4e9  # bytes of a process: Python with its libraries; the same with CUDA
+OF_A_TEXT = 64.0  # bytes that `encode` holds of a text beside its token ids: where it begins, its length, its turn
 LETTERS_A_TOKEN = 4.5
 THREADS = 8  # of a process that computes on a GPU
 MARGIN, LONGER = 1.5, 2
@@ -88,19 +89,20 @@ def _vectors(
 ) -> Iterator[Ask]:
     """Yield what encodes, indexes and searches: a shard's vectors."""
     most = tokens = weights = indexed = 0.0
+    share = sizes.passages / run.shards
     for name in encodings(run):
         base = shape(run, name, known)
         _, passage = base.lengths(0, run.retrieval.retriever_passage_tokens, sizes.fill)
         many, depth = base.vectors(passage)
-        share = sizes.passages / run.shards
         most, tokens = max(most, 4.0 * share * many * depth), max(tokens, 4.0 * share * passage)
         indexed = max(indexed, indexed_bytes(run, base) * share * many * depth)
         weights = max(weights, 4.0 * base.weights)
     encode, index, search, rerank = (counted.get(k, Line(k, 0)) for k in ("encode", "index", "search", "rerank"))
     times = max(1, index.jobs)
     hours = encode.hours / times
-    held = (WITH_GPU if gpu else PROCESS) + weights + tokens + 2 * most
-    yield Ask("encode", held, hours, f"a shard's vectors, {most / 1e9:.1f} GB, twice while joined; {hours:.1f} h", gpu)
+    held = (WITH_GPU if gpu else PROCESS) + weights + tokens + OF_A_TEXT * share
+    said = f"a shard's token ids, {tokens / 1e9:.1f} GB; vectors, {most / 1e9:.1f} GB, go to disk; {hours:.1f} h"
+    yield Ask("encode", held, hours, said, gpu)
     hours = index.hours / times
     whole = 2 * index.bytes / times / 1e12
     yield Ask("index", PROCESS, hours, f"in pieces: {whole:.2f} TB read and written: {hours:.1f} h")

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import copy
 import string
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -191,7 +191,7 @@ class ColbertRetriever(OneEncoder):
         T is the longest row, for filled-up queries their length, and at least `width`: so encodings in parts can be put together.
         """
         where = next(self.encoder.parameters()).device
-        filled = side == "query" and self.reading.do_query_expansion
+        filled = self._fills(side)
         longest = max(*(len(r) for r in rows), self.reading.query_length if filled else 1)
         fill = self._fill if filled else 0
         ids = torch.tensor([[*r, *[fill] * (longest - len(r))] for r in rows], dtype=torch.long).to(where)
@@ -222,7 +222,7 @@ class ColbertRetriever(OneEncoder):
         return torch.stack(scores)
 
     @torch.no_grad()
-    def encode_all(
+    def encode_each(
         self,
         rows: Sequence[Sequence[int]],
         side: str = "passage",
@@ -230,27 +230,32 @@ class ColbertRetriever(OneEncoder):
         batch_tokens: int,
         precision: Precision = "float32",
         name: str = "encode",
-    ) -> tuple[Tensor, Tensor | None]:
-        """Encode many texts, sorted by length in batches of at most `batch_tokens` padded tokens.
-
-        Returns:
-            (float32 [M, D] on the CPU: the scored vectors of one text after another; int64 [n + 1]: where each text begins).
-        """
+    ) -> Iterator[tuple[int, Tensor]]:
+        """Yield the number of each text and its scored vectors, float32 [m, D] on the CPU; see `OneEncoder`."""
         from jmlr.runtime.devices import autocast
 
         where = next(self.encoder.parameters()).device
-        filled = side == "query" and self.reading.do_query_expansion
-        held: list[Tensor] = [torch.empty(0)] * len(rows)
         progress = Progress(name, len(rows))
-        least = self.reading.query_length if filled else 1
+        least = self.reading.query_length if self._fills(side) else 1
         for batch in batches([max(len(r), least) for r in rows], batch_tokens):
             with autocast(where, precision):
                 vectors = self.encode([rows[i] for i in batch], side).float().cpu()
             for i, row in zip(batch, vectors, strict=True):
-                held[i] = F.normalize(row[row.any(-1)], dim=-1) if precision == "bfloat16" else row[row.any(-1)]
+                yield i, F.normalize(row[row.any(-1)], dim=-1) if precision == "bfloat16" else row[row.any(-1)]
             progress.step(len(batch))
-        offsets = torch.tensor([0, *(len(h) for h in held)]).cumsum(0)
-        return torch.cat(held), offsets
+
+    def vector_counts(self, rows: Sequence[Sequence[int]], side: str = "passage") -> list[int]:
+        """Return how many vectors each text has; it has fewer where one is 0, as of a dead projection, and adds nothing."""
+        if self._fills(side):
+            return [max([self.reading.query_length, *map(len, rows)])] * len(rows)
+        if side == "query":
+            return [len(r) for r in rows]
+        skipped = set(self._skipped)
+        return [(len(r) - sum(map(skipped.__contains__, r))) or 1 for r in rows]
+
+    def _fills(self, side: str) -> bool:
+        """Tell whether texts are filled up to one length."""
+        return side == "query" and self.reading.do_query_expansion
 
 
 def _marker(tokenizer: Any, prefix: str) -> list[int]:

@@ -10,7 +10,7 @@ token, and both cosine similarity, as there.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -162,7 +162,7 @@ class DenseRetriever(OneEncoder):
         return at_least_float32(queries @ passages.T).gather(1, places)
 
     @torch.no_grad()
-    def encode_all(
+    def encode_each(
         self,
         rows: Sequence[Sequence[int]],
         side: str = "passage",
@@ -170,22 +170,19 @@ class DenseRetriever(OneEncoder):
         batch_tokens: int,
         precision: Precision = "float32",
         name: str = "encode",
-    ) -> tuple[Tensor, Tensor | None]:
-        """Encode many texts, sorted by length in batches of at most `batch_tokens` padded tokens.
-
-        Returns:
-            (float32 [n, D] on the CPU, None): one vector per text needs no offsets.
-        """
+    ) -> Iterator[tuple[int, Tensor]]:
+        """Yield the number of each text and its one vector, float32 [1, D] on the CPU; see `OneEncoder`."""
         from jmlr.runtime.devices import autocast
 
         where = next(self.encoder.parameters()).device
-        vectors = torch.empty(len(rows), self.depth)
         progress = Progress(name, len(rows))
         for batch in batches([len(r) for r in rows], batch_tokens):
             with autocast(where, precision):
-                vectors[batch] = self.encode([rows[i] for i in batch], side).float().cpu()
+                vectors = self.encode([rows[i] for i in batch], side).float().cpu()
+            if self.normalize and precision == "bfloat16":
+                vectors = F.normalize(vectors, dim=-1)
+            yield from zip(batch, vectors[:, None], strict=True)
             progress.step(len(batch))
-        return F.normalize(vectors, dim=-1) if self.normalize and precision == "bfloat16" else vectors, None
 
 
 def _settings(folder: Path) -> dict[str, Any]:

@@ -165,11 +165,11 @@ def is_lower_case(folder: Path) -> bool:
 
 def batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
     """Yield the numbers of all texts, the longest first, in batches of round numbers, at most `batch_tokens` tokens as filled up, or one text."""
-    order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
+    order = torch.tensor(lengths, dtype=torch.long).argsort(descending=True, stable=True)  # 8 bytes a text
     begin = 0
     while begin < len(order):
-        number = round_number(max(1, batch_tokens // filled_up(lengths[order[begin]])))
-        batch = order[begin : begin + number]
+        number = round_number(max(1, batch_tokens // filled_up(lengths[int(order[begin])])))
+        batch = order[begin : begin + number].tolist()
         yield batch
         begin += len(batch)
 

@@ -7,10 +7,11 @@ class MyRetriever(OneEncoder):
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from jmlr.runtime.precision import Precision
@@ -58,7 +59,7 @@ class OneEncoder(nn.Module):
         return self.interact(self.encode(queries, "query"), self.encode(passages), places)
 
     @abstractmethod
-    def encode_all(
+    def encode_each(
         self,
         rows: Sequence[Sequence[int]],
         side: str = "passage",
@@ -66,12 +67,31 @@ class OneEncoder(nn.Module):
         batch_tokens: int,
         precision: Precision = "float32",
         name: str = "encode",
+    ) -> Iterator[tuple[int, Tensor]]:
+        """Encode many texts, the longest first, in batches of at most `batch_tokens` padded tokens, without gradient.
+
+        Yields:
+            the number of a text and its vectors, float32 [m, D] on the CPU: one, or one for each token that counts.
+        """
+
+    def vector_counts(self, rows: Sequence[Sequence[int]], side: str = "passage") -> list[int]:
+        """Return how many vectors `encode_each` gives of each text at most: known by its tokens, before it is encoded."""
+        del side
+        return [1] * len(rows)
+
+    def encode_all(
+        self, rows: Sequence[Sequence[int]], side: str = "passage", **settings: Any
     ) -> tuple[Tensor, Tensor | None]:
-        """Encode many texts, sorted by length in batches of at most `batch_tokens` padded tokens, without gradient.
+        """Encode many texts as `encode_each` does, and hold all their vectors.
 
         Returns:
             float32 on the CPU, [n, D] with None, or of tokens [M, D] with int64 [n + 1]: where each text begins.
         """
+        held = [torch.empty(0, self.depth)] * len(rows)
+        for text, vectors in self.encode_each(rows, side, **settings):
+            held[text] = vectors
+        offsets = torch.tensor([0, *(len(h) for h in held)]).cumsum(0)
+        return torch.cat([torch.empty(0, self.depth), *held]), offsets if self.tokens else None
 
     @abstractmethod
     def save(self, folder: Path) -> None:

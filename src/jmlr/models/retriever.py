@@ -9,7 +9,7 @@ A folder with `query/` and `passage/` holds two retrievers of one kind, each com
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +74,16 @@ class TwoEncoders(nn.Module):
     ) -> tuple[Tensor, Tensor | None]:
         """Encode many texts by the encoder of their side."""
         return self.of(side).encode_all(rows, side, **settings)
+
+    def encode_each(
+        self, rows: Sequence[Sequence[int]], side: str = "passage", **settings: Any
+    ) -> Iterator[tuple[int, Tensor]]:
+        """Encode many texts by the encoder of their side, and hold none."""
+        return self.of(side).encode_each(rows, side, **settings)
+
+    def vector_counts(self, rows: Sequence[Sequence[int]], side: str = "passage") -> list[int]:
+        """Return how many vectors each text has at most."""
+        return self.of(side).vector_counts(rows, side)
 
     def save(self, folder: Path) -> None:
         """Write both retrievers: query/ and passage/."""

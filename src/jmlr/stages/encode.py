@@ -1,9 +1,12 @@
-"""Stage `encode`: passages (by shards) or questions -> one vector each, or one for each token (ColBERT)."""
+"""Stage `encode`: passages (by shards) or questions -> one vector each, or one for each token (ColBERT).
+
+Of a shard, token ids alone are held in memory, 4 bytes each; texts are read as they are needed, vectors written as they come.
+"""
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -43,7 +46,7 @@ def encode(
     from jmlr.models.kinds import kind_of
     from jmlr.models.retriever import load_retriever
     from jmlr.runtime.devices import device
-    from jmlr.topk.vectors import StoredVectors
+    from jmlr.topk.vectors import VectorsFile
 
     inputs = {"prepared": prepared, "retriever": Path(retriever)}
     variants = {"retriever": kind_of(Path(retriever))}
@@ -53,20 +56,22 @@ def encode(
         side: Literal["query", "passage"] = "query" if part == "questions" else "passage"
         ids, looked_at = _tokenized(model, side, batches)
         name = f"encode {part}" + (f" {shard}" if count > 1 else "")
-        vectors, offsets = model.encode_all(
+        encoded = model.encode_each(
             ids, side, batch_tokens=options.batch_tokens, precision=options.encode_precision, name=name
         )
-        StoredVectors(vectors.numpy(), None if offsets is None else offsets.numpy()).save(folder)
+        with VectorsFile(folder, model.vector_counts(ids, side), model.depth, tokens=model.tokens) as file:
+            for text, vectors in encoded:
+                file.put(text, vectors.numpy())
         full = sum(len(i) >= model.limit(side) for i in ids)
         if part == "passages":
             _warn_of(model, retriever, looked_at, len(ids), full)
         notes.update(
             retriever=retriever,
             texts=len(ids),
-            tokens=sum(map(len, ids)),
+            tokens=len(ids.tokens),
             full_length=full,
-            vectors=len(vectors),
-            depth=vectors.shape[1],
+            vectors=file.rows,
+            depth=model.depth,
         )
 
 
@@ -87,17 +92,37 @@ def _texts(prepared: Path, part: str, shard: str, retrieval: RetrievalOptions) -
     return ([passage_text(*pair) for pair in passages.run(*run)] for run in runs)
 
 
+class TokenIds(Sequence[Sequence[int]]):
+    """The token ids of many texts, 4 bytes each, in one array: an array for each text would take some 100 bytes more."""
+
+    def __init__(self) -> None:
+        self.tokens, self._ends = array("i"), array("q", [0])
+
+    def append(self, row: Sequence[int]) -> None:
+        """Add a text."""
+        self.tokens.extend(row)
+        self._ends.append(len(self.tokens))
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    def __getitem__(self, text: Any) -> Any:
+        """Return the ids of a text by its number, 0 or more."""
+        return self.tokens[self._ends[text] : self._ends[text + 1]]
+
+
 def _tokenized(
     model: Any, side: Literal["query", "passage"], batches: Iterator[list[str]]
-) -> tuple[list[Any], list[str]]:
+) -> tuple[TokenIds, list[str]]:
     """Return (token ids of all texts, the first of the texts)."""
     from jmlr.models.vocabulary import LOOKED_AT
 
-    ids: list[Any] = []
+    ids = TokenIds()
     looked_at: list[str] = []
     for texts in batches:
         looked_at = looked_at or texts[:LOOKED_AT]
-        ids += (array("i", row) for row in model.tokenize(texts, side=side))  # 4 bytes a token
+        for row in model.tokenize(texts, side=side):
+            ids.append(row)
     return ids, looked_at
 
 

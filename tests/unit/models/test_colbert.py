@@ -174,6 +174,16 @@ def test_a_score_does_not_depend_on_the_texts_beside_it(stanford_folder):
             assert alone.item() == pytest.approx(whole[b, c].item(), abs=1e-4)
 
 
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_number_of_a_text_s_vectors_is_known_from_its_tokens(tmp_path, variant):
+    ours = load_retriever(str(write_pylate(tmp_path, **VARIANTS[variant]))).eval()
+    for texts, side in ((QUERIES, "query"), ([*TEXTS, "", "; . , !"], "passage")):
+        rows = ours.tokenize(texts, side=side)
+        held = dict(ours.encode_each(rows, side, batch_tokens=40))
+        assert ours.vector_counts(rows, side) == [len(held[i]) for i in range(len(texts))]
+        assert [len(p) for p in parts(ours, texts, side)] == [len(held[i]) for i in range(len(texts))]
+
+
 def test_the_index_on_disk_finds_what_the_scores_say(pylate_folder, tmp_path):
     ours = load_retriever(str(pylate_folder)).eval()
 

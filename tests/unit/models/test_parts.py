@@ -44,6 +44,7 @@ def test_batches_hold_every_text_once_and_no_more_tokens_than_allowed_as_they_ar
     found = list(batches(lengths, most))
     assert sorted(i for batch in found for i in batch) == list(range(500))
     assert all(len(b) == 1 or len(b) * filled_up(max(lengths[i] for i in b)) <= most for b in found)
+    assert [i for b in found for i in b] == sorted(range(500), key=lambda i: (-lengths[i], i))
 
 
 @pytest.mark.parametrize("length", [*range(1, 300), 511, 512, 513, 8191])
