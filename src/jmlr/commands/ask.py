@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from jmlr.corpus.answers import options_of
 from jmlr.runtime.errors import UserError
+from jmlr.runtime.progress import say
 from jmlr.serving.row import row_of, search_of
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ def ask(
     for searches in rounds.values() if passages or row.passages else ():
         for search in searches:
             search_of(run, search)
+    say(f"loading {system}, seed {seed}, of '{run}'")
     from jmlr.serving.system import Asked, System
 
     opened = System.open(row)

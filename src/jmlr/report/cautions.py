@@ -14,9 +14,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from jmlr.corpus.answers import letter
-from jmlr.report.finding import falls, hits, points
+from jmlr.report.finding import falls, hits, learned, points
 from jmlr.report.load import Job, Run
-from jmlr.report.pool import change, headline
+from jmlr.report.pool import headline
 
 STAYS = "loss_rank has not fallen"  # how that warning of a training begins
 FEWEST, NEARLY = 10, 0.9  # questions, and the share of them that makes an answer no choice
@@ -71,11 +71,11 @@ def _text(run: Run, own: list[tuple[Job, str]]) -> str:
         return text
     k, rows = hits(run, job.origin)
     last = max((j.round for j, _ in own if j.round in rows), default=0)
-    gap = change(run, job.origin, "hit", k, (min(rows), last)) if last else None
+    gap = learned(run, job.origin, k, (min(rows), last)) if last else None
     if gap is None or not gap.beyond_zero or gap.value < 0:
         return text
-    learned = f"hit@{k} rose by {points(gap)} from before training to after round {last}"
-    return f"{text.partition(';')[0]}, yet the retriever learned: {learned}. That loss says nothing against it"
+    rose = f"hit@{k} rose by {points(gap)} from before training to after round {last}"
+    return f"{text.partition(';')[0]}, yet the retriever learned: {rose}. That loss says nothing against it"
 
 
 def unheard(run: Run) -> int:

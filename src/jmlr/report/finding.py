@@ -109,6 +109,14 @@ def _reading(run: Run, frozen: System, closed: System, dataset: str, split: str)
     return head + f"reading with a frozen retriever {'adds' if gap.value > 0 else 'costs'} {points(gap)}."
 
 
+def learned(run: Run, system: str, k: int | None, rounds: tuple[int, int]) -> Estimate | None:
+    """Return by how much hit@k changed between two rounds: what the table has, where it has it; None where it is not known."""
+    row = lookup(run, system, "hit_change", k=k).get(rounds[1])
+    if row is None or row.low is None or row.high is None:
+        return change(run, system, "hit", k, rounds)
+    return Estimate(row.value, row.low, row.high)
+
+
 def _retriever(run: Run, joint: System) -> list[str]:
     k, rows = hits(run, joint.name)
     if len(rows) < 2:
@@ -116,11 +124,7 @@ def _retriever(run: Run, joint: System) -> list[str]:
     before, after = rows[min(rows)], rows[max(rows)]
     what = "a gold passage stands first" if k == 1 else f"a gold passage is among the first {k}"
     head = f"Its retriever saw no relevance label; {what} for {_interval(before)} of the questions before training and for {_interval(after)} after"
-    row = lookup(run, joint.name, "hit_change", k=k).get(max(rows))
-    if row is None or row.low is None or row.high is None:
-        gap = change(run, joint.name, "hit", k, (min(rows), max(rows)))
-    else:
-        gap = Estimate(row.value, row.low, row.high)
+    gap = learned(run, joint.name, k, (min(rows), max(rows)))
     if gap is None or gap.alike:
         return [head + ": no change is claimed, since no interval can be given."]
     interval = f"{100 * gap.low:+.1f} to {100 * gap.high:+.1f}"

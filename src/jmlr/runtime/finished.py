@@ -34,8 +34,10 @@ def finished(run: Path) -> str:
     return "; ".join(said if have["answer"] else ["no system of it is finished yet", *said])
 
 
-def unfinished(run: Path, what: str, output: Path | None = None) -> UserError:
+def unfinished(run: Path, what: str, output: Path | None = None, known: bool = True) -> UserError:
     """Return what to say where a run lacks something: what, which systems are finished, and how to go on, or to make an output.
+
+    known: that is in the run's configuration; else it may be none of its systems
 
     Raises:
         UserError: there is no such folder, or it is no run's.
@@ -46,7 +48,7 @@ def unfinished(run: Path, what: str, output: Path | None = None) -> UserError:
         raise UserError(f"--run: '{run}' is no run: it holds no stage's output; allowed: a folder such as results/demo")
     own, file = in_checkout(run)
     fix = anew(output, run) if output else f"go on with `snakemake --cores all{own}` in the checkout{file}"
-    return UserError(f"'{run}': {what}; {finished(run)}; {fix}")
+    return UserError(f"'{run}': {what}; {finished(run)}; {'' if known else 'if its configuration has it, '}{fix}")
 
 
 def made(run: Path, output: Path) -> Path:
@@ -83,7 +85,7 @@ def answered(run: Path, system: str, seed: int) -> Path:
     """Return the answers of a system; raise UserError if there are none."""
     folder = run / system / f"seed{seed}" / "answer"
     if not (folder / NAME).is_file():
-        raise unfinished(run, f"system '{system}' with seed {seed} has not answered yet{_meant(run, system)}")
+        raise _lacking(run, system, seed, "has not answered yet")
     return made(run, folder)
 
 
@@ -105,7 +107,7 @@ def last_training(run: Path, system: str, seed: int) -> Path:
     if not folders and (run / system / f"seed{seed}" / "answer" / NAME).is_file():
         raise UserError(f"'{run}': nothing of system '{system}' is trained: models as they are answer; {finished(run)}")
     if not folders:
-        raise unfinished(run, f"system '{system}' with seed {seed} is not trained yet{_meant(run, system)}")
+        raise _lacking(run, system, seed, "is not trained yet")
     if not (run / system / f"seed{seed}" / "answer" / NAME).is_file():
         last = folders[-1].parent.name[1:]
         say(f"system '{system}' with seed {seed} has not answered yet: its last finished round, {last}, is taken")
@@ -115,7 +117,11 @@ def last_training(run: Path, system: str, seed: int) -> Path:
     )
 
 
-def _meant(run: Path, system: str) -> str:
-    """Return a hint at a system that is there, where one of another name was asked for."""
+def _lacking(run: Path, system: str, seed: int, what: str) -> UserError:
+    """Return what to say of a system that lacks a stage, or that the run knows nothing of: it may be a slip."""
     known = sorted({p.parts[-3] for stage in ("r*", "answer") for p in run.glob(f"*/seed*/{stage}")})
-    return nearest(system, known) if system not in known and "did you mean" in nearest(system, known) else ""
+    if system in known:
+        return unfinished(run, f"system '{system}' with seed {seed} {what}")
+    near = nearest(system, known) if known else ""
+    meant = near if "did you mean" in near else ""
+    return unfinished(run, f"no system '{system}' is finished or begun{meant}", known=False)

@@ -205,7 +205,7 @@ class Index:
 
         Searches give the bits of an index built without them. Raises KeyError, naming the first id that is not here, before any goes.
         """
-        names = distinct(self._known(ids))
+        names = distinct(np.atleast_1d(self._known(ids)))
         if len(names):
             self._segments, self._saved = self._segments.without(*self._segments.find(names)), None
 

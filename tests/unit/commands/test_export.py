@@ -209,12 +209,12 @@ def test_a_run_without_a_finished_training_is_one_line(run, tmp_path):
         (
             "none",
             "jmlr",
-            "system 'jmlr' with seed 0 is not trained yet; no system of it is finished yet; trained, without",
+            "no system 'jmlr' is finished or begun; no system of it is finished yet; trained, without",
         ),
         (
             "none",
             "closde",
-            r"is not trained yet \(did you mean 'closed'\?\); .* answers: closed seed0; go on with `snakemake",
+            r"is finished or begun \(did you mean 'closed'\?\); .* answers: closed seed0; if its configuration has it, go on with",
         ),
         (
             "train/adapter/adapter_model.safetensors",

@@ -21,7 +21,7 @@ from jmlr.options import Bm25Options, Closed, ReportOptions, TrainOptions
 from jmlr.report.cautions import STAYS, cautions
 from jmlr.report.finding import sentences
 from jmlr.report.load import COLUMNS, read_run
-from jmlr.report.pool import pooled_rows
+from jmlr.report.pool import lookup, pooled_rows
 from jmlr.report.settings import HEADS, settings
 from jmlr.report.significance import p_value, pairs, significance_csv
 from jmlr.runtime.progress import forget_warnings, warned
@@ -250,6 +250,20 @@ def test_warnings_of_all_jobs_are_told_once_with_where_they_came_from(folders, t
     assert '<a href="#warnings">2 warnings</a>' in page
     assert "3 questions are &lt;odd&gt;" in page
     assert "1 of the 24 jobs are of a time when warnings were not kept" in page
+
+
+def test_a_change_has_one_interval_wherever_a_report_tells_it(folders):
+    """The box and the warnings told the same rise with two intervals, of two bootstraps."""
+    told = f"{STAYS} in 100 steps (0.693 to 0.693); raise retriever_learning_rate"
+    for folder in (f for f in folders.trainings if "jmlr" in f.parts and "r2" in f.parts):
+        change(folder, warnings=[told])
+    retrieve(folders, (0.1, 0.3, 0.5))
+    run = read(folders)
+    hit = lookup(run, "jmlr", "hit", k=1)[2]
+    run.pooled.append(replace(hit, metric="hit_change", value=0.4, low=0.3125, high=0.4875))
+    [caution] = cautions(run)
+    assert "+31.2 to +48.8" in caution.text
+    assert "+31.2 to +48.8" in " ".join(sentences(run))
 
 
 def test_a_loss_that_stays_is_no_alarm_where_the_retriever_learned_beyond_chance(folders):
