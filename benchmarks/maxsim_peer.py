@@ -4,10 +4,11 @@ make pylate && python benchmarks/maxsim_peer.py     # after config/runs/openstax
 
 Passages and questions are those of benchmarks/maxsim_two_steps.py: real ones first, then as many made ones as `--passages` asks for.
 Recall is of the 30 best by exact MaxSim of the float32 vectors. Ours holds 8-bit codes alone, and reranks the best n of its first
-stage; PLAID holds 4-bit residuals, PyLate's default, and probes p lists. It is PyLate's Stanford code, compiled at its first call;
-with `--fast` fast-plaid, PyLate's default, which needs a torch of its own (envs/pylate.txt). Each way of searching runs in a process of its own, on all
-processors, after a search of other questions; the ways come in turns, `--rounds` times. A time is the median over the rounds of the
-mean for a question: asked one at a time, and 64 in one call. Writes maxsim_peer.json beside this file, then the table of
+stage; PLAID holds 4-bit residuals, PyLate's default, and probes p lists. It is PyLate's Stanford code, compiled at its first call
+(one that is ended meanwhile leaves ~/.cache/torch_extensions/*/*/lock, for which all later ones wait without a word); with `--fast`
+fast-plaid, PyLate's default, which needs a torch of its own (envs/pylate.txt). Each way of searching runs in a process of its own,
+on all processors, after a search of other questions; the ways come in turns, `--rounds` times. A time is the median over the rounds
+of the mean for a question: asked one at a time, and 64 in one call. Writes maxsim_peer.json beside this file, then the table of
 docs/topk.md.
 """
 
@@ -181,7 +182,7 @@ def text(result: dict[str, Any]) -> str:
     }
     lines = [
         f"{result['machine']}, load average {result['load']:.1f}; {result['passages']:,} passages ({result['real']:,} of them real), "
-        f"{result['tokens']:,} tokens of {result['dim']} dimensions, n = {result['questions']} questions, {result['rounds']} rounds:",
+        f"{result['tokens']:,} tokens of {result['dim']} dimensions, n = {result['questions']} questions, rounds: {result['rounds']}",
         f"\n| search | recall@{BEST} | ms a question, one at a time | 64 at once |\n|---|---|---|---|",
     ]
     for way in result["ways"]:

@@ -100,7 +100,10 @@ def test_what_was_found_before_training_and_after_stands_side_by_side(
 def test_a_row_that_was_not_trained_answers_too(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ask(QUESTION, run, "plain")
     assert "answer: " in capsys.readouterr().out
-    with pytest.raises(UserError, match="no system 'nobody' is finished or begun; finished: .*; if its configuration has it, go on with"):
+    with pytest.raises(
+        UserError,
+        match="no system 'nobody' is finished or begun; finished: .*; if its configuration has it, go on with",
+    ):
         ask(QUESTION, run, "nobody")
 
 
@@ -151,8 +154,14 @@ GO_ON = "go on with `snakemake --cores all --configfile FILE` in the checkout"
 @pytest.mark.parametrize(
     ("lost", "said"),
     [
-        (["*/seed0"], f"no system 'jmlr' is finished or begun; no system of it is finished yet; if its configuration has it, {GO_ON}"),
-        (["jmlr"], f"no system 'jmlr' is finished or begun; finished: plain seed0; if its configuration has it, {GO_ON}"),
+        (
+            ["*/seed0"],
+            f"no system 'jmlr' is finished or begun; no system of it is finished yet; if its configuration has it, {GO_ON}",
+        ),
+        (
+            ["jmlr"],
+            f"no system 'jmlr' is finished or begun; finished: plain seed0; if its configuration has it, {GO_ON}",
+        ),
         (["jmlr/seed0/r1/search"], "r1/search' yet, or it was not copied; finished: jmlr seed0, plain seed0"),
         (["jmlr/seed0/r1/index"], "there is no '"),
         (["prepare"], "--force -- results/half/prepare` in the checkout (FILE: the run's own)"),
