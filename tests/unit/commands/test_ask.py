@@ -233,7 +233,7 @@ def test_a_training_that_goes_on_answers_by_its_last_round_and_says_so(
 
 def test_the_demo_goes_on_without_a_file_of_its_own(run: Path, tmp_path: Path) -> None:
     copied(run, tmp_path).rename(tmp_path / "demo")
-    with pytest.raises(UserError, match=r"; go on with `snakemake --cores all` in the checkout$"):
+    with pytest.raises(UserError, match=r", go on with `snakemake --cores all` in the checkout$"):
         ask(QUESTION, tmp_path / "demo", "rag")
 
 
