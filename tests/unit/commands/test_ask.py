@@ -102,7 +102,7 @@ def test_a_row_that_was_not_trained_answers_too(run: Path, capsys: pytest.Captur
     assert "answer: " in capsys.readouterr().out
     with pytest.raises(
         UserError,
-        match="no system 'nobody' is finished or begun; finished: .*; if its configuration has it, go on with",
+        match=r"no system 'nobody' is finished or begun; finished: .*; if its configuration has it, go on with",
     ):
         ask(QUESTION, run, "nobody")
 
