@@ -168,7 +168,7 @@ def test_a_system_that_has_not_answered_is_one_line_that_says_which_have(folders
     shutil.rmtree(tmp_path / "run/rag")
     assert main(["review", "make", "--run", str(tmp_path / "run"), "--out", str(tmp_path / "kit")]) == 2
     said = capsys.readouterr().err
-    assert "system 'rag' with seed 0 has not answered yet; finished: " in said
+    assert "no system 'rag' is finished or begun; finished: " in said
     assert "jmlr seed0" in said
     assert said.count("\n") == 1
 
