@@ -110,8 +110,8 @@ def _reading(run: Run, frozen: System, closed: System, dataset: str, split: str)
 
 
 def learned(run: Run, system: str, k: int | None, rounds: tuple[int, int]) -> Estimate | None:
-    """Return by how much hit@k changed between two rounds: what the table has, where it has it; None where it is not known."""
-    row = lookup(run, system, "hit_change", k=k).get(rounds[1])
+    """Return by how much hit@k changed between two rounds: from round 0 on as the table has it, if so; None where it is not known."""
+    row = lookup(run, system, "hit_change", k=k).get(rounds[1]) if rounds[0] == 0 else None
     if row is None or row.low is None or row.high is None:
         return change(run, system, "hit", k, rounds)
     return Estimate(row.value, row.low, row.high)
@@ -143,7 +143,7 @@ def falls(run: Run, system: System | None = None) -> list[str]:
     for joint in [system] if system else [s for s in run.systems if s.joint]:
         k, rows = hits(run, joint.name)
         for before, after in pairwise(sorted(rows)):
-            gap = change(run, joint.name, "hit", k, (before, after))
+            gap = learned(run, joint.name, k, (before, after))
             if gap and gap.beyond_zero and gap.value < 0:
                 said.append(f"In round {after} the retriever of {joint.title} got worse: hit@{k} fell from {pct(rows[before].value)} % to "
                             f"{pct(rows[after].value)} %, by {points(gap)}.")  # fmt: skip

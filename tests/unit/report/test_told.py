@@ -19,7 +19,7 @@ from written_run import N, manifest, metric_rows, values
 from jmlr.metrics import write_values
 from jmlr.options import Bm25Options, Closed, ReportOptions, TrainOptions
 from jmlr.report.cautions import STAYS, cautions
-from jmlr.report.finding import sentences
+from jmlr.report.finding import falls, sentences
 from jmlr.report.load import COLUMNS, read_run
 from jmlr.report.pool import lookup, pooled_rows
 from jmlr.report.settings import HEADS, settings
@@ -264,6 +264,13 @@ def test_a_change_has_one_interval_wherever_a_report_tells_it(folders):
     [caution] = cautions(run)
     assert "+31.2 to +48.8" in caution.text
     assert "+31.2 to +48.8" in " ".join(sentences(run))
+    retrieve(folders, (0.9, 0.5, 0.3))
+    run = read(folders)
+    hit = lookup(run, "jmlr", "hit", k=1)[1]
+    run.pooled.append(replace(hit, metric="hit_change", value=-0.4, low=-0.4875, high=-0.3125))
+    first, second = falls(run)
+    assert "-48.8 to -31.2" in first
+    assert "-48.8 to -31.2" not in second
 
 
 def test_a_loss_that_stays_is_no_alarm_where_the_retriever_learned_beyond_chance(folders):
