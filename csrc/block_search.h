@@ -3,8 +3,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cmath>
-#include <cstring>
 #include <limits>
 #include <memory>
 #include <vector>
@@ -14,15 +12,15 @@
 #include "floating_point.h"
 #include "guess.h"
 #include "panel_bounds.h"
+#include "schedule.h"
 #include "topk.h"
 #include "worker.h"
 
 namespace jmlr {
 
-constexpr size_t kStreamingQueries = 2;     // up to here one row at a time beats tiles
-constexpr size_t kTileRows = 96;            // rows scored before their scores are filtered: fits L2 beside a panel
-constexpr size_t kPanelBytes = 512u << 10;  // of the panels taken past all rows together: they stay in L2
-constexpr size_t kFew = 64;                 // where one row of so many is allowed, exact scores are cheaper than a scan
+constexpr size_t kStreamingQueries = 2;  // up to here one row at a time beats tiles
+constexpr size_t kTileRows = 96;         // rows scored before their scores are filtered: fits L2 beside a panel
+constexpr size_t kFew = 64;              // where one row of so many is allowed, exact scores are cheaper than a scan
 
 // One block of queries against the whole index.
 class BlockSearch {
@@ -106,12 +104,6 @@ class BlockSearch {
     for (size_t t = 0; t < team.threads(); ++t) {
       workers.emplace_back(block_, k_, thresholds_ != nullptr, tile_rows_, kernel_.lanes, lifted_ ? index_.dim : 0);
     }
-    // With many queries every thread takes some panels past all rows: a query then has one list, whose floor rises
-    // faster than those of a list per thread. With few, threads share the rows, so that memory is read once: the more
-    // bytes a row has, the more queries it takes to pay for reading them again, and for tiles it never pays.
-    const size_t panels = block_.panels().size();
-    const size_t bytes = index_.storage == Storage::float32 ? 4 : index_.storage == Storage::bfloat16 ? 2 : 1;
-    const bool by_panel = kernel_.sieve == nullptr && panels >= bytes * team.threads();
     // A sample reads memory once more, which is what limits the streaming path.
     if (guess && wants(Way::scan) && !streaming_) {
       const std::vector<float> guessed =
@@ -120,25 +112,7 @@ class BlockSearch {
         if (ways_[q] == Way::scan) raise_floor(floors_[q], unscaled(guessed[q], q));
       }
     }
-    const size_t held = kPanelBytes / (2 * kernel_.lanes * 4 * block_.panels()[0].view.unit_count);
-    const size_t taken = by_panel ? std::clamp(held, size_t{1}, (panels - 1) / team.threads() + 1) : panels;
-    const size_t chunks = wants(Way::scan) || wants(Way::exact) ? (index_.rows + kChunkRows - 1) / kChunkRows : 0;
-    // Nobody waits long for the last, and the first rows of a chunk are fetched during the one before.
-    const size_t held_chunks = by_panel ? chunks / 4 + 1 : std::min(chunks / (8 * team.threads()) + 1, size_t{8});
-    const size_t parts = (chunks + held_chunks - 1) / held_chunks;
-    const Visits visits(chunks);
-    WorkQueue work(parts * ((panels + taken - 1) / taken), 1);
-    team.run([&](size_t me) {
-      for (size_t unit, end; !team.stopping(me) && work.claim(&unit, &end);) {
-        const size_t from = unit / parts * taken;
-        const size_t last = std::min((unit % parts + 1) * held_chunks, chunks);
-        for (size_t chunk = unit % parts * held_chunks; chunk < last && !team.stopping(me); ++chunk) {
-          const size_t row = visits[chunk] * kChunkRows;
-          const size_t next = chunk + 1 < last ? visits[chunk + 1] * kChunkRows : index_.rows;
-          scan(workers[me], row, std::min(row + kChunkRows, index_.rows), next, from, std::min(from + taken, panels));
-        }
-      }
-    });
+    scan(workers, guess && !streaming_, team);
     WorkQueue queries(block_.count(), 1);
     team.run([&](size_t me) {
       for (size_t q, end; !team.stopping(me) && queries.claim(&q, &end);) {
@@ -150,6 +124,39 @@ class BlockSearch {
     SearchCounts counts;
     for (const Worker& worker : workers) counts += worker.counts;
     return counts;
+  }
+
+  // All rows against all panels. What is found in the first of them tells better floors for the rest than the sample.
+  void scan(std::vector<Worker>& workers, bool guess, Team& team) {
+    if (!wants(Way::scan) && !wants(Way::exact)) return;
+    const Schedule schedule(index_.rows, kernel_, index_.storage, block_, team.threads());
+    const auto scan_units = [&](size_t first, size_t last) {
+      schedule.run(first, last, team, [&](size_t me, size_t begin, size_t next, size_t from, size_t to) {
+        scan(workers[me], begin, std::min(begin + kChunkRows, index_.rows), next, from, to);
+      });
+    };
+    size_t done = 0;
+    for (const size_t share : {8, 4, 2}) {
+      const size_t upto = schedule.by_rows() ? schedule.units() / share : 0;
+      if (!guess || upto <= done) continue;
+      scan_units(done, upto);
+      done = upto;
+      guess_again(workers, done, schedule.units(), team);
+    }
+    scan_units(done, schedule.units());
+  }
+
+  // Raises floors by what the workers' lists hold after `done` of all chunks.
+  void guess_again(const std::vector<Worker>& workers, size_t done, size_t chunks, Team& team) {
+    WorkQueue queries(block_.count(), 1);
+    team.run([&](size_t me) {
+      std::vector<Seen> seen;
+      for (size_t q, end; !team.stopping(me) && queries.claim(&q, &end);) {
+        if (ways_[q] != Way::scan) continue;
+        gather(workers, q, seen);
+        raise_floor(floors_[q], floor_from(seen, k_, done, chunks));
+      }
+    });
   }
 
   // From what a scan scores, multiplied by powers of two, to the contract's score. Rounds, as that does, monotonically.
@@ -238,6 +245,7 @@ class BlockSearch {
     const QueryBlock::Panel& panel = block_.panels()[p];
     const size_t first = begin - worker.rows.begin;  // of the tile, in the chunk
     const size_t width = panel.view.width;
+    const bool sieved = sieves(panel.view);
     const float* const norm = worker.rows.norm + first;
     const float* const floor = worker.floor.data() + p * 2 * kernel_.lanes;
     const size_t found = nominate(worker, p, rows, worker.rows.residual + first, norm, floor);
@@ -250,13 +258,15 @@ class BlockSearch {
       if (norm[row] == kNoFloor) continue;                               // barred, but there is no floor
       const size_t q = panel.first + j;
       if (selection_.restricts() && !selection_.allows(q, begin + row)) continue;
-      pairs.add(q, first + row, worker.scores[row * width + j]);
+      pairs.add(q, first + row, worker.scores[sieved ? h : row * width + j]);
       if (pairs.full()) look_again(worker, pairs);
     }
     look_again(worker, pairs);
   }
 
-  // Leaves the scores of hits in worker.scores.
+  bool sieves(const QueryPanel& panel) const { return kernel_.sieve != nullptr && panel.width >= kernel_.lanes; }
+
+  // Leaves in worker.scores those of all, [rows, width]; a sieve, those of the hits alone.
   size_t nominate(Worker& worker, size_t p, const RowBlock& rows, const float* residual, const float* norm,
                   const float* floor) const {
     const QueryPanel& panel = block_.panels()[p].view;
@@ -265,7 +275,7 @@ class BlockSearch {
     const FilterTerms terms{scores, rows.count, panel.width, residual, norm, u, v, nullptr, floor};
     {
       const SubnormalsAreZero environment;
-      if (kernel_.sieve != nullptr && panel.width >= kernel_.lanes) {
+      if (sieves(panel)) {
         return kernel_.sieve(panel, rows, terms, scores, worker.hits.data());
       }
       kernel_.scan(panel, rows, scores);
@@ -279,7 +289,7 @@ class BlockSearch {
   void look_again(Worker& worker, Pairs& pairs) const {
     const ChunkRows& rows = worker.rows;
     const QueryBlock& last = fine_.count() != 0 ? fine_ : block_;
-    if (fine_.count() != 0) score_again(rows.begin, pairs);
+    if (fine_.count() != 0) pairs.score_again(index_, kernel_, fine_, rows.begin);
     for (size_t i = 0; i < pairs.count; ++i) {
       const size_t q = pairs.query[i], row = pairs.row[i];
       const ErrorBound& bound = last.bound(q);
@@ -291,17 +301,6 @@ class BlockSearch {
       worker.nominees.add(q, {unscaled(pairs.score[i] - error, q), high, number, false});
     }
     pairs.count = 0;
-  }
-
-  void score_again(size_t begin, Pairs& pairs) const {
-    SecondDigits digits[kPairs];
-    for (size_t i = 0; i < pairs.count; ++i) {
-      const RowBlock row = index_.block(begin + pairs.row[i], 1);
-      const QueryPanel& query = fine_.panels()[pairs.query[i]].view;
-      digits[i] = {&query, row.codes, *row.scale};
-      if (kernel_.add_second == nullptr) kernel_.scan(query, row, pairs.score + i);
-    }
-    if (kernel_.add_second != nullptr) kernel_.add_second(digits, pairs.count, pairs.score);
   }
 
   // Rows [first, last) against the queries of a panel that want it.

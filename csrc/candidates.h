@@ -72,16 +72,18 @@ void score_all(std::span<Candidate> items, const Score& score) {
   }
 }
 
-// The k-th largest middle of an interval (at least k are given), close to the k-th best score. At least k upper ends
-// reach it.
+// Of its interval: close to its score, and no more than its upper end.
+inline float middle_of(const Candidate& c) {
+  const float middle = 0.5f * c.low + 0.5f * c.high;
+  // NaN from -inf to inf, and where the data holds NaN; halves of subnormal numbers round up.
+  return middle <= c.high ? middle : c.low <= c.high ? c.low : kNoFloor;
+}
+
+// The k-th largest middle (at least k are given), close to the k-th best score. At least k upper ends reach it.
 inline float likely_kth(const std::vector<Candidate>& items, size_t k) {
   std::vector<float> middles;
   middles.reserve(items.size());
-  for (const Candidate& c : items) {
-    const float middle = 0.5f * c.low + 0.5f * c.high;
-    // NaN from -inf to inf, and where the data holds NaN; halves of subnormal numbers round up.
-    middles.push_back(middle <= c.high ? middle : c.low <= c.high ? c.low : kNoFloor);
-  }
+  for (const Candidate& c : items) middles.push_back(middle_of(c));
   const auto kth = middles.begin() + static_cast<std::ptrdiff_t>(k - 1);
   std::nth_element(middles.begin(), kth, middles.end(), std::greater<>());
   return *kth;
@@ -162,6 +164,7 @@ class CandidateList {
   }
   bool full() const { return items_.size() >= full_at_; }
   std::vector<Candidate>& items() { return items_; }
+  const std::vector<Candidate>& items() const { return items_; }
 
   // Returns what k lower ends are now known to reach. A lower end below the `floor` that there is cannot help to raise
   // it, so it is not counted: where the floor was guessed, most are such.

@@ -104,9 +104,8 @@ void reached_by(const float* highest, size_t groups, size_t width, size_t rank, 
 
 }  // namespace
 
-size_t sample_stride(Storage storage, const Kernel& kernel) {
-  // The wider the bounds, and the cheaper the products, the more a floor is worth.
-  return storage == Storage::float32 ? 64 : kernel.sieve != nullptr ? 8 : 16;
+size_t sample_stride(Storage storage) {
+  return storage == Storage::float32 ? 64 : 16;  // the wider the bounds, the more a floor is worth
 }
 
 // By the finaliser of SplitMix64 (Steele, Lea and Flood, 2014).
@@ -119,7 +118,7 @@ size_t sampled_row(size_t i, size_t stride) {
 
 std::vector<float> guess_floors(const IndexView& index, const Kernel& kernel, RaiseFn raise, LiftFn lift,
                                 const QueryBlock& block, size_t k, const Selection& selection, Team& team) {
-  size_t stride = sample_stride(index.storage, kernel);
+  size_t stride = sample_stride(index.storage);
   while (index.rows / stride * block.count() > kMostSampled) stride *= 2;
   // Of the k best rows about k / stride are in the sample; many more (four standard deviations) would be a rare case.
   const double expected = static_cast<double>(k) / static_cast<double>(stride);
@@ -162,6 +161,30 @@ std::vector<float> guess_floors(const IndexView& index, const Kernel& kernel, Ra
     }
   });
   return floors;
+}
+
+float floor_from(std::vector<Seen>& seen, size_t k, size_t done, size_t chunks) {
+  const double share = static_cast<double>(done) / static_cast<double>(chunks);
+  const double expected = static_cast<double>(k) * share;
+  const auto likely = static_cast<std::ptrdiff_t>(expected) + 1;
+  const auto size = static_cast<std::ptrdiff_t>(seen.size());
+  const auto higher = [](const Seen& a, const Seen& b) { return a.middle > b.middle; };
+  if (likely >= size) return kNoFloor;
+  std::nth_element(seen.begin(), seen.begin() + likely, seen.end(), higher);
+  // How many each chunk has of the likely ones varies by about as many where they are strewn, and by far more where
+  // they are not. Chunks that share a place count as one.
+  constexpr size_t kPlaces = 256;
+  uint32_t held[kPlaces] = {};
+  double squares = 0.0;
+  for (auto one = seen.begin(); one < seen.begin() + likely; ++one) squares += 2.0 * held[one->chunk % kPlaces]++ + 1.0;
+  const auto likely_count = static_cast<double>(likely);
+  const double varies = squares - likely_count * likely_count / static_cast<double>(std::min(done, kPlaces));
+  if (varies > 2.0 * likely_count) return kNoFloor;
+  const double variance = (1.0 - share) * std::max(varies, likely_count);
+  const auto rank = static_cast<std::ptrdiff_t>(expected + 4.0 * std::sqrt(variance) + 4.0);
+  if (rank > size) return kNoFloor;
+  std::nth_element(seen.begin() + likely, seen.begin() + rank - 1, seen.end(), higher);
+  return seen[static_cast<size_t>(rank) - 1].middle;
 }
 
 }  // namespace jmlr

@@ -64,7 +64,7 @@ using FilterFn = size_t (*)(const FilterTerms&, Hit* hits);
 constexpr size_t kSievedRows = 384;
 
 // Scan and filter in one, of at most kSievedRows rows and a panel no narrower than the kernel's lanes: floor_j is
-// given, `terms.scores` is not. Afterwards `scores` holds those of the hits alone.
+// given, `terms.scores` is not. Afterwards scores[n] is that of hits[n]; both have room for all pairs.
 using SieveFn = size_t (*)(const QueryPanel&, const RowBlock&, const FilterTerms&, float* scores, Hit* hits);
 
 // A row of codes and a query with two digits, in a panel of width 1.

@@ -8,6 +8,9 @@
 #include <vector>
 
 #include "candidates.h"
+#include "encode.h"
+#include "kernel.h"
+#include "topk.h"
 
 namespace jmlr {
 
@@ -24,6 +27,17 @@ struct Pairs {
     query[count] = of_query;
     row[count] = of_row;
     score[count++] = scored;
+  }
+  // By both digits of the queries; the chunk begins with row `begin`.
+  void score_again(const IndexView& index, const Kernel& kernel, const QueryBlock& fine, size_t begin) {
+    SecondDigits digits[kPairs];
+    for (size_t i = 0; i < count; ++i) {
+      const RowBlock of_row = index.block(begin + row[i], 1);
+      const QueryPanel& of_query = fine.panels()[query[i]].view;
+      digits[i] = {&of_query, of_row.codes, *of_row.scale};
+      if (kernel.add_second == nullptr) kernel.scan(of_query, of_row, score + i);
+    }
+    if (kernel.add_second != nullptr) kernel.add_second(digits, count, score);
   }
 };
 

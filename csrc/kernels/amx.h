@@ -70,50 +70,59 @@ class TileTest {
   const FilterTerms& terms_;
 };
 
-// Tests the rows that the tiles are done with, some at each step of the products that follow: these leave the units for
-// vectors idle. No branch asks how a test ended, since a wrong guess would cost more than the test.
+// Tests the rows that the tiles are done with, a block at a time and some rows of it at each step of the products of
+// the next: these leave the units for vectors idle. No branch asks how a test ended, since a wrong guess would cost
+// more than the test. Nor does it decide where anything is stored: tiles wait until they know where all stores before
+// them go.
 template <class Test>
 class Sieve {
  public:
-  Sieve(const Test& test, const float* scores, size_t width, size_t unit_count, uint32_t* passed, uint32_t* hot)
-      : test_(test),
-        scores_(scores),
-        width_(width),
-        at_once_((2 * kTileHeight * kTileUnits + unit_count - 1) / unit_count),
-        passed_(passed),
-        hot_(hot) {}
-  void step() { test_upto(next_ + at_once_ < stored_ ? next_ + at_once_ : stored_); }
-  void stored(size_t rows) { stored_ = rows; }  // the first so many
-  // Returns how many rows passed for some query: hot[i] is the i-th of them, passed[hot[i]] says which.
-  size_t finish() {
-    test_upto(stored_);
-    return count_;
+  static constexpr size_t kRows = 2 * kTileHeight;  // of a block, at most
+  Sieve(const Test& test, size_t width, size_t unit_count)
+      : test_(test), width_(width), at_once_((kRows * kTileUnits + unit_count - 1) / unit_count) {}
+
+  // The scores of `count` rows from `first` on are there.
+  void begin(const float* scores, size_t first, size_t count) {
+    scores_ = scores;
+    first_ = first;
+    count_ = count;
+    next_ = 0;
+    hot_ = 0;
+  }
+  void step() { test_upto(next_ + at_once_ < count_ ? next_ + at_once_ : count_); }
+  // Calls found(row, query, score as stored) for all of the block that passed.
+  template <class Found>
+  void finish(const Found& found) {
+    test_upto(count_);
+    for (uint32_t rows = hot_; rows != 0; rows &= rows - 1) {
+      const auto r = static_cast<uint32_t>(__builtin_ctz(rows));
+      for (uint32_t left = passed_[r]; left != 0; left &= left - 1) {
+        const auto j = static_cast<uint32_t>(__builtin_ctz(left));
+        found(static_cast<uint32_t>(first_) + r, j, scores_[r * width_ + j]);
+      }
+    }
   }
 
  private:
   void test_upto(size_t end) {
-    size_t count = count_;
     for (size_t r = next_; r < end; ++r) {
-      const uint32_t passed = test_(scores_ + r * width_, r);
+      const uint32_t passed = test_(scores_ + r * width_, first_ + r);
       passed_[r] = passed;
-      hot_[count] = static_cast<uint32_t>(r);
-      count += static_cast<size_t>(passed != 0);
+      hot_ |= static_cast<uint32_t>(passed != 0) << r;
     }
     next_ = end;
-    count_ = count;
   }
 
   const Test test_;
-  const float* const scores_;
   const size_t width_, at_once_;
-  uint32_t* const passed_;
-  uint32_t* const hot_;
-  size_t next_ = 0, stored_ = 0, count_ = 0;
+  const float* scores_ = nullptr;
+  size_t first_ = 0, count_ = 0, next_ = 0;
+  uint32_t hot_ = 0;  // the rows that passed for some query, by bits
+  uint32_t passed_[kRows];
 };
 
 struct NoSieve {
   void step() {}
-  void stored(size_t) {}
 };
 
 // Fetches the rows that come next, line by line, while the tiles multiply.
@@ -124,8 +133,10 @@ class Ahead {
         end_(rows.ahead + rows.ahead_bytes),
         bytes_((rows.ahead_bytes / kLine / steps + 1) * kLine) {}
   void step() {
-    const char* upto = end_ - next_ > static_cast<ptrdiff_t>(bytes_) ? next_ + bytes_ : end_;
-    for (; next_ < upto; next_ += kLine) __builtin_prefetch(next_, 0, 2);
+    const char* const upto = end_ - next_ > static_cast<ptrdiff_t>(bytes_) ? next_ + bytes_ : end_;
+    const char* next = next_;
+    for (; next < upto; next += kLine) __builtin_prefetch(next, 0, 2);
+    next_ = next;
   }
 
  private:
@@ -135,69 +146,180 @@ class Ahead {
   size_t bytes_;  // of a step
 };
 
-// kRows x kQueries tiles of what the tiles store: rows from `first` on, at most 16 x kRows.
+// What tiles are loaded from.
+struct TileView {
+  const char* row;
+  size_t stride;
+  const char* query;
+  size_t steps;  // of kTileUnits units
+  static constexpr size_t kRowStep = kTileUnits * 4;
+  TileView from(size_t first) const { return {row + first * stride, stride, query, steps}; }
+};
+
+constexpr size_t kBlockRows = 2 * kTileHeight;
+
+// Blocks of 32 rows x 32 queries, one after another. A tile register is loaded anew as soon as the last product that
+// reads it has begun: with the next step of the row, after the last step with the next block. What a block has summed
+// up is stored between the first products of the next. So loads and stores wait for nothing, and products for little.
+template <class Op, class Tiles>
+class TileStream {
+ public:
+  TileStream(Tiles& tiles, const TileView& view) : tiles_(tiles), stride_(view.stride) {
+    load_first_row(view.row);
+    load_first_query(view.query);
+    load_second_query(view.query);
+    load_second_row(view.row);
+  }
+  // Multiplies what is loaded, and loads what is next.
+  [[gnu::always_inline]] void step(const char* next_row, const char* next_query) {
+    Op::template multiply<0, 4, 6>(tiles_);
+    Op::template multiply<1, 4, 7>(tiles_);
+    load_first_row(next_row);
+    Op::template multiply<2, 5, 6>(tiles_);
+    load_first_query(next_query);
+    Op::template multiply<3, 5, 7>(tiles_);
+    load_second_query(next_query);
+    load_second_row(next_row);
+  }
+  // The same for the first step of a block: stores the sums of the one before it.
+  [[gnu::always_inline]] void first_step(float* before, const char* next_row, const char* next_query) {
+    store<0>(before);
+    Op::template multiply<0, 4, 6>(tiles_);
+    store<1>(before);
+    Op::template multiply<1, 4, 7>(tiles_);
+    load_first_row(next_row);
+    store<2>(before);
+    Op::template multiply<2, 5, 6>(tiles_);
+    load_first_query(next_query);
+    store<3>(before);
+    Op::template multiply<3, 5, 7>(tiles_);
+    load_second_query(next_query);
+    load_second_row(next_row);
+  }
+  [[gnu::always_inline]] void finish(float* out) {
+    store<0>(out);
+    store<1>(out);
+    store<2>(out);
+    store<3>(out);
+  }
+  static constexpr size_t kQueryStep = kTileUnits * 2 * kTileQueries * 4;
+
+ private:
+  static constexpr size_t kPanelBytes = 2 * kTileQueries * 4;  // from unit to unit
+  void load_first_row(const char* row) { tiles_.template load_once<4>(row, stride_); }
+  void load_second_row(const char* row) { tiles_.template load_once<5>(row + kTileHeight * stride_, stride_); }
+  void load_first_query(const char* query) { tiles_.template load<6>(query, kPanelBytes); }
+  void load_second_query(const char* query) { tiles_.template load<7>(query + kTileQueries * 4, kPanelBytes); }
+  template <int kSum>
+  [[gnu::always_inline]] void store(float* out) {
+    tiles_.template store<kSum>(out + (kSum / 2 * 2 * kTileHeight + kSum % 2) * kTileQueries, kPanelBytes);
+    tiles_.template zero<kSum>();
+  }
+
+  Tiles& tiles_;
+  const size_t stride_;
+};
+
+// For each block of rows its scores go to room(first row), then after(scores, first row, rows) is called, while the
+// next is multiplied.
+template <class Op, class Tiles, class Beside, class Room, class After>
+[[gnu::always_inline]] inline void stream_blocks(Tiles& tiles, const TileView& view, size_t blocks, Ahead& ahead,
+                                                 Beside& beside, Room& room, const After& after) {
+  using Stream = TileStream<Op, Tiles>;
+  Stream stream(tiles, view);
+  float* before = nullptr;
+  for (size_t b = 0; b < blocks; ++b) {
+    float* const out = room(b * kBlockRows);
+    const char* row = view.row + b * kBlockRows * view.stride;
+    const char* const next_block = b + 1 < blocks ? row + kBlockRows * view.stride : row;  // after the last, anything
+    const char* query = view.query;
+    const auto next_row = [&](size_t u) { return u + 1 < view.steps ? row += TileView::kRowStep : next_block; };
+    const auto next_query = [&](size_t u) { return u + 1 < view.steps ? query += Stream::kQueryStep : view.query; };
+    ahead.step();
+    const char* const at = next_row(0);
+    stream.first_step(b > 0 ? before : out, at, next_query(0));  // nothing comes before the first: zeros
+    if (b > 0) after(before, (b - 1) * kBlockRows, kBlockRows);
+    for (size_t u = 1; u < view.steps; ++u) {
+      ahead.step();
+      beside.step();
+      const char* const then = next_row(u);
+      stream.step(then, next_query(u));
+    }
+    before = out;
+  }
+  stream.finish(before);
+  after(before, (blocks - 1) * kBlockRows, kBlockRows);
+}
+
+// The same for at most 16 x kRows rows, and the tiles' 16 x kQueries queries.
 template <class Op, int kRows, int kQueries, class Tiles, class Beside>
-void tile_block(Tiles& tiles, const QueryPanel& panel, const RowBlock& rows, size_t first, Ahead& ahead, Beside& sieve,
-                float* scores) {
-  constexpr size_t kUnitBytes = 4;
-  constexpr size_t kPanelBytes = kQueries * kTileQueries * kUnitBytes;  // from unit to unit
-  const char* row = static_cast<const char*>(rows.codes) + first * rows.stride;
-  const auto* query = static_cast<const char*>(panel.units);
-  float* out = scores + first * kQueries * kTileQueries;
+[[gnu::always_inline]] inline void tile_block(Tiles& tiles, const TileView& view, Ahead& ahead, Beside& beside,
+                                              float* out) {
+  constexpr size_t kPanelBytes = kQueries * kTileQueries * 4;  // from unit to unit
+  const char* row = view.row;
+  const char* query = view.query;
   tiles.template zero<0>();
   if constexpr (kQueries == 2) tiles.template zero<1>();
   if constexpr (kRows == 2) tiles.template zero<2>();
-  if constexpr (kRows == 2 && kQueries == 2) tiles.template zero<3>();
-  for (size_t u = 0; u < panel.unit_count; u += kTileUnits) {
+  for (size_t u = 0; u < view.steps; ++u, row += TileView::kRowStep, query += kTileUnits * kPanelBytes) {
     ahead.step();
-    sieve.step();
-    tiles.template load_once<4>(row + u * kUnitBytes, rows.stride);
-    tiles.template load<6>(query + u * kPanelBytes, kPanelBytes);
+    beside.step();
+    tiles.template load_once<4>(row, view.stride);
+    tiles.template load<6>(query, kPanelBytes);
     Op::template multiply<0, 4, 6>(tiles);
     if constexpr (kQueries == 2) {
-      tiles.template load<7>(query + u * kPanelBytes + kTileQueries * kUnitBytes, kPanelBytes);
+      tiles.template load<7>(query + kTileQueries * 4, kPanelBytes);
       Op::template multiply<1, 4, 7>(tiles);
     }
     if constexpr (kRows == 2) {
-      tiles.template load_once<5>(row + kTileHeight * rows.stride + u * kUnitBytes, rows.stride);
+      tiles.template load_once<5>(row + kTileHeight * view.stride, view.stride);
       Op::template multiply<2, 5, 6>(tiles);
-      if constexpr (kQueries == 2) Op::template multiply<3, 5, 7>(tiles);
     }
   }
   tiles.template store<0>(out, kPanelBytes);
   if constexpr (kQueries == 2) tiles.template store<1>(out + kTileQueries, kPanelBytes);
   if constexpr (kRows == 2) tiles.template store<2>(out + kTileHeight * kQueries * kTileQueries, kPanelBytes);
-  if constexpr (kRows == 2 && kQueries == 2) {
-    tiles.template store<3>(out + kTileHeight * kQueries * kTileQueries + kTileQueries, kPanelBytes);
-  }
 }
 
-template <class Tiles, class Op, int kQueries, class Beside>
-void tile_blocks(const QueryPanel& panel, const RowBlock& rows, Beside& sieve, float* scores) {
-  Ahead ahead(rows, (rows.count + 2 * kTileHeight - 1) / (2 * kTileHeight) * panel.unit_count / kTileUnits);
+template <class Tiles, class Op, int kQueries, class Beside, class Room, class After>
+[[gnu::always_inline]] inline void tile_blocks(const QueryPanel& panel, const RowBlock& rows, Beside& beside, Room room,
+                                               const After& after) {
+  const size_t count = rows.count;
+  const TileView view{static_cast<const char*>(rows.codes), rows.stride, static_cast<const char*>(panel.units),
+                      (panel.unit_count + kTileUnits - 1) / kTileUnits};
+  Ahead ahead(rows, (count + kBlockRows - 1) / kBlockRows * view.steps);
+  const auto block = [&](auto run, Tiles& tiles, size_t first, size_t held) {
+    float* const scores = room(first);
+    run(tiles, view.from(first), ahead, beside, scores);
+    after(scores, first, held);
+  };
   size_t r = 0;
-  if (rows.count >= kTileHeight) {
+  if (count >= kTileHeight) {
     Tiles tiles(kTileHeight);
-    for (; r + 2 * kTileHeight <= rows.count; r += 2 * kTileHeight) {
-      tile_block<Op, 2, kQueries>(tiles, panel, rows, r, ahead, sieve, scores);
-      sieve.stored(r + 2 * kTileHeight);
+    if constexpr (kQueries == 2) {
+      if (count >= kBlockRows) stream_blocks<Op>(tiles, view, count / kBlockRows, ahead, beside, room, after);
+      r = count / kBlockRows * kBlockRows;
     }
-    if (r + kTileHeight <= rows.count) {
-      tile_block<Op, 1, kQueries>(tiles, panel, rows, r, ahead, sieve, scores);
-      sieve.stored(r += kTileHeight);
+    for (; r + kBlockRows <= count; r += kBlockRows) {
+      block(tile_block<Op, 2, 1, Tiles, Beside>, tiles, r, kBlockRows);
+    }
+    if (r + kTileHeight <= count) {
+      block(tile_block<Op, 1, kQueries, Tiles, Beside>, tiles, r, kTileHeight);
+      r += kTileHeight;
     }
   }
-  if (r < rows.count) {
-    Tiles tiles(rows.count - r);  // a tile reads and writes no more rows than it is configured for
-    tile_block<Op, 1, kQueries>(tiles, panel, rows, r, ahead, sieve, scores);
-    sieve.stored(rows.count);
+  if (r < count) {
+    Tiles tiles(count - r);  // a tile reads and writes no more rows than it is configured for
+    block(tile_block<Op, 1, kQueries, Tiles, Beside>, tiles, r, count - r);
   }
 }
 
 template <class Tiles, class Op, int kQueries>
 void scan_panel_by_tiles(const QueryPanel& panel, const RowBlock& rows, float* scores) {
   NoSieve none;
-  tile_blocks<Tiles, Op, kQueries>(panel, rows, none, scores);
+  tile_blocks<Tiles, Op, kQueries>(
+      panel, rows, none, [=](size_t first) { return scores + first * kQueries * kTileQueries; },
+      [](const float*, size_t, size_t) {});
   // Not between the products: loads of tiles wait for the stores before them.
   Op::template finish<kQueries * kTileQueries>(panel, rows, scores);
 }
@@ -215,20 +337,22 @@ void scan_tiles(const QueryPanel& panel, const RowBlock& rows, float* scores) {
 template <class Tiles, class Op, int kQueries, template <class, size_t> class Test>
 size_t sieve_panel(const QueryPanel& panel, const RowBlock& rows, const FilterTerms& terms, float* scores, Hit* hits) {
   constexpr size_t kWidth = kQueries * kTileQueries;
-  uint32_t passed[kSievedRows], hot[kSievedRows];
-  Sieve<Test<Op, kWidth>> sieve({panel, rows, terms}, scores, kWidth, panel.unit_count, passed, hot);
-  tile_blocks<Tiles, Op, kQueries>(panel, rows, sieve, scores);
-  const size_t count = sieve.finish();
+  constexpr size_t kBlock = kBlockRows * kWidth;
+  alignas(64) float ring[2 * kBlock];  // what is tested, and what is multiplied meanwhile: both stay in the cache
+  size_t held = 0;
+  Sieve<Test<Op, kWidth>> sieve({panel, rows, terms}, kWidth, panel.unit_count);
   size_t found = 0;
-  for (size_t h = 0; h < count; ++h) {
-    const uint32_t r = hot[h];
-    for (uint32_t left = passed[r]; left != 0; left &= left - 1) {
-      const auto j = static_cast<uint32_t>(__builtin_ctz(left));
-      float& score = scores[r * kWidth + j];
-      score = Op::score(score, panel, j, rows.scale != nullptr ? rows.scale[r] : 1.0f);
-      hits[found++] = {r, j};
-    }
-  }
+  const auto note = [&](uint32_t r, uint32_t j, float stored) {
+    scores[found] = Op::score(stored, panel, j, rows.scale != nullptr ? rows.scale[r] : 1.0f);
+    hits[found++] = {r, j};
+  };
+  tile_blocks<Tiles, Op, kQueries>(
+      panel, rows, sieve, [&](size_t) { return ring + held++ % 2 * kBlock; },
+      [&](const float* block, size_t first, size_t count) {
+        sieve.finish(note);
+        sieve.begin(block, first, count);
+      });
+  sieve.finish(note);
   return found;
 }
 

@@ -183,30 +183,34 @@ size_t filter(const FilterTerms& t, Hit* hits) {
 // Eight rows at a time, one per lane: each lane adds in index order, as the contract has it. The rows are strewn over
 // memory, so those of the next eight are fetched meanwhile.
 void rescore_eight(const float* query, const float* const* rows, const float* const* next, size_t dim, float* out) {
+  constexpr size_t kAhead =
+      256;  // values of a row: of eight rows 8 KiB, so that they are still in L1 when they are due
   __m512d sum = _mm512_setzero_pd();
   size_t d = 0;
   for (; d + 8 <= dim; d += 8) {
     if (d % 16 == 0) {
-      for (int i = 0; i < 8; ++i) __builtin_prefetch(next[i] + d);
+      const bool within = d + kAhead < dim;
+      for (int i = 0; i < 8; ++i) __builtin_prefetch(within ? rows[i] + d + kAhead : next[i] + (d + kAhead - dim));
     }
-    __m256 t[8], s[8];
-    for (int i = 0; i < 4; ++i) {
-      const __m256 x = _mm256_loadu_ps(rows[2 * i] + d);
-      const __m256 y = _mm256_loadu_ps(rows[2 * i + 1] + d);
-      t[2 * i] = _mm256_unpacklo_ps(x, y);
-      t[2 * i + 1] = _mm256_unpackhi_ps(x, y);
-    }
-    for (int i = 0; i < 2; ++i) {
-      s[4 * i] = _mm256_shuffle_ps(t[4 * i], t[4 * i + 2], 0x44);
-      s[4 * i + 1] = _mm256_shuffle_ps(t[4 * i], t[4 * i + 2], 0xee);
-      s[4 * i + 2] = _mm256_shuffle_ps(t[4 * i + 1], t[4 * i + 3], 0x44);
-      s[4 * i + 3] = _mm256_shuffle_ps(t[4 * i + 1], t[4 * i + 3], 0xee);
-    }
-    for (int e = 0; e < 8; ++e) {
-      const __m256 x =
-          e < 4 ? _mm256_permute2f128_ps(s[e], s[e + 4], 0x20) : _mm256_permute2f128_ps(s[e - 4], s[e], 0x31);
-      sum = _mm512_fmadd_pd(_mm512_cvtps_pd(x), _mm512_set1_pd(static_cast<double>(query[d + static_cast<size_t>(e)])),
-                            sum);
+    // The query's values go through memory (compilers know better), so that each is spread by a load: the unit that
+    // moves values between lanes has enough to do.
+    alignas(64) double q[8];
+    _mm512_store_pd(q, _mm512_cvtps_pd(_mm256_loadu_ps(query + d)));
+    asm("" : "+m"(q));
+    for (int half = 0; half < 2; ++half) {
+      __m256 x[4];  // of rows i and i + 4
+      for (int i = 0; i < 4; ++i) {
+        const size_t at = d + 4 * static_cast<size_t>(half);
+        x[i] =
+            _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(rows[i] + at)), _mm_loadu_ps(rows[i + 4] + at), 1);
+      }
+      const __m256 a = _mm256_unpacklo_ps(x[0], x[1]), b = _mm256_unpackhi_ps(x[0], x[1]);
+      const __m256 c = _mm256_unpacklo_ps(x[2], x[3]), e = _mm256_unpackhi_ps(x[2], x[3]);
+      const __m256 column[4] = {_mm256_shuffle_ps(a, c, 0x44), _mm256_shuffle_ps(a, c, 0xee),
+                                _mm256_shuffle_ps(b, e, 0x44), _mm256_shuffle_ps(b, e, 0xee)};
+      for (int i = 0; i < 4; ++i) {
+        sum = _mm512_fmadd_pd(_mm512_cvtps_pd(column[i]), _mm512_set1_pd(q[4 * half + i]), sum);
+      }
     }
   }
   for (; d < dim; ++d) {

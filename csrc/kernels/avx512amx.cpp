@@ -22,7 +22,9 @@ struct alignas(64) TileConfig {
 // This thread's tile registers: 0 to 3 hold sums, 4 and 5 rows, 6 and 7 queries. Released as soon as they are done
 // with, since what they hold is saved at every switch of threads.
 //
-// By hand: the intrinsics of gcc 12 do not say that they read memory, so that stores before them may be left out.
+// By hand: the intrinsics of gcc 12 do not say that they read memory, so that stores before them may be left out. Here
+// whoever configures the registers and whoever stores them says so for all loads, which leaves a loop of loads and
+// products free to keep its variables in registers. What is loaded must have been written before the configuration.
 class TileRegisters {
  public:
   explicit TileRegisters(size_t rows) {
@@ -31,7 +33,7 @@ class TileRegisters {
       config.row_bytes[t] = 64;
       config.rows[t] = t < 6 ? static_cast<uint8_t>(rows) : 16;
     }
-    asm volatile("ldtilecfg %0" ::"m"(config));
+    asm volatile("ldtilecfg %0" ::"m"(config) : "memory");
   }
   ~TileRegisters() { asm volatile("tilerelease" ::: "memory"); }
   TileRegisters(const TileRegisters&) = delete;
@@ -43,11 +45,11 @@ class TileRegisters {
   }
   template <int kTile>
   void load(const char* from, size_t stride) {
-    asm volatile("tileloadd (%0,%1,1), %%tmm%c2" ::"r"(from), "r"(stride), "i"(kTile) : "memory");
+    asm volatile("tileloadd (%0,%1,1), %%tmm%c2" ::"r"(from), "r"(stride), "i"(kTile));
   }
   template <int kTile>
   void load_once(const char* from, size_t stride) {  // keeps what is read again in the cache next to the registers
-    asm volatile("tileloaddt1 (%0,%1,1), %%tmm%c2" ::"r"(from), "r"(stride), "i"(kTile) : "memory");
+    asm volatile("tileloaddt1 (%0,%1,1), %%tmm%c2" ::"r"(from), "r"(stride), "i"(kTile));
   }
   template <int kTile>
   void store(float* to, size_t stride) {

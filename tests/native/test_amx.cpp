@@ -160,7 +160,7 @@ int unlike_scan_and_filter(const jmlr::Kernels& kernels, size_t s, const jmlr::Q
   for (size_t h = 0; wrong == 0 && h < hits.size(); ++h) {
     const size_t at = hits[h].i * panel.width + hits[h].j;
     wrong = hits[h].i != expected[h].i || hits[h].j != expected[h].j ||
-            std::memcmp(&scores[at], &sieved[at], sizeof(float)) != 0;
+            std::memcmp(&scores[at], &sieved[h], sizeof(float)) != 0;
   }
   return wrong;
 }
