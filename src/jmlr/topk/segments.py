@@ -13,7 +13,7 @@ from itertools import chain
 import numpy as np
 
 from jmlr.topk import _topk
-from jmlr.topk.arrays import thread_count
+from jmlr.topk.arrays import on_line, thread_count
 from jmlr.topk.format import Arrays, Block, verify_columns
 from jmlr.topk.selection import RowLookup, Rows, clear_bits
 from jmlr.topk.shards import CHUNK_BYTES
@@ -161,7 +161,7 @@ class Segments:
         end = begin + len(columns["vectors"])
         # what was removed of it goes for good: the same id may come again
         if room is None or second is None or second.kept != second.rows or len(room["vectors"]) < end:
-            room = {n: np.empty((max(end, 2 * begin), *c.shape[1:]), c.dtype) for n, c in columns.items()}
+            room = {n: on_line((max(end, 2 * begin), *c.shape[1:]), c.dtype) for n, c in columns.items()}
             for name in columns if second else ():
                 assert second is not None
                 room[name][:begin] = second.take(name)

@@ -132,3 +132,16 @@ def test_all_rows_may_go_and_others_come():
     assert len(index) == 0
     index.add(X[7:9])
     same_bits(index.search(Q, 3), topk_reference(Q, X[7:9], 3))
+
+
+@pytest.mark.parametrize("storage", ["float32", "bfloat16", "int8"])
+def test_what_scans_read_begins_on_a_cache_line(storage, tmp_path):
+    for rows in range(3, 9):  # wide loads that straddle two lines take twice as long
+        x = np.random.default_rng(rows).standard_normal((rows, 70), dtype=np.float32)
+        index = Index.build(x, storage)
+        index.add(x + 1)
+        index.add(x - 1)
+        index.save(tmp_path / f"{rows}.index")
+        for opened in (index, Index.open(tmp_path / f"{rows}.index")):
+            for part in opened._segments.parts:
+                assert {part.columns[name].ctypes.data % 64 for name in part.columns if name in ("codes", "vectors")} == {0}
