@@ -144,4 +144,6 @@ def test_what_scans_read_begins_on_a_cache_line(storage, tmp_path):
         index.save(tmp_path / f"{rows}.index")
         for opened in (index, Index.open(tmp_path / f"{rows}.index")):
             for part in opened._segments.parts:
-                assert {part.columns[name].ctypes.data % 64 for name in part.columns if name in ("codes", "vectors")} == {0}
+                assert {
+                    part.columns[name].ctypes.data % 64 for name in part.columns if name in ("codes", "vectors")
+                } == {0}
