@@ -23,8 +23,8 @@ class PythonEnvironment {
   std::optional<jmlr::DefaultFloatingPoint> held_;
 };
 
-// Codes [rows, stride] from the beginning of a cache line on: rows are a multiple of lines, and a load that straddles two
-// lines takes twice as long. NumPy keeps to 16 bytes.
+// Codes [rows, stride] from the beginning of a cache line on: rows are a multiple of lines, and a load that straddles
+// two lines takes twice as long. NumPy keeps to 16 bytes.
 Bytes on_line(size_t rows, size_t stride) {
   constexpr size_t kLine = 64;
   Bytes room(rows * stride + kLine - 1);
