@@ -30,7 +30,9 @@ Bytes on_line(size_t rows, size_t stride) {
   Bytes room(rows * stride + kLine - 1);
   uint8_t* const first = room.mutable_data();
   const size_t before = (kLine - reinterpret_cast<uintptr_t>(first) % kLine) % kLine;
-  return Bytes({rows, stride}, first + before, room);
+  Bytes codes({rows, stride}, first + before, room);
+  room.attr("setflags")(false);  // who makes the codes read-only, as an index does, makes them so for good
+  return codes;
 }
 
 // Codes and bounds of finite rows: (codes or None, scale or None, residual or None, norm).

@@ -136,12 +136,12 @@ class BlockSearch {
       });
     };
     size_t done = 0;
-    for (const size_t share : {8, 4, 2}) {
-      const size_t upto = schedule.by_rows() ? schedule.units() / share : 0;
+    for (const size_t n : {8, 4, 2}) {
+      const size_t upto = schedule.units_of(n);
       if (!guess || upto <= done) continue;
       scan_units(done, upto);
       done = upto;
-      guess_again(workers, done, schedule.units(), team);
+      guess_again(workers, schedule.chunks_of(n), schedule.chunks(), team);
     }
     scan_units(done, schedule.units());
   }

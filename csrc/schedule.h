@@ -13,11 +13,10 @@ namespace jmlr {
 
 constexpr size_t kPanelBytes = 512u << 10;  // of the panels taken past all rows together: they stay in L2
 
-// A unit is some panels of queries past some chunks of rows. With many queries every thread takes some panels past all
-// rows (a quarter of them at a time, so that nobody waits long for the last): a query then has one list, whose floor
-// rises faster than those of a list per thread. With few, threads share the rows, a chunk at a time past all panels, so
-// that memory is read once: the more bytes a row has, the more queries it takes to pay for reading them again, and for
-// tiles it never pays.
+// A unit is some panels of queries past some chunks of rows. With many queries a unit takes as many panels as stay in
+// cache past a thirty-second of the rows; with few, all panels past a chunk, so that memory is read once: the more
+// bytes a row has, the more queries it takes to pay for reading them again, and for tiles it never pays. Units are done
+// part of the rows by part, so that a share of them is about that share of the rows.
 class Schedule {
  public:
   Schedule(size_t rows, const Kernel& kernel, Storage storage, const QueryBlock& block, size_t threads)
@@ -25,12 +24,16 @@ class Schedule {
         panels_(block.panels().size()),
         taken_(panels_taken(kernel, storage, block, threads)),
         chunks_((rows + kChunkRows - 1) / kChunkRows),
-        held_(by_rows() ? 1 : chunks_ / 4 + 1),
+        held_(taken_ == panels_ ? 1 : chunks_ / kParts + 1),
         parts_((chunks_ + held_ - 1) / held_),
+        groups_((panels_ + taken_ - 1) / taken_),
         visits_(chunks_) {}
 
-  bool by_rows() const { return taken_ == panels_; }  // then a unit is a chunk
-  size_t units() const { return parts_ * ((panels_ + taken_ - 1) / taken_); }
+  size_t chunks() const { return chunks_; }
+  size_t units() const { return parts_ * groups_; }
+  // The first units, that go past 1/n of the rows or less; and how many chunks that is.
+  size_t units_of(size_t n) const { return parts_ / n * groups_; }
+  size_t chunks_of(size_t n) const { return parts_ / n * held_; }
 
   // Calls scan(worker, first row of a chunk, that of the chunk to come, first panel, last panel + 1) for all of units
   // [first, last). After the last chunk comes row `rows`.
@@ -40,7 +43,7 @@ class Schedule {
     team.run([&](size_t me) {
       size_t claimed, end, next_claimed = 0;
       for (bool more = work.claim(&claimed, &end); more; claimed = next_claimed) {
-        const size_t unit = first + claimed, from = unit / parts_ * taken_;
+        const size_t unit = first + claimed, from = unit % groups_ * taken_;
         const size_t last_chunk = std::min(first_chunk(unit) + held_, chunks_) - 1;
         for (size_t chunk = first_chunk(unit); chunk <= last_chunk; ++chunk) {
           if (team.stopping(me)) return;
@@ -56,6 +59,7 @@ class Schedule {
   }
 
  private:
+  static constexpr size_t kParts = 32;  // about
   static size_t panels_taken(const Kernel& kernel, Storage storage, const QueryBlock& block, size_t threads) {
     const size_t panels = block.panels().size();
     const size_t bytes = storage == Storage::float32 ? 4 : storage == Storage::bfloat16 ? 2 : 1;
@@ -63,10 +67,10 @@ class Schedule {
     const size_t held = kPanelBytes / (2 * kernel.lanes * 4 * block.panels()[0].view.unit_count);
     return std::clamp(held, size_t{1}, (panels - 1) / threads + 1);
   }
-  size_t first_chunk(size_t unit) const { return unit % parts_ * held_; }
+  size_t first_chunk(size_t unit) const { return unit / groups_ * held_; }
   size_t row(size_t chunk) const { return chunk < chunks_ ? visits_[chunk] * kChunkRows : rows_; }
 
-  const size_t rows_, panels_, taken_, chunks_, held_, parts_;
+  const size_t rows_, panels_, taken_, chunks_, held_, parts_, groups_;
   const Visits visits_;
 };
 

@@ -67,10 +67,15 @@ def as_matrix(
 
 
 def on_line(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
-    """Return an array without values that begins on a cache line, as wide loads like it; NumPy keeps to 16 bytes."""
+    """Return an array without values that begins on a cache line, as wide loads like it; NumPy keeps to 16 bytes.
+
+    Once read-only, it stays so, since the memory that it is a view of is.
+    """
     room = np.empty(math.prod(shape) * dtype.itemsize + CACHE_LINE - 1, np.uint8)
     before = -room.ctypes.data % CACHE_LINE
-    return room[before : len(room) - (CACHE_LINE - 1 - before)].view(dtype).reshape(shape)
+    array = room[before : len(room) - (CACHE_LINE - 1 - before)].view(dtype).reshape(shape)
+    room.setflags(write=False)
+    return array
 
 
 def _float32_copy(array: np.ndarray) -> np.ndarray:

@@ -69,8 +69,8 @@ def test_an_index_with_numbers_that_no_index_has_is_refused_by_file(kind, name, 
 
 
 def test_what_an_index_shows_of_itself_cannot_be_written_to():
-    index = Index.build(X, ids=np.arange(1500))
-    for array in (index.vectors, index.ids):
+    index = Index.build(X, storage="int8", ids=np.arange(1500))
+    for array in (index.vectors, index.ids, columns_of(index)["codes"]):
         with pytest.raises(ValueError, match="read-only"):
             array[:] = 0
         with pytest.raises(ValueError, match="WRITEABLE"):
