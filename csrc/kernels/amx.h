@@ -15,6 +15,7 @@ namespace {
 constexpr size_t kTileUnits = 16;    // units of a tile's row
 constexpr size_t kTileHeight = 16;   // rows of a tile
 constexpr size_t kTileQueries = 16;  // queries of a tile
+constexpr size_t kBlockRows = 2 * kTileHeight;
 
 struct TileBfloat16 {
   static constexpr bool kInteger = false;  // what the tiles store
@@ -77,9 +78,8 @@ class TileTest {
 template <class Test>
 class Sieve {
  public:
-  static constexpr size_t kRows = 2 * kTileHeight;  // of a block, at most
   Sieve(const Test& test, size_t width, size_t unit_count)
-      : test_(test), width_(width), at_once_((kRows * kTileUnits + unit_count - 1) / unit_count) {}
+      : test_(test), width_(width), at_once_((kBlockRows * kTileUnits + unit_count - 1) / unit_count) {}
 
   // The scores of `count` rows from `first` on are there.
   void begin(const float* scores, size_t first, size_t count) {
@@ -118,7 +118,7 @@ class Sieve {
   const float* scores_ = nullptr;
   size_t first_ = 0, count_ = 0, next_ = 0;
   uint32_t hot_ = 0;  // the rows that passed for some query, by bits
-  uint32_t passed_[kRows];
+  uint32_t passed_[kBlockRows];
 };
 
 struct NoSieve {
@@ -156,8 +156,6 @@ struct TileView {
   TileView from(size_t first) const { return {row + first * stride, stride, query, steps}; }
 };
 
-constexpr size_t kBlockRows = 2 * kTileHeight;
-
 // Blocks of 32 rows x 32 queries, one after another. A tile register is loaded anew as soon as the last product that
 // reads it has begun: with the next step of the row, after the last step with the next block. What a block has summed
 // up is stored between the first products of the next. So loads and stores wait for nothing, and products for little.
@@ -170,29 +168,15 @@ class TileStream {
     load_second_query(view.query);
     load_second_row(view.row);
   }
-  // Multiplies what is loaded, and loads what is next.
-  [[gnu::always_inline]] void step(const char* next_row, const char* next_query) {
-    Op::template multiply<0, 4, 6>(tiles_);
-    Op::template multiply<1, 4, 7>(tiles_);
+  // Multiplies what is loaded, and loads what is next. The first step of a block stores the sums of the one before it.
+  template <bool kFirst>
+  [[gnu::always_inline]] void step(const char* next_row, const char* next_query, float* before) {
+    multiply<kFirst, 0, 4, 6>(before);
+    multiply<kFirst, 1, 4, 7>(before);
     load_first_row(next_row);
-    Op::template multiply<2, 5, 6>(tiles_);
+    multiply<kFirst, 2, 5, 6>(before);
     load_first_query(next_query);
-    Op::template multiply<3, 5, 7>(tiles_);
-    load_second_query(next_query);
-    load_second_row(next_row);
-  }
-  // The same for the first step of a block: stores the sums of the one before it.
-  [[gnu::always_inline]] void first_step(float* before, const char* next_row, const char* next_query) {
-    store<0>(before);
-    Op::template multiply<0, 4, 6>(tiles_);
-    store<1>(before);
-    Op::template multiply<1, 4, 7>(tiles_);
-    load_first_row(next_row);
-    store<2>(before);
-    Op::template multiply<2, 5, 6>(tiles_);
-    load_first_query(next_query);
-    store<3>(before);
-    Op::template multiply<3, 5, 7>(tiles_);
+    multiply<kFirst, 3, 5, 7>(before);
     load_second_query(next_query);
     load_second_row(next_row);
   }
@@ -216,6 +200,12 @@ class TileStream {
     tiles_.template zero<kSum>();
   }
 
+  template <bool kStore, int kSum, int kRow, int kQuery>
+  [[gnu::always_inline]] void multiply(float* before) {
+    if constexpr (kStore) store<kSum>(before);
+    Op::template multiply<kSum, kRow, kQuery>(tiles_);
+  }
+
   Tiles& tiles_;
   const size_t stride_;
 };
@@ -237,13 +227,13 @@ template <class Op, class Tiles, class Beside, class Room, class After>
     const auto next_query = [&](size_t u) { return u + 1 < view.steps ? query += Stream::kQueryStep : view.query; };
     ahead.step();
     const char* const at = next_row(0);
-    stream.first_step(b > 0 ? before : out, at, next_query(0));  // nothing comes before the first: zeros
+    stream.template step<true>(at, next_query(0), b > 0 ? before : out);  // before the first come zeros
     if (b > 0) after(before, (b - 1) * kBlockRows, kBlockRows);
     for (size_t u = 1; u < view.steps; ++u) {
       ahead.step();
       beside.step();
       const char* const then = next_row(u);
-      stream.step(then, next_query(u));
+      stream.template step<false>(then, next_query(u), nullptr);
     }
     before = out;
   }
@@ -288,9 +278,9 @@ template <class Tiles, class Op, int kQueries, class Beside, class Room, class A
   const TileView view{static_cast<const char*>(rows.codes), rows.stride, static_cast<const char*>(panel.units),
                       (panel.unit_count + kTileUnits - 1) / kTileUnits};
   Ahead ahead(rows, (count + kBlockRows - 1) / kBlockRows * view.steps);
-  const auto block = [&](auto run, Tiles& tiles, size_t first, size_t held) {
+  const auto block = [&]<int kRows>(Tiles& tiles, size_t first, size_t held) {
     float* const scores = room(first);
-    run(tiles, view.from(first), ahead, beside, scores);
+    tile_block<Op, kRows, kQueries>(tiles, view.from(first), ahead, beside, scores);
     after(scores, first, held);
   };
   size_t r = 0;
@@ -299,18 +289,17 @@ template <class Tiles, class Op, int kQueries, class Beside, class Room, class A
     if constexpr (kQueries == 2) {
       if (count >= kBlockRows) stream_blocks<Op>(tiles, view, count / kBlockRows, ahead, beside, room, after);
       r = count / kBlockRows * kBlockRows;
-    }
-    for (; r + kBlockRows <= count; r += kBlockRows) {
-      block(tile_block<Op, 2, 1, Tiles, Beside>, tiles, r, kBlockRows);
+    } else {
+      for (; r + kBlockRows <= count; r += kBlockRows) block.template operator()<2>(tiles, r, kBlockRows);
     }
     if (r + kTileHeight <= count) {
-      block(tile_block<Op, 1, kQueries, Tiles, Beside>, tiles, r, kTileHeight);
+      block.template operator()<1>(tiles, r, kTileHeight);
       r += kTileHeight;
     }
   }
   if (r < count) {
     Tiles tiles(count - r);  // a tile reads and writes no more rows than it is configured for
-    block(tile_block<Op, 1, kQueries, Tiles, Beside>, tiles, r, count - r);
+    block.template operator()<1>(tiles, r, count - r);
   }
 }
 
