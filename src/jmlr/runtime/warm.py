@@ -127,7 +127,9 @@ def identity() -> dict[str, Any]:
     """Return what must agree for a fork to be what a fresh process would be."""
     environment = {k: v for k, v in os.environ.items() if k not in FREE}
     package = str(Path(__file__).resolve().parents[1])
-    return {"python": sys.executable, "version": sys.version, "package": package, "environment": environment}
+    # python and python3 of a folder are one: the scripts that pip writes name either
+    python = [str(Path(sys.executable).parent), os.path.realpath(sys.executable)]
+    return {"python": python, "version": sys.version, "package": package, "environment": environment}
 
 
 def _request(argv: Sequence[str], ignored: Sequence[int]) -> bytes:

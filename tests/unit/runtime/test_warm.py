@@ -228,6 +228,13 @@ def test_what_a_shell_takes_from_the_environment_does_not_make_it_another() -> N
     assert told[0] == told[1]
 
 
+def test_two_names_of_an_interpreter_in_one_folder_are_one(tmp_path: Path) -> None:
+    code = "import json; from jmlr.runtime.warm import identity; print(json.dumps(identity()['python']))"
+    folder = Path(sys.executable).parent
+    names = [folder / name for name in ("python", "python3") if (folder / name).exists()]
+    assert len({subprocess.check_output([name, "-c", code], text=True, cwd=tmp_path) for name in names}) == 1
+
+
 def test_another_interpreter_runs_by_itself(warm: Warm) -> None:
     code = "import sys\nsys.executable = '/another/python'\n" + CLIENT
     job = subprocess.Popen(
