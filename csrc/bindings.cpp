@@ -23,16 +23,16 @@ class PythonEnvironment {
   std::optional<jmlr::DefaultFloatingPoint> held_;
 };
 
-// Codes [rows, stride] from the beginning of a cache line on: rows are a multiple of lines, and a load that straddles
-// two lines takes twice as long. NumPy keeps to 16 bytes.
+// Bytes [rows, stride], without values, from the beginning of a cache line on: a load that straddles two lines takes
+// twice as long, and NumPy keeps to 16 bytes. Who makes them read-only, as an index does, makes them so for good.
 Bytes on_line(size_t rows, size_t stride) {
   constexpr size_t kLine = 64;
   Bytes room(rows * stride + kLine - 1);
   uint8_t* const first = room.mutable_data();
   const size_t before = (kLine - reinterpret_cast<uintptr_t>(first) % kLine) % kLine;
-  Bytes codes({rows, stride}, first + before, room);
-  room.attr("setflags")(false);  // who makes the codes read-only, as an index does, makes them so for good
-  return codes;
+  Bytes bytes({rows, stride}, first + before, room);
+  room.attr("setflags")(false);
+  return bytes;
 }
 
 // Codes and bounds of finite rows: (codes or None, scale or None, residual or None, norm).
@@ -89,6 +89,7 @@ std::vector<std::string> kernel_names(const std::string& isa) {
 
 PYBIND11_MODULE(_topk, module) {
   module.doc() = "Exact inner-product top-k; use jmlr.topk, which checks what goes in.";
+  module.def("on_line", &on_line, py::arg("rows"), py::arg("stride"));
   module.def("encode", &encode, py::arg("storage"), py::arg("vectors").noconvert(), py::arg("threads"));
   module.def("first_nonfinite", &first_nonfinite, py::arg("rows").noconvert(), py::arg("threads"),
              "Return the first (row, column) that is NaN or infinite, or None.");

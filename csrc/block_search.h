@@ -150,11 +150,8 @@ class BlockSearch {
   void guess_again(const std::vector<Worker>& workers, size_t done, size_t chunks, Team& team) {
     WorkQueue queries(block_.count(), 1);
     team.run([&](size_t me) {
-      std::vector<Seen> seen;
       for (size_t q, end; !team.stopping(me) && queries.claim(&q, &end);) {
-        if (ways_[q] != Way::scan) continue;
-        gather(workers, q, seen);
-        raise_floor(floors_[q], floor_from(seen, k_, done, chunks));
+        if (ways_[q] == Way::scan) raise_floor(floors_[q], floor_from(candidates_of(workers, q), k_, done, chunks));
       }
     });
   }

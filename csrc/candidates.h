@@ -242,17 +242,25 @@ void admit(CandidateList& list, const Candidate& candidate, size_t k, std::atomi
   raise_floor(floor, known);
 }
 
+// One query's candidates in the lists of all threads.
+template <typename Worker>
+std::vector<Candidate> candidates_of(const std::vector<Worker>& workers, size_t q) {
+  std::vector<Candidate> all;
+  for (const Worker& worker : workers) {
+    if (worker.lists.empty()) continue;  // a thread that never came to life
+    const std::vector<Candidate>& held = worker.lists[q].items();
+    all.insert(all.end(), held.begin(), held.end());
+  }
+  return all;
+}
+
 // The k best, in order, of one query's candidates in the lists of all threads.
 template <typename Worker, typename Thin, typename Score>
 std::vector<Candidate> best_of(std::vector<Worker>& workers, size_t q, size_t k, float floor, const BetterExact& better,
                                const Thin& thin, const Score& score) {
   CandidateList all;
   all.reset(k);
-  for (Worker& worker : workers) {
-    if (worker.lists.empty()) continue;  // a thread that never came to life
-    const std::vector<Candidate>& held = worker.lists[q].items();
-    all.items().insert(all.items().end(), held.begin(), held.end());
-  }
+  all.items() = candidates_of(workers, q);
   if (crowded(all.items(), k)) all.compact(floor);
   std::vector<Candidate> best = std::move(all.items());
   if (crowded(best, k)) thin(best);

@@ -6,6 +6,7 @@
 
 #include "aligned.h"
 #include "candidates.h"
+#include "chunk_rows.h"
 #include "floating_point.h"
 
 namespace jmlr {
@@ -163,12 +164,12 @@ std::vector<float> guess_floors(const IndexView& index, const Kernel& kernel, Ra
   return floors;
 }
 
-float floor_from(std::vector<Seen>& seen, size_t k, size_t done, size_t chunks) {
+float floor_from(std::vector<Candidate> seen, size_t k, size_t done, size_t chunks) {
   const double share = static_cast<double>(done) / static_cast<double>(chunks);
   const double expected = static_cast<double>(k) * share;
   const auto likely = static_cast<std::ptrdiff_t>(expected) + 1;
   const auto size = static_cast<std::ptrdiff_t>(seen.size());
-  const auto higher = [](const Seen& a, const Seen& b) { return a.middle > b.middle; };
+  const auto higher = [](const Candidate& a, const Candidate& b) { return middle_of(a) > middle_of(b); };
   if (likely >= size) return kNoFloor;
   std::nth_element(seen.begin(), seen.begin() + likely, seen.end(), higher);
   // How many each chunk has of the likely ones varies by about as many where they are strewn, and by far more where
@@ -176,7 +177,9 @@ float floor_from(std::vector<Seen>& seen, size_t k, size_t done, size_t chunks) 
   constexpr size_t kPlaces = 256;
   uint32_t held[kPlaces] = {};
   double squares = 0.0;
-  for (auto one = seen.begin(); one < seen.begin() + likely; ++one) squares += 2.0 * held[one->chunk % kPlaces]++ + 1.0;
+  for (auto one = seen.begin(); one < seen.begin() + likely; ++one) {
+    squares += 2.0 * held[static_cast<size_t>(one->row()) / kChunkRows % kPlaces]++ + 1.0;
+  }
   const auto likely_count = static_cast<double>(likely);
   const double varies = squares - likely_count * likely_count / static_cast<double>(std::min(done, kPlaces));
   if (varies > 2.0 * likely_count) return kNoFloor;
@@ -184,7 +187,7 @@ float floor_from(std::vector<Seen>& seen, size_t k, size_t done, size_t chunks) 
   const auto rank = static_cast<std::ptrdiff_t>(expected + 4.0 * std::sqrt(variance) + 4.0);
   if (rank > size) return kNoFloor;
   std::nth_element(seen.begin() + likely, seen.begin() + rank - 1, seen.end(), higher);
-  return seen[static_cast<size_t>(rank) - 1].middle;
+  return middle_of(seen[static_cast<size_t>(rank) - 1]);
 }
 
 }  // namespace jmlr

@@ -7,6 +7,7 @@
 
 #include <vector>
 
+#include "candidates.h"
 #include "encode.h"
 #include "kernel.h"
 #include "parallel.h"
@@ -28,15 +29,9 @@ size_t sampled_row(size_t i, size_t stride);
 std::vector<float> guess_floors(const IndexView& index, const Kernel& kernel, RaiseFn raise, LiftFn lift,
                                 const QueryBlock& block, size_t k, const Selection& selection, Team& team);
 
-// A row that a scan has let in: the middle of its interval, and the chunk that it is stored in.
-struct Seen {
-  float middle;
-  size_t chunk;
-};
-
-// A floor for a query, guessed from the rows that a scan has let in (reorders them) when it was through with `done` of
+// A floor for a query, guessed from the rows that a scan has let in when it was through with `done` of
 // all chunks: about that share of the k best rows should be among them. -inf where there are too few to tell, or where
 // good rows lie side by side: then one chunk may hold all.
-float floor_from(std::vector<Seen>& seen, size_t k, size_t done, size_t chunks);
+float floor_from(std::vector<Candidate> seen, size_t k, size_t done, size_t chunks);
 
 }  // namespace jmlr

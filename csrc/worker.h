@@ -8,7 +8,6 @@
 #include "candidates.h"
 #include "chunk_rows.h"
 #include "encode.h"
-#include "guess.h"
 #include "nominees.h"
 #include "reaching.h"
 #include "topk.h"
@@ -37,16 +36,5 @@ struct Worker {
     for (CandidateList& list : lists) list.reset(k);
   }
 };
-
-// What the lists of all threads hold for query q.
-inline void gather(const std::vector<Worker>& workers, size_t q, std::vector<Seen>& seen) {
-  seen.clear();
-  for (const Worker& worker : workers) {
-    if (worker.lists.empty()) continue;  // a thread that never came to life
-    for (const Candidate& c : worker.lists[q].items()) {
-      seen.push_back({middle_of(c), static_cast<size_t>(c.row()) / kChunkRows});
-    }
-  }
-}
 
 }  // namespace jmlr

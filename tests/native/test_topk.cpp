@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "checksum.h"
+#include "chunk_rows.h"
 #include "guess.h"
 #include "reference.h"
 #include "topk.h"
@@ -109,14 +110,18 @@ int wrong_guesses() {
 // Half of the chunks are scanned, so about 50 of the 100 best rows should have been seen.
 int wrong_second_guesses() {
   const auto floor = [](size_t seen, size_t side_by_side) {
-    std::vector<jmlr::Seen> found;
-    for (size_t i = 0; i < seen; ++i) found.push_back({static_cast<float>(i), i / side_by_side * 27 % 64});
+    std::vector<jmlr::Candidate> found;
+    for (size_t i = 0; i < seen; ++i) {
+      const auto middle = static_cast<float>(i);
+      const size_t chunk = i / side_by_side * 27 % 64;
+      found.emplace_back(middle - 0.5f, middle + 0.5f, static_cast<int64_t>(chunk * jmlr::kChunkRows), false);
+    }
     return jmlr::floor_from(found, 100, 64, 128);
   };
   const float strewn = floor(1000, 1);
   int wrong = !(strewn > 1000 - 100 && strewn < 1000 - 60);  // four standard deviations more, and some
-  wrong += floor(60, 1) != -jmlr::kInfinity;                   // as many were not let in
-  wrong += floor(1000, 20) != -jmlr::kInfinity;                // one chunk or another decides
+  wrong += floor(60, 1) != -jmlr::kInfinity;                  // as many were not let in
+  wrong += floor(1000, 20) != -jmlr::kInfinity;               // one chunk or another decides
   if (wrong != 0) std::printf("wrong: a second guess is %g\n", static_cast<double>(strewn));
   return wrong;
 }

@@ -17,7 +17,6 @@ STORAGES = ("float32", "bfloat16", "int8")
 METRICS = ("inner_product", "cosine")
 MAX_DIM = 65536
 MAX_TOKENS = 65536  # of a query in MaxSim
-CACHE_LINE = 64
 COPIED_BYTES = 64 << 20  # at a time: Ctrl-C is heard in between
 
 
@@ -71,11 +70,7 @@ def on_line(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
 
     Once read-only, it stays so, since the memory that it is a view of is.
     """
-    room = np.empty(math.prod(shape) * dtype.itemsize + CACHE_LINE - 1, np.uint8)
-    before = -room.ctypes.data % CACHE_LINE
-    array = room[before : len(room) - (CACHE_LINE - 1 - before)].view(dtype).reshape(shape)
-    room.setflags(write=False)
-    return array
+    return _topk.on_line(1, math.prod(shape) * dtype.itemsize).view(dtype).reshape(shape)
 
 
 def _float32_copy(array: np.ndarray) -> np.ndarray:
