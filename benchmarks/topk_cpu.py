@@ -226,6 +226,7 @@ def text(result: dict[str, Any], picture: str) -> str:
         if value
     )
     blas = f" OpenBLAS of FAISS and NumPy: {', '.join(result['openblas'])}." if "openblas" in result else ""
+    tiles = "; tiles pass them" if "avx512amx" in result["kernels"] else ""
     load = " to ".join(f"{value:.1f}" for value in result["load_before_after"])
     after = ", ".join(map(str, result.get("measured_after", [])))
     later = (
@@ -236,7 +237,7 @@ def text(result: dict[str, Any], picture: str) -> str:
     )
     lines = [
         f"{result['processor']}, {result['threads']} threads, load average {load} (ours included); medians of {result['cells'][0]['repeats']} in alternation; "
-        f"N = {ROWS:,}.{blas}" + (f" Ceilings measured beside it: {limits}." if limits else "") + later,
+        f"N = {ROWS:,}.{blas}" + (f" Ceilings of its vector units, measured beside it: {limits}{tiles}." if limits else "") + later,
         *(["", result["remark"]] if "remark" in result else []),
         "", *goals_table(result), "", f"![Times faster than FAISS by batch size]({picture})", "",
         f"{len(result['cells'])} of {len(DIMS) * len(BATCHES) * len(KS)} shapes; times faster than FAISS (inexact: torch, NumPy, NumKong):",

@@ -106,6 +106,13 @@ def as_ids(values: Any, rows: int, of: str = "row") -> np.ndarray:
     return ids
 
 
+def next_ids(highest: int, count: int) -> np.ndarray:
+    """Return int64 [count], numbered on from the highest id that there is (-1: none); raise ValueError where int64 ends before."""
+    if highest + count > np.iinfo(np.int64).max:
+        raise ValueError(f"ids: {count} more than the highest, {highest}, do not fit int64; give ids of your own")
+    return np.arange(1, count + 1) + highest
+
+
 def as_id(value: object) -> int | None:
     """Return `value` if it may be an id, else None: an integer that int64 holds and that is not negative."""
     if isinstance(value, bool) or not hasattr(value, "__index__"):

@@ -29,6 +29,7 @@ from jmlr.topk.arrays import (
     as_metric,
     as_storage,
     as_thresholds,
+    next_ids,
     on_gpu,
     thread_count,
     to_numpy,
@@ -190,8 +191,7 @@ class Index:
         """
         matrix = as_matrix(vectors, "vectors", self.dim, copy=True, one=True)
         if ids is None:
-            first = int(self._segments.take("ids").max(initial=-1)) + 1
-            names = np.arange(first, first + len(matrix))
+            names = next_ids(int(self._segments.take("ids").max(initial=-1)), len(matrix))
         else:
             names = as_ids(ids, len(matrix))
             held = np.flatnonzero(self._segments.find(names)[1] >= 0)

@@ -147,3 +147,19 @@ def test_what_scans_read_begins_on_a_cache_line(storage, tmp_path):
                 assert {
                     part.columns[name].ctypes.data % 64 for name in part.columns if name in ("codes", "vectors")
                 } == {0}
+
+
+def test_rows_without_ids_after_the_last_id_that_there_can_be_are_refused_in_words():
+    last = np.iinfo(np.int64).max
+    index = Index.build(X[:2], ids=[5, last - 1])
+    with pytest.raises(
+        ValueError, match=r"^ids: 2 more than the highest, \d+, do not fit int64; give ids of your own$"
+    ):
+        index.add(X[2:4])
+    assert len(index) == 2
+    index.add(X[2])
+    assert last in index
+    with pytest.raises(ValueError, match="do not fit int64"):
+        index.add(X[3])
+    index.add(X[3], ids=[7])
+    assert len(index) == 4
